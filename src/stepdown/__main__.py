@@ -1,0 +1,5 @@
+"""`python -m stepdown`."""
+
+from stepdown.cli.main import main
+
+main()

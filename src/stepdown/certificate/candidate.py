@@ -1,0 +1,55 @@
+"""A candidate: rungs and a path of thresholds, fixed on tune before the evidence is looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stepdown.certificate.calibrate import all_confidences
+from stepdown.certificate.observations import Entrant, Floats, Observations
+from stepdown.core.canonical import digest_of
+from stepdown.core.cascade import CascadeSpec, Rung
+from stepdown.core.certificate import PathPoint
+
+NEVER = 2.0
+"""A threshold that no confidence reaches."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """What will be tested: each rung's student and calibrator, and the path of threshold vectors in testing order.
+
+    why: the reason for these rungs and not others. tune_reference: what tune's losses were against; tune_n: its rows.
+    slices: each (name, value) of the contract's slices that tune has. examples: ids of tune rows on which the rungs
+    were surest and wrong where the incumbent was right.
+    """
+
+    version: int = 1
+    task: str
+    entrants: tuple[Entrant, ...]
+    calibrators: tuple[dict[str, Any], ...]
+    points: tuple[PathPoint, ...]
+    tune_reference: str
+    tune_n: int
+    why: str = ""
+    slices: tuple[tuple[str, str], ...] = ()
+    examples: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self)
+
+    def cascade(self, point: int | None) -> CascadeSpec:
+        """The cascade at one point of the path; the one that always escalates for None."""
+        chosen = (NEVER,) * len(self.entrants) if point is None else self.points[point].thresholds
+        rungs = tuple(
+            Rung(kind=entrant.kind, artefact=entrant.artefact, calibrator=calibrator, threshold=threshold)
+            for entrant, calibrator, threshold in zip(self.entrants, self.calibrators, chosen, strict=True)
+        )
+        return CascadeSpec(task=self.task, rungs=rungs)
+
+    def confidences(self, seen: Observations) -> Floats:
+        """Calibrated confidences (rungs, n). Raises ValueError when `seen` is of other students."""
+        if [entrant.artefact for entrant in seen.entrants] != [entrant.artefact for entrant in self.entrants]:
+            raise ValueError("Got observations of other students; expected those of the candidate's rungs, in order.")
+        return all_confidences(self.calibrators, seen)

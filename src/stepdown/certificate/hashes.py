@@ -1,0 +1,39 @@
+"""Hashes of what a certificate carries as plain tables: the same as of the values they were made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stepdown.core.canonical import digest_of
+from stepdown.core.cascade import CascadeSpec
+from stepdown.core.contract import Contract
+from stepdown.core.errors import ContractError
+
+UNREADABLE = "unreadable"
+
+
+def contract_hash(contract: Contract | dict[str, Any]) -> str:
+    """The hash of a contract or of its table; 20 and 20.0 are one number. UNREADABLE for what is no contract."""
+    return _hash(contract, Contract)
+
+
+def cascade_hash(cascade: CascadeSpec | dict[str, Any]) -> str:
+    """The hash of a cascade or of its table; UNREADABLE for what is no cascade."""
+    return _hash(cascade, CascadeSpec)
+
+
+def read_contract(table: dict[str, Any]) -> Contract | None:
+    """The contract in a certificate's table, or None."""
+    try:
+        return msgspec.convert(table, Contract)
+    except (msgspec.ValidationError, ContractError, TypeError):
+        return None
+
+
+def _hash(value: Any, kind: type[Any]) -> str:
+    try:
+        return digest_of(msgspec.convert(msgspec.to_builtins(value), kind))
+    except (msgspec.ValidationError, ContractError, TypeError):
+        return UNREADABLE

@@ -1,0 +1,174 @@
+"""A refusal is a result: what could not be shown, why, and what would change it.
+
+How many more labels is answered from the evidence at hand. That is planning, not a claim: the next attempt is tested
+anew, at its own share of the budget. Examples are rows of *tune*, so that reading them does not wear out the evidence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stepdown.certificate.claims import COST, EXCESS, LATENCY, SLICE, Demands
+from stepdown.certificate.observations import Floats, Outcome
+from stepdown.core.certificate import Claim
+from stepdown.stats.betting import Bounds
+from stepdown.stats.power import Goal, labels_for_betting, labels_for_binomial, labels_for_paired
+
+POWER = 0.8
+_NAMED = 5
+_LEAST_DISCORDANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """reasons: sentences, the gravest first. labels_needed: rows more to label; None where that is not it."""
+
+    reasons: tuple[str, ...]
+    labels_needed: int | None
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A claim that failed, and the rows of evidence in all that it would take (None: no amount will do)."""
+
+    claim: Claim
+    rows: int | None
+
+
+def refuse(demands: Demands, claims: Sequence[Claim], found: Outcome | None) -> Refusal:
+    """The refusal for the claims at the strict end of the path; `found` is None where there is no evidence at all."""
+    evidence = demands.evidence
+    if not evidence.candidate.points:
+        return Refusal((evidence.candidate.why or "No student could be tried.",), None)
+    if found is None:
+        return _without_evidence(demands)
+    if not found.offload and all(claim.holds for claim in claims):
+        return Refusal(
+            ("On the evidence the students are never sure enough to answer: nothing would step down.",), None
+        )
+    failures = [
+        _Failure(claim, _rows_needed(claim, demands, found)) for claim in claims if claim.p_value > demands.error
+    ]
+    reasons = [_reason(failure, evidence.n) for failure in failures if not failure.claim.name.startswith(SLICE)]
+    reasons += _slice_reasons([each for each in failures if each.claim.name.startswith(SLICE)], evidence.n)
+    if any(failure.rows is None for failure in failures):
+        reasons += _advice(demands)
+        return Refusal(tuple(reasons), None)
+    more = max((failure.rows or 0 for failure in failures), default=0) - evidence.n
+    return Refusal(tuple(reasons), max(1, more))
+
+
+def _without_evidence(demands: Demands) -> Refusal:
+    point = demands.evidence.candidate.points[0]
+    rate = abs(point.tune_excess_loss) + _LEAST_DISCORDANCE
+    mean = 0.0 if demands.evidence.candidate.tune_reference == "agreement" else point.tune_excess_loss
+    needed = labels_for_paired((rate + mean) / 2, (rate - mean) / 2, _goal(demands, demands.contract.margin))
+    kind = demands.contract.against
+    reason = f"There is no {kind} evidence: no row of the certify split has a reference to hold the students against."
+    return Refusal((reason,), needed)
+
+
+def _rows_needed(claim: Claim, demands: Demands, found: Outcome) -> int | None:
+    if not claim.n and claim.name != EXCESS and not claim.name.startswith(SLICE):
+        return None
+    if claim.name == LATENCY:
+        return _latency_rows(claim, demands, found)
+    if claim.name == COST:
+        return _cost_rows(claim, demands, found)
+    if claim.name == EXCESS:
+        return _excess_rows(found.excess, claim.limit, demands)
+    rows = next(rows for name, rows in demands.slices() if SLICE + name == claim.name)
+    if not rows.any():
+        return None
+    needed = _excess_rows(found.excess[rows], claim.limit, demands)
+    return None if needed is None else math.ceil(needed * rows.size / rows.sum())
+
+
+def _excess_rows(excess: Floats, limit: float, demands: Demands) -> int | None:
+    known = excess[~np.isnan(excess)]
+    if not known.size:
+        return None
+    goal = _goal(demands, limit)
+    # Half a row on either side: a handful of rows without a fault does not prove that there are none.
+    size = known.size + 1.0
+    worse, better = (float(np.maximum(side, 0.0).sum() + 0.5) / size for side in (known, -known))
+    if demands.evidence.seen.reference == "judged" or demands.support == "bounded":
+        return labels_for_betting(float(known.mean()), float(known.var()) + 1.0 / size, goal)
+    if demands.support == "zero_one":
+        return labels_for_binomial(worse, goal)
+    return labels_for_paired(worse, better, goal)
+
+
+def _latency_rows(claim: Claim, demands: Demands, found: Outcome) -> int | None:
+    timed = np.zeros(0) if found.latency_s is None else found.latency_s[~np.isnan(found.latency_s)]
+    late = float((timed * 1000.0 > claim.limit).mean()) if timed.size else 1.0
+    needed = labels_for_binomial(late, _goal(demands, 0.05))
+    return None if needed is None else math.ceil(needed * demands.evidence.n / timed.size)
+
+
+def _cost_rows(claim: Claim, demands: Demands, found: Outcome) -> int | None:
+    if found.cost_usd is None:
+        return None
+    costs = found.cost_usd * 1000.0
+    bounds = Bounds(0.0, max(float(costs.max()), claim.limit) * (1.0 + 1e-9))
+    return labels_for_betting(float(costs.mean()), float(costs.var()), _goal(demands, claim.limit), bounds)
+
+
+def _goal(demands: Demands, margin: float) -> Goal:
+    return Goal(margin=margin, error=demands.error, power=POWER)
+
+
+def _reason(failure: _Failure, n: int) -> str:
+    claim = failure.claim
+    if claim.name == LATENCY:
+        if not claim.n:
+            return f"No latency was measured, so p95 ≤ {claim.limit:g} ms cannot be shown."
+        return f"Latency p95 is {claim.estimate:.3g} ms (n = {claim.n}); at most {claim.limit:g} ms could not be shown."
+    if claim.name == COST:
+        if not claim.n:
+            return "The incumbent's price is unknown, so the cost of the requests that escalate is too."
+        return f"A thousand requests cost {claim.estimate:.3g} USD; at most {claim.limit:g} could not be shown."
+    known = f"Excess loss is {claim.estimate:+.4f} on {claim.n} rows, at most {claim.bound:.4f}"
+    if failure.rows is None:
+        return (
+            f"{known}. That is not below the margin of {claim.limit:g} by enough for any amount of labels to show it."
+        )
+    more = max(1, failure.rows - n)
+    return f"{known}: too little evidence for a margin of {claim.limit:g}. About {more} more labels would be needed."
+
+
+def _slice_reasons(failures: list[_Failure], n: int) -> list[str]:
+    bad = [each for each in failures if each.rows is None]
+    thin = sorted((each for each in failures if each.rows is not None), key=lambda each: -(each.rows or 0))
+    reasons = []
+    if bad:
+        bad.sort(key=lambda each: -each.claim.estimate)
+        reasons.append(f"{len(bad)} slices do not keep the slice margin: {_names(bad)}.")
+    if thin:
+        more = max(1, (thin[0].rows or 0) - n)
+        reasons.append(
+            f"{len(thin)} slices have too few rows to show it: {_names(thin)}. "
+            f"About {more} more labels would be needed."
+        )
+    return reasons
+
+
+def _names(failures: list[_Failure]) -> str:
+    shown = [
+        f"{each.claim.name.removeprefix(SLICE)} ({each.claim.estimate:+.3f} on {each.claim.n})"
+        if each.claim.n
+        else f"{each.claim.name.removeprefix(SLICE)} (no row)"
+        for each in failures[:_NAMED]
+    ]
+    return ", ".join(shown) + (f" and {len(failures) - _NAMED} more" if len(failures) > _NAMED else "")
+
+
+def _advice(demands: Demands) -> list[str]:
+    examples = demands.evidence.candidate.examples
+    if not examples:
+        return []
+    return [f"Rows of the tune split on which the students are surest and wrong: {', '.join(examples[:_NAMED])}."]

@@ -1,0 +1,1 @@
+"""The verbs. A file named `import_` is the verb `import`."""

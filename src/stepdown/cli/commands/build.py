@@ -1,0 +1,65 @@
+"""stepdown build: train, measure, certify."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stepdown.cli.console import Console
+from stepdown.cli.options import Duration, common
+from stepdown.core.record import BuildRecord
+from stepdown.loop.building import build
+from stepdown.loop.home import open_home
+from stepdown.loop.job import BuildRequest
+from stepdown.loop.records import BuildFolder
+from stepdown.loop.summary import summary
+from stepdown.report.table import summary_lines, summary_table
+
+
+@click.command()
+@click.argument("task")
+@click.option(
+    "--budget", "budget_s", type=Duration(), default="6m", show_default=True, help="Time for the whole build."
+)
+@click.option("--margin", type=click.FloatRange(0, 1, max_open=True), help="Over the contract's margin.")
+@click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), help="Over the contract's confidence.")
+@click.option("--against", type=click.Choice(["gold", "judged", "agreement"]), help="Over the contract's evidence.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same build.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads for training; every core when not given.")
+@common
+def command(home: Path | None, console: Console, threads: int | None, **asked: Any) -> int:
+    """Train a ladder of small models for TASK, measure them, and certify a cascade or refuse with reasons.
+
+    Ends with 0 when certified and with 1 when refused; either way the record, the report and the result are there.
+    """
+    request = BuildRequest(threads=threads or os.cpu_count() or 1, **asked)
+    with console.progress() as progress:
+        record, folder = build(open_home(home), request, progress)
+    show(console, record, folder)
+    console.result({**summary(record), "report": str(folder.report)})
+    return exit_code(console, record)
+
+
+def exit_code(console: Console, record: BuildRecord) -> int:
+    """0 for a certificate; 1 for a refusal, with its reasons as one paragraph on stderr."""
+    certificate = record.certificate
+    if certificate.verdict == "certified":
+        return 0
+    reasons = " ".join(certificate.reasons)
+    console.note(f"stepdown: The build of {record.task!r} ended in a refusal: {reasons} The incumbent keeps answering.")
+    return 1
+
+
+def show(console: Console, record: BuildRecord, folder: BuildFolder) -> None:
+    """A build for people: the table, the verdict, and where the rest lies."""
+    if console.is_terminal:
+        console.say(summary_table(record))
+    else:
+        for line in summary_lines(record):
+            console.say(line)
+    if folder.labels.exists():
+        console.say(f"Labels: fill in {folder.labels}, then: stepdown import --gold {folder.labels}")
+    console.say(f"Report: {folder.report}")

@@ -1,0 +1,51 @@
+"""stepdown certificate: read one, or check it against everything it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stepdown.certificate.describe import describe
+from stepdown.cli.console import Console
+from stepdown.cli.options import common
+from stepdown.core.errors import TamperedError
+from stepdown.loop.certificates import verify_latest
+from stepdown.loop.home import open_home
+from stepdown.loop.records import latest
+
+
+@click.group()
+def command() -> None:
+    """Show a task's certificate, or verify it by recomputing every bound from the evidence."""
+
+
+@command.command()
+@click.argument("task")
+@common
+def show(task: str, home: Path | None, console: Console) -> None:
+    """Print the newest certificate of TASK in plain words."""
+    certificate = latest(open_home(home), task).read_certificate()
+    console.say(describe(certificate))
+    console.result(certificate)
+
+
+@command.command()
+@click.argument("task")
+@common
+def verify(task: str, home: Path | None, console: Console) -> None:
+    """Recompute every hash, p-value and bound of the newest certificate of TASK."""
+    with console.progress() as progress:
+        found = verify_latest(open_home(home), task, progress)
+    for check in found.checks:
+        console.say(
+            f"{'ok    ' if check.passed else 'FAILED'} {check.name}{f': {check.detail}' if check.detail else ''}"
+        )
+    console.result({"task": task, "verified": found.passed, "checks": found.checks})
+    if not found.passed:
+        raise TamperedError(
+            f"The certificate of {task!r} does not verify: {', '.join(check.name for check in found.failures)}.",
+            "Everything in it must follow from the evidence, the cascade, the data and the contract.",
+            f"Do not rely on it. Run: stepdown build {task}",
+        )
+    console.say(f"{len(found.checks)} checks passed.")

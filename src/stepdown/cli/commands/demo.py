@@ -1,0 +1,47 @@
+"""stepdown demo: the whole spine on real traffic that comes with the package."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from stepdown.certificate.describe import describe
+from stepdown.cli.commands.build import exit_code, show
+from stepdown.cli.console import Console
+from stepdown.cli.options import Duration, common
+from stepdown.loop.building import build
+from stepdown.loop.demo import TASK, prepare
+from stepdown.loop.discovery import discover
+from stepdown.loop.job import BuildRequest
+from stepdown.loop.scanning import scan_task
+from stepdown.loop.summary import summary
+
+
+@click.command()
+@click.option("--budget", type=Duration(), default="90s", show_default=True, help="Time for the build.")
+@common
+def command(budget: float, home: Path | None, console: Console) -> int:
+    """Run everything once on 13,083 recorded answers of a 30B model, in ./demo unless --home says otherwise."""
+    folder = home or Path("demo")
+    with console.progress() as progress:
+        progress("importing", 0.0)
+        opened, imported = prepare(folder, progress)
+        tasks = discover(opened, progress)
+        scanned = scan_task(opened, TASK, 0, progress)
+    console.say(f"Imported {imported.calls.new + imported.calls.known:,} calls into {folder}.")
+    for one in tasks:
+        console.say(f"Task {one.task.name}: {one.calls:,} calls, {one.verdict}. {one.reason}")
+    console.say(f"Scan: {scanned.verdict}. {' '.join(scanned.reasons)}")
+    console.say()
+    with console.progress() as progress:
+        request = BuildRequest(task=TASK, budget_s=budget, threads=os.cpu_count() or 1)
+        record, built = build(opened, request, progress)
+    show(console, record, built)
+    console.say()
+    console.say(describe(record.certificate))
+    console.say()
+    console.say(f"Next: stepdown --home {folder} answer {TASK} 'Where is my new card?'")
+    console.result({**summary(record), "report": str(built.report), "home": str(folder)})
+    return exit_code(console, record)

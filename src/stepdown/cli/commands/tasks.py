@@ -1,0 +1,52 @@
+"""stepdown tasks: what is in the traffic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from stepdown.cli.console import Console
+from stepdown.cli.options import common
+from stepdown.core.estimates import Estimate
+from stepdown.loop.discovery import discover
+from stepdown.loop.home import open_home
+from stepdown.traffic.summary import TaskSummary
+
+
+@click.command()
+@common
+def command(home: Path | None, console: Console) -> None:
+    """Find the tasks in the traffic: what each costs, and which look ready to step down."""
+    with console.progress() as progress:
+        summaries = discover(open_home(home), progress)
+    table = Table(box=None, pad_edge=False)
+    for column in ("task", "family", "calls", "spend", "per 1,000", "p50", "answer at", "verdict"):
+        table.add_column(column, justify="right" if column in ("calls", "spend", "per 1,000", "p50") else "left")
+    for one in summaries:
+        table.add_row(*_row(one))
+    console.say(table)
+    for one in summaries:
+        console.say(f"{one.task.name}: {one.reason}")
+    ready = next((one.task.name for one in summaries if one.task.family), None)
+    if ready:
+        console.say(f"Next: stepdown scan {ready}")
+    console.result(summaries)
+
+
+def _row(one: TaskSummary) -> tuple[str, ...]:
+    return (
+        one.task.name,
+        one.task.family or "-",
+        f"{one.calls:,}",
+        _money(one.spend_usd),
+        _money(one.cost_per_1k),
+        f"{one.latency_p50.value * 1000:,.0f} ms" if one.latency_p50 else "-",
+        one.task.answer,
+        one.verdict,
+    )
+
+
+def _money(estimate: Estimate | None) -> str:
+    return f"${estimate.value:,.2f}" if estimate else "-"

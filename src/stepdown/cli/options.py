@@ -1,0 +1,48 @@
+"""The options that every command has, and how settings of a kind become flags."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stepdown.cli.console import Console
+from stepdown.core.contract import parse_duration
+from stepdown.core.errors import ContractError
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--home` and `--json`; the command is given `home: Path | None` and `console: Console` first."""
+
+    @click.option(
+        "--home",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The project folder; the current directory when not given.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout instead of text.")
+    @click.pass_context
+    @functools.wraps(command)
+    def wrapped(context: click.Context, /, home: Path | None, as_json: bool, **rest: Any) -> Any:
+        inherited = (context.obj or {}).get("home")
+        console = Console(json=as_json or bool((context.obj or {}).get("json")))
+        context.ensure_object(dict)["console"] = console
+        return command(home=home or inherited, console=console, **rest)
+
+    return wrapped
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 90s or 10m, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(str(value))
+        except ContractError as error:
+            self.fail(str(error), param, ctx)

@@ -1,0 +1,96 @@
+"""A call: one recorded request to a large language model with its response, usage, time and price."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+_STRUCTURE = frozenset({"role", "id", "type", "name", "tool_call_id", "finish_reason", "index"})
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request and its response, in OpenAI chat.completions shape whatever wire it came over.
+
+    timestamp: seconds since the epoch, UTC. latency_s: seconds, None when not recorded.
+    cost_usd: None until priced. `error` is the upstream's error when the call failed; `response` is then None.
+    `source` says where it was read ("traffic.jsonl.gz:17").
+    """
+
+    id: str
+    request: dict[str, Any]
+    response: dict[str, Any] | None
+    timestamp: float = 0.0
+    client_id: str = ""
+    workload_id: str = ""
+    latency_s: float | None = None
+    cost_usd: float | None = None
+    provider: str = ""
+    error: str = ""
+    source: str = ""
+
+    @property
+    def model(self) -> str:
+        """The model that answered, else the one asked for, else ""."""
+        answered = self.response.get("model") if self.response else None
+        return str(answered or self.request.get("model") or "")
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        return self._usage("prompt_tokens")
+
+    @property
+    def completion_tokens(self) -> int | None:
+        return self._usage("completion_tokens")
+
+    def _usage(self, key: str) -> int | None:
+        usage = (self.response or {}).get("usage")
+        value = usage.get(key) if isinstance(usage, dict) else None
+        return value if isinstance(value, int) else None
+
+    @property
+    def message(self) -> dict[str, Any] | None:
+        """The first choice's message, or None when the response has none."""
+        choices = (self.response or {}).get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            return None
+        message = choices[0].get("message")
+        return message if isinstance(message, dict) else None
+
+    @property
+    def content(self) -> str | None:
+        """The text of the first choice, or None (tool calls, refusals, errors)."""
+        text = (self.message or {}).get("content")
+        return text if isinstance(text, str) else None
+
+
+def redacted(call: Call, mask: Callable[[str], str]) -> Call:
+    """The call with `mask` applied to every text that people or models wrote, in messages and in answers alike."""
+    request = {**call.request, "messages": _masked(call.request.get("messages"), mask)}
+    response = call.response
+    if response is not None:
+        response = {**response, "choices": _masked(response.get("choices"), mask)}
+    return msgspec.structs.replace(call, request=request, response=response, error=mask(call.error))
+
+
+def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, list):
+        return [_masked(each, mask) for each in value]
+    if isinstance(value, dict):
+        return {key: each if key in _STRUCTURE else _masked(each, mask) for key, each in value.items()}
+    return value
+
+
+class Broken(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that could not be read: kept aside, never dropped in silence.
+
+    source: file; line: 1-based line or record number, 0 for the whole file; raw: its first bytes as text, bounded.
+    """
+
+    source: str
+    line: int
+    reason: str
+    raw: str = ""

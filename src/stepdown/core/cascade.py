@@ -1,0 +1,92 @@
+"""A cascade: rungs, cheapest first, then the incumbent. The first rung that is sure enough answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.canonical import digest_of
+from stepdown.core.dataset import Answer
+from stepdown.core.students import Student
+
+INCUMBENT = "incumbent"
+
+
+class Rung(msgspec.Struct, frozen=True, kw_only=True):
+    """A student (by artefact hash), how its signals become a probability of being right, and when that is enough.
+
+    calibrator: the fitted calibrator as plain numbers. threshold: answers with confidence ≥ it are accepted; above 1
+    the rung is never used.
+    """
+
+    kind: str
+    artefact: str
+    calibrator: dict[str, Any]
+    threshold: float
+
+
+class CascadeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A cascade as it is certified and served. Its hash names it on the certificate."""
+
+    version: int = 1
+    task: str
+    rungs: tuple[Rung, ...]
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self)
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answered, what and how sure. answer is None and rung "incumbent" where the cascade escalates.
+
+    confidence is then the highest that any rung reached.
+    """
+
+    answer: Answer | None
+    confidence: float
+    rung: str
+
+
+Confidence = Callable[[tuple[float, ...]], float]
+"""A calibrated probability of being right from one answer's signals."""
+
+
+@dataclass(frozen=True)
+class OpenRung:
+    """A rung with its student opened and its calibrator ready."""
+
+    student: Student
+    confidence: Confidence
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Opened rungs in order."""
+
+    rungs: tuple[OpenRung, ...]
+
+    def decide(self, text: str) -> Decision:
+        """Ask the rungs in turn; escalate when none is sure enough."""
+        best = 0.0
+        for rung in self.rungs:
+            answer, signals = rung.student.answer(text)
+            confidence = rung.confidence(signals)
+            if confidence >= rung.threshold:
+                return Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
+            best = max(best, confidence)
+        return Decision(answer=None, confidence=best, rung=INCUMBENT)
+
+
+def choose_rungs(confidences: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:
+    """Which rung answers each of n inputs; -1 where the cascade escalates. confidences: (rungs, n)."""
+    accepted = confidences >= np.asarray(thresholds, dtype=np.float64)[:, None]
+    if accepted.shape[0] == 0:
+        return np.full(confidences.shape[1], -1, dtype=np.int64)
+    return np.where(accepted.any(axis=0), accepted.argmax(axis=0), -1)

@@ -1,0 +1,141 @@
+"""A student: a small model that answers the task. What one is asked, and what one is made of; a kind is one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.canonical import digest_of
+from stepdown.core.dataset import Answer
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share done in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers to n inputs. signals: float (n, k), one column per `signal_names` of the student, raw and uncalibrated.
+
+    probabilities: float (n, labels) where the student has them (the teacher of a distillation needs them), else None.
+    """
+
+    answers: list[Answer]
+    signals: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | None = None
+
+
+class Student(Protocol):
+    """An opened student, ready to answer. Opening and answering need no torch. Safe to call from several threads."""
+
+    kind: str
+    signal_names: tuple[str, ...]
+    """Raw signals of being right; by convention "top" (top probability), "margin", "entropy", "truncated" (0/1) …"""
+
+    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+        """One answer with its signals. The hot path."""
+
+    def answer_many(self, texts: Sequence[str]) -> Predictions:
+        """Answers to many texts, batched inside."""
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """One step in how an artefact came to be: "train", "distil", "prune" or "quantise", with what it was given."""
+
+    step: str
+    parameters: dict[str, Any] = {}
+    parents: tuple[str, ...] = ()
+
+
+class ArtefactManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What an artefact folder holds (`manifest.json`). files: sha256 by relative path."""
+
+    version: int = 1
+    kind: str
+    task: str
+    family: str
+    labels: tuple[str, ...]
+    signal_names: tuple[str, ...]
+    files: dict[str, str]
+    seed: int
+    trained_s: float
+    learned_from: dict[str, int]
+    dataset_hash: str
+    lineage: tuple[Lineage, ...] = ()
+    options: dict[str, Any] = {}
+
+    @property
+    def digest(self) -> str:
+        """The artefact's own hash: its content, not how long it took, so that the same seed gives the same artefact."""
+        return digest_of(msgspec.structs.replace(self, trained_s=0.0))
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a student learns from. targets: answers, from gold where there is some, else the incumbent's.
+
+    sources: "gold" or "incumbent", per row. weights: (n,). soft: float (n, labels), a teacher's probabilities for these
+    rows (a larger student's, or the incumbent's recorded ones; rows of NaN where there are none), or None.
+    extra_texts: inputs without an answer (unlabelled), for distillation only. Nothing of tune, certify or test is here.
+    """
+
+    task: str
+    family: str
+    texts: list[str]
+    targets: list[Answer]
+    sources: list[str]
+    weights: NDArray[np.float64]
+    labels: tuple[str, ...]
+    dataset_hash: str
+    soft: NDArray[np.float64] | None = None
+    extra_texts: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """Where and how to train. folder: empty, for the artefact. seconds: what this student may take, a plan not a clock.
+
+    teacher: an opened, larger student to distil from, or None. home: where shared blobs and caches may be kept.
+    """
+
+    folder: Path
+    home: Path
+    seed: int
+    seconds: float
+    threads: int
+    progress: Progress
+    teacher: Student | None = None
+    teacher_hash: str = ""
+    network: bool = False
+
+
+class StudentKind(Protocol):
+    """The protocol a module in `students/kinds/` keeps."""
+
+    FAMILIES: tuple[str, ...]
+    EXTRA: str
+    COST_ORDER: float
+    """Rough cost of one answer, where `linear` (about 50 µs on one core) is 1; the ladder is tried cheapest first."""
+
+    Options: type[Any]
+    """A frozen dataclass of this kind's options, each with a default and a doc line."""
+
+    def seconds_needed(self, rows: int, labels: int, options: Any) -> float:
+        """A rough guess of training time on two cores, for choosing the ladder."""
+
+    def options_for(self, rows: int, labels: int, seconds: float) -> Any | None:
+        """The options that make the best use of at most `seconds` on two cores, or None when that is too little."""
+
+    def train(self, data: TrainingData, options: Any, context: TrainingContext) -> ArtefactManifest:
+        """Train, write the artefact (files and manifest) into context.folder, return its manifest."""
+
+    def open(self, folder: Path, manifest: ArtefactManifest, threads: int) -> Student:
+        """Open a verified artefact folder. numpy, onnxruntime and tokenizers only."""
+
+    def examples(self) -> TrainingData:
+        """A tiny task that this kind learns in seconds; the battery over all kinds trains on it."""

@@ -1,0 +1,157 @@
+"""A task: calls that ask the same thing again and again. A prompt template, its variable inputs, its answer shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stepdown.core.canonical import digest_of
+
+Input = str | dict[str, str]
+"""A call's variable part: one text, or one text per slot where a template has several."""
+
+
+SPACE = "_"
+"""A slot whose name begins so holds white space that may be there or not, and is no input."""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a message: constant `text`, or a `slot` with the name of what varies there."""
+
+    text: str = ""
+    slot: str = ""
+
+
+class MessageTemplate(msgspec.Struct, frozen=True, kw_only=True):
+    """One message: its role and its parts in order. Two slots never touch."""
+
+    role: str
+    parts: tuple[Part, ...]
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True):
+    """The constant parts and the variable slots of a prompt."""
+
+    messages: tuple[MessageTemplate, ...]
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The slots that hold inputs, in order."""
+        slots = (part.slot for message in self.messages for part in message.parts if part.slot)
+        return tuple(slot for slot in slots if not slot.startswith(SPACE))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the constant parts: equal templates have equal fingerprints."""
+        return digest_of(self.messages)[:16]
+
+    def cut(self, request: dict[str, Any]) -> Input | None:
+        """The variable input of a request (OpenAI chat shape), or None when it does not fit this template."""
+        messages = request.get("messages")
+        if not isinstance(messages, list) or len(messages) != len(self.messages):
+            return None
+        found: dict[str, str] = {}
+        for template, message in zip(self.messages, messages, strict=True):
+            text = message_text(message)
+            if text is None or message.get("role") != template.role:
+                return None
+            values = cut_text(template.parts, text)
+            if values is None:
+                return None
+            for slot, value in values.items():
+                if not slot.startswith(SPACE):
+                    found[slot] = value
+                elif value and not value.isspace():
+                    return None
+        return next(iter(found.values())) if len(found) == 1 else found
+
+
+def message_text(message: Any) -> str | None:
+    """A message's text: its string content, or its text parts joined; None when it holds anything else."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        return "".join(str(part.get("text", "")) for part in content)
+    return None
+
+
+def cut_text(parts: tuple[Part, ...], text: str) -> dict[str, str] | None:
+    """The value of every slot of one message's text, in order; None when the text does not fit the parts.
+
+    White space round the text counts only where a slot, or a constant that has some, stands at that end.
+    """
+    if not parts:
+        return {} if not text.strip() else None
+    first, last = parts[0].text, parts[-1].text
+    if first and not first[0].isspace():
+        text = text.lstrip()
+    if last and not last[-1].isspace():
+        text = text.rstrip()
+    # The last constant is anchored at the end, so that an input that repeats it is still cut whole.
+    if last and not text.endswith(last):
+        return None
+    return _cut_anchored(parts, text, len(text) - len(last))
+
+
+def _cut_anchored(parts: tuple[Part, ...], text: str, end: int) -> dict[str, str] | None:
+    values: dict[str, str] = {}
+    position, pending = 0, ""
+    final = len(parts) - 1
+    for index, part in enumerate(parts):
+        if part.slot:
+            pending = part.slot
+            continue
+        if not pending:
+            at = position if text.startswith(part.text, position) else -1
+        elif index == final:
+            at = end
+        else:
+            at = text.find(part.text, position, end)
+        if at < position:
+            return None
+        if pending:
+            values[pending] = text[position:at]
+            pending = ""
+        position = at + len(part.text)
+    if pending:
+        values[pending] = text[position:]
+    elif position != len(text):
+        return None
+    return values
+
+
+def input_text(value: Input) -> str:
+    """An input as the one text that a student reads: a string as it is, slots as `name: value` lines."""
+    if isinstance(value, str):
+        return value
+    return "\n".join(f"{name}: {value[name]}" for name in sorted(value))
+
+
+def is_empty(value: Input) -> bool:
+    """Whether an input holds no text at all: nothing but white space in any slot."""
+    return not (value.strip() if isinstance(value, str) else any(part.strip() for part in value.values()))
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How a request is known to belong to a task. Every field that is set must agree."""
+
+    workload: str = ""
+    model: str = ""
+    template: str = ""
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a task.
+
+    answer: where the decision sits in the incumbent's answer: "$" for the whole text, "$.category" for a field of a
+    JSON answer. labels: the answers seen, for a closed set; the prompt may list more.
+    """
+
+    name: str
+    family: str
+    match: Match
+    template: Template | None = None
+    answer: str = "$"
+    labels: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Kinds of personal data, one file each: PLACEHOLDER, RANK, TRIGGER, PATTERN, locate(found) and examples()."""

@@ -1,0 +1,149 @@
+"""Which of the incumbent's answers are likely wrong: confident learning.
+
+Northcutt, Jiang, Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70. It finds answers
+that contradict the incumbent's own habits; a habit that is itself wrong looks right to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.dataset import Example
+from stepdown.curation.options import CurationOptions
+from stepdown.curation.outcome import Outcome
+
+LEAST_ROWS_PER_LABEL = 5
+MOST_CELLS = 200_000_000
+SHOWN = 50
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """joint: float (labels, labels), the estimated share of (given, true) pairs; sums to 1.
+
+    flagged: rows likely mislabelled, worst first. suggested: the likelier label of each flagged row.
+    rate: float (labels,), the estimated share of rows given this label whose true label is another.
+    """
+
+    joint: NDArray[np.float64]
+    flagged: NDArray[np.int64]
+    suggested: NDArray[np.int64]
+    rate: NDArray[np.float64]
+
+
+def estimate_noise(given: NDArray[np.int64], probabilities: NDArray[np.float64]) -> LabelNoise:
+    """Confident learning on given labels (n,) and cross-fitted probabilities (n, labels).
+
+    A row counts as truly of a label when its probability reaches that label's mean self-confidence; of several such
+    labels, the likeliest. The counts, scaled to the given labels' frequencies, are the joint. "Prune by noise rate":
+    from each cell off the diagonal as many rows are flagged as the joint says, those with the widest margin first.
+    """
+    rows, labels = probabilities.shape
+    frequency = np.bincount(given, minlength=labels)
+    own = probabilities[np.arange(rows), given]
+    thresholds = np.bincount(given, weights=own, minlength=labels) / np.maximum(1, frequency)
+    thresholds[frequency == 0] = np.inf
+    confident = np.where(probabilities >= thresholds, probabilities, -1.0)
+    likely = confident.argmax(axis=1)
+    certain = confident[np.arange(rows), likely] >= 0
+    counts = np.zeros((labels, labels))
+    np.add.at(counts, (given[certain], likely[certain]), 1.0)
+    # A label none of whose rows is certain keeps them all.
+    counts[np.arange(labels), np.arange(labels)] += counts.sum(axis=1) == 0
+    joint = counts / counts.sum(axis=1, keepdims=True) * frequency[:, None] / max(1, rows)
+    flagged, suggested = _prune(given, probabilities, np.rint(joint * rows).astype(np.int64))
+    kept = np.divide(np.diag(joint) * rows, frequency, out=np.ones(labels), where=frequency > 0)
+    return LabelNoise(joint, flagged, suggested, 1.0 - kept)
+
+
+def label_noise(examples: list[Example], options: CurationOptions) -> Outcome:
+    """Audit the incumbent's answers in train and give likely wrong ones `options.flagged_weight`. None is removed.
+
+    Only train is looked at: nothing of tune, certify or test may decide what is learned. Rows with gold keep their
+    weight; gold decides there, and says in the findings how often the audit is right.
+    """
+    audited = [row for row, one in enumerate(examples) if one.split == "train" and isinstance(one.incumbent, str)]
+    answers = [str(examples[row].incumbent) for row in audited]
+    labels, given = np.unique(np.array(answers, dtype=object).astype(str), return_inverse=True)
+    refusal = _why_not(len(audited), len(labels), options)
+    if refusal or options.out_of_sample is None:
+        return Outcome(examples, findings={"skipped": refusal})
+    probabilities = options.out_of_sample([examples[row].text for row in audited], answers)
+    noise = estimate_noise(given.astype(np.int64), np.asarray(probabilities, dtype=np.float64))
+    weighted = list(examples)
+    for position in noise.flagged.tolist():
+        example = examples[audited[position]]
+        if example.gold is None and options.flagged_weight != 1.0:
+            lighter = example.weight * options.flagged_weight
+            weighted[audited[position]] = msgspec.structs.replace(example, weight=lighter)
+    flagged = [examples[audited[position]] for position in noise.flagged.tolist()]
+    findings = _describe(noise, labels, flagged, len(audited)) | {"flagged_weight": options.flagged_weight}
+    findings |= _against_gold(flagged, [examples[row] for row in audited])
+    return Outcome(weighted, findings=findings)
+
+
+def _prune(
+    given: NDArray[np.int64], probabilities: NDArray[np.float64], expected: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    own = probabilities[np.arange(len(given)), given]
+    margin_of: dict[int, tuple[float, int]] = {}
+    for label, other in np.argwhere(expected > 0).tolist():
+        if label == other:
+            continue
+        rows = np.flatnonzero(given == label)
+        margin = probabilities[rows, other] - own[rows]
+        # A row that its own label still suits better is not flagged, however many the joint expects.
+        order = np.argsort(-margin, kind="stable")[: expected[label, other]]
+        for row, wide in zip(rows[order].tolist(), margin[order].tolist(), strict=True):
+            if wide > 0 and wide > margin_of.get(row, (0.0, 0))[0]:
+                margin_of[row] = (wide, other)
+    worst_first = sorted(margin_of, key=lambda row: (-margin_of[row][0], row))
+    suggested = [margin_of[row][1] for row in worst_first]
+    return np.array(worst_first, dtype=np.int64), np.array(suggested, dtype=np.int64)
+
+
+def _why_not(rows: int, labels: int, options: CurationOptions) -> str:
+    if options.out_of_sample is None:
+        return "no cross-fitted probabilities were given"
+    if labels < 2:
+        return "fewer than two labels"
+    if rows < LEAST_ROWS_PER_LABEL * labels:
+        return f"{rows} rows for {labels} labels: fewer than {LEAST_ROWS_PER_LABEL} a label"
+    return f"{rows} × {labels} probabilities are more than fit" if rows * labels > MOST_CELLS else ""
+
+
+def _describe(noise: LabelNoise, labels: NDArray[Any], flagged: list[Example], rows: int) -> dict[str, Any]:
+    noisiest = np.argsort(-noise.rate, kind="stable")[:SHOWN]
+    suggested = [str(labels[label]) for label in noise.suggested[:SHOWN].tolist()]
+    return {
+        "audited": rows,
+        "flagged": len(flagged),
+        "estimated_noise": round(float(1.0 - np.trace(noise.joint)), 4),
+        "noise_by_label": {str(labels[label]): round(float(noise.rate[label]), 4) for label in noisiest.tolist()},
+        "worst": [
+            {"id": one.id, "given": one.incumbent, "likelier": label}
+            for one, label in zip(flagged[:SHOWN], suggested, strict=True)
+        ],
+    }
+
+
+def _against_gold(flagged: list[Example], audited: list[Example]) -> dict[str, Any]:
+    """How often the audit is right where gold can tell: precision and recall of the flags."""
+    known = [one for one in flagged if one.gold is not None]
+    wrong = sum(one.gold is not None and one.gold != one.incumbent for one in audited)
+    if not known or not wrong:
+        return {}
+    right = sum(one.gold != one.incumbent for one in known)
+    return {
+        "checked_with_gold": {
+            "flagged": len(known),
+            "precision": round(right / len(known), 4),
+            "wrong_answers": wrong,
+            "recall": round(right / wrong, 4),
+        }
+    }

@@ -1,0 +1,179 @@
+"""Calls → examples: cut the input out of the prompt, read the incumbent's answer, join gold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from stepdown.core.calls import Call
+from stepdown.core.canonical import canonical_json
+from stepdown.core.dataset import Answer, Example, Excluded
+from stepdown.core.family import Family, families
+from stepdown.core.tasks import Input, Task, input_text, is_empty, message_text
+from stepdown.curation.log_probabilities import read_log_probabilities
+from stepdown.curation.options import CurationOptions
+from stepdown.curation.outcome import Outcome
+from stepdown.curation.personal_data import mask
+
+MAX_DETAIL_CHARACTERS = 200
+_CALL_FIELDS = ("client_id", "workload_id", "provider", "model")
+
+
+def parse(calls: Iterable[Call], task: Task, options: CurationOptions) -> tuple[Outcome, Counter[str]]:
+    """One example per usable call, ordered by time then id; and the number of calls per source file.
+
+    A call whose input cannot be used is excluded. One whose answer cannot be used stays where gold is known for it,
+    with incumbent None: that is a loss of the incumbent's, and the gold can be learned from.
+    """
+    family = families().load(task.family)
+    examples: list[Example] = []
+    excluded: list[Excluded] = []
+    answers: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
+    unreadable_gold = 0
+    for call in calls:
+        sources[call.source.rpartition(":")[0] or call.source] += 1
+        text, unusable = _read_input(call, task, options)
+        if text is None:
+            excluded.append(Excluded(id=call.id, reason=unusable, detail=mask(call.error[:MAX_DETAIL_CHARACTERS])))
+            continue
+        answer, problem = _read_answer(call, task, family)
+        gold = _read_gold(call.id, task, family, options)
+        unreadable_gold += gold is None and call.id in options.gold
+        if problem:
+            answers[problem] += 1
+        if answer is None and gold is None:
+            excluded.append(Excluded(id=call.id, reason=problem, detail="no gold for it either"))
+        else:
+            examples.append(_example(call, task, text, answer, gold, options))
+    examples, repeated = _order(examples)
+    findings: dict[str, Any] = {"unusable_answers": dict(sorted(answers.items()))}
+    if unreadable_gold:
+        findings["gold_that_is_no_answer"] = unreadable_gold
+    return Outcome(examples, excluded + repeated, findings), sources
+
+
+def _read_input(call: Call, task: Task, options: CurationOptions) -> tuple[Input | None, str]:
+    # A failed request says nothing of how well the incumbent answers; counting it as a loss would flatter the students.
+    if call.error:
+        return None, "error instead of a response"
+    if call.response is None:
+        return None, "no response"
+    value = task.template.cut(call.request) if task.template else _only_text(call.request)
+    if value is None:
+        return None, _why_uncut(call.request)
+    text = input_text(value)
+    if is_empty(value):
+        return None, "empty input"
+    if len(text) > options.max_characters:
+        return None, "input too long"
+    return _valid(value), ""
+
+
+def _only_text(request: dict[str, Any]) -> str | None:
+    messages = request.get("messages")
+    if not isinstance(messages, list):
+        return None
+    asked = [message for message in messages if isinstance(message, dict) and message.get("role") == "user"]
+    answered = any(isinstance(message, dict) and message.get("role") in ("assistant", "tool") for message in messages)
+    return message_text(asked[0]) if len(asked) == 1 and not answered else None
+
+
+def _why_uncut(request: dict[str, Any]) -> str:
+    messages = request.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return "no messages in the request"
+    parts = [
+        part.get("type")
+        for message in messages
+        if isinstance(message, dict) and isinstance(message.get("content"), list)
+        for part in message["content"]
+        if isinstance(part, dict)
+    ]
+    if any(isinstance(kind, str) and "image" in kind for kind in parts):
+        return "image in the request"
+    if any(kind != "text" for kind in parts):
+        return "request holds more than text"
+    return "request does not fit the task's template"
+
+
+def _valid(value: Input) -> Input:
+    """Lone surrogates cannot be written as UTF-8; they become U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return {str(_valid(name)): str(_valid(text)) for name, text in value.items()}
+
+
+def _read_answer(call: Call, task: Task, family: Family) -> tuple[Answer | None, str]:
+    message = call.message or {}
+    if message.get("tool_calls"):
+        return None, "tool call instead of an answer"
+    if message.get("refusal"):
+        return None, "refused by the incumbent"
+    if not call.content:
+        return None, "no text in the response"
+    answer = family.read_answer(task, call)
+    if answer is None:
+        return None, "answer cannot be parsed"
+    listed = _listed(call.request, task.answer)
+    return (None, "answer off the schema") if listed and answer not in listed else (answer, "")
+
+
+def _listed(request: dict[str, Any], path: str) -> tuple[Any, ...]:
+    """The answers that the request's own JSON schema allows; () where it has none."""
+    node: Any = request.get("response_format")
+    for key in ("json_schema", "schema", *(step for name in path.split(".")[1:] for step in ("properties", name))):
+        node = node.get(key) if isinstance(node, dict) else None
+    allowed = node.get("enum") if isinstance(node, dict) else None
+    return tuple(value for value in allowed if isinstance(value, str)) if isinstance(allowed, list) else ()
+
+
+def _read_gold(call_id: str, task: Task, family: Family, options: CurationOptions) -> Answer | None:
+    known = options.gold.get(call_id)
+    return None if known is None else family.canonical(task, known.gold)
+
+
+def _example(
+    call: Call, task: Task, text: Input, answer: Answer | None, gold: Answer | None, options: CurationOptions
+) -> Example:
+    return Example(
+        id=call.id,
+        input=text,
+        incumbent=answer,
+        gold=gold,
+        timestamp=call.timestamp,
+        cost_usd=call.cost_usd,
+        latency_s=call.latency_s,
+        judged=options.verdicts.get(call.id) if answer is not None else None,
+        log_probabilities=read_log_probabilities(call, answer, task.labels) if isinstance(answer, str) else None,
+        slices=_slices(call, text, options.slices),
+    )
+
+
+def _slices(call: Call, value: Input, names: tuple[str, ...]) -> dict[str, str]:
+    metadata = call.request.get("metadata")
+    found: dict[str, str] = {}
+    for name in names:
+        if isinstance(value, dict) and name in value:
+            found[name] = value[name][:MAX_DETAIL_CHARACTERS]
+        elif name in _CALL_FIELDS:
+            found[name] = str(getattr(call, name))
+        elif isinstance(metadata, dict) and name in metadata:
+            found[name] = str(metadata[name])[:MAX_DETAIL_CHARACTERS]
+    return found
+
+
+def _order(examples: list[Example]) -> tuple[list[Example], list[Excluded]]:
+    """By time, then id. An id that comes again is excluded; which one stays does not depend on the order of arrival."""
+    seen: set[str] = set()
+    kept, repeated = [], []
+    times = Counter(example.id for example in examples)
+    examples.sort(key=lambda one: (one.timestamp, one.id, canonical_json(one) if times[one.id] > 1 else b""))
+    for example in examples:
+        if example.id in seen:
+            repeated.append(Excluded(id=example.id, reason="id seen before", kin=example.id))
+        else:
+            kept.append(example)
+        seen.add(example.id)
+    return kept, repeated

@@ -1,0 +1,84 @@
+"""Disagreements worth a person's reading: the student is sure, the incumbent says otherwise, and no two are alike."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stepdown.core.dataset import Answer, Example
+from stepdown.core.family import families
+from stepdown.core.measurements import Disagreement
+
+MAX_TEXT_CHARACTERS = 2000
+
+
+def pick_disagreements(
+    examples: Sequence[Example],
+    answers: Sequence[Answer | None],
+    confidences: ArrayLike,
+    family: str,
+    limit: int = 20,
+) -> tuple[Disagreement, ...]:
+    """Up to `limit` rows on which student and incumbent both answer and differ.
+
+    The surest comes first of each (incumbent's, student's) pair of answers; pairs take turns, and where gold is known,
+    so do the cases "the student is right", "the incumbent is right" and "neither is", so that a handful shows every
+    way in which the two differ. Raises ValueError on unequal lengths.
+    """
+    sure = np.asarray(confidences, dtype=np.float64)
+    if not len(examples) == len(answers) == sure.size:
+        raise ValueError(f"Got {len(examples)} examples, {len(answers)} answers and {sure.size} confidences.")
+    rule = families().load(family)
+    differing = [
+        index
+        for index, (example, answer) in enumerate(zip(examples, answers, strict=True))
+        if answer is not None and example.incumbent is not None and rule.loss(answer, example.incumbent) > 0.0
+    ]
+    differing.sort(key=lambda index: (-sure[index], examples[index].id))
+    order = _in_turns(differing, [_kind_of(examples[index], answers[index]) for index in differing])
+    return tuple(_shown(examples[index], answers[index], float(sure[index])) for index in order[:limit])
+
+
+def _kind_of(example: Example, answer: Answer | None) -> tuple[str, str]:
+    """The outer and inner groups that take turns: who is right by gold, and the pair of answers."""
+    if example.gold is None:
+        outcome = "unknown"
+    elif answer == example.gold:
+        outcome = "student"
+    else:
+        outcome = "incumbent" if example.incumbent == example.gold else "neither"
+    return outcome, f"{_as_text(example.incumbent)}\n{_as_text(answer)}"
+
+
+def _in_turns(indices: Sequence[int], kinds: Sequence[tuple[str, str]]) -> list[int]:
+    """Order by round (how many of the same pair came before), then let outcomes alternate within a round."""
+    seen_pairs: dict[tuple[str, str], int] = defaultdict(int)
+    rounds: dict[tuple[int, str], int] = defaultdict(int)
+    ranked = []
+    for position, (index, kind) in enumerate(zip(indices, kinds, strict=True)):
+        turn = seen_pairs[kind]
+        seen_pairs[kind] += 1
+        place = rounds[turn, kind[0]]
+        rounds[turn, kind[0]] += 1
+        ranked.append((turn, place, position, index))
+    return [index for *_, index in sorted(ranked)]
+
+
+def _shown(example: Example, answer: Answer | None, confidence: float) -> Disagreement:
+    text = example.text
+    return Disagreement(
+        id=example.id,
+        text=text if len(text) <= MAX_TEXT_CHARACTERS else text[:MAX_TEXT_CHARACTERS] + " …",
+        student=_as_text(answer),
+        incumbent=_as_text(example.incumbent),
+        gold=None if example.gold is None else _as_text(example.gold),
+        confidence=confidence,
+    )
+
+
+def _as_text(answer: Answer | None) -> str:
+    return answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()

@@ -1,0 +1,143 @@
+"""What a cross-validated student reaches: its losses, the share it could answer within the margin, and by label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.contract import Contract
+from stepdown.core.dataset import Example
+from stepdown.core.estimates import Estimate
+from stepdown.evaluation.intervals import mean_loss, paired_mean, resampled
+from stepdown.evaluation.scan.facts import CheapStudent, LabelFact, LearningPoint
+
+Floats = NDArray[np.float64]
+
+FEWEST_GOLD = 100
+FEWEST_PER_LABEL = 20
+EVIDENCE_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """n rows with the answers (n) and confidences (n,) of students that never saw the row."""
+
+    examples: Sequence[Example]
+    taught_by: str
+    answers: Sequence[str]
+    confidences: Floats
+
+
+@dataclass(frozen=True)
+class Excess:
+    """Rows on which the student can be held against a reference: which, both losses (m,), and confidences (m,)."""
+
+    reference: str
+    losses: Floats
+    incumbent: Floats
+    confidences: Floats
+    answers: Sequence[str]
+
+    @property
+    def values(self) -> Floats:
+        return self.losses - self.incumbent
+
+
+def judge_cheap_student(
+    run: CrossValidated, contract: Contract, generator: np.random.Generator, learning: tuple[LearningPoint, ...]
+) -> CheapStudent:
+    """Everything a scan wants to know of one cross-validated run."""
+    gold = _against_gold(run)
+    against = gold if gold is not None and len(gold.answers) >= FEWEST_GOLD else _against_incumbent(run)
+    # Gold that does not teach is all evidence; of everything else, a share is kept for it.
+    all_evidence = against.reference == "gold" and run.taught_by == "incumbent"
+    evidence = len(against.answers) * (1.0 if all_evidence else EVIDENCE_SHARE)
+    offload, accepted = _offload(against, contract, max(1.0, evidence), generator)
+    return CheapStudent(
+        n=len(run.examples),
+        taught_by=run.taught_by,
+        reference=against.reference,
+        disagreement=mean_loss(_against_incumbent(run).losses),
+        error=mean_loss(gold.losses) if gold is not None else None,
+        incumbent_error=mean_loss(gold.incumbent) if gold is not None else None,
+        offload=offload,
+        worse_rate=float(np.mean(accepted & (against.values > 0))),
+        better_rate=float(np.mean(accepted & (against.values < 0))),
+        labels=_label_facts(against),
+        learning=learning,
+    )
+
+
+def learning_point(run: CrossValidated) -> LearningPoint:
+    """Loss against what the student was taught by."""
+    gold = _against_gold(run) if run.taught_by == "gold" else None
+    losses = _against_incumbent(run).losses if gold is None else gold.losses
+    return LearningPoint(rows=len(run.examples), loss=mean_loss(losses))
+
+
+def _against_incumbent(run: CrossValidated) -> Excess:
+    losses = np.array(
+        [float(answer != str(each.incumbent)) for answer, each in zip(run.answers, run.examples, strict=True)]
+    )
+    return Excess("incumbent", losses, np.zeros_like(losses), run.confidences, run.answers)
+
+
+def _against_gold(run: CrossValidated) -> Excess | None:
+    kept = [index for index, each in enumerate(run.examples) if each.gold is not None]
+    if not kept:
+        return None
+    golds = [str(run.examples[index].gold) for index in kept]
+    answers = [run.answers[index] for index in kept]
+    return Excess(
+        "gold",
+        np.array([float(answer != gold) for answer, gold in zip(answers, golds, strict=True)]),
+        np.array([float(str(run.examples[i].incumbent) != gold) for i, gold in zip(kept, golds, strict=True)]),
+        run.confidences[kept],
+        answers,
+    )
+
+
+def _offload(
+    against: Excess, contract: Contract, evidence: float, generator: np.random.Generator
+) -> tuple[Estimate, NDArray[np.bool_]]:
+    """The largest share, surest rows first, whose excess loss over all rows a certificate could show to be within the
+    margin; and the rows in it. The bound is the normal one for `evidence` rows."""
+    order = np.argsort(-against.confidences, kind="stable")
+    reach = _reach(against.values[order], contract, evidence)
+    covered = reach(np.ones(order.size, dtype=np.int64))
+    accepted = np.zeros(order.size, dtype=bool)
+    accepted[order[: round(covered * order.size)]] = True
+    spread = resampled(lambda drawn: reach(drawn[order]), order.size, generator, floor=False)
+    return spread, accepted
+
+
+def _reach(excess: Floats, contract: Contract, evidence: float) -> Callable[[NDArray[np.int64]], float]:
+    """Coverage within the margin of rows in order of falling confidence, from how often each is drawn."""
+    n = excess.size
+    quantile = NormalDist().inv_cdf(contract.confidence)
+
+    def coverage(drawn: NDArray[np.int64]) -> float:
+        mean = np.cumsum(drawn * excess) / n
+        deviation = np.sqrt(np.maximum(np.cumsum(drawn * excess**2) / n - mean**2, 0.0))
+        bound = mean + np.maximum(quantile * deviation / evidence**0.5, 3.0 / evidence)
+        within = np.flatnonzero(bound <= contract.margin)
+        return float(drawn[: within[-1] + 1].sum() / n) if within.size else 0.0
+
+    return coverage
+
+
+def _label_facts(against: Excess) -> tuple[LabelFact, ...]:
+    """By the student's answer, which is what is known when a request comes in; the commonest first."""
+    names, codes, counts = np.unique(np.array(against.answers), return_inverse=True, return_counts=True)
+    order = np.argsort(codes, kind="stable")
+    parts = np.split(against.values[order], np.cumsum(counts)[:-1])
+    found = [
+        LabelFact(name=str(name), n=part.size, share=part.size / codes.size, excess=paired_mean(part))
+        for name, part in zip(names, parts, strict=True)
+        if part.size >= FEWEST_PER_LABEL
+    ]
+    return tuple(sorted(found, key=lambda fact: (-fact.share, fact.name)))

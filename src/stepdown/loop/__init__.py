@@ -1,0 +1,1 @@
+"""The only assembler: settings, wiring and the spine."""

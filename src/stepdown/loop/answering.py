@@ -1,0 +1,115 @@
+"""Answering with a task's certified cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from stepdown.certificate.calibrate import open_confidence
+from stepdown.core.calls import Broken
+from stepdown.core.cascade import INCUMBENT, Cascade, CascadeSpec, Decision, OpenRung
+from stepdown.core.errors import InputError, TamperedError
+from stepdown.core.tasks import Input, input_text, is_empty
+from stepdown.curation.options import CurationOptions
+from stepdown.curation.personal_data import mask
+from stepdown.loop.certificates import why_not_in_force
+from stepdown.loop.home import Home, open_home
+from stepdown.loop.records import BuildFolder, latest
+from stepdown.students.artefact import open_student
+
+MAX_ROW_BYTES = 16 << 20
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One row to answer: the task's variable part, a text or an object of slots."""
+
+    id: str | int
+    input: str | dict[str, str]
+
+
+def open_cascade(home: Home, spec: CascadeSpec, threads: int = 1) -> Cascade:
+    """A cascade with its students opened. Raises TamperedError naming what changed."""
+    rungs = []
+    for rung in spec.rungs:
+        student = open_student(home.artefacts / rung.artefact, threads)
+        rungs.append(OpenRung(student=student, confidence=open_confidence(rung.calibrator), threshold=rung.threshold))
+    return Cascade(rungs=tuple(rungs))
+
+
+def open_build(folder: Path) -> Cascade:
+    """The cascade of a build's folder, HOME/.stepdown/builds/TASK/BUILD, whatever its certificate says."""
+    return open_cascade(open_home(folder.parents[3]), BuildFolder(folder).read_cascade())
+
+
+class Answerer:
+    """A task's newest cascade when its certificate stands; without one every answer is the incumbent's to give."""
+
+    def __init__(self, home: Home, task: str, threads: int = 1) -> None:
+        folder = latest(home, task)
+        certificate = folder.read_certificate()
+        spec = folder.read_cascade()
+        if certificate.cascade_hash != spec.digest:
+            raise TamperedError(
+                f"{folder.cascade} is not the cascade that its certificate names.",
+                f"Expected hash {certificate.cascade_hash[:12]}, got {spec.digest[:12]}.",
+                f"Run: stepdown build {task}",
+            )
+        self._redacts = certificate.contract.get("privacy") == "redact"
+        self.why_not = why_not_in_force(certificate, home.clock())
+        self.cascade = open_cascade(home, spec, threads) if not self.why_not else Cascade(rungs=())
+
+    def answer(self, value: Input) -> Decision:
+        """The cascade's decision on one input. What curation leaves out no certificate speaks of: inputs that are
+        empty or too long are the incumbent's, whole."""
+        text = input_text(value)
+        if len(text) > CurationOptions.max_characters or is_empty(value):
+            return Decision(answer=None, confidence=0.0, rung=INCUMBENT)
+        # The students learned from masked texts and were certified on them, so they are shown none other.
+        return self.cascade.decide(mask(text) if self._redacts else text)
+
+
+def answer_rows(answerer: Answerer, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+    """Rows `{id, answer, confidence, rung}` in the order of the input."""
+    for row in rows:
+        decision = answerer.answer(row.input)
+        answer = None if decision.rung == INCUMBENT else decision.answer
+        yield {"id": row.id, "answer": answer, "confidence": round(decision.confidence, 6), "rung": decision.rung}
+
+
+def read_rows(path: Path) -> Iterator[Row | Broken]:
+    """Rows of a JSONL file, checked one by one; a line that is none is a Broken and does not stop the others.
+
+    Raises InputError when the file cannot be opened. A line longer than MAX_ROW_BYTES is never held whole.
+    """
+    decode = msgspec.json.Decoder(Row).decode
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while line := file.readline(MAX_ROW_BYTES + 1):
+                number += 1
+                if len(line) > MAX_ROW_BYTES:
+                    if not line.endswith(b"\n"):
+                        _skip_line(file)
+                    reason = f"longer than {MAX_ROW_BYTES >> 20} MB"
+                    yield Broken(source=path.name, line=number, reason=reason)
+                elif line.strip():
+                    yield _row(decode, line, path.name, number)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}.", "Expected a JSONL file.", "Check the name."
+        ) from None
+
+
+def _row(decode: Callable[[bytes], Row], line: bytes, name: str, number: int) -> Row | Broken:
+    try:
+        return decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Broken(source=name, line=number, reason=str(error), raw=line[:300].decode("utf-8", "backslashreplace"))
+
+
+def _skip_line(file: BinaryIO) -> None:
+    while (rest := file.readline(MAX_ROW_BYTES)) and not rest.endswith(b"\n"):
+        pass

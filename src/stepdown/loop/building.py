@@ -1,0 +1,45 @@
+"""The spine: resolve → curate → fit the ladder → measure → tune and certify → record and keep."""
+
+from __future__ import annotations
+
+from stepdown.core.record import BuildRecord
+from stepdown.core.students import Progress
+from stepdown.loop.certifying import certify_cascade
+from stepdown.loop.curating import curate_task
+from stepdown.loop.discovery import resolve_learnable
+from stepdown.loop.home import Home
+from stepdown.loop.job import BuildRequest, Job
+from stepdown.loop.keeping import keep
+from stepdown.loop.learning import fit_students
+from stepdown.loop.measuring import measure_students
+from stepdown.loop.recording import record_build
+from stepdown.loop.records import BuildFolder
+
+
+def build(home: Home, request: BuildRequest, progress: Progress) -> tuple[BuildRecord, BuildFolder]:
+    """Build, measure, certify and keep a cascade for one task. A refusal is a result, not an error.
+
+    Raises NotEnoughData, UnknownKind, StoreError, ResourceError …, each a paragraph. An interrupt publishes nothing and
+    leaves finished students for the next build of the same data and seed.
+    """
+    with home.store() as store:
+        progress("reading", 0.0)
+        task = resolve_learnable(store, home.settings, request.task)
+        with home.building(task.name):
+            contract = request.contract(home.settings.task(task.name).contract)
+            return _stages(Job(home, store, request, progress, task, contract))
+
+
+def _stages(job: Job) -> tuple[BuildRecord, BuildFolder]:
+    with job.stage("curating"):
+        curated = curate_task(job)
+    with job.stage("fitting"):
+        learned = fit_students(job, curated.dataset)
+    with job.stage("measuring"):
+        measured = measure_students(job, curated, learned)
+    with job.stage("certifying"):
+        certified = certify_cascade(job, curated.dataset, measured)
+    with job.stage("recording"):
+        record = record_build(job, curated, learned, measured, certified)
+        folder = keep(job, record, curated.dataset, measured, certified)
+    return record, folder

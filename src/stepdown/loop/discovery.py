@@ -1,0 +1,93 @@
+"""Which tasks are in the traffic, and which calls are a task's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from stepdown.core.calls import Call
+from stepdown.core.errors import NotEnoughData, UnknownKind
+from stepdown.core.family import families
+from stepdown.core.store import Store
+from stepdown.core.students import Progress
+from stepdown.core.tasks import Match, Task
+from stepdown.loop.home import Home
+from stepdown.loop.settings import Settings
+from stepdown.traffic.grouping import find_tasks
+from stepdown.traffic.pricing import Prices
+from stepdown.traffic.summary import TaskSummary
+
+
+def discover(home: Home, progress: Progress) -> list[TaskSummary]:
+    """The tasks in the project's traffic, largest first, remembered for later commands."""
+    with home.store() as store:
+        if store.count_calls() == 0:
+            raise NotEnoughData("There are no calls yet.", "Expected imported traffic.", "Run: stepdown import FILE…")
+        progress("looking for tasks", 0.0)
+        summaries = find_tasks(store.calls(), Prices(home.settings.prices))
+        for summary in summaries:
+            store.put_task(with_settings(summary.task, home.settings))
+    return summaries
+
+
+def resolve(store: Store, settings: Settings, name: str) -> Task:
+    """The task of that name: remembered, else found in its workload's calls, else in all calls. Raises UnknownKind."""
+    known = store.tasks()
+    if name in known and _is_clear(with_settings(known[name], settings)):
+        return with_settings(known[name], settings)
+    wanted = settings.task(name).match.workload or name
+    workloads = store.workloads()
+    if wanted in workloads:
+        found = [one.task for one in find_tasks(store.calls(wanted), Prices(settings.prices))]
+        task = max(found, key=lambda one: len(one.labels)) if found else None
+        if task is not None:
+            task = with_settings(msgspec.structs.replace(task, name=name), settings)
+            store.put_task(task)
+            return task
+    for summary in find_tasks(store.calls(), Prices(settings.prices)):
+        store.put_task(with_settings(summary.task, settings))
+    known = store.tasks()
+    if name not in known:
+        raise UnknownKind("task", name, known)
+    return known[name]
+
+
+def _is_clear(task: Task) -> bool:
+    """Whether what is remembered of a task holds a family and an input; if not, traffic that came since may tell."""
+    return bool(task.family) and (task.template is None or bool(task.template.slots))
+
+
+def resolve_learnable(store: Store, settings: Settings, name: str) -> Task:
+    """The task of that name, of a family that students can learn. Raises UnknownKind, NotEnoughData."""
+    task = resolve(store, settings, name)
+    if not task.family:
+        raise NotEnoughData(
+            f"The answers of {task.name!r} are of no kind that a student can learn yet, or too few to tell.",
+            "Expected labels out of a closed set, each seen more than once.",
+            "Import more calls, or set `family` and `answer` of the task in stepdown.toml; `stepdown tasks` says more.",
+        )
+    families().load(task.family)
+    return task
+
+
+def with_settings(task: Task, settings: Settings) -> Task:
+    """What was found, with what the user says of it on top."""
+    said = settings.task(task.name)
+    return msgspec.structs.replace(
+        task,
+        family=said.family or task.family,
+        answer=said.answer or task.answer,
+        match=task.match if said.match == Match() else said.match,
+    )
+
+
+def calls_of(store: Store, task: Task) -> Iterator[Call]:
+    """The calls that belong to a task, streaming, in the order they came in."""
+    match = task.match
+    for call in store.calls(match.workload or None):
+        if match.model and call.model != match.model and call.request.get("model") != match.model:
+            continue
+        if match.template and (task.template is None or task.template.cut(call.request) is None):
+            continue
+        yield call

@@ -1,0 +1,149 @@
+"""Traffic, gold and verdicts into the store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from stepdown.core.calls import Broken, Call, redacted
+from stepdown.core.store import Added, Store
+from stepdown.core.students import Progress
+from stepdown.curation.personal_data import mask
+from stepdown.loop.home import Home
+from stepdown.loop.settings import Settings
+from stepdown.traffic.gold import read_gold, read_verdicts
+from stepdown.traffic.read import read_calls
+from stepdown.traffic.source import sources
+
+T = TypeVar("T")
+
+SHOWN_BROKEN = 5
+PENDING_BROKEN = 1000
+
+
+class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What an import did. broken: how many records could not be read; the first are in `examples`."""
+
+    calls: Added
+    gold: Added
+    verdicts: Added
+    gold_without_call: int
+    broken: int
+    examples: tuple[Broken, ...]
+    workloads: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """paths: traffic ("-" is stdin). task: the workload name for calls that carry none."""
+
+    paths: Sequence[str]
+    format: str | None = None
+    task: str | None = None
+    gold: Sequence[str] = ()
+    verdicts: Sequence[str] = ()
+
+
+def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> ImportResult:
+    """Read every file and keep what can be read; what cannot is kept aside with its reason."""
+    with home.store() as store:
+        aside = _Aside(store)
+        named = _named(aside.sift(read_calls(request.paths, request.format)), request.task)
+        calls = _counted(_redacted(named, home.settings), progress)
+        added = store.add_calls(calls) if request.paths else Added()
+        gold = _sum(store.add_gold(aside.sift(read_gold(path))) for path in request.gold)
+        verdicts = _sum(store.add_verdicts(aside.sift(read_verdicts(path))) for path in request.verdicts)
+        aside.flush()
+        result = ImportResult(
+            calls=added,
+            gold=gold,
+            verdicts=verdicts,
+            gold_without_call=_without_call(store) if request.gold else 0,
+            broken=aside.count,
+            examples=tuple(aside.first),
+            workloads=store.workloads(),
+        )
+        data = {
+            "new": added.new,
+            "known": added.known,
+            "broken": aside.count,
+            "gold": gold.new + gold.changed,
+            "files": hash_files(request.paths),
+        }
+        store.append("imported", request.task or "", data, at=home.clock())
+    return result
+
+
+class _Aside:
+    """Takes the broken records out of a stream and keeps them in the store, a few at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pending: list[Broken] = []
+        self.count = 0
+        self.first: list[Broken] = []
+
+    def sift(self, records: Iterable[T | Broken]) -> Iterator[T]:
+        for record in records:
+            if isinstance(record, Broken):
+                self._keep(record)
+            else:
+                yield record
+
+    def flush(self) -> None:
+        self._store.keep_broken(self._pending)
+        self._pending = []
+
+    def _keep(self, record: Broken) -> None:
+        self.count += 1
+        if len(self.first) < SHOWN_BROKEN:
+            self.first.append(record)
+        self._pending.append(record)
+        if len(self._pending) >= PENDING_BROKEN:
+            self.flush()
+
+
+def _named(calls: Iterable[Call], task: str | None) -> Iterator[Call]:
+    for call in calls:
+        yield call if task is None or call.workload_id else msgspec.structs.replace(call, workload_id=task)
+
+
+def _redacted(calls: Iterable[Call], settings: Settings) -> Iterator[Call]:
+    """Personal data are masked before they touch the disk, in the calls of every task whose contract says so."""
+    masked = {name for name, task in settings.tasks.items() if task.contract.privacy == "redact"}
+    masked |= {settings.tasks[name].match.workload or name for name in masked}
+    for call in calls:
+        yield redacted(call, mask) if call.workload_id in masked else call
+
+
+def hash_files(paths: Sequence[str]) -> dict[str, str]:
+    """The sha256 of every file that was read, by its name as a call's `source` gives it; stdin has none."""
+    found = {}
+    for source in sources(path for path in paths if path != "-"):
+        with Path(source.path).open("rb") as file:
+            found[source.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _counted(calls: Iterable[Call], progress: Progress) -> Iterator[Call]:
+    for count, call in enumerate(calls, start=1):
+        if count % 5000 == 0:
+            progress(f"{count:,} calls read", 0.0)
+        yield call
+
+
+def _without_call(store: Store) -> int:
+    wanted = set(store.gold())
+    return len(wanted) - sum(1 for call in store.calls_by_id(wanted) if call.id in wanted)
+
+
+def _sum(parts: Iterable[Added]) -> Added:
+    total = Added()
+    for part in parts:
+        total = Added(new=total.new + part.new, known=total.known + part.known, changed=total.changed + part.changed)
+    return total

@@ -1,0 +1,77 @@
+"""The last stage: a build's folder, whole or not at all, and the journal's word of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+import msgspec
+
+from stepdown.certificate.files import seal
+from stepdown.certificate.labelling import write_labels_file
+from stepdown.core.dataset import Dataset
+from stepdown.core.record import BuildRecord
+from stepdown.curation.dataset_file import write_dataset
+from stepdown.loop.certifying import Certified
+from stepdown.loop.home import make_folder, write_whole
+from stepdown.loop.job import Job
+from stepdown.loop.measuring import Measured
+from stepdown.loop.recording import cascade_answers
+from stepdown.loop.records import BuildFolder, publish
+from stepdown.report.model_card import render_model_card
+from stepdown.report.render import render
+
+KEPT_BUILDS = 5
+UNFINISHED = ".unfinished"
+
+
+def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, certified: Certified) -> BuildFolder:
+    """Write everything into a folder that appears in one step, then make it the newest. Raises ResourceError."""
+    certificate = certified.certificate
+    parent = job.home.builds(job.task.name)
+    _sweep(job)
+    name = f"{int(record.created_at * 1000):015d}-{certificate.digest[:8]}"
+    draft = BuildFolder(parent / (name + UNFINISHED))
+    make_folder(draft.path)
+    draft.write(draft.task, job.task)
+    draft.write(draft.cascade, certified.candidate.cascade(certificate.chosen))
+    draft.write(draft.certificate, seal(certificate))
+    write_whole(draft.evidence, certified.evidence.to_bytes())
+    write_dataset(dataset, draft.dataset)
+    draft.write(draft.record, msgspec.structs.replace(record, seconds=dict(job.seconds)))
+    write_whole(draft.report, render(record))
+    write_whole(draft.model_card, render_model_card(record))
+    if certificate.labels_needed:
+        answers, _ = cascade_answers(measured, certified, "certify")
+        said = {one.id: answer for one, answer in zip(measured.answered["certify"].examples, answers, strict=True)}
+        write_labels_file(draft.labels, dataset.examples, said, certificate.labels_needed)
+    folder = BuildFolder(parent / name)
+    os.replace(draft.path, folder.path)
+    # The journal first: what is published must be known to it, whenever the process is killed.
+    job.store.append("built", job.task.name, _fact(record), at=job.home.clock())
+    publish(job.home, job.task.name, folder)
+    return folder
+
+
+def _fact(record: BuildRecord) -> dict[str, Any]:
+    certificate = record.certificate
+    return {
+        "certificate": certificate.digest,
+        "verdict": certificate.verdict,
+        "cascade": certificate.cascade_hash,
+        "dataset": record.dataset.content_hash,
+        "students": [one.artefact for one in record.students],
+        "seed": record.seed,
+    }
+
+
+def _sweep(job: Job) -> None:
+    """Remove what a killed build left half-written, and builds older than the last few."""
+    folders = [path for path in job.home.builds(job.task.name).iterdir() if path.is_dir() and path.name[0].isdigit()]
+    for path in folders:
+        if path.name.endswith(UNFINISHED):
+            shutil.rmtree(path, ignore_errors=True)
+    finished = sorted(path for path in folders if not path.name.endswith(UNFINISHED))
+    for path in finished[: -KEPT_BUILDS + 1]:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,130 @@
+"""The third stage: every student as it will be served, on rows it has not learned from, beside the incumbent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.certificate.calibrate import confidences, fit_all
+from stepdown.certificate.observations import Entrant, Observations
+from stepdown.core.canonical import canonical_json, digest_of
+from stepdown.core.dataset import Example, SplitName
+from stepdown.core.measurements import Quality, Speed, StudentMeasurement
+from stepdown.core.students import Predictions, Student
+from stepdown.evaluation.dominance import mark_dominated
+from stepdown.evaluation.quality import measure_quality
+from stepdown.evaluation.speed import Served, describe_machine, measure_speed
+from stepdown.loop.curating import Curated
+from stepdown.loop.home import write_whole
+from stepdown.loop.job import Job
+from stepdown.loop.learning import Learned
+from stepdown.loop.observing import Answered, answer_split, calibration_kind, observe
+from stepdown.students.fit import FittedStudent
+
+UNSEEN: tuple[SplitName, ...] = ("tune", "certify", "test")
+OPENER = "stepdown.students.artefact:open_student"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Students with their measurements, what they said on each split, and tune as the certificate room reads it.
+
+    calibrators: one for each student, fitted on tune.
+    """
+
+    students: tuple[Student, ...]
+    measurements: tuple[StudentMeasurement, ...]
+    answered: dict[SplitName, Answered]
+    entrants: tuple[Entrant, ...]
+    tune: Observations
+    calibrators: tuple[dict[str, object], ...]
+    curated: Curated
+
+    @property
+    def kept(self) -> list[int]:
+        """The places of the students that no other beats at everything."""
+        return [place for place, one in enumerate(self.measurements) if not one.dominated_by]
+
+
+def measure_students(job: Job, curated: Curated, learned: Learned) -> Measured:
+    """Ask every student about every unseen row once; all figures come from those answers and from timing it alone."""
+    answered = {split: answer_split(learned.students, curated.dataset, split) for split in UNSEEN}
+    entrants = [Entrant(kind=one.plan.kind, artefact=one.manifest.digest) for one in learned.fitted]
+    kind = calibration_kind(answered["tune"].examples)
+    calibrators = fit_all(observe(answered["tune"], entrants, job.family, kind, None))
+    measurements = []
+    for place, fitted in enumerate(learned.fitted):
+        job.progress(f"measuring: {fitted.plan.kind}", place / len(learned.fitted))
+        said = {split: one.predictions[place] for split, one in answered.items() if one.predictions}
+        quality = _quality(job, answered, said, calibrators[place])
+        measurements.append(_measurement(job, fitted, learned.students[place], quality, curated))
+    marked = tuple(mark_dominated(measurements))
+    priced = tuple(
+        Entrant(
+            kind=entrant.kind,
+            artefact=entrant.artefact,
+            signal_names=student.signal_names,
+            cost_usd=one.speed.cost_per_1k.value / 1000.0,
+        )
+        for entrant, student, one in zip(entrants, learned.students, marked, strict=True)
+    )
+    tune = observe(answered["tune"], priced, job.family, kind, None)
+    return Measured(learned.students, marked, answered, priced, tune, calibrators, curated)
+
+
+def _measurement(
+    job: Job, fitted: FittedStudent, student: Student, quality: tuple[Quality, ...], curated: Curated
+) -> StudentMeasurement:
+    return StudentMeasurement(
+        kind=fitted.plan.kind,
+        artefact=fitted.manifest.digest,
+        trained_s=fitted.manifest.trained_s,
+        learned_from=fitted.manifest.learned_from,
+        quality=quality,
+        speed=_speed(job, fitted, student, curated),
+    )
+
+
+def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) -> Speed:
+    """Measured once for an artefact, a machine and its price: a build that is run again then asks the same question of
+    the evidence, down to what a rung costs, and spends no more of it."""
+    key = digest_of((fitted.manifest.digest, job.machine, describe_machine()))
+    path = job.home.state / "cache" / "speed" / f"{key}.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Speed)
+    except (OSError, msgspec.DecodeError):
+        pass
+    texts = sample_texts(curated.dataset.split("tune") or curated.dataset.split("train"))
+    served = Served(one=student.answer, many=student.answer_many, folder=fitted.folder, opener=OPENER)
+    speed = measure_speed(served, texts, job.machine)
+    write_whole(path, canonical_json(speed))
+    return speed
+
+
+def _quality(
+    job: Job, answered: dict[SplitName, Answered], said: dict[SplitName, Predictions], calibrator: dict[str, object]
+) -> tuple[Quality, ...]:
+    found = []
+    for split, predictions in said.items():
+        examples = answered[split].examples
+        sure: NDArray[np.float64] = confidences(calibrator, predictions.signals)
+        for reference in references_in(examples):
+            seed = job.request.seed
+            found.append(measure_quality(predictions.answers, sure, examples, job.task.family, split, reference, seed))
+    return tuple(found)
+
+
+def references_in(examples: list[Example]) -> list[str]:
+    """What these rows can be held against."""
+    has_gold = any(example.gold is not None for example in examples)
+    has_incumbent = any(example.incumbent is not None for example in examples)
+    return [name for name, there in (("gold", has_gold), ("incumbent", has_incumbent)) if there]
+
+
+def sample_texts(examples: list[Example], most: int = 500) -> list[str]:
+    """Real inputs for timing, spread over the rows."""
+    step = max(1, len(examples) // most)
+    return [example.text for example in examples[::step]][:most]

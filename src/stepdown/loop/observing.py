@@ -1,0 +1,168 @@
+"""What the students say on the splits they have not learned from, as the numbers that the certificate room reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.certificate.calibrate import choose_reference
+from stepdown.certificate.observations import Entrant, Judged, Observations
+from stepdown.core.canonical import canonical_json
+from stepdown.core.contract import Evidence
+from stepdown.core.dataset import Answer, Dataset, Example, SplitName
+from stepdown.core.family import Family
+from stepdown.core.store import Verdict
+from stepdown.core.students import Predictions, Student
+
+TIMED_ROWS = 400
+TIMING_S = 1.5
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One split's examples and every student's predictions on them, in the order of the students."""
+
+    examples: list[Example]
+    predictions: tuple[Predictions, ...]
+
+
+def answer_split(students: Sequence[Student], dataset: Dataset, split: SplitName) -> Answered:
+    """Ask every student about every example of a split, in batches."""
+    examples = dataset.split(split)
+    texts = [example.text for example in examples]
+    return Answered(examples, tuple(student.answer_many(texts) for student in students) if texts else ())
+
+
+def references_of(examples: Sequence[Example], kind: Evidence) -> list[Answer | None]:
+    """Gold for `gold` and `judged`; the incumbent's answers for `agreement`; None where there is none."""
+    return [example.incumbent if kind == "agreement" else example.gold for example in examples]
+
+
+def calibration_kind(examples: Sequence[Example]) -> Evidence:
+    """What to tune against: gold where enough rows have it, else the incumbent's answers."""
+    return choose_reference(sum(example.gold is not None for example in examples), len(examples))
+
+
+def observe(
+    answered: Answered,
+    entrants: Sequence[Entrant],
+    family: Family,
+    kind: Evidence,
+    latency_s: NDArray[np.float64] | None,
+) -> Observations:
+    """The rows of a split that have a reference of that kind, as numbers. latency_s: (students, rows of the split)."""
+    references = references_of(answered.examples, kind)
+    kept = [row for row, value in enumerate(references) if value is not None]
+    examples = [answered.examples[row] for row in kept]
+    values = [references[row] for row in kept]
+    losses = [
+        [family.loss(predictions.answers[row], value) for row, value in zip(kept, values, strict=True)]
+        for predictions in answered.predictions
+    ]
+    incumbent = [family.loss(example.incumbent, value) for example, value in zip(examples, values, strict=True)]
+    costs = [example.cost_usd for example in examples]
+    known_costs = [cost for cost in costs if cost is not None]
+    return Observations(
+        ids=tuple(example.id for example in examples),
+        reference=kind,
+        references=tuple(as_text(value) for value in values),
+        entrants=tuple(entrants),
+        signals=tuple(predictions.signals[kept] for predictions in answered.predictions),
+        losses=np.array(losses, dtype=np.float64).reshape(len(entrants), len(kept)),
+        incumbent_loss=np.array(incumbent, dtype=np.float64),
+        slices=tuple(example.slices for example in examples),
+        escalation_cost_usd=np.array(known_costs) if len(known_costs) == len(costs) else None,
+        latency_s=None if latency_s is None else latency_s[:, kept],
+    )
+
+
+def time_rows(
+    students: Sequence[Student], examples: Sequence[Example], generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Seconds of one request for a random sample of rows, by student; NaN where not timed: (students, rows)."""
+    timed = np.full((len(students), len(examples)), np.nan)
+    order = generator.permutation(len(examples))[:TIMED_ROWS]
+    for index, student in enumerate(students):
+        for row in order[:20]:
+            student.answer(examples[row].text)  # the first answers are slow and say nothing of a served student
+        deadline = time.perf_counter() + TIMING_S
+        for row in order:
+            started = time.perf_counter()
+            student.answer(examples[row].text)
+            ended = time.perf_counter()
+            timed[index, row] = ended - started
+            if ended > deadline:
+                break
+    return timed
+
+
+def as_text(value: Answer) -> str:
+    """A reference value as text: a label as it is, anything else as canonical JSON."""
+    return value if isinstance(value, str) else canonical_json(value).decode()
+
+
+def observe_judged(
+    answered: Answered,
+    entrants: Sequence[Entrant],
+    family: Family,
+    verdicts: Mapping[str, Sequence[Verdict]],
+    latency_s: NDArray[np.float64] | None,
+) -> Observations:
+    """The rows that a judge or gold knows. A judge may be wrong or silent about an answer; gold corrects for both.
+
+    An answer that no verdict names counts as wrong and an incumbent's as right: a rule fixed before gold is looked at,
+    which prediction-powered inference then corrects on the rows that have gold.
+    """
+    gold = [example.gold for example in answered.examples]
+    kept = [row for row, one in enumerate(answered.examples) if gold[row] is not None or one.id in verdicts]
+    examples = [answered.examples[row] for row in kept]
+    said = [[predictions.answers[row] for row in kept] for predictions in answered.predictions]
+    known = [{as_text(one.answer): one.loss for one in verdicts.get(example.id, ())} for example in examples]
+    judged = Judged(
+        losses=_table(
+            [[_verdict(*each) for each in zip(examples, answers, known, strict=True)] for answers in said], len(kept)
+        ),
+        incumbent_loss=np.array(
+            [_verdict(one, one.incumbent, each) for one, each in zip(examples, known, strict=True)]
+        ),
+    )
+    losses = [
+        [_loss_or_nan(family, answer, one.gold) for answer, one in zip(answers, examples, strict=True)]
+        for answers in said
+    ]
+    costs = [example.cost_usd for example in examples if example.cost_usd is not None]
+    return Observations(
+        ids=tuple(example.id for example in examples),
+        reference="judged",
+        references=tuple("" if one.gold is None else as_text(one.gold) for one in examples),
+        entrants=tuple(entrants),
+        signals=tuple(predictions.signals[kept] for predictions in answered.predictions),
+        losses=_table(losses, len(kept)),
+        incumbent_loss=np.array([_loss_or_nan(family, one.incumbent, one.gold) for one in examples], dtype=np.float64),
+        support="bounded",
+        slices=tuple(example.slices for example in examples),
+        escalation_cost_usd=np.array(costs) if len(costs) == len(examples) else None,
+        latency_s=None if latency_s is None else latency_s[:, kept],
+        judged=judged,
+    )
+
+
+def _verdict(example: Example, answer: Answer | None, known: Mapping[str, float]) -> float:
+    """The judge's loss for an answer; a verdict without an answer is about the incumbent's own."""
+    own = answer == example.incumbent
+    named = known.get(as_text(answer)) if answer is not None else None
+    if named is None and own:
+        named = known.get(as_text(None))
+    return named if named is not None else (0.0 if own else 1.0)
+
+
+def _loss_or_nan(family: Family, answer: Answer | None, gold: Answer | None) -> float:
+    return float("nan") if gold is None else family.loss(answer, gold)
+
+
+def _table(rows: Sequence[Sequence[float]], width: int) -> NDArray[np.float64]:
+    return np.array(rows, dtype=np.float64).reshape(len(rows), width)

@@ -1,0 +1,190 @@
+"""The fifth stage: one record of all that was decided and measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from stepdown import __version__
+from stepdown.certificate.calibrate import confidences
+from stepdown.certificate.observations import outcome
+from stepdown.core.cascade import INCUMBENT, choose_rungs
+from stepdown.core.dataset import Answer, SplitName
+from stepdown.core.estimates import Estimate
+from stepdown.core.measurements import Disagreement, Quality
+from stepdown.core.record import (
+    BuildRecord,
+    CascadeMeasurement,
+    CurvePoint,
+    IncumbentMeasurement,
+)
+from stepdown.evaluation.cost import cascade_cost_per_1k, incumbent_cost_per_1k
+from stepdown.evaluation.curve import cascade_curve, risk_coverage_curve
+from stepdown.evaluation.disagreements import pick_disagreements
+from stepdown.evaluation.dominance import explain_dominated
+from stepdown.evaluation.intervals import rate
+from stepdown.evaluation.quality import measure_incumbent, measure_quality
+from stepdown.evaluation.speed import Served, incumbent_latency, measure_speed, size_on_disk
+from stepdown.loop.answering import open_cascade
+from stepdown.loop.certifying import Certified
+from stepdown.loop.curating import Curated
+from stepdown.loop.environment import describe_environment
+from stepdown.loop.job import Job
+from stepdown.loop.learning import Learned
+from stepdown.loop.measuring import Measured, references_in, sample_texts
+from stepdown.loop.records import BuildFolder
+from stepdown.loop.returns import task_roi
+
+SHOWN_DISAGREEMENTS = 24
+OPENER = "stepdown.loop.answering:open_build"
+REPORTED: tuple[SplitName, ...] = ("certify", "test")
+
+
+def record_build(job: Job, curated: Curated, learned: Learned, measured: Measured, certified: Certified) -> BuildRecord:
+    """Everything the report is drawn from. The seconds of this stage and the next are not in it yet."""
+    incumbent = _incumbent(job, curated)
+    cascade = _cascade(job, measured, certified, incumbent.cost_per_1k)
+    return BuildRecord(
+        task=job.task.name,
+        family=job.task.family,
+        created_at=job.home.clock(),
+        stepdown_version=__version__,
+        seed=job.request.seed,
+        budget_s=job.request.budget_s,
+        seconds=dict(job.seconds),
+        contract=job.contract,
+        dataset=curated.dataset.manifest,
+        excluded=dict(Counter(one.reason for one in curated.dataset.excluded)),
+        incumbent=incumbent,
+        students=measured.measurements,
+        dropped=(*learned.dropped, *explain_dominated(measured.measurements)),
+        cascade=cascade,
+        risk_coverage=_curve(certified),
+        certificate=certified.certificate,
+        roi=task_roi(job, curated, incumbent, cascade),
+        disagreements=_disagreements(job, measured, certified),
+        environment=describe_environment(),
+        plan={
+            "students": [one.as_dict() for one in learned.plan],
+            "reused": [one.plan.kind for one in learned.fitted if one.reused],
+            "cascade": certified.candidate.why,
+        },
+    )
+
+
+def _incumbent(job: Job, curated: Curated) -> IncumbentMeasurement:
+    dataset, summary = curated.dataset, curated.summary
+    generator = np.random.default_rng(job.request.seed)
+    latency = incumbent_latency(example.latency_s for example in dataset.examples)
+    splits = {split: dataset.split(split) for split in ("tune", *REPORTED)}
+    return IncumbentMeasurement(
+        model=max(summary.models, key=lambda name: summary.models[name], default="the incumbent"),
+        quality=tuple(
+            measure_incumbent(examples, job.task.family, split, job.request.seed)
+            for split, examples in splits.items()
+            if any(example.gold is not None for example in examples)
+        ),
+        cost_per_1k=incumbent_cost_per_1k((example.cost_usd for example in dataset.examples), generator),
+        latency_p50=latency[0] if latency else None,
+        latency_p95=latency[1] if latency else None,
+        calls_per_month=summary.calls_per_month,
+        price_source=curated.price_source,
+    )
+
+
+def _cascade(
+    job: Job, measured: Measured, certified: Certified, incumbent_cost: Estimate | None
+) -> CascadeMeasurement | None:
+    """The certified cascade as it would be served; None for a refusal."""
+    certificate = certified.certificate
+    if certificate.verdict != "certified" or certificate.chosen is None:
+        return None
+    spec = certified.candidate.cascade(certificate.chosen)
+    opened = open_cascade(job.home, spec)
+    work = BuildFolder(job.home.builds(job.task.name) / "work")
+    work.write(work.cascade, spec)  # for the fresh process that measures memory
+    texts = sample_texts(measured.answered["certify"].examples)
+    served = Served(
+        one=opened.decide,
+        many=lambda batch: [opened.decide(text) for text in batch],
+        folder=work.path,
+        opener=OPENER,
+    )
+    folders = [job.home.artefacts / rung.artefact for rung in spec.rungs]
+    size = sum(size_on_disk(folder) for folder in folders) / 1e6
+    speed = msgspec.structs.replace(measure_speed(served, texts, job.machine), size_mb=size)
+    rung = choose_rungs(certified.evidence.confidences, [one.threshold for one in spec.rungs])
+    offload = rate(int((rung >= 0).sum()), rung.size)
+    kinds = [one.kind for one in spec.rungs]
+    shares = {kind: float((rung == place).mean()) for place, kind in enumerate(kinds)}
+    return CascadeMeasurement(
+        offload=offload,
+        quality=_cascade_quality(job, measured, certified),
+        speed=speed,
+        cost_per_1k=cascade_cost_per_1k(speed.cost_per_1k, incumbent_cost, offload),
+        shares={**shares, INCUMBENT: float((rung < 0).mean())},
+    )
+
+
+def _cascade_quality(job: Job, measured: Measured, certified: Certified) -> tuple[Quality, ...]:
+    found = []
+    for split in REPORTED:
+        answered = measured.answered[split]
+        answers, sure = cascade_answers(measured, certified, split)
+        for reference in references_in(answered.examples):
+            family, seed = job.task.family, job.request.seed
+            found.append(measure_quality(answers, sure, answered.examples, family, split, reference, seed))
+    return tuple(found)
+
+
+def cascade_answers(
+    measured: Measured, certified: Certified, split: SplitName
+) -> tuple[list[Answer | None], Sequence[float]]:
+    """What a client gets on a split, the incumbent's answer where the cascade escalates; and the confidences."""
+    candidate, chosen = certified.candidate, certified.certificate.chosen
+    answered = measured.answered[split]
+    places = [_place(measured, entrant.artefact) for entrant in candidate.entrants]
+    if not answered.examples or not places:
+        return [example.incumbent for example in answered.examples], [0.0] * len(answered.examples)
+    pairs = zip(candidate.calibrators, places, strict=True)
+    sure = np.stack([confidences(each, answered.predictions[place].signals) for each, place in pairs])
+    thresholds = candidate.points[-1 if chosen is None else chosen].thresholds
+    rungs = choose_rungs(sure, thresholds)
+    answers = [
+        example.incumbent if rung < 0 else answered.predictions[places[rung]].answers[row]
+        for row, (example, rung) in enumerate(zip(answered.examples, rungs, strict=True))
+    ]
+    return answers, sure.max(axis=0).tolist()
+
+
+def _place(measured: Measured, artefact: str) -> int:
+    return next(place for place, one in enumerate(measured.entrants) if one.artefact == artefact)
+
+
+def _curve(certified: Certified) -> tuple[CurvePoint, ...]:
+    """Risk against coverage along the path, on the evidence."""
+    evidence, candidate = certified.evidence, certified.candidate
+    seen = evidence.seen
+    known = np.flatnonzero(seen.labelled)
+    if not known.size or not candidate.points:
+        return ()
+    rows = seen.rows(known)
+    sure = evidence.confidences[:, known]
+    chosen = certified.certificate.chosen
+    if len(candidate.entrants) == 1:
+        # With one rung the whole curve can be drawn, also where the path has few points to test.
+        threshold = None if chosen is None else candidate.points[chosen].thresholds[0]
+        return risk_coverage_curve(rows.losses[0], rows.incumbent_loss, sure[0], threshold=threshold)
+    found = [outcome(rows, sure, point.thresholds) for point in candidate.points]
+    losses = np.stack([one.excess + rows.incumbent_loss for one in found])
+    return cascade_curve(losses, rows.incumbent_loss, [one.rung >= 0 for one in found], chosen)
+
+
+def _disagreements(job: Job, measured: Measured, certified: Certified) -> tuple[Disagreement, ...]:
+    split: SplitName = "test" if measured.answered["test"].examples else "certify"
+    answers, sure = cascade_answers(measured, certified, split)
+    examples = measured.answered[split].examples
+    return pick_disagreements(examples, answers, sure, job.task.family, SHOWN_DISAGREEMENTS) if examples else ()

@@ -1,0 +1,129 @@
+"""Builds on disk: a folder each, and which is the newest. A folder appears whole or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from stepdown.certificate.files import read_certificate
+from stepdown.core.canonical import canonical_json
+from stepdown.core.cascade import CascadeSpec
+from stepdown.core.certificate import Certificate
+from stepdown.core.errors import NotEnoughData, TamperedError, nearest
+from stepdown.core.record import BuildRecord
+from stepdown.core.tasks import Task
+from stepdown.loop.home import Home, safe_name, write_whole
+
+T = TypeVar("T")
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class BuildFolder:
+    """One build's files."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        return self.path / "record.json"
+
+    @property
+    def certificate(self) -> Path:
+        return self.path / "certificate.json"
+
+    @property
+    def cascade(self) -> Path:
+        return self.path / "cascade.json"
+
+    @property
+    def task(self) -> Path:
+        return self.path / "task.json"
+
+    @property
+    def evidence(self) -> Path:
+        return self.path / "evidence.jsonl"
+
+    @property
+    def dataset(self) -> Path:
+        return self.path / "dataset"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def model_card(self) -> Path:
+        return self.path / "model-card.md"
+
+    @property
+    def labels(self) -> Path:
+        return self.path / "labels-to-fill-in.csv"
+
+    def read_record(self) -> BuildRecord:
+        return _read(self.record, BuildRecord)
+
+    def read_certificate(self) -> Certificate:
+        return read_certificate(self.certificate)
+
+    def read_cascade(self) -> CascadeSpec:
+        return _read(self.cascade, CascadeSpec)
+
+    def read_task(self) -> Task:
+        return _read(self.task, Task)
+
+    def write(self, path: Path, value: object) -> None:
+        write_whole(path, canonical_json(value) + b"\n")
+
+
+def publish(home: Home, task: str, folder: BuildFolder) -> None:
+    """Make a finished build the task's newest, in one step."""
+    write_whole(home.builds(task) / LATEST, folder.path.name)
+
+
+def latest(home: Home, task: str) -> BuildFolder:
+    """The newest finished build of a task. Raises NotEnoughData when there is none."""
+    pointer = home.builds(task) / LATEST
+    try:
+        name = pointer.read_text(encoding="utf-8", errors="replace").strip()[:200]
+    except FileNotFoundError:
+        raise _not_built(home, task) from None
+    folder = BuildFolder(home.builds(task) / Path(name).name)
+    if not Path(name).name or not folder.path.is_dir():
+        raise TamperedError(
+            f"The newest build of {task!r} ({name!r}) is gone.",
+            f"{pointer.name!r} names the folder of the newest build.",
+            f"Run: stepdown build {task}",
+        )
+    return folder
+
+
+def _not_built(home: Home, task: str) -> NotEnoughData:
+    built = sorted(pointer.parent.name for pointer in (home.state / "builds").glob(f"*/{LATEST}"))
+    close = nearest(safe_name(task), built)
+    return NotEnoughData(
+        f"{task!r} has no finished build in {home.folder}.",
+        f"Built: {', '.join(built) or 'none yet'}.",
+        f"Did you mean {close!r}?" if close else f"Run: stepdown build {task}",
+    )
+
+
+def built_tasks(home: Home) -> list[str]:
+    """The names of tasks that have a finished build."""
+    found = sorted((home.state / "builds").glob(f"*/{LATEST}"))
+    return [latest(home, pointer.parent.name).read_task().name for pointer in found]
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        raise TamperedError(f"{path} is missing.", "Every build has one.", "Build the task again.") from None
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise TamperedError(
+            f"{path} cannot be read: {error}.", "It was written whole.", "Build the task again."
+        ) from None

@@ -1,0 +1,72 @@
+"""A build in a few figures, in the form that scripts rely on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepdown.core.measurements import StudentMeasurement
+from stepdown.core.record import BuildRecord
+
+MS = 1000.0
+
+
+def summary(record: BuildRecord) -> dict[str, Any]:
+    """What `stepdown build --json` prints. A refused build offloads nothing and costs what the incumbent costs."""
+    certificate, cascade = record.certificate, record.cascade
+    certified = certificate.verdict == "certified"
+    claim = certificate.excess_loss
+    incumbent_cost = record.incumbent.cost_per_1k.value if record.incumbent.cost_per_1k else None
+    cost = cascade.cost_per_1k.value if cascade and cascade.cost_per_1k else None
+    sizes = {student.artefact: student.speed.size_mb for student in record.students}
+    return {
+        "task": record.task,
+        "verdict": certificate.verdict,
+        "reasons": list(certificate.reasons),
+        "offload": certificate.offload if certified else 0.0,
+        "excess_loss": {
+            "estimate": claim.estimate if claim else None,
+            "bound": claim.bound if claim else None,
+            "margin": record.contract.margin,
+            "confidence": record.contract.confidence,
+            "evidence": certificate.evidence,
+            "n": certificate.n,
+        },
+        "cost_per_1k": cost if certified else incumbent_cost,
+        "incumbent_cost_per_1k": incumbent_cost,
+        "latency_p50_ms": cascade.speed.latency_p50.value * MS if cascade else None,
+        "latency_p95_ms": cascade.speed.latency_p95.value * MS if cascade else None,
+        "rungs": [
+            {"kind": rung["kind"], "threshold": rung["threshold"], "size_mb": sizes.get(rung["artefact"])}
+            for rung in certificate.cascade.get("rungs", ())
+        ],
+        "students": [_student(student) for student in record.students],
+        "labels_needed": certificate.labels_needed,
+        "certificate": certificate.digest,
+        "seconds": record.seconds,
+    }
+
+
+def _student(student: StudentMeasurement) -> dict[str, Any]:
+    return {
+        "kind": student.kind,
+        "error": best_figure(student, "error", ("gold", "incumbent")),
+        "agreement": _complement(best_figure(student, "agreement", ("incumbent",))),
+        "latency_p50_ms": student.speed.latency_p50.value * MS,
+        "size_mb": student.speed.size_mb,
+        "trained_s": student.trained_s,
+        "dominated_by": student.dominated_by or None,
+    }
+
+
+def best_figure(student: StudentMeasurement, metric: str, references: tuple[str, ...]) -> float | None:
+    """A metric on the rows furthest from training: test before certify before tune, gold before the incumbent."""
+    for reference in references:
+        for split in ("test", "certify", "tune"):
+            found = student.metric(metric, split, reference)
+            if found is not None and found.n > 0:
+                return found.value
+    return None
+
+
+def _complement(value: float | None) -> float | None:
+    return None if value is None else 1.0 - value

@@ -1,0 +1,1 @@
+"""The report's charts, one file each: plain figures in, inline SVG out."""

@@ -1,0 +1,244 @@
+"""A model card in Markdown for a cascade. Headings: Mitchell et al. (2019), Model Cards for Model Reporting."""
+
+from __future__ import annotations
+
+import re
+
+from stepdown.core.estimates import Estimate
+from stepdown.core.record import BuildRecord
+from stepdown.report.format import (
+    JOULES,
+    MEGABYTES,
+    PERCENT,
+    SCORE,
+    SECONDS,
+    SPACE,
+    USD,
+    Unit,
+    clean,
+    count,
+    duration,
+    hash_head,
+    moment,
+    plainly,
+    points,
+    quantity,
+    show,
+    wording,
+)
+from stepdown.report.reading import best_student, incumbent_name, kind_in_words, read, rung_kinds, shown_speed
+from stepdown.report.sections.certificate import claim_figures, not_said
+from stepdown.report.sections.students import learned_in_words
+from stepdown.report.sentence import certified, verdict_sentence
+
+WORST_LABELS = 10
+
+
+def render_model_card(record: BuildRecord) -> str:
+    """The card. Text of the record's is escaped, so that none of it becomes markup."""
+    parts = [
+        [f"# Model card: {_escape(record.task)}", "", _escape(verdict_sentence(record))],
+        _details(record),
+        _intended_use(record),
+        _factors(record),
+        _metrics(record),
+        _evaluation_data(record),
+        _training_data(record),
+        _quantitative(record),
+        _ethics(record),
+        _caveats(record),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _details(record: BuildRecord) -> list[str]:
+    certificate = record.certificate
+    kinds = rung_kinds(record) or ["none"]
+    rungs = [f"{_escape(kind)} ({words})" if (words := kind_in_words(kind)) else _escape(kind) for kind in kinds]
+    facts = [
+        ("Task", f"{_escape(record.task)}, family {_escape(record.family)}"),
+        ("Rungs, then the incumbent", "; ".join(rungs)),
+        ("Incumbent", _escape(record.incumbent.model)),
+        ("Certificate", f"{certificate.verdict}, `{hash_head(certificate.digest)}`"),
+        ("Cascade", f"`{_hash(certificate.cascade_hash)}`"),
+        ("Built", f"{moment(record.created_at)} with stepdown {_escape(record.stepdown_version)}, seed {record.seed}"),
+        ("Lapses", moment(certificate.expires_at) if certified(record) else "not in force"),
+    ]
+    return ["## Model details", "", *_bullets(facts)]
+
+
+def _intended_use(record: BuildRecord) -> list[str]:
+    name = _escape(incumbent_name(record))
+    return [
+        "## Intended use",
+        "",
+        f"- Answers the recurring requests of {_escape(record.task)} in place of {name}.",
+        f"- What it is not sure of goes to {name}.",
+        f"- Labels it can give: {count(len(record.dataset.labels))}. It gives no other.",
+        "- Out of scope: other tasks, other prompts, and traffic unlike that of the evidence.",
+    ]
+
+
+def _factors(record: BuildRecord) -> list[str]:
+    slices = [claim.name for claim in record.certificate.claims if claim.name.startswith("slice:")]
+    said = (
+        f"{count(len(slices))} slices were tested; each stands in the certificate."
+        if slices
+        else "No slice was asked for."
+    )
+    return [
+        "## Factors",
+        "",
+        f"- {said}",
+        f"- Worst labels are listed under “Quantitative analyses”, read on {_escape(read(record).rows)}.",
+    ]
+
+
+def _metrics(record: BuildRecord) -> list[str]:
+    contract = record.contract
+    sure = quantity(contract.confidence, PERCENT)
+    allowed = f"at most {points(contract.margin)} more error than the incumbent at {sure} confidence"
+    return [
+        "## Metrics",
+        "",
+        f"- The contract: {allowed}, by {_escape(record.certificate.evidence)} evidence.",
+        "- Error is the share of wrong answers.",
+        "- Excess error is the cascade's error less the incumbent's on the same requests.",
+        "- Every figure has its n and a two-sided interval; those marked *estimated* rest on an assumption.",
+    ]
+
+
+def _evaluation_data(record: BuildRecord) -> list[str]:
+    certificate = record.certificate
+    counts, gold = record.dataset.counts, record.dataset.gold_counts
+    rows = [
+        f"- {_escape(name)}: {count(number)} rows, {count(gold.get(name, 0))} with gold"
+        for name, number in counts.items()
+    ]
+    return [
+        "## Evaluation data",
+        "",
+        *rows,
+        f"- Evidence: {count(certificate.n)} examples; this was attempt {count(certificate.attempt)} on it.",
+    ]
+
+
+def _training_data(record: BuildRecord) -> list[str]:
+    learned = [
+        f"- {_escape(each.kind)}: {_escape(learned_in_words(each.learned_from))}, in {duration(each.trained_s)}"
+        for each in record.students
+    ]
+    steps = [
+        f"- {_escape(wording(step.name))}: {count(step.rows_in)} → {count(step.rows_out)} rows"
+        + (f" ({_escape(plainly(step.findings))})" if step.findings else "")
+        for step in record.dataset.steps
+    ]
+    sources = ", ".join(_escape(source) for source in record.dataset.sources) or "not recorded"
+    permission = _escape(record.dataset.permission) or "not recorded"
+    return [
+        "## Training data",
+        "",
+        f"- Sources: {sources}",
+        f"- Permission to train on the incumbent's answers: {permission}",
+        *learned,
+        *steps,
+    ]
+
+
+def _quantitative(record: BuildRecord) -> list[str]:
+    lines = [
+        "## Quantitative analyses",
+        "",
+        "| figure | value | 95 % interval | n | method |",
+        "| --- | ---: | --- | ---: | --- |",
+    ]
+    lines += [_figure(name, estimate, unit) for name, estimate, unit in _figures(record) if estimate is not None]
+    claims = record.certificate.claims[:50]
+    if claims:
+        lines += [
+            "",
+            "| claim | estimate | bound | limit | p | n | holds |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        ]
+        lines += [_claim_row(claim_figures(claim)) for claim in claims]
+    quality = read(record).of(record.cascade.quality) if record.cascade else None
+    if quality and quality.labels:
+        worst = sorted(quality.labels, key=lambda row: (-row.error.value, row.name))[:WORST_LABELS]
+        lines += ["", "| worst labels | error | n | confused with |", "| --- | ---: | ---: | --- |"]
+        lines += [
+            f"| {_escape(row.name)} | {quantity(row.error.value, PERCENT)} | {count(row.n)} | "
+            f"{_escape(row.most_confused_with)} |"
+            for row in worst
+        ]
+    return lines
+
+
+def _figures(record: BuildRecord) -> list[tuple[str, Estimate | None, Unit]]:
+    reading, cascade = read(record), record.cascade
+    found = shown_speed(record)
+    student = best_student(record)
+    quality = cascade.quality if cascade else student.quality if student else ()
+    speed = found[1] if found else None
+    return [
+        ("Answered without the incumbent", cascade.offload if cascade else None, PERCENT),
+        (reading.error_name, reading.error(quality), PERCENT),
+        (
+            "The incumbent's error",
+            reading.error(record.incumbent.quality) if reading.reference == "gold" else None,
+            PERCENT,
+        ),
+        ("Macro-F1", reading.macro_f1(quality), SCORE),
+        ("Agreement with the incumbent", reading.agreement(quality), PERCENT),
+        ("Calibration error", reading.metric(quality, "calibration_error"), SCORE),
+        ("Latency p50", speed.latency_p50 if speed else None, SECONDS),
+        ("Latency p95", speed.latency_p95 if speed else None, SECONDS),
+        ("Memory", speed.memory_mb if speed else None, MEGABYTES),
+        ("Energy per 1,000 requests", speed.energy_j_per_1k if speed else None, JOULES),
+        ("Cost per 1,000 requests", cascade.cost_per_1k if cascade else None, USD),
+        ("The incumbent's cost per 1,000", record.incumbent.cost_per_1k, USD),
+    ]
+
+
+def _figure(name: str, estimate: Estimate, unit: Unit) -> str:
+    shown = show(estimate, unit)
+    assert shown is not None
+    value = shown.value + (" *estimated*" if shown.estimated else "")
+    return f"| {name} | {value} | {shown.interval or '–'} | {count(shown.n)} | {_escape(shown.method)} |".replace(
+        SPACE, " "
+    )
+
+
+def _claim_row(claim: dict[str, str]) -> str:
+    written = [_escape(claim[name]) for name in ("name", "estimate", "bound", "limit", "p", "n", "verdict")]
+    return f"| {' | '.join(written)} |".replace(SPACE, " ")
+
+
+def _ethics(record: BuildRecord) -> list[str]:
+    found = [step for step in record.dataset.steps if "personal" in step.name.lower()]
+    personal = "; ".join(_escape(plainly(step.findings)) for step in found) or "not looked for"
+    return [
+        "## Ethical considerations",
+        "",
+        f"- Personal data in the traffic: {personal}.",
+        f"- May a request leave the machine: {_escape(record.contract.privacy)}.",
+        "- A student repeats the mistakes and the bias of the answers it learned from.",
+        "- Read the worst labels and the disagreements in the report before serving.",
+    ]
+
+
+def _caveats(record: BuildRecord) -> list[str]:
+    return ["## Caveats and recommendations", "", *(f"- {_escape(sentence)}" for sentence in not_said(record))]
+
+
+def _bullets(facts: list[tuple[str, str]]) -> list[str]:
+    return [f"- **{name}:** {value}" for name, value in facts]
+
+
+def _hash(digest: str) -> str:
+    return re.sub(r"[^0-9a-zA-Z]", "", hash_head(digest))
+
+
+def _escape(text: str) -> str:
+    """Text as Markdown that shows it as it is, on one line."""
+    joined = " ".join(clean(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]#|!~$])", r"\\\1", joined)

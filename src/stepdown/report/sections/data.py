@@ -1,0 +1,63 @@
+"""Where the data came from: what each step was given, found and passed on, and what was left out and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepdown.core.dataset import SPLITS, Step
+from stepdown.core.record import BuildRecord
+from stepdown.report.charts.inline import share_bar
+from stepdown.report.format import PERCENT, clean, count, plainly, plural, quantity, wording
+
+_SPLIT_USE = {
+    "train": "the students learn from it",
+    "tune": "confidences are calibrated and thresholds ordered on it",
+    "certify": "the evidence; used for nothing else",
+    "test": "looked at once, after everything was chosen",
+}
+
+
+def view(record: BuildRecord) -> dict[str, Any]:
+    dataset = record.dataset
+    first = max((step.rows_in for step in dataset.steps), default=0)
+    excluded = sorted(record.excluded.items(), key=lambda pair: (-pair[1], pair[0]))
+    return {
+        "sources": [clean(source) for source in dataset.sources],
+        "steps": [_step(step, first) for step in dataset.steps],
+        "excluded": [(wording(reason).capitalize(), count(number)) for reason, number in excluded],
+        "excluded_total": count(sum(record.excluded.values())),
+        "permission": clean(dataset.permission).strip(),
+        "splits": _splits(record),
+        "labels": plural(len(dataset.labels), "label"),
+        "hash": clean(dataset.content_hash),
+        "seed": dataset.seed,
+    }
+
+
+def _step(step: Step, first: int) -> dict[str, Any]:
+    gone = step.rows_in - step.rows_out
+    return {
+        "name": wording(step.name).capitalize(),
+        "rows_in": count(step.rows_in),
+        "rows_out": count(step.rows_out),
+        "gone": f"{count(gone)} left out" if gone > 0 else "",
+        "findings": [(wording(name).capitalize(), plainly(value)) for name, value in step.findings.items()],
+        "bar": share_bar(step.rows_out / first if first else 0.0),
+    }
+
+
+def _splits(record: BuildRecord) -> list[dict[str, Any]]:
+    counts, gold = record.dataset.counts, record.dataset.gold_counts
+    names = [*(name for name in SPLITS if name in counts), *(name for name in counts if name not in SPLITS)]
+    total = sum(counts.values())
+    return [
+        {
+            "name": clean(name),
+            "use": _SPLIT_USE.get(name, ""),
+            "rows": count(counts[name]),
+            "share": quantity(counts[name] / total, PERCENT) if total else "",
+            "gold": count(gold.get(name, 0)),
+            "bar": share_bar(counts[name] / total if total else 0.0),
+        }
+        for name in names
+    ]

@@ -1,0 +1,67 @@
+"""Risk against coverage: what is gained by letting the students answer more, and where the certificate stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepdown.core.record import BuildRecord, CurvePoint
+from stepdown.report import svg
+from stepdown.report.charts import curve
+from stepdown.report.format import PERCENT, plural, points, quantity
+from stepdown.report.sentence import certified
+
+
+def view(record: BuildRecord) -> dict[str, Any]:
+    found = sorted(record.risk_coverage, key=lambda point: point.coverage)
+    if not found:
+        return {"risk": None, "excess": None}
+    risk, excess = _risk(record, found), _excess(record, found)
+    rows = max((point.excess.n for point in found), default=0)
+    return {
+        "risk": svg.both(lambda size: curve.draw(risk, size), svg.HALF, svg.NARROW),
+        "excess": svg.both(lambda size: curve.draw(excess, size), svg.HALF, svg.NARROW),
+        "points": plural(len(found), "point"),
+        "rows": plural(rows, "row") if rows else "",
+        "margin": points(record.contract.margin),
+        "confidence": quantity(found[0].risk.confidence, PERCENT),
+        "marked": any(point.certified for point in found),
+        "certified": certified(record),
+        "agreement": record.certificate.evidence == "agreement",
+    }
+
+
+def _risk(record: BuildRecord, found: list[CurvePoint]) -> curve.Curve:
+    lines = (curve.Line("incumbent, same requests", tuple(point.incumbent_risk for point in found), "level incumbent"),)
+    return curve.Curve(
+        name="Error on the requests the cascade answers itself, against coverage",
+        axis="error on the requests it answers itself, %",
+        coverage=tuple(point.coverage for point in found),
+        values=tuple(point.risk for point in found),
+        lines=() if record.certificate.evidence == "agreement" else lines,
+        chosen=_chosen(found),
+        chosen_name=_chosen_name(record),
+    )
+
+
+def _excess(record: BuildRecord, found: list[CurvePoint]) -> curve.Curve:
+    margin = record.contract.margin
+    return curve.Curve(
+        name="Excess error over all requests, against coverage, with the contract's margin",
+        axis="excess error over all requests, points",
+        coverage=tuple(point.coverage for point in found),
+        values=tuple(point.excess for point in found),
+        lines=(
+            curve.Line(f"margin {points(margin)}", (margin,), "level margin"),
+            curve.Line("the incumbent", (0.0,), "level incumbent"),
+        ),
+        chosen=_chosen(found),
+        chosen_name=_chosen_name(record),
+    )
+
+
+def _chosen(found: list[CurvePoint]) -> int | None:
+    return next((index for index, point in enumerate(found) if point.certified), None)
+
+
+def _chosen_name(record: BuildRecord) -> str:
+    return "certified" if certified(record) else "chosen"

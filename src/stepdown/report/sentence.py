@@ -1,0 +1,177 @@
+"""The verdict in one sentence, in plain words, and what to do next when it is a refusal."""
+
+from __future__ import annotations
+
+import math
+
+from stepdown.core.certificate import Claim
+from stepdown.core.record import BuildRecord
+from stepdown.report.format import (
+    MEGABYTES,
+    PERCENT,
+    bounded,
+    clean,
+    count,
+    duration,
+    plural,
+    points,
+    quantity,
+    usd,
+)
+from stepdown.report.reading import best_student, incumbent_name, read, rung_kinds
+
+
+def certified(record: BuildRecord) -> bool:
+    return record.certificate.verdict == "certified"
+
+
+def verdict_sentence(record: BuildRecord) -> str:
+    """One sentence a person who knows nothing of stepdown understands."""
+    return _certified(record) if certified(record) else _refused(record)
+
+
+def claim_in_words(claim: Claim, confidence: float, evidence: str) -> str:
+    """ "at most 1.3 points more error at 95 % confidence (measured: 2.1 points less)"."""
+    sure = quantity(confidence, PERCENT)
+    # The test rejected at the limit, so the limit holds even where the bound is a looser method's.
+    bound = min(claim.bound, claim.limit) if claim.holds else claim.bound
+    if evidence == "agreement":
+        differ = "answers unlike the incumbent's on at most"
+        return f"{differ} {_share(bound)} of requests at {sure} confidence (measured: {_share(claim.estimate)})"
+    measured = _more_or_less(claim.estimate)
+    if not bounded(bound):
+        return f"an unknown amount of error more (measured: {measured})"
+    if bound < 0:
+        return f"at least {points(bound)} less error at {sure} confidence (measured: {measured})"
+    more = "no more error" if bound == 0 else f"at most {points(bound)} more error"
+    return f"{more} at {sure} confidence (measured: {measured})"
+
+
+def next_steps(record: BuildRecord) -> list[str]:
+    """What the owner of a refused task can do, most useful first; empty when it was certified."""
+    if certified(record):
+        return []
+    certificate, steps = record.certificate, []
+    task = clean(record.task)
+    if certificate.labels_needed and certificate.evidence == "agreement":
+        steps.append(
+            f"Record about {plural(certificate.labels_needed, 'more call')} of {task} and build again, or label some: "
+            "gold needs fewer."
+        )
+    elif certificate.labels_needed:
+        steps.append(
+            f"Label about {plural(certificate.labels_needed, 'more example')}, add them with "
+            f"“stepdown import --gold FILE”, and build {task} again. "
+            "stepdown has written the file of the examples worth labelling."
+        )
+    claim = certificate.excess_loss
+    if claim is not None and claim.estimate > claim.limit:
+        steps.append(
+            f"Give the students more data or more time: they had {plural(_learned(record), 'example')} and "
+            f"a budget of {duration(record.budget_s)}. Gold labels help most where the incumbent is often wrong."
+        )
+        worst = _worst_labels(record)
+        if worst:
+            steps.append(f"Step down a part: leave {worst} with the incumbent and certify the other labels.")
+        steps.append(
+            f"Or ask for less: the contract allows {points(record.contract.margin)} more error than "
+            f"{incumbent_name(record)}."
+        )
+    if not steps:
+        steps.append("Change what the reasons name, then build again.")
+    steps.append(f"Until then every request still goes to {incumbent_name(record)}; nothing has changed in production.")
+    return steps
+
+
+def models_in_words(record: BuildRecord) -> str:
+    """ "A 22 MB model", "2 small models (25 MB together)"."""
+    number = max(1, len(rung_kinds(record)))
+    size = record.cascade.speed.size_mb if record.cascade is not None else math.nan
+    written = quantity(size, MEGABYTES, 2) if bounded(size) and size > 0 else "small"
+    article = "An" if written.startswith(("8", "11", "18")) else "A"
+    return f"{article} {written} model" if number == 1 else f"{number} small models ({written} together)"
+
+
+def _certified(record: BuildRecord) -> str:
+    claim, cascade = record.certificate.excess_loss, record.cascade
+    offload = cascade.offload.value if cascade is not None else record.certificate.offload
+    # A share that rounds to the whole is said as the whole only where it is.
+    share = quantity(math.floor(offload * 1000) / 1000 if 0 <= offload < 1 else offload, PERCENT)
+    sentence = (
+        f"{models_in_words(record)} on your own {_machine(record)} can answer {share} of {clean(record.task)} "
+        f"in place of {incumbent_name(record)}"
+    )
+    if claim is not None:
+        sentence += ", with " + claim_in_words(claim, record.contract.confidence, record.certificate.evidence)
+    return sentence + _money(record) + "."
+
+
+def _refused(record: BuildRecord) -> str:
+    certificate, claim = record.certificate, record.certificate.excess_loss
+    start = f"{clean(record.task)} should stay with {incumbent_name(record)} for now: "
+    if certificate.labels_needed:
+        looks = ""
+        if claim is not None and claim.estimate <= claim.limit:
+            measured = _more_or_less(claim.estimate)
+            looks = f" The small model looks good enough (measured: {measured}), but that is not yet proof."
+        are = "is" if certificate.n == 1 else "are"
+        what = "recorded call" if certificate.evidence == "agreement" else "labelled example"
+        return (
+            f"{start}{plural(certificate.n, what)} {are} too few to prove the contract; "
+            f"about {count(certificate.labels_needed)} more are needed.{looks}"
+        )
+    if claim is not None and claim.estimate > claim.limit:
+        found = f"{points(claim.estimate)} more error where the contract allows {points(claim.limit)}"
+        return f"{start}the best cascade that was built makes {found}."
+    student, reading = best_student(record), read(record)
+    error = reading.error(student.quality) if student else None
+    if certificate.reasons:
+        return start + _sentence_end(clean(certificate.reasons[0]))
+    if student and error:
+        return f"{start}the best student, {clean(student.kind)}, is wrong on {quantity(error.value, PERCENT)}."
+    return start + "no cascade honours the contract."
+
+
+def _machine(record: BuildRecord) -> str:
+    machine = record.cascade.speed.machine.lower() if record.cascade is not None else ""
+    return "machine" if "gpu" in machine or "cuda" in machine else "CPU"
+
+
+def _money(record: BuildRecord) -> str:
+    ours = record.cascade.cost_per_1k if record.cascade is not None else None
+    theirs = record.incumbent.cost_per_1k
+    if ours is None or theirs is None or not (bounded(ours.value) and bounded(theirs.value)):
+        return ""
+    return f"; {usd(ours.value)} per thousand instead of {usd(theirs.value)}"
+
+
+def _more_or_less(difference: float) -> str:
+    if not bounded(difference):
+        return "nothing"
+    return f"{points(difference)} {'less' if difference < 0 else 'more'}"
+
+
+def _share(value: float) -> str:
+    return quantity(value, PERCENT, 2)
+
+
+def _sentence_end(text: str) -> str:
+    text = text.strip()
+    text = text[:1].lower() + text[1:] if text[1:2].islower() else text
+    return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def _learned(record: BuildRecord) -> int:
+    return record.dataset.counts.get("train", 0)
+
+
+def _worst_labels(record: BuildRecord) -> str:
+    """Up to three labels whose slices fail, else those on which the cascade loses most to the incumbent."""
+    failed = [
+        claim.name.split("=", 1)[-1] for claim in record.certificate.claims if "=" in claim.name and not claim.holds
+    ]
+    quality = read(record).of(record.cascade.quality) if record.cascade is not None else None
+    rows = [row for row in quality.labels if row.incumbent_error is not None] if quality else []
+    losing = sorted(rows, key=lambda row: -row.n * (row.error.value - (row.incumbent_error or row.error).value))
+    lost = [row.name for row in losing if row.incumbent_error and row.error.value > row.incumbent_error.value]
+    return ", ".join(f"“{clean(name)}”" for name in (failed or lost)[:3])

@@ -1,0 +1,32 @@
+"""Fixed-sequence testing: hypotheses in an order fixed beforehand, each at the full error, until the first failure.
+
+Sources: Maurer, Hothorn & Lehmacher (1995), Multiple comparisons in drug clinical trials; Angelopoulos, Bates, Candès,
+Jordan & Lei (2021), Learn then Test, arXiv:2110.01052.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SequenceWalk:
+    """The p-values that were computed, in order, and the index of the last hypothesis rejected, if any."""
+
+    p_values: tuple[float, ...]
+    last_rejected: int | None
+
+
+def walk_sequence(p_values: Iterable[float], error: float) -> SequenceWalk:
+    """Walk p-values in their fixed order and stop at the first that is not rejected at `error`.
+
+    The iterable may be lazy: nothing after the first failure is asked for. The chance that any true hypothesis is
+    rejected is at most `error`, however long the sequence is.
+    """
+    if not 0.0 < error < 1.0:
+        raise ValueError(f"Got error {error}; expected a value between 0 and 1, both excluded.")
+    tested: list[float] = []
+    for p_value in p_values:
+        tested.append(p_value)
+        if not p_value <= error:
+            return SequenceWalk(tuple(tested), len(tested) - 2 if len(tested) > 1 else None)
+    return SequenceWalk(tuple(tested), len(tested) - 1 if tested else None)

@@ -1,0 +1,29 @@
+"""What differs between the SQL databases we speak to, and nothing else of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+
+class Database(Protocol):
+    """A connection whose statements use `?` for parameters and these type names: TEXT, INTEGER, REAL, BLOB.
+
+    Raises StoreError (or ResourceError when the disk is full), never a driver's own error.
+    """
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Everything inside happens or nothing does. Writers wait for each other."""
+
+    def serialised(self, table: str) -> AbstractContextManager[None]:
+        """A transaction in which nobody else writes `table`."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> None: ...
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None: ...
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Streams; safe to write meanwhile."""
+
+    def close(self) -> None: ...

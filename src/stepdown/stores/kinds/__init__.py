@@ -1,0 +1,1 @@
+"""Kinds of store, one file each: the file's name is the scheme of its address."""

@@ -1,0 +1,128 @@
+"""PostgreSQL, for more than one machine: the same tables and the same code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from stepdown.core.errors import MissingExtra, ResourceError, StoreError
+from stepdown.stores.sql_store import SqlStore
+
+if TYPE_CHECKING:
+    import psycopg
+
+EXTRA = "postgres"
+_FETCH = 2000
+_TYPES = {" BLOB": " BYTEA", " INTEGER": " BIGINT", " REAL": " DOUBLE PRECISION"}
+
+
+def open(address: str) -> SqlStore:
+    """The store at a `postgresql://` URL; `?schema=NAME` puts the tables in a schema of their own."""
+    return SqlStore(PostgresDatabase(address))
+
+
+def examples() -> list[str]:
+    """A schema of its own on the server that STEPDOWN_TEST_POSTGRES names, where it is set."""
+    server = os.environ.get("STEPDOWN_TEST_POSTGRES")
+    if not server:
+        return []
+    joint = "&" if "?" in server else "?"
+    return [f"{server}{joint}schema=stepdown_test_{os.getpid()}_{os.urandom(4).hex()}"]
+
+
+class PostgresDatabase:
+    """See stores.dialect.Database. Reads use a connection of their own, so that writing meanwhile is safe."""
+
+    def __init__(self, address: str) -> None:
+        self._address, self._schema = _split_schema(address)
+        self._writer = self._connect()
+        self._reader = self._connect()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._translated(), self._writer.transaction():
+            yield
+
+    @contextmanager
+    def serialised(self, table: str) -> Iterator[None]:
+        with self.transaction():
+            self._writer.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+            yield
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> None:
+        with self._translated():
+            self._writer.execute(_translate(sql), values)
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        with self._translated(), self._writer.cursor() as cursor:
+            cursor.executemany(_translate(sql), rows)
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        import psycopg
+
+        with self._translated():
+            if self._writer.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                yield from self._writer.execute(_translate(sql), values).fetchall()
+                return
+            with self._reader.transaction(), self._reader.cursor(f"read_{os.urandom(6).hex()}") as cursor:
+                cursor.itersize = _FETCH
+                cursor.execute(_translate(sql), values)
+                yield from cursor
+
+    def close(self) -> None:
+        self._writer.close()
+        self._reader.close()
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        try:
+            import psycopg
+        except ImportError:
+            raise MissingExtra("psycopg", EXTRA, "A PostgreSQL store") from None
+        with self._translated():
+            connection = psycopg.connect(self._address, autocommit=True)
+            connection.execute("SELECT pg_advisory_lock(7307)")
+            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{self._schema}"')
+            connection.execute("SELECT pg_advisory_unlock(7307)")
+            connection.execute(f'SET search_path TO "{self._schema}"')
+            return connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        import psycopg
+
+        try:
+            yield
+        except psycopg.errors.DiskFull:
+            raise ResourceError(
+                "The PostgreSQL server's disk is full.", "", "Free space there and try again."
+            ) from None
+        except psycopg.Error as error:
+            place = urlsplit(self._address).hostname or "the local socket"
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise StoreError(
+                f"The PostgreSQL store on {place} failed: {first}.",
+                "Expected a server that answers and a user that may create tables.",
+                "Check the address, the user and that the server runs.",
+            ) from None
+
+
+def _translate(sql: str) -> str:
+    if sql.startswith("CREATE TABLE"):
+        for ours, theirs in _TYPES.items():
+            sql = sql.replace(ours, theirs)
+    return sql.replace("?", "%s")
+
+
+def _split_schema(address: str) -> tuple[str, str]:
+    """The address without our own `schema` parameter, and the schema ("stepdown" when none is named)."""
+    head, _, query = address.partition("?")
+    given = [pair for pair in query.split("&") if pair]
+    names = [pair.removeprefix("schema=") for pair in given if pair.startswith("schema=")]
+    rest = "&".join(pair for pair in given if not pair.startswith("schema="))
+    schema = names[-1] if names else "stepdown"
+    if not schema.replace("_", "").isalnum():
+        raise StoreError(f"{schema!r} is not a schema name.", "Expected letters, digits and _.", "Change the address.")
+    return (f"{head}?{rest}" if rest else head), schema

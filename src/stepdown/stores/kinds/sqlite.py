@@ -1,0 +1,110 @@
+"""SQLite in one file, in write-ahead mode: readers never wait, kill -9 loses no committed block."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stepdown.core.errors import ResourceError, StepdownError, StoreError
+from stepdown.stores.sql_store import SqlStore
+
+EXTRA = ""
+BUSY_S = 30.0
+_FETCH = 2000
+
+
+def open(address: str) -> SqlStore:
+    """The store in the file after `sqlite:`; `sqlite::memory:` keeps nothing."""
+    return SqlStore(SqliteDatabase(address.split(":", 1)[1]))
+
+
+def examples() -> list[str]:
+    return [f"sqlite:{Path(tempfile.mkdtemp(prefix='stepdown-')) / 'store.sqlite'}"]
+
+
+class SqliteDatabase:
+    """See stores.dialect.Database."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        with self._translated():
+            if path != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # Ctrl-C included: what was begun is undone. A full disk may have rolled back already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def serialised(self, table: str) -> Any:
+        return self.transaction()  # BEGIN IMMEDIATE already admits one writer.
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> None:
+        with self._translated():
+            self._connection.execute(sql, values)
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        with self._translated():
+            self._connection.executemany(sql, rows)
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        with self._translated():
+            cursor = self._connection.execute(sql, values)
+            while found := cursor.fetchmany(_FETCH):
+                yield from found
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except StepdownError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"The store {self._path} cannot be opened: {error.strerror or error}.",
+                "Expected a folder that can be written.",
+                "Check its permissions, or choose another with --home.",
+            ) from None
+        except sqlite3.Error as error:
+            raise _explained(self._path, error) from None
+
+
+def _explained(path: str, error: sqlite3.Error) -> StepdownError:
+    if "full" in str(error) or "disk I/O" in str(error):
+        got = "The disk is full" if "full" in str(error) else "The disk does not take what is written"
+        return ResourceError(
+            f"{got}: the store {path} could not be written.",
+            "What was committed before is safe.",
+            "Free some space and run the same command again; it goes on where it stopped.",
+        )
+    if "locked" in str(error) or "busy" in str(error):
+        return StoreError(
+            f"The store {path} is in use by another process.",
+            f"Waited {BUSY_S:.0f} s for it.",
+            "Let the other stepdown command end, then try again.",
+        )
+    if "malformed" in str(error) or "not a database" in str(error):
+        return StoreError(
+            f"{path} is not a stepdown store ({error}).",
+            "Expected an SQLite file that stepdown made.",
+            "Restore it from a backup, or move it away and import again.",
+        )
+    return StoreError(f"The store {path} failed: {error}.", "", "Check the disk and the file's permissions.")

@@ -1,0 +1,69 @@
+"""How the tables came to be: an ordered list of functions; a store runs those it has not run. None is ever edited."""
+
+from __future__ import annotations
+
+from stepdown.core.errors import StoreError
+from stepdown.stores.dialect import Database
+
+
+def m001_calls(database: Database) -> None:
+    """Calls lie compressed in blocks: a task's prompts repeat, so a block is a hundredth of its calls' size."""
+    database.execute("CREATE TABLE blocks (block TEXT PRIMARY KEY, data BLOB NOT NULL)")
+    database.execute(
+        "CREATE TABLE calls (id TEXT PRIMARY KEY, workload TEXT NOT NULL, at REAL NOT NULL,"
+        " block TEXT NOT NULL, slot INTEGER NOT NULL, digest TEXT NOT NULL)"
+    )
+    database.execute("CREATE INDEX calls_by_workload ON calls (workload, block, slot)")
+    database.execute("CREATE INDEX calls_by_block ON calls (block, slot)")
+    database.execute(
+        "CREATE TABLE broken (source TEXT NOT NULL, line INTEGER NOT NULL, reason TEXT NOT NULL, raw TEXT NOT NULL,"
+        " PRIMARY KEY (source, line))"
+    )
+
+
+def m002_answers(database: Database) -> None:
+    """Gold and judges' verdicts, keyed by call; the call itself may come later."""
+    database.execute(
+        "CREATE TABLE gold (id TEXT PRIMARY KEY, gold TEXT NOT NULL, split TEXT NOT NULL, source TEXT NOT NULL)"
+    )
+    database.execute(
+        "CREATE TABLE verdicts (id TEXT NOT NULL, answer TEXT NOT NULL, loss REAL NOT NULL, judge TEXT NOT NULL,"
+        " PRIMARY KEY (id, answer))"
+    )
+
+
+def m003_tasks_and_journal(database: Database) -> None:
+    database.execute("CREATE TABLE tasks (name TEXT PRIMARY KEY, body TEXT NOT NULL)")
+    database.execute(
+        "CREATE TABLE events (sequence INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, task TEXT NOT NULL,"
+        " data TEXT NOT NULL, previous TEXT NOT NULL UNIQUE, digest TEXT NOT NULL)"
+    )
+    database.execute("CREATE INDEX events_by_kind ON events (kind, task)")
+
+
+MIGRATIONS = (m001_calls, m002_answers, m003_tasks_and_journal)
+
+
+def migrate(database: Database) -> None:
+    """Bring a database to this version. Raises StoreError when a newer stepdown has written it."""
+    with database.transaction():
+        database.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
+    if _version(database) == len(MIGRATIONS):
+        return
+    with database.serialised("schema_version"):
+        version = _version(database)
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"The store is at version {version}.",
+                f"This stepdown reads versions up to {len(MIGRATIONS)}.",
+                "Install a newer stepdown, or use another project folder.",
+            )
+        for step in MIGRATIONS[version:]:
+            step(database)
+        database.execute("DELETE FROM schema_version")
+        database.execute("INSERT INTO schema_version VALUES (?)", (len(MIGRATIONS),))
+
+
+def _version(database: Database) -> int:
+    found = next(database.rows("SELECT MAX(version) FROM schema_version"), None)
+    return int(found[0]) if found and found[0] is not None else 0

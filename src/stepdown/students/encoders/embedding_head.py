@@ -1,0 +1,27 @@
+"""A logistic head on the embeddings of an encoder that is left as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.students.softmax_head import SoftmaxHead, fit_softmax_head
+from stepdown.students.targets import Targets
+
+FloatArray = NDArray[np.float32]
+
+
+def unit(embeddings: FloatArray) -> FloatArray:
+    """Embeddings (n, hidden) at length one, as sentence encoders are trained to be compared."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings))[:, None]
+    scaled: FloatArray = embeddings / np.maximum(lengths, 1e-12)
+    return scaled
+
+
+def fit_embedding_head(features: FloatArray, targets: Targets, penalty: float, iterations: int) -> SoftmaxHead:
+    """Fit on standardised columns, then fold the standardisation into the head. features: unit embeddings."""
+    mean = features.mean(axis=0)
+    spread = np.maximum(features.std(axis=0), 1e-6)
+    head = fit_softmax_head((features - mean) / spread, targets, penalty, iterations)
+    weight = np.ascontiguousarray(head.weight / spread[:, None])
+    return SoftmaxHead(weight, head.bias - mean @ weight)

@@ -1,0 +1,201 @@
+"""How an encoder learns a task: all layers fine-tuned, some of them kept, and those taught by what all of them knew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.students import Lineage, TrainingContext, TrainingData
+from stepdown.students.encoders.preparing import Prepared
+from stepdown.students.shrink import distil, prune
+from stepdown.students.targets import Targets
+
+if TYPE_CHECKING:
+    from stepdown.students.encoders.network import Encoder
+
+SLOWER = 3.0
+"""A plan is cut when this machine would take so many times longer than it may, and kept as it is below that: the clock
+must not change what a seed gives on machines that are fast enough, or for a moment busy."""
+LEAST_EPOCHS = 2.0
+"""Below this a network has not learned the task, and what it says would spoil the students it teaches."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How weights are changed. Rates are peaks: they rise over `warmup` of the steps, then fall to zero in a line.
+
+    layer_decay: each layer's rate is this times that of the layer above (Howard & Ruder 2018, discriminative
+    fine-tuning). temperature, teacher_share, embedding_weight: of distillation, where there is a teacher.
+    """
+
+    epochs: float = 6.0
+    learning_rate: float = 2e-4
+    head_learning_rate: float = 2e-3
+    layer_decay: float = 0.9
+    batch: int = 64
+    warmup: float = 0.1
+    dropout: float = 0.1
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.1
+    temperature: float = 1.0
+    teacher_share: float = 0.8
+    embedding_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Everything a network is taught. sequences: ids, per row. teacher: log-probabilities float32 (n, labels) or None.
+
+    teacher_embeddings: float32 (n, hidden) of a teacher whose vectors are as wide as the network's, or None.
+    """
+
+    sequences: list[NDArray[np.int64]]
+    targets: Targets
+    teacher: NDArray[np.float32] | None = None
+    teacher_embeddings: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """layers: how many are kept, 0 for all. teacher: how all of them are fine-tuned first; 0 epochs: not at all."""
+
+    layers: int
+    teacher: Recipe
+    student: Recipe
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A trained network and what was done to it."""
+
+    network: Encoder
+    lineage: tuple[Lineage, ...]
+
+
+def learn(prepared: Prepared, data: TrainingData, targets: Targets, plan: Plan, context: TrainingContext) -> Learned:
+    """Train `prepared.network`: all its layers, then those that are kept, by the answers and embeddings of the whole.
+
+    Where all are kept, they learn on from their own answers, steadied (see `distil.steadied`). A teacher in the context
+    is asked where the network does not teach itself. Unlabelled texts are learned from by distillation alone.
+    """
+    with _threads(context.threads):
+        lesson = Lesson(prepared.sequences[: len(data.texts)], targets)
+        network = prepared.network
+        there = network.shape.layers
+        kept = prune.spread(min(plan.layers or there, there), there)
+        plan = _cut_to_time(network, lesson, plan, len(kept), context)
+        if not plan.teacher.epochs:
+            return _learn_directly(prepared, data, lesson, kept, plan, context)
+        return _learn_from_all_layers(prepared, lesson, kept, plan, context)
+
+
+def _learn_directly(
+    prepared: Prepared, data: TrainingData, lesson: Lesson, kept: list[int], plan: Plan, context: TrainingContext
+) -> Learned:
+    network, lineage = prepared.network, []
+    if len(kept) < network.shape.layers:
+        network, pruned = prune.layers(network, kept)
+        lineage.append(pruned)
+    if context.teacher:
+        texts = [*data.texts, *data.extra_texts]
+        shown = distil.ask_student(context.teacher, texts, len(data.labels), context.teacher_hash)
+        if shown:
+            lineage.append(shown.lineage)
+            lesson = _shown_lesson(prepared, lesson, shown)
+    lineage.append(_train(network, lesson, plan.student, context, (0.0, 0.95), "fine-tuning"))
+    return Learned(network, tuple(lineage))
+
+
+def _learn_from_all_layers(
+    prepared: Prepared, lesson: Lesson, kept: list[int], plan: Plan, context: TrainingContext
+) -> Learned:
+    from stepdown.students.encoders.network import embed_all
+
+    there = prepared.network.shape.layers
+    work = plan.teacher.epochs * there, plan.student.epochs * len(kept)
+    half = 0.05 + 0.9 * work[0] / sum(work)
+    options = distil.Options()
+    before = embed_all(prepared.network, prepared.sequences)
+    untouched = distil.untouched(before, lesson.targets, options, context.seed)
+    taught = _train(prepared.network, lesson, plan.teacher, context, (0.05, half), "fine-tuning all layers")
+    shown = distil.steadied(distil.ask_network(prepared.network, prepared.sequences), untouched, options)
+    network, pruned = prune.layers(prepared.network, kept) if len(kept) < there else (prepared.network, None)
+    wider = _shown_lesson(prepared, lesson, shown)
+    what = f"distilling into {len(kept)} of {there} layers"
+    trained = _train(network, wider, plan.student, context, (half, 0.95), what, new_head=False)
+    return Learned(network, (taught, *([pruned] if pruned else []), shown.lineage, trained))
+
+
+def _train(
+    network: Encoder,
+    lesson: Lesson,
+    recipe: Recipe,
+    context: TrainingContext,
+    span: tuple[float, float],
+    what: str,
+    new_head: bool = True,
+) -> Lineage:
+    from stepdown.students.encoders.training import fine_tune, start_head
+
+    if new_head:
+        start_head(network, lesson)
+    start, end = span
+    loss = fine_tune(
+        network, lesson, recipe, context.seed, lambda share: context.progress(what, start + (end - start) * share)
+    )
+    parameters = {"layers": network.shape.layers, "epochs": recipe.epochs, "rows": len(lesson), "loss": round(loss, 4)}
+    return Lineage(step="train", parameters=parameters)
+
+
+def _shown_lesson(prepared: Prepared, lesson: Lesson, shown: distil.Shown) -> Lesson:
+    """The lesson with a teacher's word, and with the unlabelled texts, which have nothing else."""
+    extra = len(prepared.sequences) - len(lesson)
+    targets = lesson.targets
+    soft = targets.soft
+    if soft is not None and extra:
+        soft = np.vstack([soft, np.full((extra, targets.labels), np.nan, dtype=np.float32)])
+    wider = replace(
+        targets,
+        index=np.concatenate([targets.index, np.full(extra, -1)]),
+        smoothing=np.concatenate([targets.smoothing, np.zeros(extra, dtype=np.float32)]),
+        weights=np.concatenate([targets.weights, np.zeros(extra, dtype=np.float32)]),
+        soft=soft,
+    )
+    return Lesson(prepared.sequences, wider, shown.log_probabilities, shown.embeddings)
+
+
+def _cut_to_time(network: Encoder, lesson: Lesson, plan: Plan, kept: int, context: TrainingContext) -> Plan:
+    """The plan with fewer epochs where this machine is much slower than the one it was made for."""
+    from stepdown.students.encoders.training import seconds_per_epoch
+
+    epoch = seconds_per_epoch(network, lesson, plan.teacher)
+    needed = epoch * (plan.teacher.epochs + plan.student.epochs * kept / network.shape.layers)
+    if needed <= SLOWER * context.seconds:
+        return plan
+    share = context.seconds / needed
+    halves = [
+        max(LEAST_EPOCHS, float(np.floor(2.0 * share * recipe.epochs)) / 2.0) for recipe in (plan.teacher, plan.student)
+    ]
+    teacher = replace(plan.teacher, epochs=halves[0] if plan.teacher.epochs else 0.0)
+    return replace(plan, teacher=teacher, student=replace(plan.student, epochs=halves[1]))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """torch on so many threads, and as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

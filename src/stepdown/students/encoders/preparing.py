@@ -1,0 +1,63 @@
+"""From a base and a task's texts to what training starts from: ids, a tokenizer cut to the task, and the network."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.errors import MissingExtra
+from stepdown.core.students import Lineage
+from stepdown.students.encoders.pretrained import TOKENIZER, Pretrained
+from stepdown.students.encoders.served import Tokeniser
+from stepdown.students.shrink import prune
+
+if TYPE_CHECKING:
+    from stepdown.students.encoders.network import Encoder
+
+LONGEST_LEARNED = 64
+"""Training reads at most this many tokens of a text; what is served reads up to max_length."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where training starts. tokenizer: a `tokenizer.json`. sequences: ids of every text, cut for training."""
+
+    network: Encoder
+    tokenizer: str
+    sequences: list[NDArray[np.int64]]
+    lineage: tuple[Lineage, ...]
+
+
+def require_training() -> None:
+    """Raises MissingExtra unless the packages that train an encoder are installed."""
+    for package in ("torch", "onnx"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, "train", "Training an encoder")
+
+
+def prepare(
+    base: Pretrained, texts: Sequence[str], labels: int, max_length: int, vocabulary: prune.Options
+) -> Prepared:
+    """Read the base, give it a head for `labels`, tokenise the texts.
+
+    vocabulary: how to prune it; all is kept where its min_count is 0.
+    """
+    from stepdown.students.encoders.network import load_pretrained
+
+    content = (base.folder / TOKENIZER).read_text(encoding="utf-8")
+    network = load_pretrained(base, labels)
+    # What training cuts off still belongs to the vocabulary that is kept.
+    sequences, _ = Tokeniser(content, max_length).encode_many(texts)
+    pruned = prune.vocabulary(content, sequences, vocabulary) if vocabulary.min_count else None
+    lineage: tuple[Lineage, ...] = ()
+    if pruned:
+        content, lineage = pruned.content, (pruned.lineage,)
+        network = prune.embeddings(network, pruned.kept)
+    network.tokens.weight.requires_grad = False
+    sequences, _ = Tokeniser(content, min(max_length, LONGEST_LEARNED)).encode_many(texts)
+    return Prepared(network, content, sequences, lineage)

@@ -1,0 +1,121 @@
+"""An encoder as it is served: a tokenizer and an ONNX graph. Needs onnxruntime, tokenizers and numpy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.errors import InputError, TamperedError
+
+CHARACTERS_PER_TOKEN = 32
+"""A text is cut, and marked as truncated, at this many characters per token of the maximum length before it is read, so
+that a megabyte of input costs no more than a page."""
+_BATCH_TOKENS = 2048
+
+FloatArray = NDArray[np.float32]
+
+
+class Tokeniser:
+    """Text to ids. What does not fit into max_length tokens is dropped and said to be: never cut in silence.
+
+    content: a `tokenizer.json`. Raises InputError when it is none.
+    """
+
+    def __init__(self, content: str, max_length: int) -> None:
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_str(_checked(content))
+        self.max_length = max_length
+        self._characters = max_length * CHARACTERS_PER_TOKEN
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length)
+
+    def encode(self, text: str) -> tuple[NDArray[np.int64], bool]:
+        """Ids (tokens,) and whether the text was too long."""
+        encoding = self._tokenizer.encode(text[: self._characters])
+        return np.array(encoding.ids, dtype=np.int64), self._truncated(text, encoding)
+
+    def encode_many(self, texts: Sequence[str]) -> tuple[list[NDArray[np.int64]], NDArray[np.bool_]]:
+        """The same for many."""
+        encodings = self._tokenizer.encode_batch([text[: self._characters] for text in texts])
+        truncated = [self._truncated(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
+        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings], np.array(truncated, dtype=bool)
+
+    def _truncated(self, text: str, encoding: Any) -> bool:
+        return len(text) > self._characters or bool(encoding.overflowing)
+
+
+def _checked(content: str) -> str:
+    """Refuses what is plainly not a tokenizer: the library itself raises nothing narrower than Exception."""
+    try:
+        parsed = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        parsed = None
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("model"), dict):
+        raise InputError(
+            "A tokenizer.json holds no tokenizer.",
+            "It is a JSON object with a model in it.",
+            "Save the base again with a fast tokenizer, or build the student again.",
+        )
+    return content
+
+
+class ServedEncoder:
+    """A tokeniser and a graph: text to a vector of floats (logits, or an embedding). Safe for several threads."""
+
+    def __init__(self, graph: Path | bytes, tokeniser: Tokeniser, threads: int = 1) -> None:
+        self._tokeniser = tokeniser
+        self._session = session(graph, threads)
+        self.width = int(self._session.get_outputs()[0].shape[1])
+
+    def run(self, text: str) -> tuple[FloatArray, bool]:
+        """One text: (width,) and whether it was truncated."""
+        ids, truncated = self._tokeniser.encode(text)
+        return self._session.run(None, {"ids": ids[None]})[0][0], truncated
+
+    def run_many(self, texts: Sequence[str]) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Many texts: (n, width), the same as one by one, and which were truncated (n,)."""
+        sequences, truncated = self._tokeniser.encode_many(texts)
+        return run_sequences(self._session, sequences, self.width), truncated
+
+
+def run_sequences(opened: Any, sequences: Sequence[NDArray[np.int64]], width: int) -> FloatArray:
+    """All sequences through an opened graph, in batches of equal length: float32 (n, width), in order."""
+    outputs = np.empty((len(sequences), width), dtype=np.float32)
+    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        step = max(1, _BATCH_TOKENS // int(length))
+        for start in range(0, len(rows), step):
+            chosen = rows[start : start + step]
+            outputs[chosen] = opened.run(None, {"ids": np.stack([sequences[row] for row in chosen])})[0]
+    return outputs
+
+
+def session(graph: Path | bytes, threads: int = 1) -> Any:
+    """An onnxruntime session that keeps to its threads and does not spin while it has nothing to do.
+
+    Raises TamperedError when the graph cannot be loaded.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as failures
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    source = str(graph) if isinstance(graph, Path) else graph
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except (failures.Fail, failures.InvalidGraph, failures.InvalidProtobuf, failures.NotImplemented) as error:
+        raise TamperedError(
+            f"An encoder's graph cannot be loaded ({str(error).splitlines()[0]}).",
+            "It is an ONNX graph that this onnxruntime can run.",
+            "Build the student again, or upgrade onnxruntime.",
+        ) from None

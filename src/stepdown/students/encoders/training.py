@@ -1,0 +1,142 @@
+"""Fine-tunes an encoder: bfloat16 arithmetic over float32 weights, in batches of texts of like length.
+
+Imported only by code that trains. The same examples, recipe and seed give the same weights on the same machine: the
+clock decides nothing once the number of epochs is chosen. Arrays are copied into tensors, not shared, because the order
+in which a product is summed depends on how memory is aligned, and numpy's is not always alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stepdown.students.encoders.learning import Lesson, Recipe
+from stepdown.students.encoders.network import Dropout, Encoder, embed_all, padded
+
+_POOL_OF_BATCHES = 16
+_TIMED_BATCHES = 6
+_OPTIMISER_SHARE = 1.1
+_HEAD_NORM = 12.0
+
+
+def seconds_per_epoch(network: Encoder, lesson: Lesson, recipe: Recipe) -> float:
+    """How long an epoch takes here, by timing a few batches of this very lesson. Leaves the weights as they were."""
+    order = np.argsort([len(sequence) for sequence in lesson.sequences], kind="stable")
+    places = np.linspace(0, max(0, len(order) - recipe.batch), _TIMED_BATCHES).astype(int).tolist()
+    dropout = Dropout(recipe.dropout, seed=0)
+    dropout.renew()
+    taken = []
+    # The first one warms caches up and is not counted.
+    for place in (places[-1], *places):
+        started = time.perf_counter()
+        _loss(network, lesson, order[place : place + recipe.batch], recipe, dropout).backward()  # type: ignore[no-untyped-call]
+        network.zero_grad(set_to_none=True)
+        taken.append(time.perf_counter() - started)
+    return _OPTIMISER_SHARE * float(np.mean(taken[1:])) * max(1, len(lesson) // recipe.batch)
+
+
+def fine_tune(network: Encoder, lesson: Lesson, recipe: Recipe, seed: int, progress: Callable[[float], None]) -> float:
+    """Change the network's weights in place. Returns the mean loss of the last epoch. progress: share done in [0, 1].
+
+    Batches hold texts of like length, so that little is padded, and come in random order.
+    """
+    groups = _parameter_groups(network, recipe)
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+    peaks = [group["lr"] for group in optimiser.param_groups]
+    batches = max(1, len(lesson) // recipe.batch)
+    total = max(1, round(recipe.epochs * batches))
+    warm = max(1, round(recipe.warmup * total))
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    losses: list[float] = []
+    step = 0
+    while step < total:
+        epoch = step // batches
+        dropout = Dropout(recipe.dropout, seed=seed * 1_000 + epoch)
+        dropout.renew()
+        losses = []
+        for rows in _batches(lesson, recipe.batch, np.random.default_rng([seed, epoch]))[: total - step]:
+            share = (step + 1) / warm if step < warm else (total - step) / max(1, total - warm)
+            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+                group["lr"] = peak * share
+            loss = _loss(network, lesson, rows, recipe, dropout)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            losses.append(float(loss.detach()))
+            step += 1
+            progress(step / total)
+    return float(np.mean(losses))
+
+
+def start_head(network: Encoder, lesson: Lesson) -> None:
+    """Start the head where each label's logit is the likeness to the mean embedding of its rows.
+
+    A head that is right most of the time from the first step spares the layers below the noise of a random one (Kumar
+    et al. 2022, Fine-tuning can distort pretrained features).
+    """
+    embedded = torch.tensor(embed_all(network, lesson.sequences))
+    unit = F.normalize(embedded, dim=-1)
+    wanted = torch.tensor(lesson.targets.rows(slice(None)) * lesson.targets.weights[:, None])
+    means = F.normalize(wanted.T @ unit, dim=-1)
+    with torch.no_grad():
+        network.head.weight.copy_((means - means.mean(0)) * (_HEAD_NORM / embedded.norm(dim=-1).mean()))
+        network.head.bias.zero_()
+
+
+def _loss(network: Encoder, lesson: Lesson, rows: NDArray[np.int64], recipe: Recipe, dropout: Dropout) -> Tensor:
+    ids, lengths = padded([lesson.sequences[row] for row in rows])
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, embedded = network(ids, lengths, dropout)
+    weights = torch.tensor(lesson.targets.weights[rows])
+    wanted = torch.tensor(lesson.targets.rows(rows))
+    smoothing = recipe.label_smoothing
+    wanted = (1.0 - smoothing) * wanted + smoothing / wanted.shape[1]
+    loss = (weights * -(wanted * F.log_softmax(logits, dim=-1)).sum(dim=-1)).mean()
+    if lesson.teacher is not None:
+        heat = recipe.temperature
+        softened = F.softmax(torch.tensor(lesson.teacher[rows]) / heat, dim=-1)
+        likeness = F.kl_div(F.log_softmax(logits / heat, dim=-1), softened, reduction="batchmean") * heat**2
+        loss = (1.0 - recipe.teacher_share) * loss + recipe.teacher_share * likeness
+    if lesson.teacher_embeddings is not None:
+        shown = torch.tensor(lesson.teacher_embeddings[rows])
+        loss = loss + recipe.embedding_weight * (1.0 - F.cosine_similarity(embedded, shown, dim=-1)).mean()
+    return loss
+
+
+def _batches(lesson: Lesson, size: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:
+    order = generator.permutation(len(lesson))
+    order = order[: max(1, len(order) // size) * size]
+    lengths = np.array([len(sequence) for sequence in lesson.sequences])
+    batches: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), size * _POOL_OF_BATCHES):
+        pool = order[start : start + size * _POOL_OF_BATCHES]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[first : first + size] for first in range(0, len(pool), size)]
+    return [batches[place] for place in generator.permutation(len(batches))]
+
+
+def _parameter_groups(network: Encoder, recipe: Recipe) -> list[dict[str, object]]:
+    """Decayed and undecayed parameters of each depth with its peak rate."""
+    depth = network.shape.layers
+    parts: list[tuple[list[Tensor], float]] = [
+        (list(layer.parameters()), recipe.learning_rate * recipe.layer_decay ** (depth - 1 - place))
+        for place, layer in enumerate(network.layers)
+    ]
+    below: list[Tensor] = [network.tokens.weight, network.positions, *network.embedding_norm.parameters()]
+    parts.append((below, recipe.learning_rate * recipe.layer_decay**depth))
+    parts.append((list(network.head.parameters()), recipe.head_learning_rate))
+    groups: list[dict[str, object]] = []
+    for parameters, rate in parts:
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        matrices = [parameter for parameter in trained if parameter.ndim > 1]
+        vectors = [parameter for parameter in trained if parameter.ndim <= 1]
+        groups.append({"params": matrices, "lr": rate, "weight_decay": recipe.weight_decay})
+        groups.append({"params": vectors, "lr": rate, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,227 @@
+"""Train a ladder: one student after the other, each placed whole under its own hash, so that a killed build resumes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError
+
+from stepdown import __version__
+from stepdown.core.canonical import canonical_json, digest_of
+from stepdown.core.dataset import Answer
+from stepdown.core.errors import ResourceError, StepdownError, UsageError
+from stepdown.core.record import Dropped
+from stepdown.core.students import (
+    ArtefactManifest,
+    Predictions,
+    Progress,
+    Student,
+    TrainingContext,
+    TrainingData,
+)
+from stepdown.students.artefact import open_student, place, read_manifest
+from stepdown.students.kinds import student_kinds
+from stepdown.students.ladder import PlannedStudent
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """Where and how a ladder is trained.
+
+    work: this task's own folder for unfinished students and notes of finished ones. artefacts: where finished students
+    go, by hash. home: for caches shared between builds.
+    """
+
+    work: Path
+    artefacts: Path
+    home: Path
+    seed: int
+    threads: int
+    progress: Progress
+    network: bool = False
+
+
+@dataclass(frozen=True)
+class FittedStudent:
+    """A trained student in its place. reused: an earlier build had finished the very same one."""
+
+    plan: PlannedStudent
+    folder: Path
+    manifest: ArtefactManifest
+    reused: bool = False
+
+
+@dataclass(frozen=True)
+class FittedLadder:
+    """Students in the order they were trained, and those that failed with the reason."""
+
+    students: tuple[FittedStudent, ...]
+    dropped: tuple[Dropped, ...]
+
+
+class _Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """The note that a plan is done: which artefact came of it."""
+
+    kind: str
+    artefact: str
+
+
+def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: FitContext) -> FittedLadder:
+    """Train every planned student, or take it from an earlier build that had the same plan, data, seed and teacher.
+
+    A student that fails with a StepdownError is dropped with its message; its students then learn without a teacher.
+    Raises ResourceError when the disk is full, UsageError when a student comes before its teacher. An interrupt leaves
+    finished students in place and no half-written ones.
+    """
+    _check_order(ladder)
+    _sweep(context)
+    data_digest = digest_training_data(data)
+    fitted: dict[str, FittedStudent] = {}
+    dropped: list[Dropped] = []
+    teachers: dict[str, Student] = {}
+    total = sum(plan.seconds for plan in ladder) or 1.0
+    done = 0.0
+    for plan in ladder:
+        teacher = fitted.get(plan.teacher or "")
+        if teacher and teacher.plan.kind not in teachers:
+            teachers[teacher.plan.kind] = _Remembering(open_student(teacher.folder, context.threads))
+        report = _Report(context.progress, plan.kind, done / total, plan.seconds / total)
+        try:
+            fitted[plan.kind] = _fit_one(plan, data, data_digest, context, report, teacher, teachers)
+        except ResourceError:
+            raise
+        except StepdownError as error:
+            dropped.append(Dropped(kind=plan.kind, why=str(error)))
+        done += plan.seconds
+        report("done", 1.0)
+    return FittedLadder(tuple(fitted.values()), tuple(dropped))
+
+
+def digest_training_data(data: TrainingData) -> str:
+    """The sha256 of all that a student learns from: the same dataset with other targets is another lesson."""
+    hasher = hashlib.sha256()
+    plain: tuple[Any, ...] = (data.task, data.family, data.labels, data.dataset_hash)
+    for part in (*plain, data.texts, data.targets, data.sources, data.extra_texts):
+        hasher.update(canonical_json(part) + b"\n")
+    hasher.update(np.ascontiguousarray(data.weights, dtype=np.float64).tobytes())
+    if data.soft is not None:
+        hasher.update(np.ascontiguousarray(data.soft, dtype=np.float64).tobytes())
+    return hasher.hexdigest()
+
+
+def _fit_one(
+    plan: PlannedStudent,
+    data: TrainingData,
+    data_digest: str,
+    context: FitContext,
+    progress: Progress,
+    teacher: FittedStudent | None,
+    teachers: dict[str, Student],
+) -> FittedStudent:
+    teacher_hash = teacher.manifest.digest if teacher else ""
+    key = digest_of((__version__, plan.kind, asdict(plan.options), data_digest, context.seed, teacher_hash))
+    note = context.work / "finished" / f"{key}.json"
+    earlier = _earlier(note, context.artefacts)
+    if earlier:
+        return FittedStudent(plan, *earlier, reused=True)
+    folder = context.work / "unfinished" / key[:16]
+    training = TrainingContext(
+        folder=folder,
+        home=context.home,
+        seed=context.seed,
+        seconds=plan.seconds,
+        threads=context.threads,
+        progress=progress,
+        teacher=teachers[teacher.plan.kind] if teacher else None,
+        teacher_hash=teacher_hash,
+        network=context.network,
+    )
+    try:
+        folder.mkdir(parents=True)
+        manifest = student_kinds().load(plan.kind).train(data, plan.options, training)
+        placed = place(folder, context.artefacts)
+        _write_note(note, _Finished(kind=plan.kind, artefact=manifest.digest))
+    except (OSError, SafetensorError) as error:
+        raise ResourceError(
+            f"The student {plan.kind!r} could not be written ({error}).",
+            f"Training needs free disk and memory, and a folder that may be written: {context.work}.",
+            "Free some space, then run the build again: finished students are kept.",
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return FittedStudent(plan, placed, manifest)
+
+
+def _earlier(note: Path, artefacts: Path) -> tuple[Path, ArtefactManifest] | None:
+    """The artefact of an earlier build with the same key, if it is still there and whole."""
+    try:
+        finished = msgspec.json.decode(note.read_bytes(), type=_Finished)
+        folder = artefacts / finished.artefact
+        return folder, read_manifest(folder)
+    except (OSError, msgspec.DecodeError, StepdownError):
+        return None
+
+
+def _write_note(note: Path, finished: _Finished) -> None:
+    note.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = note.with_suffix(".unfinished")
+    unfinished.write_bytes(canonical_json(finished))
+    os.replace(unfinished, note)
+
+
+def _sweep(context: FitContext) -> None:
+    """Remove what a killed build left half-written; the task's build lock says that nobody else is writing there."""
+    shutil.rmtree(context.work / "unfinished", ignore_errors=True)
+    for note in (context.work / "finished").glob("*.unfinished"):
+        note.unlink(missing_ok=True)
+    leftovers: Iterable[Path] = context.artefacts.glob(".*.unfinished") if context.artefacts.is_dir() else ()
+    for leftover in leftovers:
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _check_order(ladder: Sequence[PlannedStudent]) -> None:
+    seen: set[str] = set()
+    for plan in ladder:
+        if plan.teacher and plan.teacher not in seen:
+            raise UsageError(
+                f"The student {plan.kind!r} is to learn from {plan.teacher!r}, which is not trained before it.",
+                "A teacher stands before its students in the ladder.",
+                "Change the order of the ladder.",
+            )
+        seen.add(plan.kind)
+
+
+class _Report:
+    """One student's progress as a share of the whole ladder's."""
+
+    def __init__(self, progress: Progress, kind: str, start: float, share: float) -> None:
+        self._progress, self._kind, self._start, self._share = progress, kind, start, share
+
+    def __call__(self, what: str, share: float) -> None:
+        self._progress(f"{self._kind}: {what}", min(1.0, self._start + self._share * share))
+
+
+class _Remembering:
+    """A teacher that is asked about the same texts by several students and answers them once."""
+
+    def __init__(self, student: Student) -> None:
+        self.kind, self.signal_names = student.kind, student.signal_names
+        self._student = student
+        self._asked: list[str] = []
+        self._said: Predictions | None = None
+
+    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+        return self._student.answer(text)
+
+    def answer_many(self, texts: Sequence[str]) -> Predictions:
+        if self._said is None or self._asked != list(texts):
+            self._asked, self._said = list(texts), self._student.answer_many(texts)
+        return self._said

@@ -1,0 +1,11 @@
+"""The kinds of student, one file each; the folder is the list. Third parties add theirs by entry point."""
+
+from __future__ import annotations
+
+from stepdown.core.kinds import Kinds
+from stepdown.core.students import StudentKind
+
+
+def student_kinds() -> Kinds[StudentKind]:
+    """Every kind of student that is installed."""
+    return Kinds("stepdown.students.kinds", "student")

@@ -1,0 +1,175 @@
+"""encoder: a small pretrained encoder, fine-tuned on the task, distilled into half its layers, rounded to int8."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from stepdown.core.dataset import Answer
+from stepdown.core.students import ArtefactManifest, Predictions, TrainingContext, TrainingData
+from stepdown.students.artefact import seal
+from stepdown.students.encoders.learning import Plan, Recipe, learn
+from stepdown.students.encoders.preparing import prepare, require_training
+from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
+from stepdown.students.encoders.served import ServedEncoder, Tokeniser
+from stepdown.students.shrink import prune, quantise
+from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
+from stepdown.students.targets import learned_from, read_targets
+from stepdown.students.tiny_task import tiny_task
+
+FAMILIES = ("classify",)
+EXTRA = "train"
+COST_ORDER = 20.0
+TEACHES = True
+SIGNAL_NAMES = (*SIGNALS, "truncated")
+GRAPH = "encoder.onnx"
+_ROW_LAYER_S = 3.2e-4
+"""Seconds to train one row of some 16 tokens through one layer, on two cores with fast bfloat16."""
+_START_S = 8.0
+_ROW_S = 2e-3
+_CELL_S = 1e-5
+"""Seconds for one row and one label in the cross-fitted heads."""
+_DEPTH = 6
+"""Layers of the default base."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an encoder is trained and shrunk. `options_for` derives the epochs from the time there is."""
+
+    base: str = DEFAULT
+    """The pretrained encoder: a folder, or a name in the local hub cache, an installed package or the hub."""
+    revision: str = "main"
+    """The base's revision on the hub."""
+    layers: int = 3
+    """How many layers the student keeps; 0 for all of them."""
+    teacher_epochs: float = 6.0
+    """Epochs of fine-tuning all layers first, to distil from; 0 to fine-tune the kept layers at once."""
+    epochs: float = 6.0
+    """Epochs of training the layers that are kept."""
+    learning_rate: float = 1e-4
+    """The peak rate of the top layer while fine-tuning all layers; what is distilled learns at 1.5 times that where all
+    layers are kept, at three times that where fewer are."""
+    batch: int = 64
+    """Rows per step."""
+    max_length: int = 128
+    """Longer texts, in tokens, are cut and carry the signal `truncated`."""
+    vocabulary_min_count: int = 1
+    """Pieces of the vocabulary that stand this often in the texts are kept; 0 keeps the whole vocabulary."""
+    vocabulary_general: int = 8_000
+    """So many of the most frequent pieces in general are kept as well."""
+    label_smoothing: float = 0.1
+    """The probability spread over all labels in every target."""
+    incumbent_smoothing: float = 0.2
+    """How much more to doubt an answer of the incumbent's."""
+    precision: str = "int8"
+    """int8, or float32 for machines without fast int8 arithmetic."""
+
+
+class EncoderStudent:
+    """An opened encoder."""
+
+    kind = "encoder"
+    signal_names = SIGNAL_NAMES
+
+    def __init__(self, labels: tuple[str, ...], encoder: ServedEncoder) -> None:
+        self._labels = labels
+        self._encoder = encoder
+
+    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+        """The most likely label with its signals."""
+        logits, truncated = self._encoder.run(text)
+        best, *signals = one_answer(logits)
+        return self._labels[best], (*signals, float(truncated))
+
+    def answer_many(self, texts: Sequence[str]) -> Predictions:
+        """The same for many texts, with probabilities."""
+        if not texts:
+            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
+        logits, truncated = self._encoder.run_many(texts)
+        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
+        return Predictions(answers, np.column_stack([logit_signals(logits), truncated]), softmax(logits))
+
+
+def seconds_needed(rows: int, labels: int, options: Options) -> float:
+    """Reading, the cross-fitted heads, then the epochs of all layers and of those that are kept."""
+    layers = _DEPTH * options.teacher_epochs + (options.layers or _DEPTH) * options.epochs
+    heads = min(_CELL_S * rows * labels, 60.0) if options.teacher_epochs else 0.0
+    return _START_S + rows * (_ROW_S + _ROW_LAYER_S * layers) + heads
+
+
+def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+    """Teacher and student with as many epochs as fit, up to six each; then the student alone; None below two epochs."""
+    for epochs in (6.0, 5.0, 4.0, 3.0, 2.0):
+        options = Options(teacher_epochs=epochs, epochs=epochs)
+        if seconds_needed(rows, labels, options) <= seconds:
+            return options
+    for epochs in (5.0, 4.0, 3.0, 2.0):
+        options = Options(teacher_epochs=0.0, epochs=epochs)
+        if seconds_needed(rows, labels, options) <= seconds:
+            return options
+    return None
+
+
+def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
+    """Fine-tune all layers, distil into fewer, round, seal. Raises NotEnoughData, MissingExtra, InputError."""
+    started = time.perf_counter()
+    targets = read_targets(data, options.incumbent_smoothing)
+    require_training()
+    context.progress("reading the base", 0.0)
+    base = resolve(options.base, options.revision, network=context.network)
+    texts = [*data.texts, *data.extra_texts]
+    pruning = prune.Options(options.vocabulary_min_count, options.vocabulary_general)
+    prepared = prepare(base, texts, len(data.labels), options.max_length, pruning)
+    learned = learn(prepared, data, targets, _plan(options), context)
+    context.progress("rounding to int8", 0.97)
+    written = quantise.quantise(learned.network, prepared.sequences, quantise.Options(precision=options.precision))
+    (context.folder / GRAPH).write_bytes(written.graph)
+    (context.folder / TOKENIZER).write_text(prepared.tokenizer, encoding="utf-8")
+    return seal(
+        context.folder,
+        ArtefactManifest(
+            kind="encoder",
+            task=data.task,
+            family=data.family,
+            labels=data.labels,
+            signal_names=SIGNAL_NAMES,
+            files={},
+            seed=context.seed,
+            trained_s=time.perf_counter() - started,
+            learned_from=learned_from(data),
+            dataset_hash=data.dataset_hash,
+            lineage=(*prepared.lineage, *learned.lineage, written.lineage),
+            options={**asdict(options), "pretrained": base.described()},
+        ),
+    )
+
+
+def open(folder: Path, manifest: ArtefactManifest, threads: int) -> EncoderStudent:
+    """Read the tokenizer and load the graph."""
+    tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
+    return EncoderStudent(manifest.labels, ServedEncoder(folder / GRAPH, tokeniser, threads))
+
+
+def examples() -> TrainingData:
+    """A tiny task that this kind learns in seconds."""
+    return tiny_task()
+
+
+def _plan(options: Options) -> Plan:
+    faster = 3.0 if options.layers else 1.5
+    recipe = Recipe(
+        epochs=options.teacher_epochs,
+        learning_rate=options.learning_rate,
+        batch=options.batch,
+        label_smoothing=options.label_smoothing,
+    )
+    return Plan(
+        layers=options.layers,
+        teacher=recipe,
+        student=replace(recipe, epochs=options.epochs, learning_rate=faster * options.learning_rate),
+    )

@@ -1,0 +1,64 @@
+"""A multinomial logistic head on dense features: convex, so the same rows give the same head whatever the seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.errors import MissingExtra
+from stepdown.students.targets import Targets
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SoftmaxHead:
+    """logits = features @ weight + bias. weight: float32 (dimensions, labels); bias: float32 (labels,)."""
+
+    weight: FloatArray
+    bias: FloatArray
+
+    def logits(self, features: FloatArray) -> FloatArray:
+        """float32 (n, labels) for features (n, dimensions)."""
+        scores: FloatArray = features @ self.weight + self.bias
+        return scores
+
+
+def fit_softmax_head(
+    features: FloatArray, targets: Targets, penalty: float = 1e-4, max_iterations: int = 200, tolerance: float = 1e-4
+) -> SoftmaxHead:
+    """The head that minimises weighted cross-entropy + penalty/2·‖weight‖², by L-BFGS in float32.
+
+    features: (n, dimensions), best with columns of about unit variance. penalty: relative to the mean loss of a row.
+    Needs n × labels floats of memory. Raises MissingExtra without scipy.
+    """
+    try:
+        from scipy.optimize import minimize
+    except ImportError:
+        raise MissingExtra("scipy", "train", "Training a student's head") from None
+    n, dimensions = features.shape
+    labels = targets.labels
+    wanted = targets.rows(slice(None))
+    weights = (targets.weights / n).astype(np.float32)[:, None]
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weight = flat[: dimensions * labels].reshape(dimensions, labels).astype(np.float32)
+        logits = features @ weight + flat[dimensions * labels :].astype(np.float32)
+        logits -= logits.max(axis=1, keepdims=True)
+        exponents = np.exp(logits)
+        total = exponents.sum(axis=1, keepdims=True)
+        value = float((weights * (np.log(total) - (wanted * logits).sum(axis=1, keepdims=True))).sum(dtype=np.float64))
+        residual = weights * (exponents / total - wanted)
+        slope = np.concatenate([(features.T @ residual + penalty * weight).ravel(), residual.sum(axis=0)])
+        return value + 0.5 * penalty * float((weight * weight).sum(dtype=np.float64)), slope.astype(np.float64)
+
+    start = np.zeros((dimensions + 1) * labels)
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": max_iterations, "gtol": tolerance / labels}
+    ).x.astype(np.float32)
+    return SoftmaxHead(
+        weight=np.ascontiguousarray(found[: dimensions * labels].reshape(dimensions, labels)),
+        bias=found[dimensions * labels :],
+    )

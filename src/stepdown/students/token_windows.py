@@ -1,0 +1,205 @@
+"""A text as windows of three static token vectors: how that is trained (torch) and how it answers (numpy).
+
+hidden_i = relu(before[t_{i-1}] + here[t_i] + after[t_{i+1}] + offset), where texts have nothing before and after;
+logits = normalised([max_i hidden_i; Σ_i hidden_i / √n]) @ weight + bias.
+It is a convolution over token vectors (Kim 2014) with the product of filter and vector taken once per token of the
+vocabulary, which is exact: an answer is three gathers, a sum, and one small product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.errors import MissingExtra
+from stepdown.students.targets import Targets
+
+FloatArray = NDArray[np.float32]
+_TINY = 1e-5
+_BUCKET = 20
+_LONGEST_LEARNED = 64
+
+
+@dataclass(frozen=True)
+class TokenWindows:
+    """tables: float32 (pieces, 3, hidden): what a token adds to the place after it, its own, and the one before it.
+
+    offset: (hidden,). weight: (2·hidden, labels). bias: (labels,).
+    """
+
+    tables: FloatArray
+    offset: FloatArray
+    weight: FloatArray
+    bias: FloatArray
+
+    def logits(self, tokens: NDArray[np.int64]) -> FloatArray:
+        """(labels,) for one text's tokens; the bias alone for none."""
+        if not len(tokens):
+            return self.bias
+        scores: FloatArray = self._pooled(tokens) @ self.weight + self.bias
+        return scores
+
+    def logits_many(self, sequences: Sequence[NDArray[np.int64]]) -> FloatArray:
+        """(n, labels)."""
+        pooled = np.zeros((len(sequences), self.weight.shape[0]), dtype=np.float32)
+        for row, tokens in zip(pooled, sequences, strict=True):
+            if len(tokens):
+                row[:] = self._pooled(tokens)
+        scores: FloatArray = pooled @ self.weight + self.bias
+        return scores
+
+    def _pooled(self, tokens: NDArray[np.int64]) -> FloatArray:
+        parts = self.tables[tokens]
+        hidden = parts[:, 1] + self.offset
+        hidden[1:] += parts[:-1, 0]
+        hidden[:-1] += parts[1:, 2]
+        np.maximum(hidden, 0.0, out=hidden)
+        size = hidden.shape[1]
+        pooled = np.empty(2 * size, dtype=np.float32)
+        np.maximum.reduce(hidden, axis=0, out=pooled[:size])
+        np.add.reduce(hidden, axis=0, out=pooled[size:])
+        pooled[size:] *= np.float32(len(tokens) ** -0.5)
+        pooled -= np.add.reduce(pooled) / (2 * size)
+        pooled *= np.float32((float(pooled.dot(pooled)) / (2 * size) + _TINY) ** -0.5)
+        return pooled
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How windows are trained. dropout: on token vectors and before the head. rate: the peak, reached in 50 steps."""
+
+    hidden: int = 192
+    epochs: int = 8
+    rate: float = 3e-3
+    batch: int = 64
+    dropout: float = 0.2
+    decay: float = 0.01
+    label_smoothing: float = 0.1
+
+
+def fit_windows(
+    start: FloatArray,
+    sequences: Sequence[NDArray[np.int64]],
+    targets: Targets,
+    fitting: Fitting,
+    seed: int,
+    progress: Callable[[float], None],
+) -> TokenWindows:
+    """Fine-tune token vectors, filters and head together with AdamW, the rate falling linearly to zero.
+
+    start: (pieces, d). Texts are read up to 64 tokens while training. Raises MissingExtra without torch.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtra("torch", "train", "Training a static student") from None
+    before = torch.get_num_threads()
+    # The steps are too small to share: on a busy machine threads would wait for each other most of the time.
+    torch.set_num_threads(1)
+    try:
+        network = _Network(start, targets.labels, fitting, seed)
+        optimiser = torch.optim.AdamW(network.parameters, lr=fitting.rate, weight_decay=fitting.decay)
+        batches = _batches(sequences, targets, fitting, seed)
+        for step, rows in enumerate(batches):
+            for group in optimiser.param_groups:
+                group["lr"] = fitting.rate * min(1.0, (step + 1) / 50) * (1.0 - step / len(batches))
+            logits = network.logits(_padded([sequences[row] for row in rows], len(start)))
+            loss = _cross_entropy(logits, targets, rows, fitting.label_smoothing)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if step % 50 == 0:
+                progress(step / len(batches))
+        return network.folded()
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Network:
+    """The trainable form: token vectors and filters apart. The row after the last piece pads, and stays zero."""
+
+    def __init__(self, start: FloatArray, labels: int, fitting: Fitting, seed: int) -> None:
+        import torch
+
+        self._draws = torch.Generator().manual_seed(seed)
+        self._fitting = fitting
+        self._padding = len(start)
+        width = start.shape[1]
+        padded = np.concatenate([start, np.zeros((1, width), dtype=np.float32)])
+        reach = (3 * width) ** -0.5
+        filters = (torch.rand(3 * width, fitting.hidden, generator=self._draws) * 2.0 - 1.0) * reach
+        self.vectors = torch.nn.Parameter(torch.from_numpy(padded))
+        self.filters = torch.nn.Parameter(filters)
+        self.offset = torch.nn.Parameter(torch.zeros(fitting.hidden))
+        self.weight = torch.nn.Parameter(torch.zeros(2 * fitting.hidden, labels))
+        self.bias = torch.nn.Parameter(torch.zeros(labels))
+        self.parameters = [self.vectors, self.filters, self.offset, self.weight, self.bias]
+
+    def logits(self, tokens: Any) -> Any:
+        """tokens: int64 (batch, longest + 2), padded on both sides. Returns (batch, labels)."""
+        import torch
+
+        present = (tokens[:, 1:-1] != self._padding).unsqueeze(2).float()
+        vectors = self._drop(torch.nn.functional.embedding(tokens, self.vectors, padding_idx=self._padding))
+        windows = torch.cat([vectors[:, :-2], vectors[:, 1:-1], vectors[:, 2:]], dim=2)
+        hidden = torch.relu(windows @ self.filters + self.offset) * present
+        lengths = present.sum(dim=1)
+        pooled = torch.cat([hidden.amax(dim=1), hidden.sum(dim=1) * torch.rsqrt(lengths)], dim=1)
+        normed = torch.nn.functional.layer_norm(pooled, pooled.shape[1:], eps=_TINY)
+        return self._drop(normed) @ self.weight + self.bias
+
+    def folded(self) -> TokenWindows:
+        """Filters multiplied into the vectors."""
+        vectors = self.vectors.detach().numpy()[:-1]
+        filters = self.filters.detach().numpy().reshape(3, vectors.shape[1], -1)
+        tables = np.stack([vectors @ part for part in filters], axis=1)
+        rest = (self.offset, self.weight, self.bias)
+        return TokenWindows(tables, *(part.detach().numpy() for part in rest))
+
+    def _drop(self, values: Any) -> Any:
+        import torch
+
+        kept = torch.rand(values.shape, generator=self._draws) >= self._fitting.dropout
+        return values * kept / (1.0 - self._fitting.dropout)
+
+
+def _cross_entropy(logits: Any, targets: Targets, rows: NDArray[np.int64], smoothing: float) -> Any:
+    import torch
+
+    wanted = torch.from_numpy(targets.rows(rows) * (1.0 - smoothing) + smoothing / targets.labels)
+    losses = -(wanted * torch.log_softmax(logits, dim=1)).sum(dim=1)
+    return (losses * torch.from_numpy(targets.weights[rows])).mean()
+
+
+def _padded(sequences: list[NDArray[np.int64]], padding: int) -> Any:
+    import torch
+
+    longest = min(_LONGEST_LEARNED, max(len(tokens) for tokens in sequences))
+    tokens = np.full((len(sequences), longest + 2), padding, dtype=np.int64)
+    for row, sequence in zip(tokens, sequences, strict=True):
+        read = sequence[:longest]
+        row[1 : len(read) + 1] = read
+    return torch.from_numpy(tokens)
+
+
+def _batches(
+    sequences: Sequence[NDArray[np.int64]], targets: Targets, fitting: Fitting, seed: int
+) -> list[NDArray[np.int64]]:
+    """The rows of every step. Texts of like length go together, so that little is padded."""
+    generator = np.random.default_rng(seed)
+    lengths = np.array([len(tokens) for tokens in sequences])
+    usable = np.flatnonzero((targets.weights > 0) & (lengths > 0))
+    batches: list[NDArray[np.int64]] = []
+    for _ in range(fitting.epochs):
+        order = generator.permutation(usable)
+        epoch = []
+        for first in range(0, len(order), fitting.batch * _BUCKET):
+            bucket = order[first : first + fitting.batch * _BUCKET]
+            bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
+            epoch += [bucket[start : start + fitting.batch] for start in range(0, len(bucket), fitting.batch)]
+        batches += [epoch[place] for place in generator.permutation(len(epoch))]
+    return batches

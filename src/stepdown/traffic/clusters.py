@@ -1,0 +1,143 @@
+"""Telling tasks apart that came over one endpoint: prompts of one shape, split until each part has one template.
+
+Divisive: the prompts are aligned; where the values of a slot share instructions of their own (a long common beginning
+or end that only some have), they are split there and each part is looked at again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from stepdown.core.tasks import Template
+from stepdown.traffic.templates import Prompt, constants, cut_shape, is_sure, mine, shape_of
+
+MAX_CLUSTERS = 50
+MIN_DISTINCT = 6
+
+# Text that a whole free message begins or ends with must be longer to count as an instruction: people greet alike.
+_INSTRUCTION_CHARACTERS = 40
+_PREFIX_WORDS = 16
+_PREFIX_LINES = 4
+_FEATURE_CHARACTERS = 400
+_SMALLEST_SHARE = 0.05
+_COVERED = 0.95
+_VARIANTS = 5
+_WORD_END = re.compile(r"\S+\s*")
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """Prompts that share a template. broad: a whole message of it is one slot, so that it fits nearly anything."""
+
+    template: Template
+    prompts: tuple[Prompt, ...]
+
+    @property
+    def broad(self) -> bool:
+        return is_broad(self.template)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the constants are more than chance."""
+        return is_sure(constants(self.template)) and len(set(self.prompts)) > 1
+
+
+def is_broad(template: Template) -> bool:
+    """Whether a message of a template is nothing but a slot."""
+    return any(len(message.parts) == 1 and message.parts[0].slot for message in template.messages)
+
+
+def clusters(prompts: Sequence[Prompt]) -> list[Cluster]:
+    """Prompts of the same roles, split by template; largest first. Every prompt is in exactly one."""
+    waiting: list[list[Prompt]] = [list(prompts)] if prompts else []
+    found: list[Cluster] = []
+    while waiting:
+        group = waiting.pop()
+        template = mine(group)
+        room = len(waiting) + len(found) + 1 < MAX_CLUSTERS
+        parts = _split(template, group) if room else None
+        if parts is None:
+            found.append(Cluster(template, tuple(group)))
+        else:
+            waiting.extend(parts)
+    return sorted(found, key=lambda cluster: -len(cluster.prompts))
+
+
+def _split(template: Template, prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[Prompt]] | None:
+    """Two parts of the prompts that ask different things, or None where they all ask the same."""
+    for place, message in enumerate(template.messages):
+        shape = shape_of(message)
+        whole = shape == [None]
+        cuts = [cut_shape(shape, prompt.texts[place]) for prompt in prompts]
+        slots = zip(*(cut for cut in cuts if cut is not None), strict=True)
+        for values in slots:
+            chosen = _instruction(values, whole)
+            if chosen is not None:
+                inside = [prompt for prompt, value in zip(prompts, values, strict=True) if value in chosen]
+                outside = [prompt for prompt, value in zip(prompts, values, strict=True) if value not in chosen]
+                return inside, outside
+    return None
+
+
+def _instruction(values: Sequence[str], whole: bool) -> set[str] | None:
+    """The values of a slot that share an instruction which the others lack; None where there is none.
+
+    whole: the slot is the whole message. Otherwise constants stand round it and its values are inputs, unless nearly
+    all of them belong to one of a few instructions.
+    """
+    distinct = set(values)
+    if not whole and 1 < len(distinct) <= _VARIANTS and len(values) >= 10 * len(distinct):
+        # A few long texts that recur are instructions, not inputs.
+        longest = max(distinct, key=lambda value: (len(value), value))
+        return {longest} if min(map(len, distinct)) >= _INSTRUCTION_CHARACTERS else None
+    if len(distinct) < MIN_DISTINCT:
+        return None
+    groups = list(_shared(distinct, whole))
+    if not groups:
+        return None
+    if whole:
+        return groups[0]
+    covered: set[str] = set().union(*groups)
+    return groups[0] if len(covered) >= _COVERED * len(distinct) else None
+
+
+def _shared(distinct: set[str], whole: bool) -> Iterator[set[str]]:
+    """Sets of values with a sure beginning or end in common, largest first, none of them all of the values."""
+    least = max(3, round(_SMALLEST_SHARE * len(distinct)))
+    holders: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for value in distinct:
+        for feature in _features(value):
+            holders[feature].add(value)
+    counted = Counter({feature: len(having) for feature, having in holders.items()})
+    order = sorted(counted, key=lambda feature: (-counted[feature], -len(feature[1]), feature))
+    taken: set[str] = set()
+    for feature in order:
+        having = holders[feature]
+        fits = least <= len(having) < len(distinct) and _is_instruction(feature[1], whole)
+        if fits and len(having - taken) >= least:
+            taken |= having
+            yield having
+
+
+def _features(value: str) -> Iterator[tuple[str, str]]:
+    """Beginnings and ends of a value at word and line ends."""
+    head = value.lstrip()[:_FEATURE_CHARACTERS]
+    ends = [found.end() for found in _WORD_END.finditer(head)][:_PREFIX_WORDS]
+    ends += [place for place, character in enumerate(head) if character == "\n"][:_PREFIX_LINES]
+    yield from (("begins", head[:end].rstrip()) for end in set(ends) if end < len(head))
+    tail = value.rstrip()[-_FEATURE_CHARACTERS:]
+    starts = [found.start() for found in _WORD_END.finditer(tail)][-_PREFIX_WORDS:]
+    starts += [place for place, character in enumerate(tail) if character == "\n"][-_PREFIX_LINES:]
+    yield from (("ends", tail[start:].lstrip()) for start in set(starts) if start > 0)
+
+
+def _is_instruction(text: str, whole: bool) -> bool:
+    return len(text) >= _INSTRUCTION_CHARACTERS or (not whole and is_sure(text)) or (whole and _is_labelled(text))
+
+
+def _is_labelled(text: str) -> bool:
+    """Whether a shared text ends as instructions do where the input follows."""
+    return len(text.strip()) >= 8 and text.rstrip().endswith((":", "：", ">", "```", "==", "--"))

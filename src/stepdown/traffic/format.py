@@ -1,0 +1,57 @@
+"""A format: one way that people keep logs of calls. One file each in `formats/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from stepdown.core.calls import Broken, Call
+from stepdown.core.kinds import Kinds
+from stepdown.traffic.source import Source
+
+
+class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What every format lets its reader choose.
+
+    max_line_bytes: a longer line is reported and skipped without being held. max_document_bytes: the same for files
+    that can only be read whole (YAML, a JSON array).
+    """
+
+    max_line_bytes: int = 16 * 1024 * 1024
+    max_document_bytes: int = 256 * 1024 * 1024
+
+
+class FormatExample(msgspec.Struct, frozen=True, kw_only=True):
+    """A small file in a format, and the calls that it holds."""
+
+    name: str
+    data: bytes
+    calls: tuple[Call, ...]
+
+
+class Format(Protocol):
+    """The protocol a module in `traffic/formats/` keeps."""
+
+    EXTRA: str
+    """The optional dependency it needs, "" for none."""
+
+    Options: type[ReadOptions]
+
+    def sniff(self, head: bytes, name: str) -> float:
+        """How sure this format is that a file beginning with `head` (up to 64 KiB, unpacked) is its own, in [0, 1]."""
+
+    def read(self, sources: Sequence[Source], options: Any) -> Iterator[Call | Broken]:
+        """Every record of the files, each as a Call or a Broken. The files are all of this format and may join.
+
+        Nothing in a file raises; only opening one that is not there does (InputError).
+        """
+
+    def examples(self) -> list[FormatExample]:
+        """Small files of this format with what must come out of them."""
+
+
+def formats() -> Kinds[Format]:
+    """Every format of log that the house can read."""
+    return Kinds("stepdown.traffic.formats", "format")

@@ -1,0 +1,112 @@
+"""Which tasks are in traffic: calls grouped by workload or prompt template, each with its shape, cost and a verdict."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from stepdown.core.calls import Call
+from stepdown.core.tasks import Match, Task, Template
+from stepdown.traffic.answers import Reading
+from stepdown.traffic.clusters import clusters
+from stepdown.traffic.pricing import Prices
+from stepdown.traffic.routing import Group, Router
+from stepdown.traffic.summary import TaskSummary, summarise
+from stepdown.traffic.templates import Prompt, constants, is_sure
+
+_SLUG_WORDS = 4
+# A template that fewer of a workload's prompts fit than this does not stand for it.
+_LEAST_SHARE = 0.5
+_STOP_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "a an and are as at be by can do does each following for from given have if in into is it its list must of on "
+        "one or please should so that the then there these this those to try use using want will with would you your",
+    )
+)
+_ASKING = re.compile(
+    r"\b(analy[sz]e|answer|assign|categori[sz]e|choose|classify|convert|decide|detect|determine|evaluate|extract|find|"
+    r"generate|grade|identify|label|moderate|name|parse|predict|rank|rate|rewrite|route|score|select|summari[sz]e|tag|"
+    r"translate|triage|write)\w*\b",
+    re.IGNORECASE,
+)
+
+
+def find_tasks(calls: Iterable[Call], prices: Prices, seed: int = 0) -> list[TaskSummary]:
+    """The tasks in a stream of calls, those that cost most first; every call is counted in exactly one.
+
+    One pass; memory does not grow with the number of calls. Calls that name a workload are grouped by it, others by
+    their prompt template; conversations by their system prompt; the rest is "unmatched".
+    """
+    router = Router(prices, np.random.default_rng(seed))
+    for call in calls:
+        router.add(call)
+    groups = router.finish()
+    names = _names(groups)
+    summaries = [_summary(group, name) for group, name in zip(groups, names, strict=True)]
+    return sorted(summaries, key=_weight)
+
+
+def _weight(summary: TaskSummary) -> tuple[float, int, str]:
+    spend = summary.spend_usd.value if summary.spend_usd else 0.0
+    return -spend, -summary.calls, summary.task.name
+
+
+def _summary(group: Group, name: str) -> TaskSummary:
+    template, match = group.template, Match()
+    if group.kind == "workload":
+        template = workload_template([prompt for prompt in group.prompts.items if prompt is not None])
+        match = Match(workload=group.name)
+    elif template is not None:
+        match = Match(template=template.fingerprint)
+    reading = Reading() if group.kind in {"chat", "opening", "unmatched"} else group.answers.reading()
+    task = Task(
+        name=name,
+        family=reading.family,
+        match=match,
+        template=template,
+        answer=reading.path,
+        labels=reading.labels,
+    )
+    return summarise(group.tally, task, group.kind, reading.share)
+
+
+def workload_template(prompts: Sequence[Prompt]) -> Template | None:
+    """The template that most prompts of a workload fit; None where there is none."""
+    if not prompts:
+        return None
+    (roles, _), *_ = Counter(prompt.roles for prompt in prompts).most_common(1)
+    alike = [prompt for prompt in prompts if prompt.roles == roles]
+    largest = clusters(alike)[0]
+    known = is_sure(constants(largest.template))
+    return largest.template if known and len(largest.prompts) >= _LEAST_SHARE * len(prompts) else None
+
+
+def _names(groups: Sequence[Group]) -> list[str]:
+    """A name for each group: its workload's, else a slug of what its prompt asks; equal slugs get a fingerprint."""
+    slugs = [group.name if group.kind == "workload" else _slug(group) for group in groups]
+    counted = Counter(slugs)
+    names: list[str] = []
+    for group, slug in zip(groups, slugs, strict=True):
+        mark = f"-{group.template.fingerprint[:6]}" if group.template is not None else f"-{group.kind}"
+        name = slug if counted[slug] == 1 or group.kind == "workload" else slug + mark
+        while name in names:
+            name += "-2"
+        names.append(name)
+    return names
+
+
+def _slug(group: Group) -> str:
+    if group.kind == "unmatched":
+        return "unmatched"
+    text = constants(group.template) if group.template is not None else group.name
+    sentences = [sentence for sentence in re.split(r"[.!?\n]+\s", text[:4_000]) if sentence.strip()]
+    asking = [sentence for sentence in sentences if _ASKING.search(sentence)]
+    chosen = (asking or sentences or [""])[0]
+    found = _ASKING.search(chosen)
+    words = re.findall(r"[a-z0-9]+", chosen[found.start() if found else 0 :].lower())
+    kept = [word for word in words if word not in _STOP_WORDS][:_SLUG_WORDS]
+    return "-".join(kept) or "task"

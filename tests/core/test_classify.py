@@ -1,0 +1,46 @@
+"""Where the decision sits in answers as models really write them."""
+
+from __future__ import annotations
+
+import json
+
+from stepdown.core.families import classify
+
+LABELS = ("refund", "card", "limit", "pin")
+
+
+def _answers(*fields: str) -> list[str]:
+    makers = {
+        "category": lambda n: LABELS[n % 4],
+        "language": lambda n: ("en", "de")[n % 2],
+        "reason": lambda n: f"because of number {n}",
+        "status": lambda n: "ok",
+        "confidence": lambda n: [0, 1][n % 2],
+        "rating": lambda n: n % 5,
+        "urgent": lambda n: n % 3 == 0,
+    }
+    return [json.dumps({field: makers[field](number) for field in fields}) for number in range(60)]
+
+
+def test_the_decision_beats_a_side_field_with_fewer_values() -> None:
+    assert classify.locate(_answers("language", "category", "confidence")) == "$.category"
+
+
+def test_free_text_and_constants_are_no_decision() -> None:
+    assert classify.locate(_answers("status", "reason", "urgent")) == "$.urgent"
+
+
+def test_a_confidence_that_happens_to_be_whole_is_no_decision() -> None:
+    assert classify.locate(_answers("confidence", "category")) == "$.category"
+
+
+def test_whole_numbers_can_be_labels_where_nothing_else_is() -> None:
+    contents = _answers("reason", "rating")
+    assert classify.locate(contents) == "$.rating"
+    assert classify.fits(contents) > 0.9
+
+
+def test_plain_text_labels_and_free_text() -> None:
+    assert classify.locate(["good", "bad"] * 20) == "$"
+    assert classify.fits(["good", "bad"] * 20) > 0.9
+    assert classify.fits([f"a new text {number}" for number in range(60)]) == 0.0

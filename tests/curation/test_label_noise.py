@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from stepdown.curation.label_noise import estimate_noise, label_noise
+from stepdown.curation.options import CurationOptions
+
+LABELS = ["a", "b", "c", "d"]
+
+
+def noisy(rng, rows=4_000, flip=0.2, sharpness=12.0):
+    """True labels, labels with a known part flipped to the next one, and probabilities that know the truth roughly."""
+    true = rng.integers(0, 4, rows)
+    flipped = rng.random(rows) < flip * (true == 1)
+    given = np.where(flipped, 2, true)
+    logits = rng.normal(size=(rows, 4))
+    logits[np.arange(rows), true] += sharpness
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return true, given, probabilities
+
+
+def naive_joint(given, probabilities):
+    """Confident learning as its paper's algorithm 1 says, row by row."""
+    rows, labels = probabilities.shape
+    threshold = [np.mean([probabilities[r][j] for r in range(rows) if given[r] == j]) for j in range(labels)]
+    counts = [[0.0] * labels for _ in range(labels)]
+    for row in range(rows):
+        over = [j for j in range(labels) if probabilities[row][j] >= threshold[j]]
+        if over:
+            counts[given[row]][max(over, key=lambda j: probabilities[row][j])] += 1
+    scaled = []
+    for label in range(labels):
+        have = sum(1 for row in range(rows) if given[row] == label)
+        scaled.append([count / sum(counts[label]) * have for count in counts[label]])
+    total = sum(map(sum, scaled))
+    return np.array(scaled) / total
+
+
+def test_the_joint_is_that_of_a_naive_implementation(rng):
+    _, given, probabilities = noisy(rng, rows=500, sharpness=2.0)
+    assert np.allclose(estimate_noise(given, probabilities).joint, naive_joint(given, probabilities))
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.1, 0.3])
+def test_known_noise_is_estimated(rng, flip):
+    true, given, probabilities = noisy(rng, flip=flip)
+    noise = estimate_noise(given, probabilities)
+    assert noise.joint.sum() == pytest.approx(1.0)
+    assert noise.joint[2, 1] == pytest.approx(np.mean((given == 2) & (true == 1)), abs=0.02)
+    assert noise.rate[2] == pytest.approx(np.mean(true[given == 2] != 2), abs=0.06)
+    assert noise.rate[0] == pytest.approx(0.0, abs=0.02)
+    if flip:
+        wrong = np.flatnonzero(given != true)
+        assert len(set(noise.flagged.tolist()) & set(wrong.tolist())) >= 0.6 * len(wrong)
+        assert np.mean(given[noise.flagged] != true[noise.flagged]) >= 0.9
+        assert np.mean(noise.suggested == true[noise.flagged]) >= 0.9
+
+
+def test_flags_come_worst_first(rng):
+    _, given, probabilities = noisy(rng, flip=0.3, sharpness=2.0)
+    noise = estimate_noise(given, probabilities)
+    own = probabilities[noise.flagged, given[noise.flagged]]
+    margins = probabilities[noise.flagged, noise.suggested] - own
+    assert (np.diff(margins) <= 1e-12).all()
+    assert (margins > 0).all()
+
+
+def test_labels_without_rows_or_certainty_are_no_trouble():
+    probabilities = np.array([[0.5, 0.5, 0.0], [0.4, 0.6, 0.0], [0.5, 0.5, 0.0]])
+    noise = estimate_noise(np.array([0, 0, 1]), probabilities)
+    assert np.isfinite(noise.joint).all()
+    assert noise.rate[2] == 0.0
+
+
+def examples_with_noise(rng, make_example):
+    true, given, probabilities = noisy(rng, rows=400)
+    examples = [
+        make_example(f"{row:04}", f"text {row}", LABELS[given[row]], gold=LABELS[true[row]] if row % 2 else None)
+        for row in range(400)
+    ]
+    return examples, probabilities
+
+
+def test_flagged_answers_are_weighed_and_never_removed(rng, make_example):
+    examples, probabilities = examples_with_noise(rng, make_example)
+    options = CurationOptions(out_of_sample=lambda texts, answers: probabilities, flagged_weight=0.5)
+    outcome = label_noise(examples, options)
+    assert len(outcome.examples) == 400
+    assert {one.weight for one in outcome.examples} == {0.5, 1.0}
+    assert all(one.weight == 1.0 for one in outcome.examples if one.gold is not None)
+    assert outcome.findings["checked_with_gold"]["precision"] >= 0.9
+    whole = CurationOptions(out_of_sample=lambda texts, answers: probabilities, flagged_weight=1.0)
+    kept = label_noise(examples, whole)
+    assert kept.examples == examples
+    assert kept.findings["flagged"] == outcome.findings["flagged"] > 0
+
+
+def test_only_train_is_shown_to_the_cross_fitted_model(rng, make_example):
+    examples, probabilities = examples_with_noise(rng, make_example)
+    examples[300:] = [msgspec.structs.replace(one, split="test") for one in examples[300:]]
+    seen = []
+
+    def out_of_sample(texts, answers):
+        seen.extend(texts)
+        return probabilities[: len(texts)]
+
+    label_noise(examples, CurationOptions(out_of_sample=out_of_sample))
+    assert seen == [one.text for one in examples[:300]]
+
+
+def test_it_says_why_it_did_not_run(make_example):
+    def never(texts, answers):
+        raise AssertionError("must not be asked")
+
+    many = [make_example(str(row), f"text {row}", f"label {row}") for row in range(50)]
+    assert "fewer than 5 a label" in label_noise(many, CurationOptions(out_of_sample=never)).findings["skipped"]
+    one = [make_example("1", "x")]
+    assert label_noise(one, CurationOptions(out_of_sample=never)).findings["skipped"] == "fewer than two labels"
+    assert "no cross-fitted" in label_noise(many, CurationOptions()).findings["skipped"]

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepdown.curation.options import CurationOptions
+from stepdown.curation.personal_data import find, mask, personal_data
+
+
+def test_masks_are_stable_and_typed():
+    text = "Mail jo@example.com or call +44 20 7946 0958; card 4111 1111 1111 1111, IBAN GB82 WEST 1234 5698 7654 32."
+    masked = mask(text)
+    assert masked == "Mail [EMAIL] or call [PHONE]; card [CARD], IBAN [IBAN]."
+    assert mask(masked) == masked
+
+
+def test_overlapping_findings_become_one():
+    found = find("postgres://jo:pw12345@db.example.com:5432/main")
+    assert [one.kind for one in found] == ["URL_WITH_CREDENTIALS"]
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=300))
+def test_findings_are_in_order_within_the_text_and_never_overlap(text):
+    ends = [0]
+    for one in find(text):
+        assert ends[-1] <= one.start < one.end <= len(text)
+        ends.append(one.end)
+
+
+@given(st.lists(st.sampled_from(["a@b.co", "4111 1111 1111 1111", "203.0.113.7", " ", "x", "[EMAIL]", "\n", "0"])))
+def test_masking_twice_changes_nothing_more(pieces):
+    once = mask("".join(pieces))
+    assert mask(once) == once
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 20_000, "1 " * 20_000, "a@" * 20_000, "(0" * 20_000, "Aa " * 20_000, "x:" * 9_999]
+)
+def test_hostile_texts_end(text):
+    assert isinstance(find(text), list)
+
+
+def test_real_banking_queries_hold_none(banking):
+    texts = [banking.task.template.cut(call.request) for call in banking.calls]
+    assert len(texts) == 13_083
+    assert sum(bool(find(text)) for text in texts) == 0
+
+
+def test_real_queries_with_digits_are_left_alone(shared_data):
+    rows = json.loads((shared_data / "clinc150" / "data_full.json").read_text())
+    texts = [text for part in rows.values() for text, _ in part]
+    assert len(texts) > 20_000
+    assert sum(bool(find(text)) for text in texts) == 0
+
+
+def test_counted_always_and_masked_only_on_demand(make_example):
+    example = make_example("1", "write to jo@example.com", slices={"body": "jo@example.com"})
+    counted = personal_data([example], CurationOptions())
+    assert counted.examples == [example]
+    assert counted.findings == {"found": {"EMAIL": 1}, "inputs_with_any": 1, "masked": False}
+    masked = personal_data([example], CurationOptions(privacy="redact"))
+    assert masked.examples[0].input == "write to [EMAIL]"
+    assert masked.examples[0].slices == {"body": "[EMAIL]"}
+
+
+def test_every_slot_is_masked(make_example):
+    example = msgspec.structs.replace(make_example("1", ""), input={"from": "jo@example.com", "body": "hello"})
+    masked = personal_data([example], CurationOptions(privacy="redact"))
+    assert masked.examples[0].input == {"from": "[EMAIL]", "body": "hello"}

@@ -1,0 +1,233 @@
+"""Scans of real traffic: verdicts that go each way, and figures that are those of the data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stepdown.core.contract import Contract
+from stepdown.core.dataset import Dataset, Example
+from stepdown.core.estimates import Estimate
+from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template
+from stepdown.evaluation.scan import CallStatistics, ScanFacts, ScanReport, gather_facts, scan
+from stepdown.evaluation.scan.gather import ScanOptions, answer_facts, input_facts
+from stepdown.evaluation.scan.verdict import LOOK_CLOSER, STAY, STEP_DOWN, THESE_LABELS
+
+OutOfSample = Callable[[list[str], list[str]], NDArray[np.float64]]
+MakeDataset = Callable[[Sequence[Example]], Dataset]
+
+TASK = Task(name="banking-intent", family="classify", match=Match())
+QUICK = ScanOptions(most_rows=3000, learning_curve=False)
+
+
+def about(value: float, spread: float = 0.1) -> Estimate:
+    return Estimate(value=value, low=value * (1 - spread), high=value * (1 + spread), n=100, method="measured")
+
+
+CALLS = CallStatistics(calls=13_083, cost_per_1k=about(1.45), calls_per_month=about(2e6))
+
+
+def without_gold(examples: Sequence[Example]) -> list[Example]:
+    return [msgspec.structs.replace(each, gold=None) for each in examples]
+
+
+@pytest.fixture(scope="module")
+def some(banking: list[Example]) -> list[Example]:
+    return [each for each in banking if each.split == "train"][::3]
+
+
+@pytest.fixture(scope="module")
+def with_gold(some: list[Example], dataset_of: MakeDataset, naive_bayes: OutOfSample) -> ScanFacts:
+    return gather_facts(dataset_of(some), TASK, Contract(), CALLS, naive_bayes, ScanOptions())
+
+
+def test_gold_shows_that_even_a_weak_student_is_no_worse_than_the_large_model(with_gold: ScanFacts) -> None:
+    report = scan(with_gold)
+    assert report.verdict == STEP_DOWN
+    cheap = with_gold.cheap
+    assert cheap is not None
+    assert cheap.error is not None
+    assert cheap.incumbent_error is not None
+    assert (cheap.taught_by, cheap.reference) == ("gold", "gold")
+    assert cheap.error.value < cheap.incumbent_error.value
+    assert cheap.offload.value > 0.9
+    assert report.saving_per_month is not None
+    assert report.saving_per_month.low > 0.0
+    assert report.labels_needed is not None
+    assert 50 < report.labels_needed < 3000
+
+
+def test_more_rows_teach_more_and_the_curve_shows_it(with_gold: ScanFacts) -> None:
+    assert with_gold.cheap is not None
+    points = with_gold.cheap.learning
+    assert [point.rows for point in points] == [round(with_gold.cheap.n * share) for share in (0.25, 0.5, 1.0)]
+    assert points[0].loss.value > points[-1].loss.value
+
+
+def test_every_dimension_is_rated_and_explained(with_gold: ScanFacts) -> None:
+    report = scan(with_gold)
+    rated = {dimension.name: dimension for dimension in report.dimensions}
+    assert set(rated) == {
+        "cost", "latency", "privacy", "context length", "instructions", "answer entropy", "volume", "duplicates",
+        "cheap student", "labels needed", "saving",
+    }  # fmt: skip
+    assert all(each.figure and each.reason.endswith((".", "?")) for each in report.dimensions)
+    assert rated["cost"].figure.startswith("$1.45 per 1,000 calls")
+    assert rated["cost"].rating == "good"
+    assert rated["latency"].rating == "unknown"
+    assert msgspec.json.decode(msgspec.json.encode(report), type=ScanReport) == report
+    assert scan(with_gold) == report
+
+
+def test_without_gold_it_is_held_against_the_large_model(
+    some: list[Example], dataset_of: MakeDataset, naive_bayes: OutOfSample
+) -> None:
+    contract = Contract(against="agreement")
+    facts = gather_facts(dataset_of(without_gold(some)), TASK, contract, CALLS, naive_bayes, ScanOptions())
+    report = scan(facts)
+    assert facts.cheap is not None
+    assert (facts.cheap.taught_by, facts.cheap.reference, facts.cheap.error) == ("incumbent", "incumbent", None)
+    assert facts.cheap.offload.value < 0.5
+    assert report.verdict == LOOK_CLOSER
+    assert any("still learning" in reason for reason in report.reasons)
+    assert report.labels_needed is None
+    assert next(each for each in report.dimensions if each.name == "labels needed").figure == "0 labels"
+
+
+def test_easy_answers_among_hard_ones_are_named(
+    shared_data: Path, some: list[Example], dataset_of: MakeDataset, naive_bayes: OutOfSample
+) -> None:
+    """Real voice commands, which any model tells apart, in one task with real questions that are hard to tell apart."""
+    commands = _snips(shared_data, 260)
+    mixed = [each for pair in zip(without_gold(some), commands, strict=False) for each in pair]
+    mixed += without_gold(some)[len(commands) :]
+    every_row = ScanOptions(learning_curve=False)
+    report = scan(gather_facts(dataset_of(mixed), TASK, Contract(), CALLS, naive_bayes, every_row))
+    assert report.verdict == THESE_LABELS, report.reasons
+    named = {label.name for label in report.labels}
+    assert len(named & {"GetWeather", "PlayMusic", "BookRestaurant", "RateBook", "AddToPlaylist"}) >= 4
+    assert 0.1 < report.labels_share < 0.5
+    assert report.labels_share == pytest.approx(sum(label.share for label in report.labels))
+    for label in report.labels:
+        assert label.n >= 20
+        assert label.excess.high <= Contract().slice_margin
+
+
+def test_a_handful_of_calls_stays(banking: list[Example], dataset_of: MakeDataset, naive_bayes: OutOfSample) -> None:
+    report = scan(gather_facts(dataset_of(banking[:40]), TASK, Contract(), CALLS, naive_bayes, QUICK))
+    assert report.verdict == STAY
+    assert "too few" in report.reasons[0]
+
+
+def test_a_tiny_volume_stays_however_good_the_student(with_gold: ScanFacts) -> None:
+    facts = msgspec.structs.replace(
+        with_gold, calls=CallStatistics(calls=900, cost_per_1k=about(1.45), calls_per_month=about(900))
+    )
+    report = scan(facts)
+    assert report.verdict == STAY
+    assert "900 calls a month" in report.reasons[0]
+    private = msgspec.structs.replace(facts, contract=Contract(privacy="local-only"))
+    assert scan(private).verdict != STAY, "privacy may be worth the money"
+
+
+def test_an_unknown_volume_or_price_is_never_invented(with_gold: ScanFacts) -> None:
+    facts = msgspec.structs.replace(with_gold, calls=CallStatistics(calls=900, cost_per_1k=about(20.0)))
+    report = scan(facts)
+    assert "per 100,000 calls a month" in next(each for each in report.dimensions if each.name == "saving").figure
+    unpriced = scan(msgspec.structs.replace(with_gold, calls=CallStatistics(calls=900)))
+    assert unpriced.saving_per_month is None
+    assert unpriced.verdict == STEP_DOWN
+    assert "could not be priced" in unpriced.reasons[-1]
+
+
+def test_free_chat_stays(shared_data: Path, dataset_of: MakeDataset, naive_bayes: OutOfSample) -> None:
+    """An airline agent's turns: the policy is long, the conversation longer, and no two answers are alike."""
+    path = shared_data / "tau_bench" / "historical_trajectories" / "gpt-4o-airline.json"
+    runs = json.loads(path.read_text(encoding="utf-8"))[:60]
+    examples = [each for number, run in enumerate(runs) for each in _turns(number, run["traj"])]
+    policy = MessageTemplate(role="system", parts=(Part(text=runs[0]["traj"][0]["content"]),))
+    user = MessageTemplate(role="user", parts=(Part(slot="conversation"),))
+    task = Task(name="airline", family="generate", match=Match(), template=Template(messages=(policy, user)))
+    for student in (None, naive_bayes):
+        report = scan(gather_facts(dataset_of(examples), task, Contract(), CALLS, student, QUICK))
+        assert report.verdict == STAY
+        assert "free text" in report.reasons[0]
+        rated = {each.name: each.rating for each in report.dimensions}
+        assert rated["answer entropy"] == "poor"
+        assert rated["context length"] != "good"
+        assert rated["instructions"] != "good"
+
+
+def test_one_answer_only_asks_whether_the_call_is_needed(
+    some: list[Example], dataset_of: MakeDataset, naive_bayes: OutOfSample
+) -> None:
+    same = [msgspec.structs.replace(each, incumbent="yes", gold=None) for each in some[:200]]
+    report = scan(gather_facts(dataset_of(same), TASK, Contract(), CALLS, naive_bayes, QUICK))
+    assert report.verdict == LOOK_CLOSER
+    assert "constant" in report.reasons[0]
+
+
+def test_answers_that_do_not_follow_from_the_input_stay(
+    some: list[Example], dataset_of: MakeDataset, naive_bayes: OutOfSample
+) -> None:
+    generator = np.random.default_rng(0)
+    drawn = [msgspec.structs.replace(each, incumbent=f"l{generator.integers(20)}", gold=None) for each in some]
+    report = scan(gather_facts(dataset_of(drawn), TASK, Contract(), CALLS, naive_bayes, ScanOptions(most_rows=2000)))
+    assert report.verdict == STAY
+    assert report.labels == ()
+
+
+def test_rows_of_test_are_never_read(some: list[Example], dataset_of: MakeDataset) -> None:
+    seen: list[str] = []
+
+    def remember(texts: list[str], labels: list[str]) -> NDArray[np.float64]:
+        seen.extend(texts)
+        return np.full((len(texts), len(set(labels))), 1.0 / len(set(labels)))
+
+    held = [msgspec.structs.replace(each, split="test", input=f"secret {each.id}") for each in some[:300]]
+    facts = gather_facts(dataset_of([*some[300:900], *held]), TASK, Contract(), CALLS, remember, QUICK)
+    assert len(seen) == 600
+    assert not any(text.startswith("secret") for text in seen)
+    assert facts.gold == 600
+
+
+def test_facts_of_answers_and_inputs() -> None:
+    rows = [Example(id=str(n), input=text, incumbent=answer) for n, (text, answer) in enumerate(
+        [("a", "x"), ("a", "x"), ("a", "y"), ("b", "y"), ("c", "x"), ("d", "y")]
+    )]  # fmt: skip
+    found = answer_facts(rows)
+    assert (found.n, found.distinct, found.entropy_bits, found.top_share) == (6, 2, pytest.approx(1.0), 0.5)
+    assert found.conflict_share == pytest.approx(1 / 3)
+    assert found.effective == pytest.approx(2.0)
+    assert input_facts(rows).duplicate_share == pytest.approx(2 / 6)
+    assert answer_facts([]).entropy_bits == 0.0
+    assert input_facts([]).characters_p95 == 0.0
+
+
+def _snips(shared_data: Path, each_intent: int) -> list[Example]:
+    found = []
+    for path in sorted((shared_data / "snips_nlu").glob("*/train_*_full.json")):
+        (intent, rows), *_ = json.loads(path.read_text(encoding="utf-8", errors="replace")).items()
+        for number, row in enumerate(rows[:each_intent]):
+            text = "".join(part["text"] for part in row["data"])
+            found.append(Example(id=f"{intent}-{number}", input=text, incumbent=intent))
+    assert found, "the data set is laid out otherwise"
+    return found
+
+
+def _turns(number: int, messages: list[dict[str, Any]]) -> list[Example]:
+    history: list[str] = []
+    found = []
+    for turn, message in enumerate(messages[1:]):
+        content = str(message.get("content") or "")
+        if message["role"] == "assistant" and content:
+            found.append(Example(id=f"{number}-{turn}", input="\n".join(history), incumbent=content))
+        history.append(content)
+    return found

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stepdown.core.dataset import Example
+from stepdown.core.errors import NotEnoughData
+from stepdown.evaluation.quality import measure_excess, measure_incumbent, measure_quality
+
+
+def example(number: int, incumbent: str | None, gold: str | None) -> Example:
+    return Example(id=f"e{number}", input=f"text {number}", incumbent=incumbent, gold=gold)
+
+
+def test_the_incumbent_of_the_shipped_traffic_is_as_wrong_as_published(banking_test: list[Example]) -> None:
+    quality = measure_incumbent(banking_test, "classify", "test")
+    error = quality.metrics["error"]
+    assert error.n == 3080
+    assert error.value == pytest.approx(1 - 0.731, abs=5e-4)
+    assert error.low < error.value < error.high
+    assert error.high - error.low < 0.04
+    scores = pytest.importorskip("sklearn.metrics")
+    golds, answers = [each.gold for each in banking_test], [each.incumbent for each in banking_test]
+    f1 = scores.f1_score(golds, answers, average="macro", zero_division=0.0)
+    assert quality.metrics["macro_f1"].value == pytest.approx(1.0 - f1)
+
+
+def test_labels_are_worst_first_and_paired_with_the_incumbent(banking_test: list[Example]) -> None:
+    scores = pytest.importorskip("sklearn.metrics")
+    answers = [each.gold if index % 3 else each.incumbent for index, each in enumerate(banking_test)]
+    quality = measure_quality(answers, None, banking_test, "classify", "test", "gold")
+    errors = [row.error.value for row in quality.labels]
+    assert errors == sorted(errors, reverse=True)
+    assert sum(row.n for row in quality.labels) == 3080
+    assert len(quality.labels) == len({each.gold for each in banking_test})
+    golds = [each.gold for each in banking_test]
+    names = [row.name for row in quality.labels]
+    theirs = scores.precision_recall_fscore_support(golds, answers, labels=names, zero_division=0.0)
+    for column, field in zip(theirs[:3], ("precision", "recall", "f1"), strict=True):
+        assert [getattr(row, field) for row in quality.labels] == pytest.approx(list(column))
+    for row in quality.labels:
+        right = [each.incumbent == each.gold for each in banking_test if each.gold == row.name]
+        assert row.incumbent_error is not None
+        assert row.incumbent_error.n == row.n == len(right)
+        assert row.incumbent_error.value == pytest.approx(1.0 - np.mean(right))
+        assert row.error.value <= row.incumbent_error.value
+
+
+def test_against_the_incumbent_there_is_agreement_and_no_incumbent_error(banking_test: list[Example]) -> None:
+    answers = [each.incumbent if index % 4 else "oos" for index, each in enumerate(banking_test)]
+    quality = measure_quality(answers, None, banking_test, "classify", "test", "incumbent")
+    wrong = np.mean([answer != each.incumbent for answer, each in zip(answers, banking_test, strict=True)])
+    assert quality.metrics["agreement"].value == pytest.approx(wrong)
+    assert all(row.incumbent_error is None for row in quality.labels)
+    assert quality.labels[0].most_confused_with == "oos"
+
+
+def test_rows_without_the_reference_are_left_out_and_n_says_so() -> None:
+    rows = [example(0, "a", "a"), example(1, None, "b"), example(2, "b", None)]
+    quality = measure_quality(["a", "b", "b"], [0.9, 0.8, 0.7], rows, "classify", "tune", "gold")
+    assert quality.metrics["error"].n == 2
+    assert quality.metrics["error"].value == 0.0
+    by_name = {row.name: row for row in quality.labels}
+    assert by_name["b"].incumbent_error is not None
+    assert by_name["b"].incumbent_error.value == 1.0, "an answer that cannot be parsed is the incumbent's loss"
+    with pytest.raises(NotEnoughData, match="import gold"):
+        measure_quality(["a"], None, [example(0, "a", None)], "classify", "tune", "gold")
+    with pytest.raises(ValueError, match="one each"):
+        measure_quality(["a"], None, rows, "classify", "tune", "gold")
+    with pytest.raises(ValueError, match="reference"):
+        measure_quality(["a"], None, rows[:1], "classify", "tune", "judge")
+
+
+def test_the_most_confused_label_is_the_commonest_wrong_answer() -> None:
+    rows = [example(number, "a", "a") for number in range(6)]
+    quality = measure_quality(["a", "b", "c", "c", None, "a"], None, rows, "classify", "tune", "gold")
+    assert quality.labels[0].most_confused_with == "c"
+    assert quality.labels[0].recall == pytest.approx(2 / 6)
+
+
+def test_excess_is_the_paired_difference(banking_test: list[Example]) -> None:
+    answers = [each.gold if index % 2 else each.incumbent for index, each in enumerate(banking_test)]
+    excess = measure_excess(answers, banking_test, "classify", "gold")
+    incumbent = measure_incumbent(banking_test, "classify", "test").metrics["error"].value
+    student = measure_quality(answers, None, banking_test, "classify", "test", "gold").metrics["error"].value
+    assert excess.value == pytest.approx(student - incumbent)
+    assert excess.low < excess.value < excess.high < 0.0
+    against = measure_excess(answers, banking_test, "classify", "incumbent")
+    assert against.value == pytest.approx(
+        np.mean([a != e.incumbent for a, e in zip(answers, banking_test, strict=True)])
+    )
+
+
+def test_ten_thousand_labels_are_no_trouble() -> None:
+    generator = np.random.default_rng(0)
+    rows = [example(number, f"l{generator.integers(10_000)}", f"l{number % 10_000}") for number in range(20_000)]
+    answers = [each.gold if generator.random() < 0.8 else each.incumbent for each in rows]
+    quality = measure_quality(answers, None, rows, "classify", "test", "gold")
+    assert len(quality.labels) == 10_000
+    assert quality.labels[0].error.value == 1.0
+    assert quality.labels[-1].error.value == 0.0
+    assert quality.labels[-1].error.high > 0.5, "two rows prove little"

@@ -1,0 +1,203 @@
+"""The page: whole, harmless, self-contained, and true to the record, whatever the record holds."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from stepdown.core.record import BuildRecord
+from stepdown.report.render import render
+
+HARMLESS = {
+    "abbr", "bdi", "body", "caption", "circle", "code", "dd", "details", "div", "dl", "dt", "em",
+    "figcaption", "figure", "footer", "h1", "h2", "h3", "head", "header", "html", "li", "line", "main",
+    "meta", "nav", "ol", "p", "polygon", "polyline", "rect", "section", "small", "span", "strong", "style",
+    "summary", "svg", "table", "tbody", "td", "text", "th", "thead", "title", "tr", "ul", "wbr", "a",
+}  # fmt: skip
+
+
+@cache
+def rendered(records: ModuleType, sort: str) -> str:
+    return render(records.every_sort()[sort])
+
+
+def test_every_page_is_balanced_and_has_one_first_heading(records: ModuleType, page: ModuleType, sort: str) -> None:
+    read = page.Page(rendered(records, sort))
+    assert read.headings.count("h1") == 1
+    assert read.headings[0] == "h1"
+    assert len(read.ids) == len(set(read.ids))
+    assert {name for name, _ in read.tags} <= HARMLESS
+    assert read.named("html")[0]["lang"] == "en"
+    assert len(read.named("main")) == len(read.named("nav")) == 1
+
+
+def test_every_table_has_a_caption_and_every_chart_a_name(records: ModuleType, page: ModuleType, sort: str) -> None:
+    read = page.Page(rendered(records, sort))
+    assert len(read.named("table")) == len(read.named("caption"))
+    charts = [chart for chart in read.named("svg") if "chart" in (chart.get("class") or "")]
+    assert all(chart.get("role") == "img" and chart.get("aria-label") for chart in charts)
+    assert all(cell.get("scope") in ("col", "row") for cell in read.named("th"))
+
+
+def test_every_link_goes_to_a_section_of_the_page(records: ModuleType, page: ModuleType, sort: str) -> None:
+    read = page.Page(rendered(records, sort))
+    targets = [link["href"] for link in read.named("a")]
+    assert len(targets) > 10
+    assert all(target and target.startswith("#") and target[1:] in read.ids for target in targets)
+
+
+def test_nothing_is_fetched_or_run(records: ModuleType, page: ModuleType, sort: str) -> None:
+    markup = rendered(records, sort)
+    read = page.Page(markup)
+    for name, attributes in read.tags:
+        assert not {"src", "srcset", "style", "action", "xlink:href"} & set(attributes), name
+        assert not [attribute for attribute in attributes if attribute.startswith("on")], name
+    style = re.search(r"<style>(.*?)</style>", markup, re.S)
+    assert style is not None
+    assert not re.search(r"url\(|@import|https?:", style[1])
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    policy = read.named("meta")[1]["content"] or ""
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert digest in policy
+
+
+def test_charts_hold_only_finite_numbers(records: ModuleType, page: ModuleType, sort: str) -> None:
+    geometry = {"x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "points", "viewBox"}
+    for name, attributes in page.Page(rendered(records, sort)).tags:
+        for attribute in geometry & set(attributes):
+            values = re.split(r"[ ,]", attributes[attribute] or "")
+            assert all(re.fullmatch(r"-?\d+(\.\d+)?|", value) for value in values), (name, attribute, values)
+            assert attribute not in ("width", "height") or float(values[0]) >= 0
+
+
+def test_markup_in_the_record_is_shown_and_not_obeyed(records: ModuleType, page: ModuleType) -> None:
+    markup = render(records.everywhere(records.INJECTION))
+    read = page.Page(markup)
+    assert "<script" not in markup
+    assert "<img" not in markup
+    assert records.INJECTION in read.text
+    assert "49" not in re.findall(r"\{\{ (\d+) \}\}", markup)
+
+
+def test_characters_that_no_page_may_hold_are_replaced(records: ModuleType) -> None:
+    markup = render(records.everywhere(records.MIXED))
+    assert "\x00" not in markup
+    assert "\x1b" not in markup
+    assert "تحويل" in markup
+
+
+def test_the_same_record_gives_the_same_page(records: ModuleType) -> None:
+    assert render(records.certified()) == render(records.certified())
+
+
+def test_a_record_read_back_from_disk_gives_the_same_page(records: ModuleType) -> None:
+    record = records.certified()
+    again = msgspec.json.decode(msgspec.json.encode(record), type=BuildRecord)
+    assert render(again) == render(record)
+
+
+@pytest.mark.parametrize("number", [77, 10_000])
+def test_the_page_stays_small(records: ModuleType, number: int) -> None:
+    record = records.certified(dataset=records.dataset(number))
+    quality = records.quality(0.063, 0.187, records.labels(number), 0.269)
+    record = msgspec.structs.replace(record, cascade=msgspec.structs.replace(record.cascade, quality=quality))
+    assert len(render(record).encode()) < 1_000_000
+
+
+def test_all_labels_are_in_the_page_worst_first(records: ModuleType, page: ModuleType) -> None:
+    record = records.certified()
+    text = page.Page(render(record)).unbroken
+    rows = record.cascade.quality[0].labels
+    assert all(row.name in text for row in rows)
+    # The section before it names labels too, in the claims.
+    table = text[text.index("Label by label", text.index("Learned from")) :]
+    worst = sorted(rows, key=lambda row: -row.error.value)
+    assert table.index(worst[0].name) < table.index(worst[14].name)
+
+
+def test_figures_that_rest_on_assumptions_are_marked(records: ModuleType, page: ModuleType) -> None:
+    marked = [
+        name
+        for name, attributes in page.Page(render(records.certified())).tags
+        if attributes.get("class") == "estimated"
+    ]
+    assert len(marked) >= 10
+
+
+def test_what_was_left_out_and_dropped_is_said(records: ModuleType, page: ModuleType) -> None:
+    text = page.Page(render(records.certified())).text
+    assert "Label noise 117" in text
+    assert "Its 540 s of training would not fit" in text
+    assert "linear has less error, beyond noise" in text
+
+
+def test_without_gold_the_incumbent_has_no_error(records: ModuleType, page: ModuleType) -> None:
+    text = page.Page(render(records.agreement())).text
+    assert "There is no gold" in text
+    assert "how often Qwen3-30B-A3B itself is right is not known" in text
+
+
+def test_without_prices_no_saving_is_made_up(records: ModuleType, page: ModuleType) -> None:
+    text = page.Page(render(records.unpriced())).text
+    assert "No price is known for the incumbent" in text
+    assert "Saving per month" not in text
+
+
+def test_a_refusal_says_why_and_what_next(records: ModuleType, page: ModuleType) -> None:
+    text = page.Page(render(records.refused_for_want_of_evidence())).text
+    assert "Not certified" in text
+    assert "140 gold labels bound the excess error" in text
+    assert "Label about 620 more examples" in text
+
+
+FLOATS = st.floats(allow_nan=True, allow_infinity=True)
+TEXTS = st.text(max_size=30)
+
+
+@st.composite
+def shaken(draw: st.DrawFn) -> dict[str, Any]:
+    """Replacements of numbers and texts, drawn anew for each, keyed by how deep and where they stand."""
+    return {
+        "floats": draw(st.lists(FLOATS, min_size=8, max_size=8)),
+        "texts": draw(st.lists(TEXTS, min_size=8, max_size=8)),
+    }
+
+
+@given(with_=shaken(), every=st.integers(min_value=2, max_value=23), start=st.integers(min_value=0, max_value=22))
+# A page takes a tenth of a second: a failing record is shown as it was drawn, without minutes of shrinking.
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_no_record_breaks_the_page(
+    records: ModuleType, page: ModuleType, with_: dict[str, Any], every: int, start: int
+) -> None:
+    whole = msgspec.to_builtins(records.every_sort()["certified"])
+    shaken_parts = {name: part for name, part in whole.items() if name not in ("contract", "created_at")}
+    whole |= _shake(shaken_parts, with_, every, [start])
+    page.Page(render(msgspec.convert(whole, BuildRecord, strict=False)))
+
+
+def _shake(value: Any, with_: dict[str, Any], every: int, seen: list[int]) -> Any:
+    """The same shape with every so many floats and texts replaced; verdicts stay one of the two."""
+    if isinstance(value, dict):
+        return {key: inner if key == "verdict" else _shake(inner, with_, every, seen) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shake(inner, with_, every, seen) for inner in value]
+    if isinstance(value, float | str):
+        seen[0] += 1
+        if seen[0] % every == 0:
+            kind = "floats" if isinstance(value, float) else "texts"
+            return with_[kind][seen[0] // every % 8]
+    return value

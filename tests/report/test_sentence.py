@@ -1,0 +1,68 @@
+"""The verdict in one sentence."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import msgspec
+import pytest
+
+from stepdown.core.certificate import Claim
+from stepdown.report.sentence import claim_in_words, next_steps, verdict_sentence
+
+
+def said(record: object) -> str:
+    return verdict_sentence(record).replace("\N{NO-BREAK SPACE}", " ")  # type: ignore[arg-type]
+
+
+def claim(estimate: float, bound: float, holds: bool = True) -> Claim:
+    return Claim(
+        name="excess-loss", estimate=estimate, bound=bound, limit=0.02, p_value=0.01, holds=holds, n=9, method="m"
+    )
+
+
+def test_certified(records: ModuleType) -> None:
+    assert said(records.certified()) == (
+        "A 14 MB model on your own CPU can answer 97.4 % of banking-intent in place of Qwen3-30B-A3B, with at most "
+        "1.3 points more error at 95 % confidence (measured: 2.1 points less); $0.037 per thousand instead of $1.42."
+    )
+    assert next_steps(records.certified()) == []
+
+
+def test_refused_for_want_of_evidence_says_how_many_labels(records: ModuleType) -> None:
+    record = records.refused_for_want_of_evidence()
+    assert "140 labelled examples are too few to prove the contract; about 620 more are needed." in said(record)
+    assert "(measured: 1.1 points less), but that is not yet proof" in said(record)
+    assert "Label about" in next_steps(record)[0]
+
+
+def test_refused_for_quality_says_how_far_off(records: ModuleType) -> None:
+    record = records.refused_for_quality()
+    assert said(record).endswith("makes 7.1 points more error where the contract allows 2 points.")
+    assert "still goes to Qwen3-30B-A3B" in next_steps(record)[-1]
+
+
+def test_agreement_speaks_of_differing_answers(records: ModuleType) -> None:
+    assert "with answers unlike the incumbent's on at most 1.8 % of requests" in said(records.agreement())
+
+
+def test_several_rungs_are_several_models(records: ModuleType) -> None:
+    record = records.certified()
+    rungs = {"rungs": [{"kind": "linear"}, {"kind": "encoder"}]}
+    two = msgspec.structs.replace(record, certificate=msgspec.structs.replace(record.certificate, cascade=rungs))
+    assert said(two).startswith("2 small models (14 MB together) on your own CPU")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (claim(-0.03, -0.01), "at least 1 point less error at 95 % confidence (measured: 3 points less)"),
+        (claim(0.001, 0.0), "no more error at 95 % confidence (measured: 0.1 points more)"),
+        # The test rejected at the limit; a looser bound's method does not take that back.
+        (claim(0.004, 0.025), "at most 2 points more error at 95 % confidence (measured: 0.4 points more)"),
+        (claim(0.004, 0.05, holds=False), "at most 5 points more error at 95 % confidence (measured: 0.4 points more)"),
+        (claim(0.0, float("inf"), holds=False), "an unknown amount of error more (measured: 0 points more)"),
+    ],
+)
+def test_claims_in_words(given: Claim, expected: str) -> None:
+    assert claim_in_words(given, 0.95, "gold").replace("\N{NO-BREAK SPACE}", " ") == expected
