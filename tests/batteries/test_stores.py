@@ -12,37 +12,13 @@ from stepdown.core.calls import Broken, Call
 from stepdown.core.events import verify_chain
 from stepdown.core.store import Added, Gold, Store, Verdict
 from stepdown.core.tasks import Match, Task
-from stepdown.stores.store import open_store, store_kinds
+from stepdown.stores.store import open_store
 
 
 def call(number: int, workload: str = "w", content: str = "yes") -> Call:
     response = {"choices": [{"message": {"role": "assistant", "content": content}}]}
     request = {"model": "m", "messages": [{"role": "user", "content": f"naïve ✓ {number}"}]}
     return Call(id=f"c{number:05d}", request=request, response=response, workload_id=workload, timestamp=float(number))
-
-
-@pytest.fixture(params=store_kinds().names())
-def address(request: pytest.FixtureRequest) -> Iterator[str]:
-    found = store_kinds().load(request.param).examples()
-    if not found:
-        pytest.skip(f"no {request.param} server: STEPDOWN_TEST_POSTGRES is not set")
-    yield str(found[0])
-    if "schema=" in found[0]:
-        drop_schema(found[0])
-
-
-def drop_schema(address: str) -> None:
-    psycopg = pytest.importorskip("psycopg")
-    server, _, schema = address.rpartition("schema=")
-    with psycopg.connect(server.rstrip("?&"), autocommit=True) as connection:
-        connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
-
-
-@pytest.fixture
-def store(address: str) -> Iterator[Store]:
-    opened = open_store(address)
-    yield opened
-    opened.close()
 
 
 def test_calls_come_back_as_they_went_in_and_in_order(store: Store) -> None:
@@ -108,9 +84,8 @@ def test_broken_records_and_tasks_are_kept(store: Store) -> None:
     assert store.tasks() == {"t": task}
 
 
-def test_the_journal_is_one_chain_however_many_write(address: str) -> None:
-    if address.startswith("memory"):
-        pytest.skip("a memory store is one connection")
+def test_the_journal_is_one_chain_however_many_write(shared_address: str) -> None:
+    address = shared_address
     open_store(address).close()
 
     def write(who: int) -> None:

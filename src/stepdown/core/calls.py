@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
+
+STUDENT_PROVIDER = "stepdown/"
+"""What `Call.provider` begins with where no large model answered; the rung that did comes after it."""
 
 _STRUCTURE = frozenset({"role", "id", "type", "name", "tool_call_id", "finish_reason", "index"})
 
@@ -16,6 +19,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: seconds since the epoch, UTC. latency_s: seconds, None when not recorded.
     cost_usd: None until priced. `error` is the upstream's error when the call failed; `response` is then None.
     `source` says where it was read ("traffic.jsonl.gz:17").
+    provider: who answered: an upstream's name, or "stepdown/RUNG" where the gateway answered without the incumbent.
     """
 
     id: str
@@ -35,6 +39,17 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """The model that answered, else the one asked for, else ""."""
         answered = self.response.get("model") if self.response else None
         return str(answered or self.request.get("model") or "")
+
+    @property
+    def rung(self) -> str:
+        """The rung that answered in the incumbent's place ("encoder"); "" where the incumbent itself did."""
+        return self.provider.removeprefix(STUDENT_PROVIDER) if self.provider.startswith(STUDENT_PROVIDER) else ""
+
+    @property
+    def response_id(self) -> str:
+        """The response's own `id`, by which a client that kept the response may name this call; "" when it has none."""
+        found = self.response.get("id") if self.response else None
+        return found if isinstance(found, str) else ""
 
     @property
     def prompt_tokens(self) -> int | None:
@@ -65,22 +80,28 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return text if isinstance(text, str) else None
 
 
+def incumbent_calls(calls: Iterable[Call]) -> Iterator[Call]:
+    """Those that the incumbent answered. What students answered teaches nobody: they would learn from themselves."""
+    return (call for call in calls if not call.rung)
+
+
 def redacted(call: Call, mask: Callable[[str], str]) -> Call:
     """The call with `mask` applied to every text that people or models wrote, in messages and in answers alike."""
-    request = {**call.request, "messages": _masked(call.request.get("messages"), mask)}
+    request = {**call.request, "messages": masked(call.request.get("messages"), mask)}
     response = call.response
     if response is not None:
-        response = {**response, "choices": _masked(response.get("choices"), mask)}
+        response = {**response, "choices": masked(response.get("choices"), mask)}
     return msgspec.structs.replace(call, request=request, response=response, error=mask(call.error))
 
 
-def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+def masked(value: Any, mask: Callable[[str], str]) -> Any:
+    """A JSON value with `mask` applied to every text in it but those that only tell structure."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, list):
-        return [_masked(each, mask) for each in value]
+        return [masked(each, mask) for each in value]
     if isinstance(value, dict):
-        return {key: each if key in _STRUCTURE else _masked(each, mask) for key, each in value.items()}
+        return {key: each if key in _STRUCTURE else masked(each, mask) for key, each in value.items()}
     return value
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from stepdown.core.errors import ContractError, nearest
+from stepdown.core.limits import Limits
 from stepdown.core.tasks import Match
 
 Evidence = Literal["gold", "judged", "agreement"]
@@ -52,12 +53,28 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class TaskSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One `[tasks.NAME]` table of stepdown.toml."""
+    """One `[tasks.NAME]` table of stepdown.toml.
+
+    incumbent: the model to ask upstream for where a client named an alias; "" asks for what the client named.
+    cache: how long an exact repetition is answered from memory ("10m"), "" for not at all. limits: of all keys at once.
+    """
 
     family: str = ""
     match: Match = Match()
     answer: str = ""
+    incumbent: str = ""
+    cache: str = ""
+    limits: Limits = Limits()
     contract: Contract = Contract()
+
+    def __post_init__(self) -> None:
+        if self.cache:
+            parse_duration(self.cache)
+
+    @property
+    def cache_s(self) -> float | None:
+        """How long an answer may be repeated, in seconds; None where answers are not kept."""
+        return parse_duration(self.cache) if self.cache else None
 
 
 def parse_contract(table: dict[str, Any], where: str = "contract") -> Contract:
@@ -76,6 +93,8 @@ def parse_task_settings(name: str, table: dict[str, Any]) -> TaskSettings:
     check_keys(contract, Contract, f"{where}.contract")
     if isinstance(table.get("match"), dict):
         check_keys(table["match"], Match, f"{where}.match")
+    if isinstance(table.get("limits"), dict):
+        check_keys(table["limits"], Limits, f"{where}.limits")
     return _convert({**table, "contract": contract}, TaskSettings, where)
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from stepdown.core.calls import Broken, Call
 from stepdown.core.events import Event
+from stepdown.core.keys import Key
 from stepdown.core.tasks import Task
 
 
@@ -30,6 +31,25 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     judge: str = ""
 
 
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """What was served in one hour for one task, key and rung: sums, so that any number of gateways can add to them.
+
+    hour: whole hours since the epoch. task, key: "" for none; key is a key's id. rung: "incumbent", a student's kind,
+    "cache", "abstained" or "error". saved_usd: what the incumbent would have cost more. latency_s: of all requests.
+    """
+
+    hour: int
+    task: str = ""
+    key: str = ""
+    rung: str
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    saved_usd: float = 0.0
+    latency_s: float = 0.0
+
+
 class Added(msgspec.Struct, frozen=True, kw_only=True):
     """What an `add` did: new rows, rows that were there already, rows that contradict what was there."""
 
@@ -39,7 +59,12 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """Transactions are per method: each either happens or does not. Iterators stream; memory stays flat."""
+    """Transactions are per method: each either happens or does not. Iterators stream; memory stays flat.
+
+    A store is for one thread at a time; threads and processes that open one each may work at once. Every method raises
+    StoreError where the store is locked or gone and ResourceError where the disk is full; once that is over, the same
+    store works again.
+    """
 
     def add_calls(self, calls: Iterable[Call]) -> Added: ...
     def calls(self, workload: str | None = None, limit: int | None = None) -> Iterator[Call]: ...
@@ -56,4 +81,12 @@ class Store(Protocol):
     def tasks(self) -> dict[str, Task]: ...
     def append(self, kind: str, task: str, data: dict[str, Any], at: float) -> Event: ...
     def events(self, kind: str | None = None, task: str | None = None) -> Iterator[Event]: ...
+    def call_id_of(self, response_id: str) -> str | None: ...
+    def forget_calls(self, before: float, keep_gold: bool = True) -> int: ...
+    def compact(self) -> int: ...
+    def put_key(self, key: Key) -> None: ...
+    def keys(self) -> list[Key]: ...
+    def revoke_key(self, key_id: str, at: float) -> bool: ...
+    def add_served(self, rows: Iterable[Served]) -> None: ...
+    def served(self, since_hour: int | None = None) -> Iterator[Served]: ...
     def close(self) -> None: ...

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from stepdown.core.calls import Call
+from stepdown.core.calls import Call, incumbent_calls
 from stepdown.core.errors import NotEnoughData, UnknownKind
 from stepdown.core.family import families
 from stepdown.core.store import Store
@@ -25,7 +25,7 @@ def discover(home: Home, progress: Progress) -> list[TaskSummary]:
         if store.count_calls() == 0:
             raise NotEnoughData("There are no calls yet.", "Expected imported traffic.", "Run: stepdown import FILE…")
         progress("looking for tasks", 0.0)
-        summaries = find_tasks(store.calls(), Prices(home.settings.prices))
+        summaries = find_tasks(incumbent_calls(store.calls()), Prices(home.settings.prices))
         for summary in summaries:
             store.put_task(with_settings(summary.task, home.settings))
     return summaries
@@ -39,13 +39,13 @@ def resolve(store: Store, settings: Settings, name: str) -> Task:
     wanted = settings.task(name).match.workload or name
     workloads = store.workloads()
     if wanted in workloads:
-        found = [one.task for one in find_tasks(store.calls(wanted), Prices(settings.prices))]
+        found = [one.task for one in find_tasks(incumbent_calls(store.calls(wanted)), Prices(settings.prices))]
         task = max(found, key=lambda one: len(one.labels)) if found else None
         if task is not None:
             task = with_settings(msgspec.structs.replace(task, name=name), settings)
             store.put_task(task)
             return task
-    for summary in find_tasks(store.calls(), Prices(settings.prices)):
+    for summary in find_tasks(incumbent_calls(store.calls()), Prices(settings.prices)):
         store.put_task(with_settings(summary.task, settings))
     known = store.tasks()
     if name not in known:
@@ -83,9 +83,13 @@ def with_settings(task: Task, settings: Settings) -> Task:
 
 
 def calls_of(store: Store, task: Task) -> Iterator[Call]:
-    """The calls that belong to a task, streaming, in the order they came in."""
+    """The calls of a task that the incumbent answered, streaming, in the order they came in.
+
+    Gold for a call that a student answered is left out with it: only what the student was sure of is such a call, and
+    there is no answer of the incumbent's to set beside it, so that it would make the incumbent look worse than it is.
+    """
     match = task.match
-    for call in store.calls(match.workload or None):
+    for call in incumbent_calls(store.calls(match.workload or None)):
         if match.model and call.model != match.model and call.request.get("model") != match.model:
             continue
         if match.template and (task.template is None or task.template.cut(call.request) is None):

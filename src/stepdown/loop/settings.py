@@ -10,6 +10,7 @@ import msgspec
 
 from stepdown.core.contract import TaskSettings, check_keys, parse_task_settings
 from stepdown.core.errors import ContractError, UsageError, nearest
+from stepdown.core.gateway import GatewaySettings, parse_gateway
 
 FILE_NAME = "stepdown.toml"
 
@@ -47,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     training_permission: str = ""
     machine: MachineSettings = MachineSettings()
     roi: RoiSettings = RoiSettings()
+    gateway: GatewaySettings = GatewaySettings()
     prices: dict[str, dict[str, float]] = {}
     tasks: dict[str, TaskSettings] = {}
 
@@ -90,12 +92,12 @@ def parse_settings(table: dict[str, Any]) -> Settings:
         raise ContractError(f"{FILE_NAME} has tasks = {tasks!r}.", "Expected tables [tasks.NAME].", "Write it so.")
     parsed = {name: parse_task_settings(name, one) for name, one in tasks.items()}
     try:
-        rest = msgspec.convert({key: value for key, value in table.items() if key != "tasks"}, Settings)
+        rest = msgspec.convert({key: table[key] for key in table if key not in ("tasks", "gateway")}, Settings)
     except msgspec.ValidationError as error:
         raise ContractError(
             f"{FILE_NAME} cannot be read: {error}.", "docs/contract.md lists every key.", "Correct that key."
         ) from None
-    return msgspec.structs.replace(rest, tasks=parsed)
+    return msgspec.structs.replace(rest, tasks=parsed, gateway=parse_gateway(table.get("gateway", {})))
 
 
 TEMPLATE = """\
@@ -106,6 +108,11 @@ TEMPLATE = """\
 
 # [machine]                               # what the machine that will serve costs
 # usd_per_hour = 0.10
+
+# [gateway]                               # `stepdown serve`; every key: docs/gateway.md
+# upstream  = "https://api.openai.com/v1" # its key: STEPDOWN_UPSTREAM_KEY
+# port      = 8080
+# retention = "90d"                       # older calls are forgotten, but for those with gold
 
 # [tasks.my-task.contract]
 # margin         = 0.02                   # at most 2 points more error than the incumbent ...

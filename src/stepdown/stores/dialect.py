@@ -10,7 +10,8 @@ from typing import Any, Protocol
 class Database(Protocol):
     """A connection whose statements use `?` for parameters and these type names: TEXT, INTEGER, REAL, BLOB.
 
-    Raises StoreError (or ResourceError when the disk is full), never a driver's own error.
+    Raises StoreError (or ResourceError when the disk is full), never a driver's own error. A connection that broke is
+    opened anew by the next call.
     """
 
     def transaction(self) -> AbstractContextManager[None]:
@@ -24,6 +25,8 @@ class Database(Protocol):
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None: ...
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Streams; safe to write meanwhile."""
+        """Streams; safe to write meanwhile, but for rows of the tables that are being read."""
+
+    def has_table(self, name: str) -> bool: ...
 
     def close(self) -> None: ...

@@ -41,13 +41,37 @@ def m003_tasks_and_journal(database: Database) -> None:
     database.execute("CREATE INDEX events_by_kind ON events (kind, task)")
 
 
-MIGRATIONS = (m001_calls, m002_answers, m003_tasks_and_journal)
+def m004_gateway(database: Database) -> None:
+    """Keys, what was served, and the id by which a client may name a call.
+
+    Calls that lie there already get none: reading every block again would keep the store from opening for minutes.
+    """
+    database.execute("ALTER TABLE calls ADD COLUMN response_id TEXT NOT NULL DEFAULT ''")
+    database.execute("CREATE INDEX calls_by_response ON calls (response_id, at) WHERE response_id <> ''")
+    database.execute("CREATE INDEX calls_by_time ON calls (at)")
+    database.execute(
+        "CREATE TABLE keys (id TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, created_at REAL NOT NULL,"
+        " body TEXT NOT NULL)"
+    )
+    database.execute(
+        "CREATE TABLE served (hour INTEGER NOT NULL, task TEXT NOT NULL, key TEXT NOT NULL, rung TEXT NOT NULL,"
+        " requests INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,"
+        " cost_usd REAL NOT NULL, saved_usd REAL NOT NULL, latency_s REAL NOT NULL,"
+        " PRIMARY KEY (hour, task, key, rung))"
+    )
+
+
+MIGRATIONS = (m001_calls, m002_answers, m003_tasks_and_journal, m004_gateway)
 
 
 def migrate(database: Database) -> None:
-    """Bring a database to this version. Raises StoreError when a newer stepdown has written it."""
-    with database.transaction():
-        database.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
+    """Bring a database to this version. Raises StoreError when a newer stepdown has written it.
+
+    One that is at this version is only read, so that it opens while others write.
+    """
+    if not database.has_table("schema_version"):
+        with database.transaction():
+            database.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
     if _version(database) == len(MIGRATIONS):
         return
     with database.serialised("schema_version"):

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
-import zstandard
 
 from stepdown.core.calls import Broken, Call
-from stepdown.core.canonical import canonical_json, digest
-from stepdown.core.errors import StoreError
+from stepdown.core.canonical import canonical_json
 from stepdown.core.events import Event, next_event
-from stepdown.core.store import Added, Gold, Verdict
+from stepdown.core.keys import Key
+from stepdown.core.store import Added, Gold, Served, Verdict
 from stepdown.core.tasks import Task
+from stepdown.stores.blocks import BLOCK_CALLS
+from stepdown.stores.call_table import CallTable, chunks
 from stepdown.stores.dialect import Database
+from stepdown.stores.housekeeping import Housekeeping
+from stepdown.stores.key_table import KeyTable
 from stepdown.stores.migrations import migrate
+from stepdown.stores.served_table import ServedTable
 
 T = TypeVar("T")
 
-BLOCK_CALLS = 512
-BLOCK_BYTES = 8 << 20
-MAX_BLOCK_BYTES = 1 << 30
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_block = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-_decode_call = msgspec.msgpack.Decoder(Call).decode
 _decode_task = msgspec.json.Decoder(Task).decode
 
 
@@ -36,36 +31,59 @@ class SqlStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._calls = CallTable(database)
+        self._housekeeping = Housekeeping(database)
+        self._keys = KeyTable(database)
+        self._served = ServedTable(database)
         migrate(database)
 
     def add_calls(self, calls: Iterable[Call]) -> Added:
         """Add calls, a block per transaction. A known id is left as it is; one with other content counts as changed."""
-        total = Added()
-        for batch in _batches(calls):
-            added = self._add_block(batch)
-            total = Added(
-                new=total.new + added.new, known=total.known + added.known, changed=total.changed + added.changed
-            )
-        return total
+        return self._calls.add(calls)
 
     def calls(self, workload: str | None = None, limit: int | None = None) -> Iterator[Call]:
-        where, values = ("", ()) if workload is None else (" WHERE workload = ?", (workload,))
-        found = self._database.rows(f"SELECT block, slot FROM calls{where} ORDER BY block, slot", values)  # noqa: S608
-        return self._read(itertools.islice(found, limit))
+        return self._calls.all(workload, limit)
 
     def calls_by_id(self, ids: Iterable[str]) -> Iterator[Call]:
-        for chunk in _chunks(ids, 500):
-            marks = ",".join("?" * len(chunk))
-            sql = f"SELECT block, slot FROM calls WHERE id IN ({marks}) ORDER BY block, slot"  # noqa: S608
-            yield from self._read(self._database.rows(sql, chunk))
+        return self._calls.by_id(ids)
+
+    def call_id_of(self, response_id: str) -> str | None:
+        """The newest call whose response has that `id`. Calls kept before version 4 of the store are not found."""
+        return self._calls.id_of_response(response_id)
 
     def count_calls(self, workload: str | None = None) -> int:
-        where, values = ("", ()) if workload is None else (" WHERE workload = ?", (workload,))
-        return int(next(self._database.rows(f"SELECT COUNT(*) FROM calls{where}", values))[0])  # noqa: S608
+        return self._calls.count(workload)
 
     def workloads(self) -> dict[str, int]:
-        sql = "SELECT workload, COUNT(*) FROM calls GROUP BY workload ORDER BY workload"
-        return {name: int(count) for name, count in self._database.rows(sql)}
+        return self._calls.workloads()
+
+    def forget_calls(self, before: float, keep_gold: bool = True) -> int:
+        """Delete calls from before that time (seconds since the epoch), those with gold only if told to.
+
+        Calls that carry no time stay. Returns how many calls went; their answers and prompts are gone from the store's
+        rows at once, from the database's files when it writes over the space. Gold and verdicts stay. Like `compact`,
+        it may run while others read and write, but not while a reading of this same store is under way.
+        """
+        return self._housekeeping.forget(before, keep_gold)
+
+    def compact(self) -> int:
+        """Merge the small blocks that quick writers leave; ids and order stay. Returns how many blocks went."""
+        return self._housekeeping.compact()
+
+    def put_key(self, key: Key) -> None:
+        self._keys.put(key)
+
+    def keys(self) -> list[Key]:
+        return self._keys.all()
+
+    def revoke_key(self, key_id: str, at: float) -> bool:
+        return self._keys.revoke(key_id, at)
+
+    def add_served(self, rows: Iterable[Served]) -> None:
+        self._served.add(rows)
+
+    def served(self, since_hour: int | None = None) -> Iterator[Served]:
+        return self._served.since(since_hour)
 
     def keep_broken(self, broken: Iterable[Broken]) -> int:
         rows = [(one.source, one.line, one.reason, one.raw.replace("\0", "�")) for one in broken]
@@ -158,65 +176,6 @@ class SqlStore:
                 digest=sealed,
             )
 
-    def _add_block(self, batch: list[tuple[Call, bytes]]) -> Added:
-        hashes: dict[str, str] = {}
-        fresh: dict[str, tuple[Call, bytes]] = {}
-        repeated = changed = 0
-        with self._database.transaction():
-            known = self._digests([call.id for call, _ in batch])
-            for call, encoded in batch:
-                sealed = _content_digest(call)
-                earlier = known.get(call.id) or hashes.get(call.id)
-                if earlier is None:
-                    hashes[call.id] = sealed
-                    fresh[call.id] = (call, encoded)
-                elif earlier == sealed:
-                    repeated += 1
-                else:
-                    changed += 1
-            if fresh:
-                self._insert_block(fresh, hashes)
-        return Added(new=len(fresh), known=repeated, changed=changed)
-
-    def _insert_block(self, fresh: dict[str, tuple[Call, bytes]], hashes: dict[str, str]) -> None:
-        block = _block_name(self._next_block())
-        data = zstandard.ZstdCompressor(level=1).compress(
-            _encode([msgspec.Raw(encoded) for _, encoded in fresh.values()])
-        )
-        self._database.execute("INSERT INTO blocks VALUES (?, ?)", (block, data))
-        self._database.execute_many(
-            "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            [
-                (call.id, call.workload_id, call.timestamp, block, slot, hashes[call.id])
-                for slot, (call, _) in enumerate(fresh.values())
-            ],
-        )
-
-    def _next_block(self) -> int:
-        last = next(self._database.rows("SELECT MAX(block) FROM blocks"))[0]
-        return int(last.split("-")[0]) + 1 if last else 1
-
-    def _digests(self, ids: list[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for chunk in _chunks(ids, 500):
-            marks = ",".join("?" * len(chunk))
-            found.update(self._database.rows(f"SELECT id, digest FROM calls WHERE id IN ({marks})", chunk))  # noqa: S608
-        return found
-
-    def _read(self, places: Iterable[tuple[Any, ...]]) -> Iterator[Call]:
-        for block, group in itertools.groupby(places, key=lambda place: place[0]):
-            data = next(self._database.rows("SELECT data FROM blocks WHERE block = ?", (block,)))[0]
-            try:
-                encoded = _decode_block(zstandard.ZstdDecompressor().decompress(data, max_output_size=MAX_BLOCK_BYTES))
-                for _, slot in group:
-                    yield _decode_call(encoded[slot])
-            except (zstandard.ZstdError, msgspec.DecodeError, IndexError) as error:
-                raise StoreError(
-                    f"Block {block} of the store cannot be read ({error}).",
-                    "A block is a compressed list of calls.",
-                    "Restore the store from a backup, or import the traffic again into a new project folder.",
-                ) from None
-
     def _upsert(
         self,
         items: Iterable[T],
@@ -226,7 +185,7 @@ class SqlStore:
         sql: str,
     ) -> Added:
         new = repeated = changed = 0
-        for chunk in _chunks(items, BLOCK_CALLS):
+        for chunk in chunks(items, BLOCK_CALLS):
             with self._database.transaction():
                 for item in chunk:
                     old = next(self._database.rows(*known(item)), None)
@@ -237,34 +196,3 @@ class SqlStore:
                     new, changed = new + (old is None), changed + (old is not None)
                     self._database.execute(sql, fresh)
         return Added(new=new, known=repeated, changed=changed)
-
-
-def _content_digest(call: Call) -> str:
-    """Of all but where the call was read: a log that was moved or cut anew holds the same calls."""
-    return digest(_encode(msgspec.structs.replace(call, source="")))[:32]
-
-
-def _block_name(number: int) -> str:
-    """Sorts in the order of writing; unique when two processes write at once."""
-    return f"{number:012d}-{uuid.uuid4().hex[:8]}"
-
-
-def _batches(calls: Iterable[Call]) -> Iterator[list[tuple[Call, bytes]]]:
-    """Calls with their encoding, in blocks bounded in number and in bytes."""
-    batch: list[tuple[Call, bytes]] = []
-    size = 0
-    for call in calls:
-        encoded = _encode(call)
-        batch.append((call, encoded))
-        size += len(encoded)
-        if len(batch) >= BLOCK_CALLS or size >= BLOCK_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk

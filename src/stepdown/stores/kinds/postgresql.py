@@ -72,6 +72,10 @@ class PostgresDatabase:
                 cursor.execute(_translate(sql), values)
                 yield from cursor
 
+    def has_table(self, name: str) -> bool:
+        sql = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = ? AND tablename = ?"
+        return next(self.rows(sql, (self._schema, name)), None) is not None
+
     def close(self) -> None:
         self._writer.close()
         self._reader.close()

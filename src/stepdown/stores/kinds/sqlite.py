@@ -68,6 +68,10 @@ class SqliteDatabase:
             while found := cursor.fetchmany(_FETCH):
                 yield from found
 
+    def has_table(self, name: str) -> bool:
+        found = self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))
+        return next(found, None) is not None
+
     def close(self) -> None:
         self._connection.close()
 

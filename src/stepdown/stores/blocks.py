@@ -1,0 +1,81 @@
+"""A block: some hundred calls, packed together. How it is named, written and read."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+import zstandard
+
+from stepdown.core.calls import Call
+from stepdown.core.errors import StoreError
+
+BLOCK_CALLS = 512
+BLOCK_BYTES = 8 << 20
+MAX_BLOCK_BYTES = 1 << 30
+
+encode_call = msgspec.msgpack.Encoder().encode
+decode_call = msgspec.msgpack.Decoder(Call).decode
+_decode_block = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+
+
+def pack(encoded: Iterable[bytes | msgspec.Raw]) -> bytes:
+    """Calls as msgpack, compressed."""
+    raw = encode_call([one if isinstance(one, msgspec.Raw) else msgspec.Raw(one) for one in encoded])
+    return zstandard.ZstdCompressor(level=1).compress(raw)
+
+
+def unpack(name: str, data: bytes) -> list[msgspec.Raw]:
+    """A block's calls, each still encoded. Raises StoreError for what is no block."""
+    try:
+        return _decode_block(zstandard.ZstdDecompressor().decompress(data, max_output_size=MAX_BLOCK_BYTES))
+    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+        raise unreadable(name, error) from None
+
+
+def read_slots(name: str, data: bytes, slots: Sequence[int]) -> Iterator[Call]:
+    """The calls at these places of a block. Raises StoreError."""
+    encoded = unpack(name, data)
+    try:
+        for slot in slots:
+            yield decode_call(encoded[slot])
+    except (msgspec.DecodeError, IndexError) as error:
+        raise unreadable(name, error) from None
+
+
+def unreadable(name: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"Block {name} of the store cannot be read ({error}).",
+        "A block is a compressed list of calls.",
+        "Restore the store from a backup, or import the traffic again into a new project folder.",
+    )
+
+
+def block_name(number: int) -> str:
+    """Sorts in the order of writing; unique when two processes write at once."""
+    return f"{number:012d}-{uuid.uuid4().hex[:8]}"
+
+
+def block_number(name: str) -> int:
+    return int(name.split("-", 1)[0])
+
+
+def rewritten_name(name: str) -> str:
+    """A name never used before, for what takes a block's place: it sorts where that block did."""
+    return f"{name.split('.', 1)[0]}.{uuid.uuid4().hex[:8]}"
+
+
+def batches(calls: Iterable[Call]) -> Iterator[list[tuple[Call, bytes]]]:
+    """Calls with their encoding, in blocks bounded in number and in bytes."""
+    batch: list[tuple[Call, bytes]] = []
+    size = 0
+    for call in calls:
+        encoded = encode_call(call)
+        batch.append((call, encoded))
+        size += len(encoded)
+        if len(batch) >= BLOCK_CALLS or size >= BLOCK_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
