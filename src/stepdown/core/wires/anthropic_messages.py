@@ -1,4 +1,4 @@
-"""Anthropic messages, translated to OpenAI chat.completions shape.
+"""Anthropic messages, translated to OpenAI chat.completions shape and back.
 
 Source: the Messages API reference, docs.anthropic.com/en/api/messages (system, tools, tool_use, tool_result, usage,
 stop reasons) and its streaming events.
@@ -10,22 +10,35 @@ from collections.abc import Iterable
 from typing import Any
 
 from stepdown.core.canonical import canonical_json
+from stepdown.core.wires.accounts import chat_usage, finish_reason_of
+from stepdown.core.wires.messages_content import parts_of
+from stepdown.core.wires.messages_request import from_chat
+from stepdown.core.wires.messages_response import to_message
+from stepdown.core.wires.messages_stream import stream_of
+from stepdown.core.wires.wire_errors import messages_error as error_body
 
+__all__ = [
+    "NAME",
+    "PATH",
+    "error_body",
+    "from_chat",
+    "from_completion",
+    "joined",
+    "request",
+    "response",
+    "stream_of",
+    "to_chat",
+    "to_message",
+]
+
+NAME = "anthropic"
 PATH = "/messages"
-FINISH_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
 _SAME = ("model", "temperature", "top_p", "max_tokens", "stream")
+_REFUSED = ("mcp_servers", "container")
 
 
 def request(body: dict[str, Any]) -> dict[str, Any]:
-    """A Messages request in chat shape. Raises ValueError when it has no list of messages."""
+    """A Messages request in chat shape, as it is recorded. Raises ValueError when it has no list of messages."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise ValueError("the request has no list of messages")
@@ -43,19 +56,52 @@ def request(body: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
+def to_chat(body: dict[str, Any]) -> dict[str, Any]:
+    """A chat request that asks a live upstream what a Messages request asks; a stream is asked for with its usage.
+
+    Left out, having no counterpart: thinking, top_k, cache_control, and whether a tool's result was an error.
+    Raises ValueError, naming the field, for what would change the answer: tools that Anthropic hosts, MCP servers,
+    containers, blocks that are neither text, image, PDF nor tool use.
+    """
+    _refuse(body)
+    out = request(body)
+    for message in out["messages"]:
+        message["content"] = parts_of(message.get("content"), "messages")
+    if out.get("stream"):
+        out["stream_options"] = {"include_usage": True}
+    given = (body.get(key) for key in ("tool_choice", "metadata", "output_config"))
+    choice, metadata, config = (value if isinstance(value, dict) else {} for value in given)
+    if choice.get("disable_parallel_tool_use"):
+        out["parallel_tool_calls"] = False
+    if metadata.get("user_id"):
+        out["user"] = metadata["user_id"]
+    if config.get("effort"):
+        out["reasoning_effort"] = config["effort"]
+    shape = config.get("format")
+    if isinstance(shape, dict):
+        inner = {"name": "answer", "schema": shape.get("schema") or {}, "strict": True}
+        out["response_format"] = {"type": "json_schema", "json_schema": inner}
+    return out
+
+
+def from_completion(completion: dict[str, Any], created: int = 0) -> dict[str, Any]:
+    """A chat completion as a message of this wire, which says no time. Raises ValueError as `to_message` does."""
+    del created
+    return to_message(completion)
+
+
 def response(body: dict[str, Any]) -> dict[str, Any]:
     """A Messages response in chat shape. Raises ValueError when it has no list of content blocks."""
     blocks = body.get("content")
     if not isinstance(blocks, list):
         raise ValueError("the response has no list of content blocks")
     message: dict[str, Any] = {"role": "assistant", **_spoken(blocks)}
-    reason = body.get("stop_reason")
     return {
         "id": body.get("id") or "",
         "object": "chat.completion",
         "model": body.get("model") or "",
-        "choices": [{"index": 0, "finish_reason": FINISH_REASONS.get(str(reason), "stop"), "message": message}],
-        "usage": _usage(body.get("usage")),
+        "choices": [{"index": 0, "finish_reason": finish_reason_of(body.get("stop_reason")), "message": message}],
+        "usage": chat_usage(body.get("usage")),
     }
 
 
@@ -75,7 +121,8 @@ def joined(events: Iterable[dict[str, Any]]) -> dict[str, Any]:
             _add_delta(blocks[index], event["delta"])
         elif kind == "message_delta":
             whole |= {key: value for key, value in (event.get("delta") or {}).items() if value is not None}
-            whole["usage"] = {**(whole.get("usage") or {}), **(event.get("usage") or {})}
+            usage = {key: value for key, value in (event.get("usage") or {}).items() if value is not None}
+            whole["usage"] = {**(whole.get("usage") or {}), **usage}
     if not whole:
         raise ValueError("the stream has no message_start event")
     return {**whole, "content": [blocks[index] for index in sorted(blocks)]}
@@ -88,6 +135,16 @@ def _add_delta(block: dict[str, Any], delta: dict[str, Any]) -> None:
     if isinstance(delta.get("partial_json"), str):
         so_far = block.get("input")
         block["input"] = (so_far if isinstance(so_far, str) else "") + delta["partial_json"]
+
+
+def _refuse(body: dict[str, Any]) -> None:
+    for name in _REFUSED:
+        if body.get(name):
+            raise ValueError(f"{name}: has no counterpart on the chat wire; leave it out")
+    tools = body.get("tools")
+    for number, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if isinstance(tool, dict) and tool.get("type") not in {None, "custom"}:
+            raise ValueError(f"tools[{number}]: {tool['type']!r} is hosted by Anthropic and has no chat counterpart")
 
 
 def _text_of(content: Any) -> str:
@@ -108,7 +165,9 @@ def _messages(message: dict[str, Any]) -> list[dict[str, Any]]:
     if role == "assistant":
         return [{"role": role, **_spoken(blocks)}]
     results = [_tool_result(block) for block in blocks if block.get("type") == "tool_result"]
-    others = [_part(block) for block in blocks if block.get("type") != "tool_result"]
+    # A chat tool message holds text alone, so a result's images follow as the user's.
+    shown = [part for block in blocks if block.get("type") == "tool_result" for part in _images(block.get("content"))]
+    others = shown + [_part(block) for block in blocks if block.get("type") != "tool_result"]
     if all(part["type"] == "text" for part in others):
         text = "\n".join(part["text"] for part in others)
         return results + ([{"role": role, "content": text}] if others or not results else [])
@@ -132,18 +191,23 @@ def _spoken(blocks: list[Any]) -> dict[str, Any]:
 
 
 def _arguments(value: Any) -> str:
-    return value if isinstance(value, str) else canonical_json(value or {}).decode()
+    return value if isinstance(value, str) and value else canonical_json(value or {}).decode()
 
 
 def _tool_result(block: dict[str, Any]) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": block.get("tool_use_id") or "", "content": _text_of(block.get("content"))}
 
 
+def _images(content: Any) -> list[dict[str, Any]]:
+    parts = content if isinstance(content, list) else []
+    return [_part(part) for part in parts if isinstance(part, dict) and part.get("type") == "image"]
+
+
 def _part(block: dict[str, Any]) -> dict[str, Any]:
     if block.get("type") == "text":
         return {"type": "text", "text": str(block.get("text") or "")}
     source = block.get("source")
-    if block.get("type") == "image" and isinstance(source, dict):
+    if block.get("type") == "image" and isinstance(source, dict) and (source.get("url") or source.get("data")):
         url = source.get("url") or f"data:{source.get('media_type')};base64,{source.get('data')}"
         return {"type": "image_url", "image_url": {"url": url}}
     return {"type": str(block.get("type") or "unknown"), "block": block}
@@ -161,20 +225,3 @@ def _tool_choice(choice: dict[str, Any]) -> Any:
     if kind == "tool":
         return {"type": "function", "function": {"name": choice.get("name") or ""}}
     return {"any": "required", "none": "none"}.get(str(kind), "auto")
-
-
-def _usage(usage: Any) -> dict[str, Any]:
-    """Tokens in chat terms, where the prompt's count includes what was read from and written to the cache."""
-    counts = {key: value for key, value in (usage if isinstance(usage, dict) else {}).items() if isinstance(value, int)}
-    if not counts:
-        return {}
-    read, written = counts.get("cache_read_input_tokens", 0), counts.get("cache_creation_input_tokens", 0)
-    prompt, completion = counts.get("input_tokens", 0) + read + written, counts.get("output_tokens", 0)
-    whole: dict[str, Any] = {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-    }
-    if read or written:
-        whole["prompt_tokens_details"] = {"cached_tokens": read, "cache_write_tokens": written}
-    return whole

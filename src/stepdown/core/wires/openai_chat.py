@@ -5,6 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from stepdown.core.wires.chat_stream import stream_of
+from stepdown.core.wires.wire_errors import chat_error as error_body
+
+__all__ = [
+    "NAME",
+    "PATH",
+    "error_body",
+    "from_chat",
+    "from_completion",
+    "joined",
+    "request",
+    "response",
+    "stream_of",
+    "to_chat",
+]
+
+NAME = "openai"
 PATH = "/chat/completions"
 
 
@@ -45,12 +62,35 @@ def joined(chunks: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return response({**whole, "choices": [_finished(choices[index]) for index in sorted(choices)]})
 
 
+def to_chat(body: dict[str, Any]) -> dict[str, Any]:
+    """A live request as it is. Raises ValueError when it has no list of messages."""
+    return request(body)
+
+
+def from_chat(request: dict[str, Any]) -> dict[str, Any]:
+    """A chat request as this wire has it: as it is."""
+    return request
+
+
+def from_completion(completion: dict[str, Any], created: int = 0) -> dict[str, Any]:
+    """A chat completion with the fields that clients count on and other wires do not know.
+
+    `created`, in whole seconds since the epoch, is for one that does not say when it was made.
+    """
+    out = {**completion, "object": "chat.completion", "created": completion.get("created") or created}
+    out["choices"] = [
+        {**choice, "logprobs": choice.get("logprobs"), "message": {"refusal": None, **choice["message"]}}
+        if _said(choice)
+        else choice
+        for choice in completion.get("choices") or ()
+    ]
+    if not out.get("usage"):
+        out.pop("usage", None)
+    return out
+
+
 def _said(choice: dict[str, Any]) -> bool:
     return isinstance(choice.get("message"), dict)
-
-
-def _plain(choice: dict[str, Any]) -> dict[str, Any]:
-    return {**choice, "message": _straightened(choice["message"])} if _said(choice) else choice
 
 
 def _straightened(message: dict[str, Any]) -> dict[str, Any]:

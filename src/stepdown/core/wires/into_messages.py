@@ -1,0 +1,176 @@
+"""A stream of chat.completions chunks, as it comes, as a stream of Anthropic messages events.
+
+On the messages wire one block ends before the next begins. Chunks of several tool calls may mix, so a call that begins
+while another's arguments are still unfinished waits, in memory, until those are a whole JSON object.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepdown.core.wires import messages_stream as wire
+from stepdown.core.wires.accounts import messages_usage, stop_reason
+from stepdown.core.wires.event_stream import MAX_EVENT_BYTES
+from stepdown.core.wires.messages_response import input_of, tool_id
+from stepdown.core.wires.stream_translator import StreamTranslator
+from stepdown.core.wires.wire_errors import WireError, messages_error
+
+
+class ChatToMessages(StreamTranslator):
+    """Text, refusals and tool calls of the first choice; reasoning is left out, as nobody could sign it."""
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        super().__init__(max_event_bytes)
+        self._max_bytes = max_event_bytes
+        self._identity = ""
+        self._is_started = False
+        self._next_block = 0
+        self._text_block: int | None = None
+        self._calls: dict[int, _Call] = {}
+        self._waiting: list[_Call] = []
+        self._call_characters = 0
+        self._calls_begun = 0
+        self._finish_reason: str | None = None
+        self._is_refusal = False
+        self._usage: Any = None
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if isinstance(event.get("usage"), dict):
+            self._usage = event["usage"]
+        choices = event.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict) and not choice.get("index"):
+                self._start(event)
+                self._add(choice)
+
+    def _start(self, event: dict[str, Any]) -> None:
+        if not self._is_started:
+            self._is_started, self._identity = True, str(event.get("id") or "")
+            self._out.append(wire.start({"id": self._identity, "model": str(event.get("model") or "")}, {}))
+
+    def _add(self, choice: dict[str, Any]) -> None:
+        delta = choice.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
+        for key in ("content", "refusal"):
+            text = delta.get(key)
+            if isinstance(text, list):
+                text = "".join(str(part.get("text") or "") for part in text if isinstance(part, dict))
+            if isinstance(text, str) and text:
+                self._is_refusal |= key == "refusal"
+                self._say(text)
+        calls = delta.get("tool_calls")
+        for position, call in enumerate(calls if isinstance(calls, list) else ()):
+            if isinstance(call, dict):
+                self._add_call(call, position)
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+
+    def _say(self, text: str) -> None:
+        self._stop_calls()
+        if self._text_block is None:
+            self._text_block = self._begin({"type": "text", "text": ""})
+        self._out.append(wire.block_delta(self._text_block, {"type": "text_delta", "text": text}))
+
+    def _begin(self, block: dict[str, Any]) -> int:
+        index, self._next_block = self._next_block, self._next_block + 1
+        self._out.append(wire.block_start(index, block))
+        return index
+
+    def _stop_text(self) -> None:
+        if self._text_block is not None:
+            self._out.append(wire.block_stop(self._text_block))
+            self._text_block = None
+
+    def _add_call(self, delta: dict[str, Any], position: int) -> None:
+        call = self._call_of(delta, position)
+        given = delta.get("function")
+        function = given if isinstance(given, dict) else {}
+        piece = str(function.get("arguments") or "")
+        call.name = call.name or str(function.get("name") or "")
+        if call.is_stopped:
+            if piece.strip():
+                raise ValueError("the upstream went on with a tool call that had ended")
+            return
+        self._call_characters += len(piece)
+        if self._call_characters > self._max_bytes:
+            raise ValueError(f"the tool calls of the stream are larger than {self._max_bytes:,} bytes")
+        if piece:
+            call.pieces.append(piece)
+        self._send_calls()
+
+    def _call_of(self, delta: dict[str, Any], position: int) -> _Call:
+        """The call a delta belongs to. Some servers number every call 0, so a new id at an old index is a new call."""
+        index = delta["index"] if isinstance(delta.get("index"), int) else position
+        identity = str(delta.get("id") or "")
+        call = self._calls.get(index)
+        if call is None or (identity and call.identity and identity != call.identity):
+            call = self._calls[index] = _Call(identity or tool_id(self._identity, self._calls_begun))
+            self._calls_begun += 1
+            self._waiting.append(call)
+        return call
+
+    def _send_calls(self) -> None:
+        """Say what the first call in the queue has to say, and the next ones' too as far as those before are whole."""
+        while self._waiting:
+            call = self._waiting[0]
+            if not call.name:
+                return
+            self._send(call)
+            if len(self._waiting) == 1 or not call.is_whole():
+                return
+            self._stop(call)
+
+    def _send(self, call: _Call) -> None:
+        if call.block is None:
+            self._stop_text()
+            call.block = self._begin({"type": "tool_use", "id": call.identity, "name": call.name, "input": {}})
+        if call.sent < len(call.pieces):
+            piece, call.sent = "".join(call.pieces[call.sent :]), len(call.pieces)
+            self._out.append(wire.block_delta(call.block, {"type": "input_json_delta", "partial_json": piece}))
+
+    def _stop(self, call: _Call) -> None:
+        self._out.append(wire.block_stop(call.block or 0))
+        call.is_stopped = True
+        self._waiting.remove(call)
+
+    def _stop_calls(self) -> None:
+        for call in list(self._waiting):
+            self._send(call)
+            self._stop(call)
+
+    def _is_answered(self) -> bool:
+        return self._finish_reason is not None
+
+    def _finish(self) -> None:
+        if not self._is_started:
+            self._fail(WireError(status=502, message="the upstream's stream has no answer in it"))
+            return
+        self._stop_text()
+        self._stop_calls()
+        reason = stop_reason(self._finish_reason, bool(self._calls), self._is_refusal)
+        self._out.append(wire.end(reason, None, messages_usage(self._usage)))
+
+    def _error_event(self, error: WireError) -> bytes:
+        return wire.event(messages_error(error.status, "", error.message))
+
+
+class _Call:
+    """One tool call: the pieces of its arguments so far, how many of them were sent, and the block they went to."""
+
+    __slots__ = ("block", "identity", "is_stopped", "name", "pieces", "sent")
+
+    def __init__(self, identity: str) -> None:
+        self.identity, self.name = identity, ""
+        self.pieces: list[str] = []
+        self.sent = 0
+        self.block: int | None = None
+        self.is_stopped = False
+
+    def is_whole(self) -> bool:
+        """Whether the arguments so far are a JSON object, so that nothing can follow them."""
+        if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
+            return False
+        try:
+            input_of("".join(self.pieces))
+        except ValueError:
+            return False
+        return True
