@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from stepdown.core.canonical import digest
@@ -29,7 +31,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     models: tuple[str, ...] = ()
     limits: Limits = Limits()
 
-    def standing(self, now: float) -> str:
+    def standing(self, now: float) -> Literal["", "revoked", "expired"]:
         """ "" while the key may be used, else "revoked" or "expired"."""
         if self.revoked_at is not None:
             return "revoked"

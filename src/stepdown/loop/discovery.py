@@ -26,6 +26,12 @@ def discover(home: Home, progress: Progress) -> list[TaskSummary]:
             raise NotEnoughData("There are no calls yet.", "Expected imported traffic.", "Run: stepdown import FILE…")
         progress("looking for tasks", 0.0)
         summaries = find_tasks(incumbent_calls(store.calls()), Prices(home.settings.prices))
+        if not summaries:
+            raise NotEnoughData(
+                "Every call there is was answered by a student.",
+                "Expected some that the incumbent answered: students must not learn from themselves.",
+                "Import some, or let the gateway ask the incumbent (x-stepdown-route: incumbent).",
+            )
         for summary in summaries:
             store.put_task(with_settings(summary.task, home.settings))
     return summaries
