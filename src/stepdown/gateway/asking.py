@@ -1,0 +1,248 @@
+"""Asking the large model: the right upstream, again where that may help, then the next; an answer in every case."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import ModuleType
+from typing import Any, Protocol
+
+import msgspec
+
+from stepdown.core.wires.event_stream import frame
+from stepdown.gateway.breaker import Breaker, BreakerLimits, BreakerState
+from stepdown.gateway.exchange import Exchange, Reply
+from stepdown.gateway.http.messages import ConnectFailed, Request, TimedOut, UpstreamError
+from stepdown.gateway.http.server import UnfinishedStream
+from stepdown.gateway.retrying import UPSTREAM_FAULTS, Patience, may_be_retried, retry_after_s
+from stepdown.gateway.upstream import CannotBeSaid, ClientWasTold, Unsupported, Upstream, UpstreamOptions
+
+JSON = (b"content-type", b"application/json")
+
+
+class Chance(Protocol):
+    """A random generator: numpy's or the standard library's."""
+
+    def random(self) -> float:
+        """Uniform in [0, 1)."""
+
+
+class Seat:
+    """An upstream with what is known of its health. retries, failures: counted since the start; failures by kind."""
+
+    __slots__ = ("breaker", "failures", "name", "options", "retries", "upstream")
+
+    def __init__(self, options: UpstreamOptions, upstream: Upstream, limits: BreakerLimits | None) -> None:
+        self.options, self.upstream, self.name = options, upstream, options.name
+        self.breaker = Breaker(limits)
+        self.retries = 0
+        self.failures: Counter[str] = Counter()
+
+
+class Incumbent:
+    """The large model behind its upstreams, asked in their order.
+
+    upstreams: options and what they opened. clock: monotonic seconds. generator: for the jitter of waits.
+    """
+
+    def __init__(
+        self,
+        upstreams: Sequence[tuple[UpstreamOptions, Upstream]],
+        clock: Callable[[], float],
+        generator: Chance,
+        patience: Patience | None = None,
+        breaker: BreakerLimits | None = None,
+    ) -> None:
+        self._clock, self._generator, self._patience = clock, generator, patience or Patience()
+        self.seats = [Seat(options, upstream, breaker) for options, upstream in upstreams]
+        self._any = [seat for seat in self.seats if not seat.options.models]
+        named = {model for seat in self.seats for model in seat.options.models}
+        self._of_model = {
+            model: [seat for seat in self.seats if not seat.options.models or model in seat.options.models]
+            for model in named
+        }
+
+    def states(self) -> dict[str, BreakerState]:
+        now = self._clock()
+        return {seat.name: seat.breaker.state(now) for seat in self.seats}
+
+    async def ask(self, exchange: Exchange) -> Reply:
+        """The answer in the client's wire, whatever happens. Raises only CancelledError.
+
+        A stream that breaks in its middle ends with an error event and UnfinishedStream.
+        """
+        model = (exchange.body if exchange.outgoing is None else exchange.outgoing).get("model")
+        seats = self._of_model.get(model, self._any) if isinstance(model, str) else self._any
+        answer: Reply | None = None
+        failure: UpstreamError | None = None
+        for seat in seats:
+            if not seat.breaker.admits(self._clock()):
+                continue
+            exchange.upstream = seat.name
+            got = await self._ask_seat(seat, exchange)
+            if isinstance(got, UpstreamError):
+                failure = got
+                if isinstance(got, TimedOut) and not got.retriable:
+                    break
+            else:
+                answer = got
+                if not may_be_retried(got.status, got.headers):
+                    break
+        return answer if answer is not None else self._failed(exchange, seats, failure)
+
+    async def models(self, request: Request | None = None) -> list[dict[str, Any]]:
+        """The models of every upstream that tells them, and those that the settings name; each once."""
+        answers = await asyncio.gather(*(seat.upstream.models(request) for seat in self.seats), return_exceptions=True)
+        found: dict[str, dict[str, Any]] = {}
+        for seat, answer in zip(self.seats, answers, strict=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, UpstreamError):
+                raise answer
+            entries = [] if isinstance(answer, BaseException) else answer
+            taken = seat.options.models
+            named = [{"id": model, "object": "model", "created": 0, "owned_by": seat.name} for model in taken]
+            for entry in [*entries, *named]:
+                if not taken or entry["id"] in taken:
+                    found.setdefault(entry["id"], entry)
+        return list(found.values())
+
+    async def forward(self, request: Request, wire: ModuleType) -> Reply:
+        """Any other path of the first upstream that can take it, asked once. wire: what our errors are said in."""
+        for seat in self.seats:
+            try:
+                reply = await seat.upstream.forward(request)
+            except Unsupported:
+                continue
+            except UpstreamError as error:
+                seat.failures[error.kind] += 1
+                return _error(wire, _status_of(error), str(error))
+            if not isinstance(reply.body, bytes):
+                reply.body = _or_unfinished(reply.body)
+            return reply
+        return _error(wire, 404, f"No upstream has the path {request.path[:200]}.", "not_found")
+
+    async def close(self) -> None:
+        for seat in self.seats:
+            await seat.upstream.close()
+
+    async def _ask_seat(self, seat: Seat, exchange: Exchange) -> Reply | UpstreamError:
+        """One upstream, with its retries. Whatever was got last, failures included."""
+        until = self._clock() + seat.options.total_s
+        timed_out = False
+        for attempt in range(seat.options.retries + 1):
+            got = await self._attempt(seat, exchange, None if attempt == 0 else until - self._clock())
+            if isinstance(got, Reply):
+                if not may_be_retried(got.status, got.headers):
+                    return got
+                asked_s = retry_after_s(got.headers)
+            elif not got.retriable or (isinstance(got, TimedOut) and timed_out):
+                return got
+            else:
+                timed_out, asked_s = timed_out or isinstance(got, TimedOut), None
+            wait_s = self._patience.wait_s(attempt, self._generator.random(), asked_s)
+            if attempt == seat.options.retries or wait_s is None or self._clock() + wait_s >= until:
+                return got
+            await asyncio.sleep(wait_s)
+            if not seat.breaker.admits(self._clock()):
+                return got
+            seat.retries += 1
+        raise AssertionError("the last attempt returns")
+
+    async def _attempt(self, seat: Seat, exchange: Exchange, within_s: float | None) -> Reply | UpstreamError:
+        breaker = seat.breaker
+        try:
+            if within_s is None:
+                reply = await seat.upstream.send(exchange)
+            else:
+                async with asyncio.timeout(within_s):
+                    reply = await seat.upstream.send(exchange)
+        except TimeoutError:
+            return self._failure(seat, TimedOut("The upstream did not end its answer in time.", retriable=False))
+        except UpstreamError as error:
+            return self._failure(seat, error)
+        except CannotBeSaid as error:
+            breaker.abandoned()
+            return _error(
+                exchange.wire, 400, f"This request cannot be asked of {seat.name}: {error}.", "untranslatable"
+            )
+        except BaseException:
+            breaker.abandoned()
+            raise
+        if reply.status in UPSTREAM_FAULTS:
+            seat.failures[str(reply.status)] += 1
+            breaker.failed(self._clock())
+        else:
+            if reply.status == 429:
+                seat.failures["429"] += 1
+            breaker.succeeded(self._clock())
+        if not isinstance(reply.body, bytes):
+            reply.body = self._watched(seat, exchange, reply.body)
+        return reply
+
+    def _failure(self, seat: Seat, error: UpstreamError) -> UpstreamError:
+        seat.failures[error.kind] += 1
+        seat.breaker.failed(self._clock())
+        return error
+
+    async def _watched(self, seat: Seat, exchange: Exchange, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """A stream's pieces; where they break off, the error as the client's wire says it, and UnfinishedStream."""
+        try:
+            async for piece in pieces:
+                yield piece
+        except UpstreamError as error:
+            exchange.error = str(error)
+            self._failure(seat, error)
+            if not isinstance(error, ClientWasTold):
+                body = exchange.wire.error_body(_status_of(error), "", str(error), error.kind)
+                # A blank line first: what came before may be half an event.
+                yield b"\n\n" + frame(body, body.get("type", ""))
+            raise UnfinishedStream from None
+        finally:
+            close = getattr(pieces, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _failed(self, exchange: Exchange, seats: Sequence[Seat], failure: UpstreamError | None) -> Reply:
+        headers: list[tuple[bytes, bytes]] = []
+        if failure is not None:
+            status, message, code = _status_of(failure), str(failure), failure.kind
+        elif seats:
+            now = self._clock()
+            wait_s = min(seat.breaker.wait_s(now) for seat in seats)
+            headers.append((b"retry-after", b"%d" % max(1, math.ceil(wait_s))))
+            status, message, code = (
+                503,
+                "Every upstream failed just now and is left alone for a moment.",
+                "circuit_open",
+            )
+        elif self.seats:
+            status, message, code = 404, "No upstream takes this model.", "model_not_found"
+        else:
+            status, message, code = 503, "No upstream is configured.", "no_upstream"
+        exchange.error = message
+        reply = _error(exchange.wire, status, message, code)
+        reply.headers += headers
+        return reply
+
+
+def _status_of(error: UpstreamError) -> int:
+    if isinstance(error, TimedOut):
+        return 504
+    return 503 if isinstance(error, ConnectFailed) else 502
+
+
+def _error(wire: ModuleType, status: int, message: str, code: str | None = None) -> Reply:
+    return Reply(status, [JSON], msgspec.json.encode(wire.error_body(status, "", message, code)))
+
+
+async def _or_unfinished(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for piece in pieces:
+            yield piece
+    except UpstreamError:
+        raise UnfinishedStream from None
+    finally:
+        close = getattr(pieces, "aclose", None)
+        if close is not None:
+            await close()

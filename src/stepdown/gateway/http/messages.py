@@ -1,0 +1,89 @@
+"""What goes in and out of the gateway's HTTP: plain values, bytes as they came."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Headers of one connection, never passed on (RFC 9110, section 7.6.1), and those we set ourselves."""
+
+
+class Request:
+    """One request, read whole. headers: names in lower case; values of a name that comes twice are joined by ", "."""
+
+    __slots__ = ("body", "client", "headers", "method", "path", "query")
+
+    def __init__(
+        self, method: str, path: str, query: str = "", headers: dict[bytes, bytes] | None = None, body: bytes = b""
+    ) -> None:
+        self.method, self.path, self.query = method, path, query
+        self.headers: dict[bytes, bytes] = headers if headers is not None else {}
+        self.body = body
+        self.client = ""
+
+    def header(self, name: bytes) -> str:
+        """A header's value as text, "" where it is absent; bytes that are not UTF-8 become U+FFFD."""
+        value = self.headers.get(name)
+        return value.decode("utf-8", "replace") if value else ""
+
+
+class Response:
+    """One response. body: whole, or the pieces of a stream in order. The server adds length and connection headers."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes | AsyncIterator[bytes]) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+
+class HttpError(Exception):
+    """A request that cannot be read as HTTP, or that passes a limit. `status` is what it is answered with."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UpstreamError(Exception):
+    """An upstream gave no whole answer. retriable: whether asking again could help and could do no harm."""
+
+    kind = "upstream"
+
+    def __init__(self, message: str, retriable: bool = True) -> None:
+        super().__init__(message)
+        self.retriable = retriable
+
+
+class ConnectFailed(UpstreamError):
+    """No connection could be made: nothing was asked yet."""
+
+    kind = "connect"
+
+
+class TimedOut(UpstreamError):
+    """The upstream was too slow to connect, to begin or to end."""
+
+    kind = "timeout"
+
+
+class BrokenReply(UpstreamError):
+    """The upstream's answer was cut off or is not HTTP."""
+
+    kind = "broken"

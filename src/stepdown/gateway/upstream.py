@@ -1,0 +1,94 @@
+"""An upstream: a large model's endpoint. One kind is one file in `upstreams/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stepdown.core.calls import Call
+from stepdown.core.kinds import Kinds
+from stepdown.core.secret import Secret
+from stepdown.gateway.exchange import Exchange, Reply
+from stepdown.gateway.http.messages import Request, UpstreamError
+
+NO_KEY = Secret()
+
+
+@dataclass(frozen=True)
+class UpstreamOptions:
+    """Where an upstream is and how it is asked. Times in seconds.
+
+    key: "" lets the client's own key go through. key_header: where the key goes if not where the kind has it (Azure:
+    "api-key"). api_version: added to every query (Azure). models: those it takes, empty for all. total_s: one exchange
+    with all its retries. calls: recorded calls, for a kind that answers from them.
+    """
+
+    url: str
+    name: str = "incumbent"
+    kind: str = "openai"
+    key: Secret = NO_KEY
+    key_header: str = ""
+    api_version: str = ""
+    models: tuple[str, ...] = ()
+    connect_s: float = 5.0
+    first_byte_s: float = 60.0
+    total_s: float = 600.0
+    retries: int = 2
+    calls: Callable[[], Iterable[Call]] | None = None
+
+
+class Upstream(Protocol):
+    """An opened upstream. Every method raises UpstreamError where it got no whole answer."""
+
+    async def send(self, exchange: Exchange) -> Reply:
+        """Ask once. The answer, whatever its status, in the client's wire; a stream's pieces raise UpstreamError.
+
+        An answer with an error's status is whole. Raises CannotBeSaid.
+        """
+
+    async def models(self, request: Request | None = None) -> list[dict[str, Any]]:
+        """The models it has, as entries of an OpenAI list. request: the client's, whose key goes through if need be."""
+
+    async def forward(self, request: Request) -> Reply:
+        """Any other path, untouched both ways. Raises Unsupported where the kind cannot."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+class UpstreamKind(Protocol):
+    """What a kind's module has."""
+
+    EXTRA: str
+    WIRE: str
+    """The name of the wire of core.wires that it speaks."""
+
+    def open(self, options: UpstreamOptions) -> Upstream:
+        """Raises UsageError or InputError where the options name nothing that can be asked. Connects to nothing yet."""
+
+    def examples(self) -> list[UpstreamOptions]:
+        """Options that can be opened anywhere, for the battery of tests."""
+
+
+class Unsupported(Exception):
+    """An upstream of this kind has no such path."""
+
+
+class CannotBeSaid(Exception):
+    """A request that the upstream's wire has no words for. The message names what it is."""
+
+
+class ClientWasTold(UpstreamError):
+    """A stream broke, and its last piece was the error as the client's wire says it."""
+
+    kind = "broken"
+
+
+def upstream_kinds() -> Kinds[UpstreamKind]:
+    return Kinds("stepdown.gateway.upstreams", "upstream")
+
+
+def open_upstream(options: UpstreamOptions) -> Upstream:
+    """Raises UnknownKind, UsageError, InputError."""
+    return upstream_kinds().load(options.kind).open(options)

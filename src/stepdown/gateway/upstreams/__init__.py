@@ -1,0 +1,1 @@
+"""The kinds of upstream: one file each, found by looking."""

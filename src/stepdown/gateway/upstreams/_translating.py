@@ -1,0 +1,87 @@
+"""An exchange with an upstream that speaks another wire than the client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from stepdown.core.wires.stream_translator import StreamTranslator
+from stepdown.core.wires.wire import stream_translator, translate_error, translate_request, translate_response
+from stepdown.gateway.exchange import Exchange, Reply
+from stepdown.gateway.http.client import HttpResponse
+from stepdown.gateway.http.messages import HOP_BY_HOP, BrokenReply, UpstreamError
+from stepdown.gateway.upstream import CannotBeSaid, ClientWasTold
+
+JSON = (b"content-type", b"application/json")
+EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+_REPLACED = HOP_BY_HOP | {b"content-type", b"content-encoding"}
+
+
+def outgoing_body(exchange: Exchange, wire: str) -> bytes:
+    """The request as the upstream takes it. Raises CannotBeSaid."""
+    body = exchange.body if exchange.outgoing is None else exchange.outgoing
+    try:
+        return msgspec.json.encode(translate_request(body, exchange.wire.NAME, wire))
+    except ValueError as error:
+        raise CannotBeSaid(str(error)) from None
+
+
+async def incoming_reply(exchange: Exchange, wire: str, response: HttpResponse) -> Reply:
+    """The answer as the client takes it. Raises UpstreamError, BrokenReply too for what cannot be translated."""
+    headers = [pair for pair in response.headers if pair[0] not in _REPLACED]
+    streams = response.header(b"content-type")[:17] == b"text/event-stream"
+    if streams and response.status == 200 and exchange.wants_stream:
+        translator = stream_translator(wire, exchange.wire.NAME, _wants_usage(exchange.body), int(exchange.at))
+        assert translator is not None, "one wire needs no translation"
+        return Reply(response.status, [*headers, EVENTS], _translated(exchange, translator, response))
+    body = await response.read()
+    decoded = _decoded(body)
+    client = exchange.wire.NAME
+    if response.status != 200:
+        told = body.decode("utf-8", "replace") if decoded is None else decoded
+        error = translate_error(told, response.status, wire, client)
+        return Reply(response.status, [*headers, JSON], msgspec.json.encode(error))
+    try:
+        if not isinstance(decoded, dict):
+            raise ValueError("it is no JSON object")
+        answer = translate_response(decoded, wire, client, int(exchange.at))
+    except ValueError as error:
+        raise BrokenReply(f"The upstream's answer cannot be read: {error}.", retriable=False) from None
+    if exchange.wants_stream:
+        pieces = exchange.wire.stream_of(answer, _wants_usage(exchange.body))
+        return Reply(200, [*headers, EVENTS], b"".join(pieces))
+    return Reply(200, [*headers, JSON], msgspec.json.encode(answer))
+
+
+async def _translated(exchange: Exchange, translator: StreamTranslator, response: HttpResponse) -> AsyncIterator[bytes]:
+    pieces = response.pieces()
+    try:
+        async for piece in pieces:
+            said = translator.feed(piece)
+            if said:
+                yield said
+        was_whole = translator.ended
+        yield translator.close()
+    except (UpstreamError, ValueError) as error:
+        yield translator.failed(str(error))
+        raise ClientWasTold(str(error)) from None
+    finally:
+        await pieces.aclose()
+    if translator.error is not None:
+        if not was_whole:
+            raise ClientWasTold(translator.error.message)
+        exchange.error = translator.error.message
+
+
+def _wants_usage(body: dict[str, Any]) -> bool:
+    options = body.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return None
