@@ -83,6 +83,41 @@ class Cascade:
             best = max(best, confidence)
         return Decision(answer=None, confidence=best, rung=INCUMBENT)
 
+    def decide_many(self, texts: Sequence[str]) -> list[Decision]:
+        """The decision on each of many texts: those that a rung is not sure of go to the next one together."""
+        if len(texts) == 1:
+            return [self.decide(texts[0])]
+        decisions: list[Decision | None] = [None] * len(texts)
+        best = [0.0] * len(texts)
+        left = list(range(len(texts)))
+        for rung in self.rungs:
+            if not left:
+                break
+            said = rung.student.answer_many([texts[place] for place in left])
+            unsure = []
+            for place, answer, signals in zip(left, said.answers, said.signals.tolist(), strict=True):
+                confidence = rung.confidence(tuple(signals))
+                if confidence >= rung.threshold:
+                    decisions[place] = Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
+                else:
+                    best[place] = max(best[place], confidence)
+                    unsure.append(place)
+            left = unsure
+        return [
+            decision or Decision(answer=None, confidence=best[place], rung=INCUMBENT)
+            for place, decision in enumerate(decisions)
+        ]
+
+    def insist(self, text: str) -> Decision:
+        """The answer of the rung that is surest of it, sure enough or not; escalates only where there is no rung."""
+        surest = Decision(answer=None, confidence=-1.0, rung=INCUMBENT)
+        for rung in self.rungs:
+            answer, signals = rung.student.answer(text)
+            confidence = rung.confidence(signals)
+            if confidence > surest.confidence:
+                surest = Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
+        return surest if self.rungs else Decision(answer=None, confidence=0.0, rung=INCUMBENT)
+
 
 def choose_rungs(confidences: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:
     """Which rung answers each of n inputs; -1 where the cascade escalates. confidences: (rungs, n)."""

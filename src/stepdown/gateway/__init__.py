@@ -1,0 +1,1 @@
+"""The gateway: a certified cascade in the large model's place, on its own wire."""

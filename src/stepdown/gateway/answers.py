@@ -1,0 +1,93 @@
+"""A student's decision as an answer in the incumbent's exact shape, whole or streamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stepdown.core.cascade import Decision
+from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.http.messages import Response
+from stepdown.gateway.served import Manners, ServedTask
+
+JSON = (b"content-type", b"application/json")
+EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+NO_CACHE = (b"cache-control", b"no-cache")
+MAX_CHOICES = 128
+
+_encode = msgspec.json.Encoder().encode
+
+
+def choices_asked(chat: dict[str, Any]) -> int:
+    """How many choices a request wants; 0 for a number that no answer can have."""
+    asked = chat.get("n", 1)
+    if asked is None:
+        return 1
+    return asked if isinstance(asked, int) and 1 <= asked <= MAX_CHOICES else 0
+
+
+def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) -> dict[str, Any]:
+    """The chat completion that the incumbent could have given. Its usage is an estimate from recorded calls."""
+    manners = task.manners or Manners(like="")
+    content = task.family.write_answer(task.task, decision.answer, decision.confidence, manners.like)
+    count = choices_asked(exchange.chat) or 1
+    prompt = max(1, round(_characters(exchange.chat) * manners.prompt_tokens_per_character))
+    completion = max(1, round(len(content) * manners.completion_tokens_per_character)) * count
+    message = {"role": "assistant", "content": content}
+    return {
+        "id": exchange.id,
+        "object": "chat.completion",
+        "created": int(exchange.at),
+        "model": manners.model or str(exchange.chat.get("model") or task.name),
+        "choices": [
+            {"index": index, "message": message, "logprobs": None, "finish_reason": "stop"} for index in range(count)
+        ],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+        },
+        "system_fingerprint": f"stepdown-{task.certificate[:12]}",
+    }
+
+
+def local_response(exchange: Exchange, chat: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> Response:
+    """A chat completion of our own on the client's wire; what the client gets is kept on the exchange."""
+    body = exchange.wire.from_completion(chat)
+    if not exchange.wants_stream:
+        exchange.reply = _encode(body)
+        return Response(200, [JSON, *headers], exchange.reply)
+    options = exchange.body.get("stream_options")
+    usage = isinstance(options, dict) and options.get("include_usage") is True
+    exchange.reply, exchange.streamed = _encode(body), False
+    return Response(
+        200, [EVENT_STREAM, (b"cache-control", b"no-cache"), *headers], exchange.wire.stream_of(body, usage)
+    )
+
+
+def student_headers(exchange: Exchange, task: ServedTask) -> list[tuple[bytes, bytes]]:
+    """Who answered, how sure, and under which certificate."""
+    return [
+        (b"x-stepdown-id", exchange.id.encode()),
+        (b"x-stepdown-task", header_text(task.name)),
+        (b"x-stepdown-rung", exchange.rung.encode()),
+        (b"x-stepdown-confidence", b"%.4f" % (exchange.confidence or 0.0)),
+        (b"x-stepdown-certificate", task.certificate[:16].encode()),
+    ]
+
+
+def header_text(text: str) -> bytes:
+    """A name as a header may hold it: visible ASCII; all else becomes "?"."""
+    return bytes(byte if 32 <= byte < 127 else 63 for byte in text.encode("ascii", "replace"))
+
+
+def _characters(chat: dict[str, Any]) -> int:
+    total = 0
+    for message in chat["messages"]:
+        content = message.get("content")
+        if isinstance(content, str):
+            total += len(content)
+        elif isinstance(content, list):
+            total += sum(len(str(part.get("text", ""))) for part in content if isinstance(part, dict))
+    return total

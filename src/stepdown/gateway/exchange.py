@@ -1,0 +1,102 @@
+"""An exchange: one request to a model on its way through the gateway, and what became of it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import ModuleType
+from typing import Any
+
+from stepdown.core.cascade import INCUMBENT
+from stepdown.core.keys import Key
+from stepdown.core.tasks import Input
+from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.served import ServedTask
+
+ABSTAINED, CACHE, REFUSED, FAILED = "abstained", "cache", "refused", "error"
+"""What stands for the rung where neither a student nor the incumbent answered."""
+
+_PROCESS = os.urandom(6).hex()
+_numbers = itertools.count(1)
+
+
+class Exchange:
+    """Filled in as it goes. Everything that is recorded of a call is read from here, after the client has its answer.
+
+    wire: the module of core.wires the client speaks. body: the request as the client sent it, decoded; chat: the same
+    in chat.completions shape. at: seconds since the epoch; started: seconds on the monotonic clock. rung: who answered.
+    reply: the answer's body as the client got it, whole or the pieces of a stream so far. latency_s: to the last byte.
+    """
+
+    __slots__ = (
+        "at",
+        "body",
+        "chat",
+        "confidence",
+        "error",
+        "first_byte_s",
+        "id",
+        "key",
+        "latency_s",
+        "outgoing",
+        "reason",
+        "reply",
+        "request",
+        "route",
+        "rung",
+        "started",
+        "status",
+        "streamed",
+        "task",
+        "upstream",
+        "upstream_s",
+        "value",
+        "wire",
+        "workload",
+    )
+
+    def __init__(self, request: Request, wire: ModuleType, at: float, started: float) -> None:
+        self.request, self.wire, self.at, self.started = request, wire, at, started
+        self.id = f"call-{_PROCESS}-{next(_numbers):x}"
+        self.body: dict[str, Any] = {}
+        self.chat: dict[str, Any] = {}
+        self.outgoing: dict[str, Any] | None = None
+        """The request in the client's wire as it must leave, where it may not leave as it came (masked, renamed)."""
+        self.key: Key | None = None
+        self.task: ServedTask | None = None
+        self.value: Input | None = None
+        """The variable part of a request that fits its task's template."""
+        self.workload = ""
+        self.route = ""
+        """What the client asked for: "incumbent", "students" or ""."""
+        self.rung = INCUMBENT
+        self.reason = ""
+        """Why no student answered, in a word or two."""
+        self.confidence: float | None = None
+        self.upstream = ""
+        self.status = 0
+        self.streamed = False
+        self.reply: bytes | list[bytes] = b""
+        self.error = ""
+        self.first_byte_s: float | None = None
+        self.latency_s = 0.0
+        self.upstream_s: float | None = None
+        """What the upstream took of it, from asking to its last byte; None where none was asked."""
+
+    @property
+    def wants_stream(self) -> bool:
+        return self.body.get("stream") is True
+
+
+class Reply:
+    """An upstream's answer in the client's wire. body: whole, or the pieces of a stream."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes | AsyncIterator[bytes]) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+
+Next = Callable[[Exchange], Awaitable[Response]]
+Middleware = Callable[[Exchange, Next], Awaitable[Response]]

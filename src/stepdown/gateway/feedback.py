@@ -1,0 +1,60 @@
+"""POST /v1/feedback: what turned out to be right, or how good an answer was, becomes gold or a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from stepdown.gateway.answers import JSON
+from stepdown.gateway.errors import Refused
+from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.reading import check_json
+
+MAX_BYTES = 1 << 20
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Feedback on one call: `gold`, the right answer; `accepted`, whether the answer given was right; or `score`, how
+    good it was in [0, 1]. id: the answer's own id or the header x-stepdown-id."""
+
+    id: str
+    gold: Any | msgspec.UnsetType = msgspec.UNSET
+    accepted: bool | msgspec.UnsetType = msgspec.UNSET
+    score: float | msgspec.UnsetType = msgspec.UNSET
+    source: str = ""
+
+
+Keep = Callable[[Feedback], str]
+"""Keeps feedback and says what became of it. Raises Refused: an unknown call, a value that cannot be an answer."""
+
+_decode = msgspec.json.Decoder(Feedback).decode
+
+
+def read_feedback(request: Request) -> Feedback:
+    """The feedback in a request's body. Raises Refused."""
+    check_json(request)
+    if len(request.body) > MAX_BYTES:
+        raise Refused(413, f"Feedback is larger than {MAX_BYTES >> 20} MB.", "too_large")
+    try:
+        feedback = _decode(request.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(
+            400,
+            f"The feedback cannot be read: {error}. Expected {{id, gold}} or {{id, accepted}} or {{id, score}}.",
+            "invalid_feedback",
+        ) from None
+    given = [value for value in (feedback.gold, feedback.accepted, feedback.score) if value is not msgspec.UNSET]
+    if len(given) != 1:
+        raise Refused(400, "Expected exactly one of gold, accepted and score.", "invalid_feedback")
+    if feedback.score is not msgspec.UNSET and not 0.0 <= feedback.score <= 1.0:
+        raise Refused(400, f"The score is {feedback.score}; expected a number in [0, 1].", "invalid_feedback")
+    if not 0 < len(feedback.id) <= 500:
+        raise Refused(400, "The id is empty or longer than 500 characters.", "invalid_feedback")
+    return feedback
+
+
+def feedback_response(feedback: Feedback, became: str) -> Response:
+    """What is said back: the id, and what the feedback became ("gold" or "verdict")."""
+    return Response(200, [JSON], msgspec.json.encode({"id": feedback.id, "became": became}))

@@ -1,0 +1,26 @@
+"""Whether the gateway lives, and whether it is ready for traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from stepdown.gateway.answers import JSON
+from stepdown.gateway.http.messages import Request, Response
+
+
+async def alive(request: Request) -> Response:
+    """The process answers."""
+    return Response(200, [JSON], b'{"status":"ok"}')
+
+
+def readiness(why_not: Callable[[], str]) -> Callable[[Request], object]:
+    """200 when requests may come, else 503 with the reason in plain words."""
+
+    async def ready(request: Request) -> Response:
+        reason = why_not()
+        body = {"status": "ready"} if not reason else {"status": "not ready", "reason": reason}
+        return Response(503 if reason else 200, [JSON], msgspec.json.encode(body))
+
+    return ready

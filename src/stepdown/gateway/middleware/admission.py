@@ -1,0 +1,73 @@
+"""Who may ask for what, and how much: virtual keys, allow-lists, rate limits and budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from stepdown.core.keys import Key
+from stepdown.gateway.errors import Refused, error_response
+from stepdown.gateway.exchange import REFUSED, Exchange, Middleware, Next
+from stepdown.gateway.http.messages import Request, Response
+
+SECRET_HEADERS = (b"authorization", b"x-api-key", b"api-key")
+
+Authenticate = Callable[[str], Key]
+"""The key of a token. Raises Refused."""
+
+
+class Refusal(Protocol):
+    """A limit that was reached. retry_after_s: seconds until asking again can help."""
+
+    @property
+    def reason(self) -> str: ...
+    @property
+    def retry_after_s(self) -> float: ...
+
+
+Admit = Callable[[Key | None, str], Refusal | None]
+"""Counts one request of a key for a task ("" for none); the refusal where a limit is reached."""
+
+
+def admission(admit: Admit) -> Middleware:
+    """Allow-lists first, then limits; what is refused is refused in the wire's own shape."""
+
+    async def admitted(exchange: Exchange, proceed: Next) -> Response:
+        try:
+            check_allowed(exchange)
+            refusal = admit(exchange.key, exchange.task.name if exchange.task else "")
+            if refusal is not None:
+                raise Refused(429, refusal.reason, "rate_limited", refusal.retry_after_s)
+        except Refused as refused:
+            exchange.rung, exchange.reason, exchange.error = REFUSED, refused.code, str(refused)
+            return error_response(exchange.wire, refused, [(b"x-stepdown-id", exchange.id.encode())])
+        return await proceed(exchange)
+
+    return admitted
+
+
+def identify(request: Request, authenticate: Authenticate) -> Key:
+    """The key of a request. It goes no further: no upstream ever sees a virtual key. Raises Refused."""
+    token = request.header(b"authorization")
+    if token[:7].lower() == "bearer ":
+        token = token[7:]
+    token = token.strip() or request.header(b"x-api-key") or request.header(b"api-key")
+    if not token:
+        raise Refused(401, "No key was given. Send it as a bearer token or as x-api-key.", "missing_key")
+    key = authenticate(token)
+    for name in SECRET_HEADERS:
+        request.headers.pop(name, None)
+    return key
+
+
+def check_allowed(exchange: Exchange) -> None:
+    """Raises Refused where the key's allow-lists leave out the task or the model."""
+    key, task = exchange.key, exchange.task
+    if key is None:
+        return
+    if key.tasks and (task is None or not key.allows_task(task.name)):
+        what = f"the task {task.name!r}" if task else "requests that belong to no task"
+        raise Refused(403, f"This key may not ask for {what}.", "task_not_allowed")
+    model = str(exchange.chat.get("model") or "")
+    if not key.allows_model(model):
+        raise Refused(403, f"This key may not ask for the model {model[:100]!r}.", "model_not_allowed")

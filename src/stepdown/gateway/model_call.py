@@ -1,0 +1,181 @@
+"""The way of one model call: read it, find its task, let the middleware see it, answer here or ask the incumbent."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+from stepdown.core.calls import masked
+from stepdown.core.keys import Key
+from stepdown.core.tasks import input_text, is_empty
+from stepdown.gateway.answers import chat_completion, choices_asked, header_text, local_response, student_headers
+from stepdown.gateway.cascades import BUSY, StudentFailed
+from stepdown.gateway.errors import Refused, error_response
+from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Reply
+from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.reading import read_request
+from stepdown.gateway.routing import WORKLOAD_HEADERS, Routes, answer_shape
+from stepdown.gateway.served import ServedTask
+
+log = logging.getLogger("stepdown.gateway")
+
+MAX_INPUT_CHARACTERS = 100_000
+"""Longer inputs are the incumbent's: curation leaves them out, so that no certificate speaks of them."""
+
+_TEXT_FIELDS = ("messages", "system", "user", "metadata")
+
+
+class Asking(Protocol):
+    """What a model call asks of the incumbent's side."""
+
+    async def ask(self, exchange: Exchange) -> Reply:
+        """The incumbent's answer in the client's wire. Raises Refused where there is no incumbent."""
+
+
+Identify = Callable[[Request], Key | None]
+"""The virtual key of a request, None where none is needed. Raises Refused."""
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Time, passed in. wall: seconds since the epoch; monotonic: seconds that only go forward."""
+
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+class ModelCalls:
+    """Answers model calls. `routes` is replaced as a whole when tasks or certificates change: that is a hot swap."""
+
+    def __init__(
+        self,
+        incumbent: Asking,
+        clocks: Clocks,
+        middleware: Sequence[Middleware],
+        mask: Callable[[str], str],
+        identify: Identify,
+    ) -> None:
+        self.routes = Routes(())
+        self._incumbent, self._clocks, self._mask, self._identify = incumbent, clocks, mask, identify
+        innermost: Next = self._answer
+        self._through = functools.reduce(_wrapped, reversed(middleware), innermost)
+
+    async def __call__(self, wire: ModuleType, request: Request) -> Response:
+        exchange = Exchange(request, wire, self._clocks.wall(), self._clocks.monotonic())
+        exchange.key = self._identify(request)
+        read_request(exchange)
+        exchange.task, exchange.value = self.routes.find(exchange)
+        for name in WORKLOAD_HEADERS:
+            request.headers.pop(name, None)
+        return await self._through(exchange)
+
+    async def _answer(self, exchange: Exchange) -> Response:
+        task = exchange.task
+        try:
+            if task is None:
+                exchange.reason = "no task"
+                _needs_no_student(exchange)
+                return await self._ask(exchange)
+            exchange.reason = self._why_not(exchange, task)
+            if not exchange.reason:
+                response = await self._answer_here(exchange, task)
+                if response is not None:
+                    return response
+            _needs_no_student(exchange)
+            return await self._escalate(exchange, task)
+        except Refused as refused:
+            exchange.error = exchange.error or refused.code
+            return error_response(exchange.wire, refused, _headers(exchange))
+
+    def _why_not(self, exchange: Exchange, task: ServedTask) -> str:
+        """Why no student may be asked, "" where one may."""
+        if exchange.route == "incumbent":
+            return "asked for"
+        if task.decide is None or task.manners is None:
+            return task.why_not
+        if not task.valid_from <= exchange.at < task.valid_until:
+            return "certificate lapsed"
+        if exchange.value is None:
+            return "prompt differs"
+        if answer_shape(exchange.chat) not in task.manners.shapes:
+            return "answer shape differs"
+        if exchange.chat.get("logprobs") or exchange.chat.get("top_logprobs"):
+            return "logprobs asked"
+        if not choices_asked(exchange.chat):
+            return "n"
+        return ""
+
+    async def _answer_here(self, exchange: Exchange, task: ServedTask) -> Response | None:
+        """A student's answer; None, and the reason noted, where none is sure enough."""
+        assert task.decide is not None
+        assert exchange.value is not None
+        text = input_text(exchange.value)
+        if len(text) > MAX_INPUT_CHARACTERS or is_empty(exchange.value):
+            exchange.reason = "input empty or too long"
+            return None
+        try:
+            decision = await task.decide(text, exchange.route == "students")
+        except StudentFailed:
+            exchange.reason = "student failed"
+            return None
+        exchange.confidence = decision.confidence
+        if decision.answer is None:
+            exchange.reason = "busy" if decision is BUSY else "unsure"
+            return None
+        exchange.rung = decision.rung
+        return local_response(exchange, chat_completion(exchange, task, decision), student_headers(exchange, task))
+
+    async def _escalate(self, exchange: Exchange, task: ServedTask) -> Response:
+        if task.privacy == "local-only":
+            exchange.rung = ABSTAINED
+            raise Refused(
+                422,
+                f"No student may answer this request of the task {task.name!r} ({exchange.reason}), and its contract "
+                'says privacy = "local-only": nothing may leave this machine.',
+                "abstained",
+            )
+        if task.privacy == "redact":
+            # Off the event loop: personal data are searched for in every text of the request.
+            loop = asyncio.get_running_loop()
+            exchange.outgoing = await loop.run_in_executor(None, _masked_body, exchange.body, self._mask)
+        if task.incumbent and exchange.body.get("model") == task.task.match.model:
+            exchange.outgoing = {**(exchange.outgoing or exchange.body), "model": task.incumbent}
+        return await self._ask(exchange)
+
+    async def _ask(self, exchange: Exchange) -> Response:
+        reply = await self._incumbent.ask(exchange)
+        return Response(reply.status, [*reply.headers, *_headers(exchange)], reply.body)
+
+
+def _needs_no_student(exchange: Exchange) -> None:
+    if exchange.route == "students":
+        exchange.rung = ABSTAINED
+        raise Refused(422, f"x-stepdown-route asks for students, and none can answer: {exchange.reason}.", "no_student")
+
+
+def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """What is said of an answer that is no student's."""
+    headers = [(b"x-stepdown-id", exchange.id.encode()), (b"x-stepdown-rung", exchange.rung.encode())]
+    if exchange.reason:
+        headers.append((b"x-stepdown-reason", header_text(exchange.reason)))
+    if exchange.task is not None:
+        headers.append((b"x-stepdown-task", header_text(exchange.task.name)))
+        if exchange.confidence is not None:
+            headers.append((b"x-stepdown-confidence", b"%.4f" % exchange.confidence))
+    return headers
+
+
+def _masked_body(body: dict[str, Any], mask: Callable[[str], str]) -> dict[str, Any]:
+    return {key: masked(value, mask) if key in _TEXT_FIELDS else value for key, value in body.items()}
+
+
+def _wrapped(inner: Next, layer: Middleware) -> Next:
+    async def wrapped(exchange: Exchange) -> Response:
+        return await layer(exchange, inner)
+
+    return wrapped

@@ -1,0 +1,82 @@
+"""What is not a model call: the list of models, and any other path below /v1/, which passes through untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Protocol
+
+import msgspec
+
+from stepdown.gateway.answers import JSON
+from stepdown.gateway.errors import Refused, wire_of_path
+from stepdown.gateway.exchange import Reply
+from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.model_call import Identify
+
+FORWARDED_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+
+
+class Forwarding(Protocol):
+    """What is asked of the incumbent's side."""
+
+    async def models(self, request: Request | None = None) -> list[dict[str, Any]]: ...
+    async def forward(self, request: Request, wire: ModuleType) -> Reply: ...
+
+
+class OtherPaths:
+    """aliases: the model names that stand for tasks, now. may_leave: False while a task
+    is served whose requests may not leave, or not as they are: other paths' bodies cannot be told from them."""
+
+    def __init__(
+        self,
+        incumbent: Forwarding,
+        identify: Identify,
+        aliases: Callable[[], list[str]],
+        may_leave: Callable[[], bool],
+    ) -> None:
+        self._incumbent, self._identify, self._aliases, self._may_leave = incumbent, identify, aliases, may_leave
+
+    async def models(self, request: Request) -> Response:
+        """The upstreams' models, and the aliases of tasks."""
+        return Response(200, [JSON], msgspec.json.encode({"object": "list", "data": await self._entries(request)}))
+
+    async def model(self, request: Request) -> Response:
+        """One model's entry."""
+        name = request.path.split("/models/", 1)[1]
+        entry = next((entry for entry in await self._entries(request) if entry.get("id") == name), None)
+        if entry is None:
+            raise Refused(404, f"There is no model {name[:100]!r}.", "model_not_found")
+        return Response(200, [JSON], msgspec.json.encode(entry))
+
+    async def forward(self, request: Request) -> Response:
+        """Whatever else an upstream offers (embeddings, files …): passed through, not recorded, under no certificate."""
+        if request.method not in FORWARDED_METHODS:
+            raise Refused(405, f"{request.method} is not passed on.", "method_not_allowed")
+        if "/models/" in request.path and request.method == "GET":
+            return await self.model(request)
+        key = self._identify(request)
+        if key is not None and (key.tasks or key.models or key.limits.any()):
+            raise Refused(
+                403,
+                "This key is limited to tasks, models or amounts, which other paths cannot honour.",
+                "path_not_allowed",
+            )
+        if request.body and not self._may_leave():
+            raise Refused(
+                403,
+                "A task here is local-only or redacted, and what this path carries cannot be told from that task's "
+                "requests: use chat completions or messages.",
+                "path_not_allowed",
+            )
+        reply = await self._incumbent.forward(request, wire_of_path(request.path))
+        return Response(reply.status, reply.headers, reply.body)
+
+    async def _entries(self, request: Request) -> list[dict[str, Any]]:
+        key = self._identify(request)
+        entries = list(await self._incumbent.models(request))
+        known = {entry.get("id") for entry in entries}
+        for alias in self._aliases():
+            if alias not in known:
+                entries.append({"id": alias, "object": "model", "created": 0, "owned_by": "stepdown"})
+        return [entry for entry in entries if key is None or key.allows_model(str(entry.get("id")))]

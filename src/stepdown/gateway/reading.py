@@ -1,0 +1,54 @@
+"""A request's body, read and checked: what is not a model call on its wire is refused in plain words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stepdown.gateway.errors import Refused
+from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.http.messages import Request
+
+ROUTE_HEADER = b"x-stepdown-route"
+ROUTES = ("incumbent", "students")
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def read_request(exchange: Exchange) -> None:
+    """Fill in body, chat shape and the route asked for. Raises Refused."""
+    request = exchange.request
+    check_json(request)
+    exchange.body = _object(request.body)
+    try:
+        exchange.chat = exchange.wire.request(exchange.body)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        said = str(error) if isinstance(error, ValueError) else "a field has a wrong type"
+        raise Refused(400, f"The request is not one of this wire: {said}.", "invalid_request") from None
+    route = request.headers.pop(ROUTE_HEADER, b"").decode("ascii", "replace").strip().lower()
+    if route and route not in ROUTES:
+        raise Refused(400, f"x-stepdown-route is {route[:50]!r}; expected incumbent or students.", "unknown_route")
+    exchange.route = route
+
+
+def check_json(request: Request) -> None:
+    """Raises Refused where a body does not call itself JSON. A web page that another site shows cannot send such a
+    request to a server on this machine without asking first, and is never answered that it may."""
+    kind = request.headers.get(b"content-type", b"")
+    if b"json" not in kind.lower():
+        said = kind[:100].decode("utf-8", "replace")
+        raise Refused(415, f"The content type is {said!r}; expected application/json.", "wrong_content_type")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        return _decode(body)
+    except msgspec.ValidationError:
+        raise Refused(400, "The body is JSON but not an object.", "invalid_json") from None
+    except msgspec.DecodeError as error:
+        raise Refused(400, f"The body is not JSON: {error}.", "invalid_json") from None
+    except UnicodeDecodeError:
+        raise Refused(400, "The body is not UTF-8.", "invalid_json") from None
+    except RecursionError:
+        raise Refused(400, "The body is nested too deeply.", "invalid_json") from None

@@ -1,0 +1,163 @@
+"""Which task a request is of: by the workload it names, the model alias it asks for, or the prompt template it fits.
+
+A template is looked up by how its messages begin, so the time does not grow with the number of tasks: the lengths of
+the beginnings are rounded to eighths of an octave, and a request is hashed once for each length in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from stepdown.core.tasks import Input, MessageTemplate, Template, message_text
+from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.served import ServedTask
+
+WORKLOAD_HEADERS = (b"x-stepdown-workload", b"x-workload-id")
+WORKLOAD_FIELDS = ("workload_id", "workload")
+LEAST_CONSTANT_CHARACTERS = 24
+"""A template with less constant text than this fits too much to tell a task on its own."""
+
+_TAIL = 32
+_LENGTHS = sorted({int(2 ** (step / 8)) for step in range(24, 137)})
+
+
+class Routes:
+    """The tasks that are served, for looking requests up. Made anew when they change; never changed."""
+
+    def __init__(self, tasks: Iterable[ServedTask]) -> None:
+        self.tasks = {task.name: task for task in tasks}
+        self._workloads: dict[str, ServedTask] = {}
+        self._models: dict[str, ServedTask] = {}
+        self._templates: dict[tuple[str, ...], _Templates] = {}
+        for task in self.tasks.values():
+            match, template = task.task.match, task.task.template
+            self._workloads.setdefault(match.workload or task.name, task)
+            self._workloads.setdefault(task.name, task)
+            if match.model and not match.workload and not match.template:
+                self._models.setdefault(match.model, task)
+            if template is not None and _constant_characters(template) >= LEAST_CONSTANT_CHARACTERS:
+                roles = tuple(message.role for message in template.messages)
+                self._templates.setdefault(roles, _Templates()).add(task, template)
+
+    @property
+    def aliases(self) -> list[str]:
+        """The model names that stand for tasks."""
+        return sorted(self._models)
+
+    def find(self, exchange: Exchange) -> tuple[ServedTask | None, Input | None]:
+        """The task of a request and its variable input; None for an input that does not fit the task's template."""
+        exchange.workload = _workload(exchange)
+        if exchange.workload:
+            task = self._workloads.get(exchange.workload)
+            return task, _cut(task, exchange.chat)
+        model = exchange.chat.get("model")
+        if isinstance(model, str) and model in self._models:
+            task = self._models[model]
+            return task, _cut(task, exchange.chat)
+        return self._by_template(exchange.chat)
+
+    def _by_template(self, chat: dict[str, Any]) -> tuple[ServedTask | None, Input | None]:
+        messages = chat["messages"]
+        templates = self._templates.get(tuple([message.get("role") for message in messages]))
+        if templates is None:
+            return None, None
+        texts = [message_text(message) for message in messages]
+        if None in texts:
+            return None, None
+        stripped = [(text or "").strip() for text in texts]
+        for task, template in templates.candidates(stripped):
+            value = template.cut(chat)
+            if value is not None:
+                return task, value
+        return None, None
+
+
+class _Templates:
+    """Templates of one sequence of roles, by how their messages begin and end."""
+
+    def __init__(self) -> None:
+        self._shapes: list[tuple[tuple[int, int], ...]] = []
+        self._buckets: dict[Any, list[tuple[ServedTask, Template]]] = {}
+
+    def add(self, task: ServedTask, template: Template) -> None:
+        shape, key = _key_of(template)
+        if shape not in self._shapes:
+            self._shapes.append(shape)
+            # The most telling first: a template that says more is not hidden by one that says less.
+            self._shapes.sort(key=lambda one: -sum(head + tail for head, tail in one))
+        bucket = self._buckets.setdefault((shape, key), [])
+        bucket.append((task, template))
+        bucket.sort(key=lambda pair: -_constant_characters(pair[1]))
+
+    def candidates(self, texts: Sequence[str]) -> Iterable[tuple[ServedTask, Template]]:
+        for shape in self._shapes:
+            key = tuple(
+                [
+                    (text[:head], text[len(text) - tail :] if tail else "")
+                    for text, (head, tail) in zip(texts, shape, strict=True)
+                ]
+            )
+            yield from self._buckets.get((shape, key), ())
+
+
+def _key_of(template: Template) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[str, str], ...]]:
+    shape, key = [], []
+    for message in template.messages:
+        first = message.parts[0].text.lstrip() if message.parts else ""
+        last = message.parts[-1].text.rstrip() if len(message.parts) > 1 else ""
+        first = first.rstrip() if len(message.parts) == 1 else first
+        head = max((length for length in _LENGTHS if length <= len(first)), default=0)
+        tail = _TAIL if len(last) >= _TAIL else 0
+        shape.append((head, tail))
+        key.append((first[:head], last[len(last) - tail :] if tail else ""))
+    return tuple(shape), tuple(key)
+
+
+def _constant_characters(template: Template) -> int:
+    return sum(_said(message) for message in template.messages)
+
+
+def _said(message: MessageTemplate) -> int:
+    return sum(len(part.text.strip()) for part in message.parts)
+
+
+def _cut(task: ServedTask | None, chat: dict[str, Any]) -> Input | None:
+    if task is None or task.task.template is None:
+        return None
+    return task.task.template.cut(chat)
+
+
+def _workload(exchange: Exchange) -> str:
+    headers = exchange.request.headers
+    for name in WORKLOAD_HEADERS:
+        if name in headers:
+            return headers[name].decode("utf-8", "replace")[:200]
+    metadata = exchange.body.get("metadata")
+    if isinstance(metadata, dict):
+        for field in WORKLOAD_FIELDS:
+            value = metadata.get(field)
+            if isinstance(value, str) and value:
+                return value[:200]
+    return ""
+
+
+def answer_shape(chat: dict[str, Any]) -> tuple[Any, ...]:
+    """What kind of answer a request asks for: its response format's type and name, and its tools' names."""
+    shape = chat.get("response_format")
+    tools = chat.get("tools")
+    if shape is None and not tools:
+        return _TEXT
+    inner = shape.get("json_schema") if isinstance(shape, dict) else None
+    name = str(inner.get("name")) if isinstance(inner, dict) else ""
+    kind = str(shape.get("type")) if isinstance(shape, dict) else "text"
+    return kind, name, tuple(_tool_names(tools))
+
+
+_TEXT: tuple[Any, ...] = ("text", "", ())
+
+
+def _tool_names(tools: Any) -> Iterable[str]:
+    for tool in tools if isinstance(tools, list) else ():
+        function = tool.get("function") if isinstance(tool, dict) else None
+        yield str(function.get("name")) if isinstance(function, dict) else ""

@@ -1,0 +1,58 @@
+"""A task as the gateway serves it: how it is recognised, its cascade while the certificate stands, and its manners."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from stepdown.core.cascade import Decision
+from stepdown.core.contract import Privacy
+from stepdown.core.family import Family
+from stepdown.core.tasks import Task
+
+Decide = Callable[[str, bool], Awaitable[Decision]]
+"""Answers a text, off the event loop; True where the surest rung must answer although none is sure enough."""
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How the incumbent answers this task, so that a student can answer in its shape.
+
+    like: one of its own contents. model: the name that it gives itself. prompt_tokens_per_character and
+    completion_tokens_per_character: from its recorded usage. cost_usd: of one of its calls. shapes: the kinds of
+    answer (response format, tool names) that recorded requests asked for; others are the incumbent's.
+    """
+
+    like: str
+    model: str = ""
+    prompt_tokens_per_character: float = 0.25
+    completion_tokens_per_character: float = 0.25
+    cost_usd: float = 0.0
+    shapes: frozenset[tuple[Any, ...]] = frozenset()
+
+
+@dataclass(frozen=True)
+class ServedTask:
+    """One task. decide: None while no certificate is in force, and then why_not says why. Times are seconds since the
+    epoch. cache_s: how long an answer may be given again, 0 for never. incumbent: the model to ask upstream for where
+    the client used an alias. student_cost_usd: of one local answer."""
+
+    task: Task
+    family: Family
+    privacy: Privacy = "any"
+    decide: Decide | None = None
+    why_not: str = "not built"
+    certificate: str = ""
+    valid_from: float = 0.0
+    valid_until: float = 0.0
+    manners: Manners | None = None
+    student_cost_usd: float = 0.0
+    incumbent: str = ""
+    cache_s: float = 0.0
+    build: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.task.name
