@@ -1,0 +1,195 @@
+"""One thread that writes calls and sums to the store: in blocks, again when it failed, within bounds of memory."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import NamedTuple
+
+import msgspec
+
+from stepdown.core.calls import Call
+from stepdown.core.errors import StepdownError
+from stepdown.core.store import Store
+from stepdown.gateway.tallies import Tallies, merge
+
+log = logging.getLogger("stepdown.gateway")
+
+OpenStore = Callable[[], AbstractContextManager[Store]]
+
+QUEUE_FULL, UNWRITABLE = "queue-full", "unwritable"
+
+_BLOCK = 512
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
+_REOPEN_AFTER = 3
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Call).decode
+
+
+class Left(NamedTuple):
+    """What could not be written: how many calls, and why."""
+
+    calls: int
+    error: str
+
+
+class CallWriter:
+    """`add_call` and `add_tallies` come from one other thread. held_bytes: of what is not written yet.
+
+    dropped: told the reason and the number of calls that are given up. Calls that wait because the store fails wait
+    packed, so that their bytes are counted and not guessed.
+    """
+
+    def __init__(self, open_store: OpenStore, queue_bytes: int, dropped: Callable[[str, int], None]) -> None:
+        self._open_store, self._queue_bytes, self._dropped = open_store, queue_bytes, dropped
+        self._calls: deque[tuple[Call | bytes, int]] = deque()
+        self._tallies: Tallies = {}
+        self._lock = threading.Condition()
+        self._ending = False
+        self._until = float("inf")
+        self._stack = ExitStack()
+        self._store: Store | None = None
+        self.held_bytes = 0
+        self.healthy = True
+        self.last_error = ""
+        self._thread = threading.Thread(target=self._run, name="stepdown-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Calls to be written."""
+        return len(self._calls)
+
+    def add_call(self, call: Call, size: int) -> None:
+        """Take a call of about `size` bytes; where that is too many, give it up: the newest is the one to go."""
+        kept: Call | bytes = call
+        if not self.healthy:
+            kept = _pack(call)
+            size = len(kept)
+        with self._lock:
+            if self.held_bytes + size <= self._queue_bytes:
+                self._calls.append((kept, size))
+                self.held_bytes += size
+                return
+        self._dropped(QUEUE_FULL, 1)
+
+    def add_tallies(self, more: Tallies) -> None:
+        """Take sums, and have everything written that was taken before."""
+        with self._lock:
+            merge(self._tallies, more)
+            if self._calls or self._tallies:
+                self._lock.notify()
+
+    def close(self, within_s: float) -> Left:
+        """Write what is left, for at most so long, and end the thread."""
+        with self._lock:
+            self._ending, self._until = True, time.monotonic() + within_s
+            self._lock.notify()
+        self._thread.join(within_s + 0.05)
+        with self._lock:
+            return Left(len(self._calls), self.last_error if self._calls or self._tallies else "")
+
+    def _run(self) -> None:
+        failures = 0
+        while self._wait(failures):
+            try:
+                self._write()
+                failures = 0
+                self.healthy, self.last_error = True, ""
+            except StepdownError as error:
+                failures += 1
+                self._failed(failures, str(error))
+            except Exception as error:  # the thread's outermost boundary: a driver's surprise must not end the capture
+                failures += 1
+                log.exception("store_failed")
+                self._failed(failures, type(error).__name__)
+        self._close()
+
+    def _wait(self, failures: int) -> bool:
+        """Sleep until there is something to write; False when it is time to end."""
+        with self._lock:
+            if failures and not self._over():
+                longest = _LONGEST_WAIT_S if not self._ending else 0.2
+                self._lock.wait(min(_FIRST_WAIT_S * 2 ** min(failures - 1, 10), longest))
+            while not (self._calls or self._tallies or self._ending):
+                self._lock.wait()
+            return not self._over()
+
+    def _over(self) -> bool:
+        return self._ending and (not (self._calls or self._tallies) or time.monotonic() >= self._until)
+
+    def _failed(self, failures: int, why: str) -> None:
+        if self.healthy:
+            log.warning("store_failed", extra={"error": why})
+        self.healthy, self.last_error = False, why
+        self._pack_all()
+        if failures % _REOPEN_AFTER == 0:
+            self._close()  # A store that was moved or restored under our feet is found again by its address.
+
+    def _write(self) -> None:
+        if self._store is None:
+            self._store = self._stack.enter_context(self._open_store())
+        while self._calls:
+            block = self._first(_BLOCK)
+            try:
+                self._store.add_calls(_calls(block))
+            except StepdownError:
+                raise
+            except Exception:  # a call that no store can hold: find it, give it up, keep the others
+                log.exception("block_not_written")
+                for one in block:
+                    self._write_alone(one)
+            self._forget(block)
+        with self._lock:
+            tallies, self._tallies = self._tallies, {}
+        try:
+            if tallies:
+                self._store.add_served([sums.row(tally) for tally, sums in tallies.items()])
+        except BaseException:
+            with self._lock:
+                merge(tallies, self._tallies)
+                self._tallies = tallies
+            raise
+
+    def _write_alone(self, one: tuple[Call | bytes, int]) -> None:
+        assert self._store is not None
+        try:
+            self._store.add_calls(_calls([one]))
+        except StepdownError:
+            raise
+        except Exception:  # as above: this is the one
+            log.exception("call_not_written")
+            self._dropped(UNWRITABLE, 1)
+
+    def _first(self, count: int) -> list[tuple[Call | bytes, int]]:
+        with self._lock:
+            return [self._calls[place] for place in range(min(count, len(self._calls)))]
+
+    def _forget(self, block: list[tuple[Call | bytes, int]]) -> None:
+        with self._lock:
+            for _ in block:
+                _, size = self._calls.popleft()
+                self.held_bytes -= size
+
+    def _pack_all(self) -> None:
+        with self._lock:
+            packed = [(one if isinstance(one, bytes) else _pack(one)) for one, _ in self._calls]
+            self._calls = deque((one, len(one)) for one in packed)
+            self.held_bytes = sum(map(len, packed))
+
+    def _close(self) -> None:
+        stack, self._stack, self._store = self._stack, ExitStack(), None
+        try:
+            stack.close()
+        except StepdownError as error:
+            log.warning("store_not_closed", extra={"error": str(error)})
+
+
+def _calls(block: list[tuple[Call | bytes, int]]) -> Iterator[Call]:
+    for one, _ in block:
+        yield _unpack(one) if isinstance(one, bytes) else one

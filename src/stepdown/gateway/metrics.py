@@ -1,0 +1,136 @@
+"""Counters of one gateway process: cheap to add to, read as a snapshot, shown as Prometheus text."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from stepdown.core.cascade import INCUMBENT
+from stepdown.gateway import metric_names as names
+from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.exposition import CONTENT_TYPE, process_figures, rendered
+from stepdown.gateway.metric_names import Metric
+from stepdown.gateway.outcome import REFUSED, Outcome
+from stepdown.gateway.snapshot import Labels, Snapshot, merged
+
+Reading = Callable[[], Mapping[Labels, float]]
+"""A gauge's values by their labels' values, read when the metrics are shown."""
+
+OTHER = "other"
+_MOST_REASONS = 64
+_PUBLISH_S = 1.0
+
+
+class Siblings(Protocol):
+    """What is known of the other processes of this gateway."""
+
+    def publish(self, snapshot: Snapshot) -> None: ...
+    def others(self) -> list[Snapshot]: ...
+
+
+class Metrics:
+    """A series is added to by one thread only: those of finished exchanges by the recorder's, others by the event loop.
+
+    siblings: where several processes serve together, their common folder (`RunFolder`).
+    """
+
+    content_type = CONTENT_TYPE
+
+    def __init__(self, version: str, siblings: Siblings | None = None) -> None:
+        self._siblings = siblings
+        self._counters: dict[str, dict[Labels, float]] = {
+            metric.name: {} for metric in names.METRICS if metric.kind == "counter"
+        }
+        self._histograms: dict[str, dict[Labels, list[float]]] = {
+            metric.name: {} for metric in names.METRICS if metric.kind == "histogram"
+        }
+        self._readings: list[tuple[str, Reading]] = []
+        self._published = float("-inf")
+        self.read_from(names.BUILD, lambda: {(version,): 1.0})
+        self.read_from(names.WORKERS, lambda: {(): 1.0})
+
+    def count(self, metric: Metric, *labels: str, by: float = 1.0) -> None:
+        """Add to a counter. The values of its labels are few and not the client's to choose."""
+        series = self._counters[metric.name]
+        series[labels] = series.get(labels, 0.0) + by
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count calls that are not kept."""
+        self.count(names.DROPPED, reason, by=count)
+
+    def read_from(self, metric: Metric, reading: Reading) -> None:
+        """Show a gauge, whose values are asked for when it is."""
+        self._readings.append((metric.name, reading))
+
+    def observe(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Count a finished exchange."""
+        task, rung = exchange.task.name if exchange.task else "", exchange.rung
+        self.count(names.REQUESTS, task, rung, exchange.wire.NAME, _class(exchange.status))
+        both = (task, rung)
+        self._time(names.DURATION, both, exchange.latency_s)
+        if exchange.upstream_s is not None:
+            self._time(names.ADDED, both, max(exchange.latency_s - exchange.upstream_s, 0.0))
+        elif rung != INCUMBENT:
+            self._time(names.ADDED, both, exchange.latency_s)
+        if outcome.prompt_tokens or outcome.completion_tokens:
+            self.count(names.TOKENS, task, rung, "prompt", by=outcome.prompt_tokens)
+            self.count(names.TOKENS, task, rung, "completion", by=outcome.completion_tokens)
+        if outcome.cost_usd:
+            self.count(names.COST, task, rung, by=outcome.cost_usd)
+        if outcome.saved_usd > 0.0:
+            self.count(names.SAVINGS, task, rung, by=outcome.saved_usd)
+        if rung == INCUMBENT and task:
+            self._count_reason(names.ESCALATIONS, task, exchange.reason)
+        elif rung == REFUSED:
+            self._count_reason(names.REFUSALS, task, exchange.reason)
+
+    def publish(self, now: float | None = None) -> None:
+        """Tell the siblings, at most once a second. now: monotonic seconds."""
+        now = time.monotonic() if now is None else now
+        if self._siblings is not None and now - self._published >= _PUBLISH_S:
+            self._published = now
+            self._siblings.publish(self.snapshot())
+
+    def snapshot(self) -> Snapshot:
+        """Every figure of this process as it is now."""
+        gauges: dict[str, dict[Labels, float]] = {}
+        for name, reading in self._readings:
+            gauges.setdefault(name, {}).update(reading())
+        # One call in C each: no other thread adds a series half-way through.
+        return Snapshot(
+            counters={name: list(series.copy().items()) for name, series in self._counters.items()},
+            histograms={
+                name: [(labels, list(values)) for labels, values in series.copy().items()]
+                for name, series in self._histograms.items()
+            },
+            gauges={name: list(series.items()) for name, series in gauges.items()},
+            process=process_figures(),
+        )
+
+    def render(self) -> bytes:
+        """The figures of all processes together, in the Prometheus text format."""
+        others = self._siblings.others() if self._siblings is not None else []
+        return rendered(merged([self.snapshot(), *others]))
+
+    def _time(self, metric: Metric, labels: Labels, seconds: float) -> None:
+        series = self._histograms[metric.name]
+        values = series.get(labels)
+        if values is None:
+            # The count of each bucket, one for what is above all, then the sum.
+            values = [0.0] * (len(metric.buckets) + 2)
+            series[labels] = values
+        values[bisect_left(metric.buckets, seconds)] += 1.0
+        values[-1] += seconds
+
+    def _count_reason(self, metric: Metric, task: str, reason: str) -> None:
+        known = self._counters[metric.name]
+        if (task, reason) not in known and len(known) >= _MOST_REASONS:
+            reason = OTHER
+        self.count(metric, task, reason)
+
+
+def _class(status: int) -> str:
+    """ "2xx"; "none" where no answer was begun."""
+    return f"{status // 100}xx" if status else "none"
