@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from stepdown.students.kinds import encoder, frozen, linear
 from stepdown.students.tiny_task import tiny_task
 
 pytest.importorskip("torch", reason="training needs the extra 'train'")
+from stepdown.students.encoders import training
 
 
 @pytest.fixture
@@ -76,8 +79,33 @@ def test_unlabelled_texts_are_learned_from_by_distillation(base: str, context: T
 def test_a_plan_that_takes_far_too_long_here_is_cut(base: str, context: TrainingContext) -> None:
     options = replace(_short(base), teacher_epochs=50.0, epochs=50.0)
     manifest = encoder.train(tiny_task(), options, replace(context, seconds=0.01))
-    epochs = [entry.parameters["epochs"] for entry in manifest.lineage if entry.step == "train"]
-    assert epochs == [2.0, 2.0]
+    trained = [entry.parameters for entry in manifest.lineage if entry.step == "train"]
+    assert [parameters["epochs"] for parameters in trained] == [2.0, 2.0]
+    assert [parameters["epochs_planned"] for parameters in trained] == [50.0, 50.0]
+
+
+def test_a_plan_that_is_short_already_is_not_made_longer(base: str, context: TrainingContext) -> None:
+    manifest = encoder.train(tiny_task(), _short(base), replace(context, seconds=0.001))
+    trained = [entry.parameters for entry in manifest.lineage if entry.step == "train"]
+    assert [parameters["epochs"] for parameters in trained] == [1.0, 1.0]
+
+
+def test_what_else_runs_on_the_machine_does_not_cut_a_plan(
+    base: str, context: TrainingContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute, waits = training._loss, iter([0.25] * 8)
+
+    def kept_waiting(*arguments: Any) -> Any:
+        time.sleep(next(waits, 0.0))
+        return compute(*arguments)
+
+    monkeypatch.setattr(training, "_loss", kept_waiting)
+    options = replace(_short(base), teacher_epochs=3.0, epochs=3.0)
+    manifest = encoder.train(tiny_task(), options, replace(context, seconds=0.5))
+    trained = [entry.parameters for entry in manifest.lineage if entry.step == "train"]
+    assert next(waits, None) is None
+    assert [parameters["epochs"] for parameters in trained] == [3.0, 3.0]
+    assert not any("epochs_planned" in parameters for parameters in trained)
 
 
 def test_an_interrupt_stops_it_and_leaves_no_artefact(base: str, context: TrainingContext) -> None:

@@ -9,6 +9,7 @@ from stepdown.core.errors import InputError
 from stepdown.students.encoders.onnx_graph import rounded_rows
 from stepdown.students.encoders.pretrained import resolve
 from stepdown.students.encoders.served import run_sequences, session
+from stepdown.students.encoders.threads import torch_threads
 from stepdown.students.shrink import prune, quantise
 
 torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
@@ -97,3 +98,29 @@ def test_dropout_drops_its_share_and_a_seed_fixes_it() -> None:
     assert not torch.equal(first, other)
     assert abs(float((first == 0).float().mean()) - 0.2) < 0.01
     assert abs(float(first.mean()) - 1.0) < 0.02
+
+
+def test_dropout_on_more_than_its_buffer_is_fixed_by_its_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dropout, "SIZE", 1_000)
+    x = torch.ones(200, 300)
+    dropped = []
+    for process_seed in (1, 2):
+        drop = Dropout(0.2, seed=5)
+        drop.renew()
+        torch.manual_seed(process_seed)
+        dropped.append(drop(x))
+    assert torch.equal(*dropped)
+    assert abs(float(dropped[0].mean()) - 1.0) < 0.02
+
+
+def test_the_graph_does_not_depend_on_the_threads_the_process_is_set_to(
+    tmp_path: Path, write_encoder, sequences
+) -> None:
+    write_encoder(tmp_path)
+    network = load_pretrained(resolve(str(tmp_path)), labels=3)
+    written = []
+    for threads in (1, 2):
+        with torch_threads(threads):
+            written.append(quantise.quantise(network, sequences, quantise.Options(), head=False).graph)
+            assert torch.get_num_threads() == threads
+    assert written[0] == written[1]

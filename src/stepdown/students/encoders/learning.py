@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 
 from stepdown.core.students import Lineage, TrainingContext, TrainingData
 from stepdown.students.encoders.preparing import Prepared
+from stepdown.students.encoders.threads import cores, torch_threads
 from stepdown.students.shrink import distil, prune
 from stepdown.students.targets import Targets
 
@@ -19,8 +18,10 @@ if TYPE_CHECKING:
     from stepdown.students.encoders.network import Encoder
 
 SLOWER = 3.0
-"""A plan is cut when this machine would take so many times longer than it may, and kept as it is below that: the clock
-must not change what a seed gives on machines that are fast enough, or for a moment busy."""
+"""A plan is cut when this machine would take so many times longer than it may, and kept as it is below that: what is
+measured must not change what a seed gives on machines that are fast enough, however busy they are."""
+_THREADS_HELP = 0.6
+"""n threads make an epoch n to this power times faster: two were measured to need 0.65 of the time of one."""
 LEAST_EPOCHS = 2.0
 """Below this a network has not learned the task, and what it says would spoil the students it teaches."""
 
@@ -31,6 +32,7 @@ class Recipe:
 
     layer_decay: each layer's rate is this times that of the layer above (Howard & Ruder 2018, discriminative
     fine-tuning). temperature, teacher_share, embedding_weight: of distillation, where there is a teacher.
+    epochs_planned: how many there were before the plan was cut to the time there is, None where it was not.
     """
 
     epochs: float = 6.0
@@ -45,6 +47,7 @@ class Recipe:
     temperature: float = 1.0
     teacher_share: float = 0.8
     embedding_weight: float = 1.0
+    epochs_planned: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def learn(prepared: Prepared, data: TrainingData, targets: Targets, plan: Plan, 
     Where all are kept, they learn on from their own answers, steadied (see `distil.steadied`). A teacher in the context
     is asked where the network does not teach itself. Unlabelled texts are learned from by distillation alone.
     """
-    with _threads(context.threads):
+    with torch_threads(context.threads):
         lesson = Lesson(prepared.sequences[: len(data.texts)], targets)
         network = prepared.network
         there = network.shape.layers
@@ -152,6 +155,8 @@ def _train(
         network, lesson, recipe, context.seed, lambda share: context.progress(what, start + (end - start) * share)
     )
     parameters = {"layers": network.shape.layers, "epochs": recipe.epochs, "rows": len(lesson), "loss": round(loss, 4)}
+    if recipe.epochs_planned is not None:
+        parameters["epochs_planned"] = recipe.epochs_planned
     return Lineage(step="train", parameters=parameters)
 
 
@@ -174,28 +179,20 @@ def _shown_lesson(prepared: Prepared, lesson: Lesson, shown: distil.Shown) -> Le
 
 def _cut_to_time(network: Encoder, lesson: Lesson, plan: Plan, kept: int, context: TrainingContext) -> Plan:
     """The plan with fewer epochs where this machine is much slower than the one it was made for."""
-    from stepdown.students.encoders.training import seconds_per_epoch
+    from stepdown.students.encoders.training import processor_seconds_per_epoch
 
-    epoch = seconds_per_epoch(network, lesson, plan.teacher)
+    # In one thread: on a busy machine threads that wait for each other take ten times as long, in bursts fifty times.
+    with torch_threads(1):
+        alone = processor_seconds_per_epoch(network, lesson, plan.teacher)
+    epoch = alone / cores(context.threads) ** _THREADS_HELP
     needed = epoch * (plan.teacher.epochs + plan.student.epochs * kept / network.shape.layers)
     if needed <= SLOWER * context.seconds:
         return plan
     share = context.seconds / needed
-    halves = [
-        max(LEAST_EPOCHS, float(np.floor(2.0 * share * recipe.epochs)) / 2.0) for recipe in (plan.teacher, plan.student)
-    ]
-    teacher = replace(plan.teacher, epochs=halves[0] if plan.teacher.epochs else 0.0)
-    return replace(plan, teacher=teacher, student=replace(plan.student, epochs=halves[1]))
+    teacher = _shortened(plan.teacher, share) if plan.teacher.epochs else plan.teacher
+    return replace(plan, teacher=teacher, student=_shortened(plan.student, share))
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """torch on so many threads, and as before afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _shortened(recipe: Recipe, share: float) -> Recipe:
+    halves = max(LEAST_EPOCHS, float(np.floor(2.0 * share * recipe.epochs)) / 2.0)
+    return replace(recipe, epochs=halves, epochs_planned=recipe.epochs) if halves < recipe.epochs else recipe

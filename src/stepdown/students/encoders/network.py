@@ -82,7 +82,9 @@ class Dropout:
             return x
         size = x.numel()
         if size > self.SIZE:
-            return F.dropout(x, self.probability)
+            # Drawn from the same generator: torch's own is the process's, and others draw from it.
+            kept = torch.rand(x.shape, generator=self._generator) > self.probability
+            return x * (kept.to(x.dtype) / (1.0 - self.probability))
         start = int(torch.randint(0, self.SIZE - size + 1, (1,), generator=self._generator))
         return x * self._buffer[start : start + size].view(x.shape)
 

@@ -1,8 +1,8 @@
 """Fine-tunes an encoder: bfloat16 arithmetic over float32 weights, in batches of texts of like length.
 
-Imported only by code that trains. The same examples, recipe and seed give the same weights on the same machine: the
-clock decides nothing once the number of epochs is chosen. Arrays are copied into tensors, not shared, because the order
-in which a product is summed depends on how memory is aligned, and numpy's is not always alike.
+Imported only by code that trains. The same examples, recipe, seed and number of threads give the same weights on one
+machine: the clock decides nothing. Arrays are copied into tensors, not shared, because the order in which a product is
+summed depends on how memory is aligned, and numpy's is not always alike.
 """
 
 from __future__ import annotations
@@ -20,25 +20,32 @@ from stepdown.students.encoders.learning import Lesson, Recipe
 from stepdown.students.encoders.network import Dropout, Encoder, embed_all, padded
 
 _POOL_OF_BATCHES = 16
-_TIMED_BATCHES = 6
+_TIMED_BATCHES = 3
+_TIMED_ROUNDS = 2
 _OPTIMISER_SHARE = 1.1
 _HEAD_NORM = 12.0
 
 
-def seconds_per_epoch(network: Encoder, lesson: Lesson, recipe: Recipe) -> float:
-    """How long an epoch takes here, by timing a few batches of this very lesson. Leaves the weights as they were."""
+def processor_seconds_per_epoch(network: Encoder, lesson: Lesson, recipe: Recipe) -> float:
+    """What an epoch costs one thread of this machine, from a few batches of this very lesson. No weight changes.
+
+    Time on the processor, not on the clock: what else runs here must not count. Call it with torch on one thread,
+    as only the calling thread's time is seen.
+    """
     order = np.argsort([len(sequence) for sequence in lesson.sequences], kind="stable")
-    places = np.linspace(0, max(0, len(order) - recipe.batch), _TIMED_BATCHES).astype(int).tolist()
+    # The middles of as many equal parts: from batches of short texts to batches of long ones.
+    middles = np.linspace(0, max(0, len(order) - recipe.batch), 2 * _TIMED_BATCHES + 1)[1::2].astype(int).tolist()
     dropout = Dropout(recipe.dropout, seed=0)
     dropout.renew()
-    taken = []
-    # The first one warms caches up and is not counted.
-    for place in (places[-1], *places):
-        started = time.perf_counter()
-        _loss(network, lesson, order[place : place + recipe.batch], recipe, dropout).backward()  # type: ignore[no-untyped-call]
-        network.zero_grad(set_to_none=True)
-        taken.append(time.perf_counter() - started)
-    return _OPTIMISER_SHARE * float(np.mean(taken[1:])) * max(1, len(lesson) // recipe.batch)
+    taken = np.empty((_TIMED_ROUNDS, len(middles)))
+    for round_ in range(_TIMED_ROUNDS):
+        for part, place in enumerate(middles):
+            started = time.thread_time()
+            _loss(network, lesson, order[place : place + recipe.batch], recipe, dropout).backward()  # type: ignore[no-untyped-call]
+            network.zero_grad(set_to_none=True)
+            taken[round_, part] = time.thread_time() - started
+    # The least of the rounds: cold caches and neighbours can only add.
+    return _OPTIMISER_SHARE * float(taken.min(axis=0).mean()) * max(1, len(lesson) // recipe.batch)
 
 
 def fine_tune(network: Encoder, lesson: Lesson, recipe: Recipe, seed: int, progress: Callable[[float], None]) -> float:

@@ -12,6 +12,7 @@ from stepdown.core.errors import StepdownError, UsageError
 from stepdown.core.students import Lineage
 from stepdown.students.encoders.onnx_graph import LINEAR, ActivationRanges, GraphOptions, write_graph
 from stepdown.students.encoders.served import run_sequences, session
+from stepdown.students.encoders.threads import torch_threads
 
 if TYPE_CHECKING:
     from stepdown.students.encoders.network import Encoder
@@ -102,7 +103,8 @@ def _observe(
         for part in LINEAR
     ]
     outputs = []
-    with torch.inference_mode():
+    # One thread, whatever the process is set to: the last bits of a sum, and so the ranges, depend on the number.
+    with torch_threads(1), torch.inference_mode():
         for sequence in sequences:
             logits, embedded = network(torch.from_numpy(sequence)[None], torch.tensor([len(sequence)]))
             outputs.append((logits if head else embedded)[0].numpy())
