@@ -14,7 +14,7 @@ import msgspec
 from stepdown.core.wires.event_stream import frame
 from stepdown.gateway.breaker import Breaker, BreakerLimits, BreakerState
 from stepdown.gateway.exchange import Exchange, Reply
-from stepdown.gateway.http.messages import ConnectFailed, Request, TimedOut, UpstreamError
+from stepdown.gateway.http.messages import ConnectFailed, Request, Saturated, TimedOut, UpstreamError
 from stepdown.gateway.http.server import UnfinishedStream
 from stepdown.gateway.retrying import UPSTREAM_FAULTS, Patience, may_be_retried, retry_after_s
 from stepdown.gateway.upstream import CannotBeSaid, ClientWasTold, Unsupported, Upstream, UpstreamOptions
@@ -182,7 +182,10 @@ class Incumbent:
 
     def _failure(self, seat: Seat, error: UpstreamError) -> UpstreamError:
         seat.failures[error.kind] += 1
-        seat.breaker.failed(self._clock())
+        if isinstance(error, Saturated):
+            seat.breaker.abandoned()
+        else:
+            seat.breaker.failed(self._clock())
         return error
 
     async def _watched(self, seat: Seat, exchange: Exchange, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from stepdown.core.errors import UsageError
-from stepdown.gateway.http.messages import BrokenReply, ConnectFailed, Headers, TimedOut, UpstreamError
+from stepdown.gateway.http.messages import BrokenReply, ConnectFailed, Headers, Saturated, TimedOut, UpstreamError
 
 _SWEEP_S = 0.25
 _HIGH_WATER = 1 << 20
@@ -144,7 +144,7 @@ class HttpPool:
         """Send one request and wait for the head of its answer. Raises ConnectFailed, TimedOut, BrokenReply.
 
         target: path and query below the origin's path. A kept connection that the other side closed before it said a
-        word is replaced once: it was closed for idleness, and the request was never taken.
+        word is replaced: it was closed for idleness, and the request was never taken.
         """
         lines = [f"{method} {self.origin.path}{target} HTTP/1.1\r\n".encode("latin-1", "replace"), self._host_line]
         lines.extend(b"%b: %b\r\n" % header for header in headers)
@@ -154,7 +154,7 @@ class HttpPool:
         while True:
             connection, kept = await self._connection()
             try:
-                return await connection.ask(raw, first_byte_s, total_s)
+                return await connection.ask(raw, method == "HEAD", first_byte_s, total_s)
             except _ClosedInSilence:
                 if not kept:
                     raise BrokenReply("The upstream closed the connection without an answer.") from None
@@ -163,11 +163,11 @@ class HttpPool:
                 raise
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection. Whoever waits for an answer gets BrokenReply."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         for connection in list(self._open):
-            connection.abort()
+            connection.give_up(BrokenReply("The connection was closed on this side.", retriable=False))
 
     async def _connection(self) -> tuple[_Connection, bool]:
         while True:
@@ -177,12 +177,17 @@ class HttpPool:
                     return connection, True
             if len(self._open) + self._opening < self._most:
                 return await self._connect(), False
-            room = asyncio.get_running_loop().create_future()
+            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._room.append(room)
             try:
-                await asyncio.wait_for(room, self._connect_s)
-            except TimeoutError:
-                raise ConnectFailed("Every connection to the upstream is in use.") from None
+                async with asyncio.timeout(self._connect_s):
+                    await room
+            except BaseException as error:
+                if room.done() and not room.cancelled():
+                    self._freed(None)  # It came too late for this one.
+                if isinstance(error, TimeoutError):
+                    raise Saturated("Every connection to the upstream is in use.", retriable=False) from None
+                raise
 
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
@@ -191,19 +196,20 @@ class HttpPool:
         if self.origin.tls and self._tls is None:
             self._tls = ssl.create_default_context()
         self._opening += 1
+        connection: _Connection | None = None
         try:
-            _, connection = await asyncio.wait_for(
-                loop.create_connection(
+            async with asyncio.timeout(self._connect_s):
+                _, connection = await loop.create_connection(
                     lambda: _Connection(self, loop), self.origin.host, self.origin.port, ssl=self._tls
-                ),
-                self._connect_s,
-            )
+                )
         except TimeoutError:
             raise TimedOut(f"No connection within {self._connect_s:g} s.") from None
         except OSError as error:
             raise ConnectFailed(f"No connection: {error.strerror or type(error).__name__}.") from None
         finally:
             self._opening -= 1
+            if connection is None:
+                self._freed(None)
         return connection
 
     def _freed(self, connection: _Connection | None) -> None:
@@ -242,7 +248,7 @@ class _Connection(asyncio.Protocol):
         self._idle_since = loop.time()
         self.pieces: deque[bytes] = deque()
         self._held = 0
-        self._paused = False
+        self._paused = self._bodyless = False
         self.complete = self.released = True
         self.closed = False
         self._reset()
@@ -251,7 +257,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = 0
-        self._begun = self._final = self._delimited = False
+        self._begun = self._final = self._delimited = self._keep = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -261,15 +267,19 @@ class _Connection(asyncio.Protocol):
         self.closed = True
         self._pool._open.discard(self)
         self._pool._freed(None)
-        if self._final and not self._delimited:
+        if self.complete or self._failure is not None:
+            return
+        if self._final and not self._delimited and exc is None:
             self.complete = True  # A body without a length ends with the connection.
             self._wake()
-        elif not self.complete:
+        else:
             silent = self._head is not None and not self._begun
             self._fail(_ClosedInSilence() if silent else BrokenReply("The upstream cut its answer off."))
 
-    async def ask(self, raw: bytes, first_byte_s: float, total_s: float) -> HttpResponse:
+    async def ask(self, raw: bytes, bodyless: bool, first_byte_s: float, total_s: float) -> HttpResponse:
+        """bodyless: the answer has a length but no body, as to HEAD."""
         self.complete = self.released = False
+        self._bodyless = bodyless
         self._failure = None
         self.pieces.clear()
         self._held = 0
@@ -312,15 +322,25 @@ class _Connection(asyncio.Protocol):
             self._pool._freed(self)
 
     def abort(self) -> None:
+        """Close at once. For the one that reads, who has no more interest in the answer."""
         self.released = self.complete = self.closed = True
         if self._transport is not None:
             self._transport.abort()
+
+    def give_up(self, failure: UpstreamError) -> None:
+        """Close at once, telling the one that waits for an answer."""
+        if self.released:
+            self.abort()
+        else:
+            self._fail(failure)
 
     def sweep(self, now: float, idle_s: float) -> None:
         if self.released:
             if now - self._idle_since > idle_s:
                 self.closed = True
                 self._transport.close()
+        elif self._failure is not None:
+            return
         elif now > self._first_byte_at:
             self._fail(TimedOut("The upstream did not begin to answer in time."))
         elif now > self._end_at:
@@ -350,7 +370,10 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, UpstreamError):
-            self._fail(BrokenReply("The upstream's answer is not HTTP/1.1."))
+            if self.complete:
+                self._keep = False  # Words beyond the answer's end: the answer stands, the connection does not.
+            else:
+                self._fail(BrokenReply("The upstream's answer is not HTTP/1.1."))
             return
         if self.pieces:
             if self._held > _HIGH_WATER and not self._paused and not self.complete:
@@ -359,9 +382,13 @@ class _Connection(asyncio.Protocol):
             self._wake()
 
     def on_message_begin(self) -> None:
+        if self._final:
+            raise BrokenReply("The upstream answered more than it was asked.")
         self._headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._final:
+            return  # a trailer
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > _MAX_HEADER:
             raise BrokenReply("The upstream's headers are too large.")
@@ -375,16 +402,21 @@ class _Connection(asyncio.Protocol):
         self._first_byte_at = float("inf")
         names = {name for name, _ in self._headers}
         self._delimited = b"content-length" in names or b"transfer-encoding" in names or status in {204, 304}
-        self._keep = self._parser.should_keep_alive()
+        if self._bodyless:
+            self.complete = self._delimited = True  # The parser waits for a body: it cannot be used again.
+        else:
+            self._keep = self._parser.should_keep_alive()
         if self._head is not None and not self._head.done():
             self._head.set_result(HttpResponse(self, status, self._headers))
 
     def on_body(self, body: bytes) -> None:
+        if self._bodyless:
+            return
         self.pieces.append(body)
         self._held += len(body)
 
     def on_message_complete(self) -> None:
-        if self._final:
+        if self._final and not self._bodyless:
             self.complete = True
             self._keep = self._parser.should_keep_alive()
             self._wake()

@@ -28,7 +28,7 @@ HOP_BY_HOP = frozenset(
 class Request:
     """One request, read whole. headers: names in lower case; values of a name that comes twice are joined by ", "."""
 
-    __slots__ = ("body", "client", "headers", "method", "path", "query")
+    __slots__ = ("body", "client", "headers", "method", "path", "query", "version")
 
     def __init__(
         self, method: str, path: str, query: str = "", headers: dict[bytes, bytes] | None = None, body: bytes = b""
@@ -37,6 +37,7 @@ class Request:
         self.headers: dict[bytes, bytes] = headers if headers is not None else {}
         self.body = body
         self.client = ""
+        self.version = "1.1"
 
     def header(self, name: bytes) -> str:
         """A header's value as text, "" where it is absent; bytes that are not UTF-8 become U+FFFD."""
@@ -61,6 +62,10 @@ class HttpError(Exception):
         self.status = status
 
 
+class UnfinishedStream(Exception):
+    """A stream's source broke after its beginning was sent: the connection is cut, lest it be taken for whole."""
+
+
 class UpstreamError(Exception):
     """An upstream gave no whole answer. retriable: whether asking again could help and could do no harm."""
 
@@ -75,6 +80,12 @@ class ConnectFailed(UpstreamError):
     """No connection could be made: nothing was asked yet."""
 
     kind = "connect"
+
+
+class Saturated(ConnectFailed):
+    """All the connections that are allowed are in use: it says nothing about the upstream."""
+
+    kind = "saturated"
 
 
 class TimedOut(UpstreamError):
