@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from stepdown.core.wires.loose import count, mapping
+
 FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -40,7 +42,7 @@ def stop_reason(finish_reason: Any, has_tools: bool, refused: bool) -> str:
 
 def chat_usage(usage: Any) -> dict[str, Any]:
     """Tokens in chat terms, where the prompt's count includes what was read from and written to the cache."""
-    counts = {key: value for key, value in (usage if isinstance(usage, dict) else {}).items() if isinstance(value, int)}
+    counts = {key: value for key, value in mapping(usage).items() if isinstance(value, int)}
     if not counts:
         return {}
     read, written = counts.get("cache_read_input_tokens", 0), counts.get("cache_creation_input_tokens", 0)
@@ -57,18 +59,13 @@ def chat_usage(usage: Any) -> dict[str, Any]:
 
 def messages_usage(usage: Any) -> dict[str, Any]:
     """Tokens as this wire counts them: what was read from or written to the cache is not part of `input_tokens`."""
-    counts = usage if isinstance(usage, dict) else {}
-    details = counts.get("prompt_tokens_details")
-    details = details if isinstance(details, dict) else {}
-    read, written = _count(details.get("cached_tokens")), _count(details.get("cache_write_tokens"))
+    counts = mapping(usage)
+    details = mapping(counts.get("prompt_tokens_details"))
+    read, written = count(details.get("cached_tokens")), count(details.get("cache_write_tokens"))
     whole = {
-        "input_tokens": max(_count(counts.get("prompt_tokens")) - read - written, 0),
-        "output_tokens": _count(counts.get("completion_tokens")),
+        "input_tokens": max(count(counts.get("prompt_tokens")) - read - written, 0),
+        "output_tokens": count(counts.get("completion_tokens")),
     }
     if read or written:
         whole |= {"cache_read_input_tokens": read, "cache_creation_input_tokens": written}
     return whole
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0

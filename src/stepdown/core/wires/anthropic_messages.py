@@ -11,6 +11,7 @@ from typing import Any
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.wires.accounts import chat_usage, finish_reason_of
+from stepdown.core.wires.loose import mapping
 from stepdown.core.wires.messages_content import parts_of
 from stepdown.core.wires.messages_request import from_chat
 from stepdown.core.wires.messages_response import to_message
@@ -69,8 +70,7 @@ def to_chat(body: dict[str, Any]) -> dict[str, Any]:
         message["content"] = parts_of(message.get("content"), "messages")
     if out.get("stream"):
         out["stream_options"] = {"include_usage": True}
-    given = (body.get(key) for key in ("tool_choice", "metadata", "output_config"))
-    choice, metadata, config = (value if isinstance(value, dict) else {} for value in given)
+    choice, metadata, config = (mapping(body.get(key)) for key in ("tool_choice", "metadata", "output_config"))
     if choice.get("disable_parallel_tool_use"):
         out["parallel_tool_calls"] = False
     if metadata.get("user_id"):
@@ -143,7 +143,7 @@ def _refuse(body: dict[str, Any]) -> None:
             raise ValueError(f"{name}: has no counterpart on the chat wire; leave it out")
     tools = body.get("tools")
     for number, tool in enumerate(tools if isinstance(tools, list) else ()):
-        if isinstance(tool, dict) and tool.get("type") not in {None, "custom"}:
+        if mapping(tool).get("type") not in (None, "custom"):
             raise ValueError(f"tools[{number}]: {tool['type']!r} is hosted by Anthropic and has no chat counterpart")
 
 

@@ -11,6 +11,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.wires.accounts import chat_usage, finish_reason_of
 from stepdown.core.wires.chat_stream import ChunkWriter
 from stepdown.core.wires.event_stream import MAX_EVENT_BYTES, frame
+from stepdown.core.wires.loose import mapping, text
 from stepdown.core.wires.stream_translator import StreamTranslator
 from stepdown.core.wires.wire_errors import WireError, chat_error
 
@@ -32,15 +33,15 @@ class MessagesToChat(StreamTranslator):
     def _take(self, event: dict[str, Any]) -> None:
         kind, index = event.get("type"), event.get("index")
         if kind == "content_block_delta":
-            self._add_delta(index, _mapping(event.get("delta")))
+            self._add_delta(index, mapping(event.get("delta")))
         elif kind == "content_block_start":
-            self._start_block(index, _mapping(event.get("content_block")))
+            self._start_block(index, mapping(event.get("content_block")))
         elif kind == "content_block_stop":
             self._stop_block(index)
         elif kind == "message_start":
-            self._start(_mapping(event.get("message")))
+            self._start(mapping(event.get("message")))
         elif kind == "message_delta":
-            self._stop_reason = _mapping(event.get("delta")).get("stop_reason") or self._stop_reason
+            self._stop_reason = text(mapping(event.get("delta")).get("stop_reason")) or self._stop_reason
             self._add_usage(event.get("usage"))
         elif kind == "message_stop":
             self._end()
@@ -52,29 +53,29 @@ class MessagesToChat(StreamTranslator):
         self._say({"role": "assistant", "content": "", "refusal": None})
 
     def _add_usage(self, usage: Any) -> None:
-        self._usage |= {key: value for key, value in _mapping(usage).items() if value is not None}
+        self._usage |= {key: value for key, value in mapping(usage).items() if value is not None}
 
     def _start_block(self, index: Any, block: dict[str, Any]) -> None:
-        if block.get("type") == "text" and block.get("text"):
+        if block.get("type") == "text" and text(block.get("text")):
             self._say({"content": block["text"]})
         if block.get("type") == "tool_use" and isinstance(index, int):
-            call = self._calls[index] = _Call(len(self._calls), _mapping(block.get("input")))
-            function = {"name": block.get("name") or "", "arguments": ""}
-            opening = {"index": call.number, "id": block.get("id") or "", "type": "function", "function": function}
+            call = self._calls[index] = _Call(len(self._calls), mapping(block.get("input")))
+            function = {"name": text(block.get("name")), "arguments": ""}
+            opening = {"index": call.number, "id": text(block.get("id")), "type": "function", "function": function}
             self._say({"tool_calls": [opening]})
 
     def _add_delta(self, index: Any, delta: dict[str, Any]) -> None:
-        text, piece = delta.get("text"), delta.get("partial_json")
-        if isinstance(text, str) and text:
-            self._say({"content": text})
-        call = self._calls.get(index)
-        if call is not None and isinstance(piece, str) and piece:
+        said, piece = text(delta.get("text")), text(delta.get("partial_json"))
+        if said:
+            self._say({"content": said})
+        call = self._calls.get(index) if isinstance(index, int) else None
+        if call is not None and piece:
             call.has_arguments = True
             self._say_arguments(call, piece)
 
     def _stop_block(self, index: Any) -> None:
         """A call whose input never came in pieces has it whole from its start; nothing at all is an empty object."""
-        call = self._calls.get(index)
+        call = self._calls.get(index) if isinstance(index, int) else None
         if call is not None and not call.has_arguments:
             call.has_arguments = True
             self._say_arguments(call, canonical_json(call.given).decode())
@@ -104,7 +105,3 @@ class _Call:
 
     def __init__(self, number: int, given: dict[str, Any]) -> None:
         self.number, self.given, self.has_arguments = number, given, False
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

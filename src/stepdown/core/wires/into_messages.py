@@ -11,6 +11,7 @@ from typing import Any
 from stepdown.core.wires import messages_stream as wire
 from stepdown.core.wires.accounts import messages_usage, stop_reason
 from stepdown.core.wires.event_stream import MAX_EVENT_BYTES
+from stepdown.core.wires.loose import mapping, mappings, text
 from stepdown.core.wires.messages_response import input_of, tool_id
 from stepdown.core.wires.stream_translator import StreamTranslator
 from stepdown.core.wires.wire_errors import WireError, messages_error
@@ -37,38 +38,32 @@ class ChatToMessages(StreamTranslator):
     def _take(self, event: dict[str, Any]) -> None:
         if isinstance(event.get("usage"), dict):
             self._usage = event["usage"]
-        choices = event.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict) and not choice.get("index"):
+        for choice in mappings(event.get("choices")):
+            if not choice.get("index"):
                 self._start(event)
                 self._add(choice)
 
     def _start(self, event: dict[str, Any]) -> None:
         if not self._is_started:
-            self._is_started, self._identity = True, str(event.get("id") or "")
-            self._out.append(wire.start({"id": self._identity, "model": str(event.get("model") or "")}, {}))
+            self._is_started, self._identity = True, text(event.get("id"))
+            self._out.append(wire.start({"id": self._identity, "model": text(event.get("model"))}, {}))
 
     def _add(self, choice: dict[str, Any]) -> None:
-        delta = choice.get("delta")
-        delta = delta if isinstance(delta, dict) else {}
+        delta = mapping(choice.get("delta"))
         for key in ("content", "refusal"):
-            text = delta.get(key)
-            if isinstance(text, list):
-                text = "".join(str(part.get("text") or "") for part in text if isinstance(part, dict))
-            if isinstance(text, str) and text:
+            said = text(delta.get(key)) or "".join(text(part.get("text")) for part in mappings(delta.get(key)))
+            if said:
                 self._is_refusal |= key == "refusal"
-                self._say(text)
-        calls = delta.get("tool_calls")
-        for position, call in enumerate(calls if isinstance(calls, list) else ()):
-            if isinstance(call, dict):
-                self._add_call(call, position)
-        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+                self._say(said)
+        for position, call in enumerate(mappings(delta.get("tool_calls"))):
+            self._add_call(call, position)
+        self._finish_reason = text(choice.get("finish_reason")) or self._finish_reason
 
-    def _say(self, text: str) -> None:
+    def _say(self, said: str) -> None:
         self._stop_calls()
         if self._text_block is None:
             self._text_block = self._begin({"type": "text", "text": ""})
-        self._out.append(wire.block_delta(self._text_block, {"type": "text_delta", "text": text}))
+        self._out.append(wire.block_delta(self._text_block, {"type": "text_delta", "text": said}))
 
     def _begin(self, block: dict[str, Any]) -> int:
         index, self._next_block = self._next_block, self._next_block + 1
@@ -82,10 +77,9 @@ class ChatToMessages(StreamTranslator):
 
     def _add_call(self, delta: dict[str, Any], position: int) -> None:
         call = self._call_of(delta, position)
-        given = delta.get("function")
-        function = given if isinstance(given, dict) else {}
-        piece = str(function.get("arguments") or "")
-        call.name = call.name or str(function.get("name") or "")
+        function = mapping(delta.get("function"))
+        piece = text(function.get("arguments"))
+        call.name = call.name or text(function.get("name"))
         if call.is_stopped:
             if piece.strip():
                 raise ValueError("the upstream went on with a tool call that had ended")
@@ -100,7 +94,7 @@ class ChatToMessages(StreamTranslator):
     def _call_of(self, delta: dict[str, Any], position: int) -> _Call:
         """The call a delta belongs to. Some servers number every call 0, so a new id at an old index is a new call."""
         index = delta["index"] if isinstance(delta.get("index"), int) else position
-        identity = str(delta.get("id") or "")
+        identity = text(delta.get("id"))
         call = self._calls.get(index)
         if call is None or (identity and call.identity and identity != call.identity):
             call = self._calls[index] = _Call(identity or tool_id(self._identity, self._calls_begun))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from stepdown.core.wires.loose import mapping, text
+
 _DATA_URL = re.compile(r"data:([\w.+/-]+);base64,", re.ASCII)
 
 
@@ -34,17 +36,18 @@ def parts_of(content: Any, where: str) -> Any:
 def _block(part: Any, where: str) -> dict[str, Any]:
     if isinstance(part, str):
         return {"type": "text", "text": part}
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind in {"text", "refusal"}:
+    kind = text(mapping(part).get("type"))
+    if kind in ("text", "refusal"):
         # An extension of the chat wire that compatible servers and clients know: where the prompt's cache may end.
         kept = {"cache_control": part["cache_control"]} if isinstance(part.get("cache_control"), dict) else {}
-        return {"type": "text", "text": str(part.get(kind) or ""), **kept}
+        return {"type": "text", "text": text(part.get(kind)), **kept}
     if kind == "image_url":
         given = part.get("image_url")
         return {"type": "image", "source": _source(given.get("url") if isinstance(given, dict) else given, where)}
-    if kind == "file" and isinstance(part.get("file"), dict) and part["file"].get("file_data"):
-        named = {"title": part["file"]["filename"]} if part["file"].get("filename") else {}
-        return {"type": "document", "source": _source(part["file"]["file_data"], where), **named}
+    file = mapping(mapping(part).get("file"))
+    if kind == "file" and file.get("file_data"):
+        named = {"title": file["filename"]} if file.get("filename") else {}
+        return {"type": "document", "source": _source(file["file_data"], where), **named}
     raise ValueError(f"{where}: a part of type {kind!r} has no counterpart on the Anthropic wire")
 
 
@@ -58,14 +61,13 @@ def _source(url: Any, where: str) -> dict[str, Any]:
 
 
 def _part(part: Any, where: str) -> Any:
-    block = part.get("block") if isinstance(part, dict) else None
+    block = mapping(part).get("block")
     if not isinstance(block, dict):
         return part
-    source = block.get("source")
-    source = source if isinstance(source, dict) else {}
+    source = mapping(block.get("source"))
     if block.get("type") == "document" and source.get("type") == "text":
-        return {"type": "text", "text": str(source.get("data") or "")}
+        return {"type": "text", "text": text(source.get("data"))}
     if block.get("type") == "document" and source.get("type") == "base64":
         data = f"data:{source.get('media_type')};base64,{source.get('data')}"
-        return {"type": "file", "file": {"filename": str(block.get("title") or "document.pdf"), "file_data": data}}
+        return {"type": "file", "file": {"filename": text(block.get("title")) or "document.pdf", "file_data": data}}
     raise ValueError(f"{where}: a block of type {block.get('type')!r} has no counterpart on the chat wire")

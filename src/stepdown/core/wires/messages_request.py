@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from stepdown.core.wires import openai_chat
+from stepdown.core.wires.loose import mapping, text
 from stepdown.core.wires.messages_content import blocks_of
 from stepdown.core.wires.messages_response import input_of
 
@@ -37,8 +38,8 @@ def from_chat(request: dict[str, Any]) -> dict[str, Any]:
     system, out["messages"] = _turns(request["messages"])
     if system:
         out["system"] = system[0]["text"] if len(system) == 1 and len(system[0]) == 2 else system
-    if isinstance(request.get("temperature"), int | float):
-        out["temperature"] = min(request["temperature"], 1)
+    if (temperature := request.get("temperature")) is not None:
+        out["temperature"] = min(temperature, 1) if isinstance(temperature, int | float) else temperature
     if stop := request.get("stop"):
         out["stop_sequences"] = [stop] if isinstance(stop, str) else stop
     if user := request.get("user") or request.get("safety_identifier"):
@@ -60,36 +61,32 @@ def _refuse(request: dict[str, Any]) -> None:
 
 def _output_config(request: dict[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {}
-    shape = request.get("response_format")
-    if isinstance(shape, dict) and shape.get("type") not in {None, "text"}:
-        inner = shape.get("json_schema")
-        if (
-            shape.get("type") != "json_schema"
-            or not isinstance(inner, dict)
-            or not isinstance(inner.get("schema"), dict)
-        ):
-            raise ValueError(
-                f"response_format: an Anthropic model takes a json_schema with its schema, not {shape.get('type')!r}"
-            )
-        config["format"] = {"type": "json_schema", "schema": inner["schema"]}
-    if request.get("reasoning_effort") in _EFFORTS:
+    shape = mapping(request.get("response_format"))
+    kind = shape.get("type")
+    if kind not in (None, "text"):
+        schema = mapping(shape.get("json_schema")).get("schema")
+        if kind != "json_schema" or not isinstance(schema, dict):
+            raise ValueError(f"response_format: an Anthropic model takes a json_schema with its schema, not {kind!r}")
+        config["format"] = {"type": "json_schema", "schema": schema}
+    if text(request.get("reasoning_effort")) in _EFFORTS:
         config["effort"] = request["reasoning_effort"]
     return config
 
 
 def _tools(request: dict[str, Any]) -> dict[str, Any]:
     """The tools and how to choose among them; a choice without tools is an error on this wire and is left out."""
-    if not request.get("tools"):
+    given = _list(request.get("tools"), "tools")
+    if not given:
         return {}
-    tools = [_tool(tool, number) for number, tool in enumerate(request["tools"])]
+    tools = [_tool(tool, number) for number, tool in enumerate(given)]
     choice = _tool_choice(request.get("tool_choice"))
-    if request.get("parallel_tool_calls") is False and (choice or {}).get("type") != "none":
+    if request.get("parallel_tool_calls") is False and choice.get("type") != "none":
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
     return {"tools": tools, **({"tool_choice": choice} if choice else {})}
 
 
 def _tool(tool: Any, number: int) -> dict[str, Any]:
-    function = tool.get("function") if isinstance(tool, dict) and tool.get("type", "function") == "function" else None
+    function = mapping(tool).get("function") if mapping(tool).get("type", "function") == "function" else None
     if not isinstance(function, dict):
         raise ValueError(f"tools[{number}]: an Anthropic model takes tools of type function only")
     out = {"name": function.get("name") or ""}
@@ -99,13 +96,21 @@ def _tool(tool: Any, number: int) -> dict[str, Any]:
     return {**out, "strict": True} if function.get("strict") is True else out
 
 
-def _tool_choice(choice: Any) -> dict[str, Any] | None:
+def _tool_choice(choice: Any) -> dict[str, Any]:
+    """The choice on this wire, empty where none was made. Raises ValueError for one among some of the tools."""
     if isinstance(choice, dict):
         function = choice.get("function")
         if choice.get("type") != "function" or not isinstance(function, dict):
             raise ValueError(f"tool_choice: {choice.get('type')!r} has no counterpart on the Anthropic wire")
         return {"type": "tool", "name": function.get("name") or ""}
-    return {"auto": {"type": "auto"}, "required": {"type": "any"}, "none": {"type": "none"}}.get(str(choice))
+    kind = {"auto": "auto", "required": "any", "none": "none"}.get(text(choice))
+    return {"type": kind} if kind else {}
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if value is not None and not isinstance(value, list):
+        raise ValueError(f"{where}: this is a list, not {type(value).__name__}")
+    return value or []
 
 
 def _turns(messages: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -127,7 +132,7 @@ def _turns(messages: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[d
 def _blocks(message: dict[str, Any], where: str) -> tuple[str, list[dict[str, Any]]]:
     role = message.get("role")
     blocks = blocks_of(message.get("content"), f"{where}.content")
-    if role in {"system", "developer"}:
+    if role in ("system", "developer"):
         return "system", blocks
     if role == "user":
         return "user", blocks
@@ -135,15 +140,15 @@ def _blocks(message: dict[str, Any], where: str) -> tuple[str, list[dict[str, An
         result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id") or ""}
         return "user", [{**result, "content": blocks} if blocks else result]
     if role == "assistant":
-        if message.get("refusal"):
-            blocks.append({"type": "text", "text": str(message["refusal"])})
-        calls = message.get("tool_calls") or ()
+        if text(message.get("refusal")):
+            blocks.append({"type": "text", "text": message["refusal"]})
+        calls = _list(message.get("tool_calls"), f"{where}.tool_calls")
         return role, [*blocks, *(_call(call, f"{where}.tool_calls[{at}]") for at, call in enumerate(calls))]
     raise ValueError(f"{where}.role: {role!r} has no counterpart on the Anthropic wire")
 
 
 def _call(call: Any, where: str) -> dict[str, Any]:
-    function = call.get("function") if isinstance(call, dict) else None
+    function = mapping(call).get("function")
     if not isinstance(function, dict):
         raise ValueError(f"{where}: a tool call needs a function")
     try:

@@ -11,6 +11,7 @@ import msgspec
 
 from stepdown.core.wires import openai_chat
 from stepdown.core.wires.accounts import messages_usage, stop_reason
+from stepdown.core.wires.loose import mapping, mappings, text
 
 
 def to_message(completion: dict[str, Any]) -> dict[str, Any]:
@@ -24,19 +25,19 @@ def to_message(completion: dict[str, Any]) -> dict[str, Any]:
     if not choices or not isinstance(choices[0].get("message"), dict):
         raise ValueError("the response has no choice with a message")
     message, reason = choices[0]["message"], choices[0].get("finish_reason")
-    calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
-    texts = [message[key] for key in ("content", "refusal") if isinstance(message.get(key), str) and message[key]]
-    identity = str(completion.get("id") or "")
+    calls = mappings(message.get("tool_calls"))
+    texts = [said for key in ("content", "refusal") if (said := text(message.get(key)))]
+    identity = text(completion.get("id"))
     return {
         "id": identity,
         "type": "message",
         "role": "assistant",
-        "model": str(completion.get("model") or ""),
+        "model": text(completion.get("model")),
         "content": [
-            *({"type": "text", "text": text} for text in texts),
+            *({"type": "text", "text": said} for said in texts),
             *(_tool_use(call, tool_id(identity, number), reason == "length") for number, call in enumerate(calls)),
         ],
-        "stop_reason": stop_reason(reason, bool(calls), bool(message.get("refusal"))),
+        "stop_reason": stop_reason(reason, bool(calls), bool(text(message.get("refusal")))),
         "stop_sequence": None,
         "usage": messages_usage(completion.get("usage")),
     }
@@ -66,13 +67,12 @@ def input_of(arguments: Any) -> dict[str, Any]:
 
 
 def _tool_use(call: dict[str, Any], spare_id: str, is_cut: bool) -> dict[str, Any]:
-    given = call.get("function")
-    function = given if isinstance(given, dict) else {}
+    function = mapping(call.get("function"))
     try:
         inner = input_of(function.get("arguments"))
     except ValueError:
         if not is_cut:
             raise
         inner = {}
-    name = str(function.get("name") or "")
-    return {"type": "tool_use", "id": call.get("id") or spare_id, "name": name, "input": inner}
+    identity = text(call.get("id")) or spare_id
+    return {"type": "tool_use", "id": identity, "name": text(function.get("name")), "input": inner}
