@@ -126,8 +126,8 @@ def test_an_answer_becomes_a_call_and_sums(address: str) -> None:
 def test_streams_and_other_wires_are_kept_in_chat_shape(sqlite: str) -> None:
     chunks = [
         b'data: {"id":"s1","model":"m","choices":[{"index":0,"delta":{"content":"he"}}]}\n\n',
-        b'data: {"id":"s1","choices":[{"index":0,"delta":{"content":"llo"},"finish_reason":"stop"}]}\n\ndata: {"id":"s1","ch',
-        b'oices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\ndata: [DONE]\n\n',
+        b'data: {"id":"s1","choices":[{"index":0,"delta":{"content":"llo"},"finish_reason":"stop"}]}\n\ndata: {"id":',
+        b'"s1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\ndata: [DONE]\n\n',
     ]
     message = {
         "id": "msg_1",
@@ -320,7 +320,7 @@ def test_one_exchange_or_listener_that_fails_stops_nothing(sqlite: str) -> None:
         raise RuntimeError("a listener's own fault")
 
     poison, deep = exchange(), exchange(served=task(privacy="redact"))
-    poison.chat = {"messages": [{"role": "user", "content": {1, 2}}], "seed": 1 << 70}
+    poison.chat = {"messages": [{"role": "user", "content": object()}]}
     nested: Any = "x"
     for _ in range(5000):
         nested = [nested]
@@ -332,10 +332,12 @@ def test_one_exchange_or_listener_that_fails_stops_nothing(sqlite: str) -> None:
     assert counted(metrics, "stepdown_dropped_calls_total", reason="unreadable") == 1
 
 
-def test_what_an_upstream_sends_as_an_id_fits_every_store(address: str) -> None:
-    odd = exchange(answer(id="a\0b" * 500, model="\ud800".encode("utf-8", "replace").decode()))
+def test_what_clients_and_upstreams_choose_fits_every_store(address: str) -> None:
+    odd = exchange(answer(id="a\0b" * 500), workload="w\0" * 200)
+    odd.chat["seed"] = 1 << 70
     calls = recorded(address, odd)
-    assert odd.id in calls
+    assert calls[odd.id].request["seed"] == str(1 << 70)
+    assert len(calls[odd.id].workload_id) == 200
 
 
 KILLED = """

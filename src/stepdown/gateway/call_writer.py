@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -69,7 +69,7 @@ class CallWriter:
         """Take a call of about `size` bytes; where that is too many, give it up: the newest is the one to go."""
         kept: Call | bytes = call
         if not self.healthy:
-            kept = _pack(call)
+            kept = _packed(call)
             size = len(kept)
         with self._lock:
             if self.held_bytes + size <= self._queue_bytes:
@@ -140,7 +140,7 @@ class CallWriter:
                 self._store.add_calls(_calls(block))
             except StepdownError:
                 raise
-            except Exception:  # a call that no store can hold: find it, give it up, keep the others
+            except Exception:  # a call that no store can hold as it is: find it, keep the others
                 log.exception("block_not_written")
                 for one in block:
                     self._write_alone(one)
@@ -159,7 +159,7 @@ class CallWriter:
     def _write_alone(self, one: tuple[Call | bytes, int]) -> None:
         assert self._store is not None
         try:
-            self._store.add_calls(_calls([one]))
+            self._store.add_calls([_unpack(_packed(call)) for call in _calls([one])])
         except StepdownError:
             raise
         except Exception:  # as above: this is the one
@@ -178,9 +178,16 @@ class CallWriter:
 
     def _pack_all(self) -> None:
         with self._lock:
-            packed = [(one if isinstance(one, bytes) else _pack(one)) for one, _ in self._calls]
-            self._calls = deque((one, len(one)) for one in packed)
-            self.held_bytes = sum(map(len, packed))
+            packed: deque[tuple[Call | bytes, int]] = deque()
+            for one, _ in self._calls:
+                try:
+                    whole = one if isinstance(one, bytes) else _packed(one)
+                except Exception:  # no store could hold it either
+                    log.exception("call_not_packed")
+                    self._dropped(UNWRITABLE, 1)
+                else:
+                    packed.append((whole, len(whole)))
+            self._calls, self.held_bytes = packed, sum(size for _, size in packed)
 
     def _close(self) -> None:
         stack, self._stack, self._store = self._stack, ExitStack(), None
@@ -193,3 +200,19 @@ class CallWriter:
 def _calls(block: list[tuple[Call | bytes, int]]) -> Iterator[Call]:
     for one, _ in block:
         yield _unpack(one) if isinstance(one, bytes) else one
+
+
+def _packed(call: Call) -> bytes:
+    """A call as msgpack, which has no whole number beyond 64 bits: those become text."""
+    try:
+        return _pack(call)
+    except OverflowError:
+        return _pack(msgspec.structs.replace(call, request=_fitting(call.request), response=_fitting(call.response)))
+
+
+def _fitting(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _fitting(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_fitting(each) for each in value]
+    return value if not isinstance(value, int) or -(1 << 63) <= value < 1 << 64 else str(value)

@@ -25,6 +25,7 @@ _TOKENS_PER_CHARACTER = 0.25
 _UNANSWERED = frozenset({ABSTAINED, REFUSED})
 _NO_STUDENTS = frozenset({INCUMBENT, ABSTAINED, CACHE, FAILED, REFUSED})
 _LONGEST_ERROR = 500
+_LONGEST_NAME = 200
 
 _decode = msgspec.json.Decoder().decode
 
@@ -68,7 +69,7 @@ def outcome_of(exchange: Exchange, cost: Cost) -> Outcome:
         response=None if error else response,
         timestamp=exchange.at,
         client_id=exchange.key.name if exchange.key else "",
-        workload_id=exchange.workload or (exchange.task.name if exchange.task else ""),
+        workload_id=_name(exchange.workload) or (exchange.task.name if exchange.task else ""),
         latency_s=exchange.latency_s,
         provider=STUDENT_PROVIDER + rung if here else exchange.upstream,
         error=error[:_LONGEST_ERROR],
@@ -171,6 +172,11 @@ def unpacked(data: bytes, limit: int = MAX_UNPACKED) -> bytes:
     except (zlib.error, zstandard.ZstdError):
         raise ValueError("its compression is broken") from None
     return data
+
+
+def _name(given: str) -> str:
+    """A name that a client chose, as every store can hold it."""
+    return given[:_LONGEST_NAME].replace("\0", "\ufffd")
 
 
 def _said(status: int, data: bytes) -> str:
