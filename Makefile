@@ -38,7 +38,7 @@ $(VENV)/.torch: constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.train: pyproject.toml $(VENV)/.torch
-	$(PIP) install --constraint constraints.txt --editable '.[train]'
+	$(PIP) install --constraint constraints.txt --editable '.[train,demo]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.train

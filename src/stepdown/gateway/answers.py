@@ -62,7 +62,9 @@ def local_response(exchange: Exchange, chat: dict[str, Any], headers: list[tuple
     usage = isinstance(options, dict) and options.get("include_usage") is True
     exchange.reply, exchange.streamed = _encode(body), False
     return Response(
-        200, [EVENT_STREAM, (b"cache-control", b"no-cache"), *headers], exchange.wire.stream_of(body, usage)
+        200,
+        [EVENT_STREAM, (b"cache-control", b"no-cache"), *headers],
+        b"".join(exchange.wire.stream_of(body, usage)),
     )
 
 

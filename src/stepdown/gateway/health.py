@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -15,7 +15,7 @@ async def alive(request: Request) -> Response:
     return Response(200, [JSON], b'{"status":"ok"}')
 
 
-def readiness(why_not: Callable[[], str]) -> Callable[[Request], object]:
+def readiness(why_not: Callable[[], str]) -> Callable[[Request], Awaitable[Response]]:
     """200 when requests may come, else 503 with the reason in plain words."""
 
     async def ready(request: Request) -> Response:

@@ -1,0 +1,66 @@
+"""What clients say of answers, kept: as gold where it names the right one, as a verdict where it only judges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stepdown.core.calls import Call
+from stepdown.core.family import families
+from stepdown.core.keys import Key
+from stepdown.core.store import Gold, Store, Verdict
+from stepdown.core.tasks import Task
+from stepdown.gateway.errors import Refused
+from stepdown.gateway.feedback import Feedback
+
+SOURCE = "feedback"
+
+
+def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key: Key | None) -> str:
+    """ "gold" or "verdict". Raises Refused: no such call, not the key's to judge, or what cannot be an answer to it."""
+    call = _call(store, feedback.id)
+    task = tasks.get(call.workload_id)
+    if key is not None and not key.allows_task(call.workload_id):
+        raise Refused(403, f"This key may not speak of the task {call.workload_id!r}.", "task_not_allowed")
+    if feedback.gold is not msgspec.UNSET:
+        return _gold(store, call, task, feedback.gold, feedback.source)
+    if feedback.accepted is True:
+        return _gold(store, call, task, _answer_of(call, task), feedback.source)
+    loss = 1.0 if feedback.accepted is False else 1.0 - float(feedback.score or 0.0)
+    answer = _answer_of(call, task) if call.rung else None
+    judge = feedback.source or SOURCE
+    store.add_verdicts([Verdict(id=call.id, loss=loss, answer=answer, judge=judge)])
+    return "verdict"
+
+
+def _gold(store: Store, call: Call, task: Task | None, value: Any, source: str) -> str:
+    if task is not None and task.family:
+        canonical = families().load(task.family).canonical(task, value)
+        if canonical is None:
+            raise Refused(422, f"The gold value cannot be an answer of the task {task.name!r}.", "invalid_gold")
+        value = canonical
+    store.add_gold([Gold(id=call.id, gold=value, source=source or SOURCE)])
+    return "gold"
+
+
+def _call(store: Store, name: str) -> Call:
+    known = store.call_id_of(name) or name
+    call = next(iter(store.calls_by_id([known])), None)
+    if call is None:
+        raise Refused(
+            404,
+            f"No recorded call has the id {name[:100]!r}: it may wait to be written, or was not sampled or not kept.",
+            "unknown_call",
+        )
+    return call
+
+
+def _answer_of(call: Call, task: Task | None) -> Any:
+    if task is not None and task.family:
+        found = families().load(task.family).read_answer(task, call)
+        if found is not None:
+            return found
+    if call.content is None:
+        raise Refused(422, "The call has no answer that could be accepted or judged.", "no_answer")
+    return call.content

@@ -1,0 +1,282 @@
+"""The gateway of one process, put together: where its parts, the store, the students and the prices meet."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import stepdown
+from stepdown.core.calls import Call
+from stepdown.core.errors import StepdownError
+from stepdown.core.gateway import GatewaySettings
+from stepdown.core.keys import Key
+from stepdown.core.store import Served, Store
+from stepdown.core.tasks import Task
+from stepdown.core.wires import anthropic_messages, openai_chat
+from stepdown.curation.personal_data import mask
+from stepdown.gateway import metric_names as names
+from stepdown.gateway.app import App
+from stepdown.gateway.asking import Incumbent
+from stepdown.gateway.cascades import RungThreads
+from stepdown.gateway.errors import Refused
+from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.feedback import feedback_response, read_feedback
+from stepdown.gateway.health import alive, readiness
+from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.keys import KeyRing
+from stepdown.gateway.limits import Limiter, Refusal
+from stepdown.gateway.metrics import Metrics
+from stepdown.gateway.middleware.admission import admission, identify
+from stepdown.gateway.middleware.recording import recording
+from stepdown.gateway.model_call import Clocks, ModelCalls
+from stepdown.gateway.other_paths import OtherPaths
+from stepdown.gateway.outcome import Outcome
+from stepdown.gateway.recorder import Recorder, RecorderOptions
+from stepdown.gateway.routing import Routes
+from stepdown.gateway.run_folder import RunFolder
+from stepdown.gateway.served import ServedTask
+from stepdown.gateway.spending import month_start_hour
+from stepdown.gateway.upstream import UpstreamOptions, open_upstream
+from stepdown.loop.desk import StoreDesk
+from stepdown.loop.feedback import keep_feedback
+from stepdown.loop.home import Home
+from stepdown.loop.served_tasks import ServedTasks
+from stepdown.traffic.pricing import Prices
+
+log = logging.getLogger("stepdown.gateway")
+
+LOOK_S = 1.0
+"""How often tasks, certificates, keys and totals are looked at anew."""
+CHARGE_S = 0.1
+
+
+class Gateway:
+    """`start` it, give its `app` to a server, then `stop` it. Everything runs on the event loop that made it but what
+    is slow: students, the store, capture."""
+
+    def __init__(self, home: Home, settings: GatewaySettings, run_folder: Path, workers: int = 1) -> None:
+        self.home, self.settings = home, settings
+        self._loop = asyncio.get_running_loop()
+        self._desk = StoreDesk(home)
+        self._rungs = RungThreads(self._loop, threads=max(1, (os.cpu_count() or 1) // (2 * workers)))
+        self._served = ServedTasks(home, self._rungs)
+        self._tasks: dict[str, Task] = {}
+        self._ring = KeyRing(())
+        self._limiter = Limiter({name: task.limits for name, task in home.settings.tasks.items()})
+        self._charges: deque[tuple[str, str, int, float]] = deque()
+        self._why_not = "starting"
+        self._chores: list[asyncio.Task[None]] = []
+        self._siblings = RunFolder(run_folder)
+        self.metrics = Metrics(stepdown.__version__, self._siblings)
+        self.recorder = Recorder(
+            home.store,
+            RecorderOptions(settings.capture_share, settings.unmatched_capture, settings.queue_bytes),
+            Prices(home.settings.prices).cost,
+            mask,
+            self.metrics,
+            random.Random(os.urandom(16)),
+            (self._note_charge,),
+        )
+        self.incumbent = Incumbent(
+            [(options, open_upstream(options)) for options in upstream_options(home, settings)],
+            time.perf_counter,
+            random.Random(os.urandom(16)),
+        )
+        self.calls = ModelCalls(
+            self.incumbent,
+            Clocks(home.clock, time.perf_counter),
+            (recording(self.recorder, time.perf_counter), admission(self._admit)),
+            mask,
+            self._identify,
+        )
+        self.app = self._paths()
+
+    async def start(self) -> None:
+        """Look at everything once, then keep looking. Raises what the store raises when it cannot be opened at all."""
+        await self._look()
+        self._measure()
+        self._why_not = ""
+        self._chores = [
+            self._loop.create_task(self._keep_looking()),
+            self._loop.create_task(self._keep_charging()),
+        ]
+
+    def end_soon(self) -> None:
+        """Say that no more requests should come."""
+        self._why_not = "draining"
+
+    async def stop(self, within_s: float) -> int:
+        """Write what waits and close everything. Returns how many calls could not be written."""
+        for chore in self._chores:
+            chore.cancel()
+        left = await self._loop.run_in_executor(None, self.recorder.drain, within_s)
+        if left.calls:
+            log.error("calls_lost", extra={"fields": {"calls": left.calls, "error": left.error}})
+        await self.incumbent.close()
+        self._rungs.close()
+        await self._loop.run_in_executor(None, self._desk.close)
+        self._siblings.leave()
+        return left.calls
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether no key was ever made."""
+        return not self._ring
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether there is anyone to ask: an upstream, or a student under a certificate."""
+        return bool(self.incumbent.seats) or any(task.decide for task in self.calls.routes.tasks.values())
+
+    # Paths
+
+    def _paths(self) -> App:
+        other = OtherPaths(self.incumbent, self._identify, lambda: self.calls.routes.aliases, self._may_leave)
+        app = App(other.forward)
+        for wire in (openai_chat, anthropic_messages):
+            for prefix in ("/v1", ""):
+                app.add("POST", prefix + wire.PATH, functools.partial(self.calls, wire))
+        app.add("GET", "/v1/models", other.models)
+        app.add("GET", "/models", other.models)
+        app.add("POST", "/v1/feedback", self._feedback)
+        app.add("GET", "/healthz", alive)
+        app.add("GET", "/readyz", readiness(lambda: self._why_not))
+        app.add("GET", "/metrics", self._metrics)
+        return app
+
+    async def _metrics(self, request: Request) -> Response:
+        text = await self._loop.run_in_executor(None, self.metrics.render)
+        return Response(200, [(b"content-type", self.metrics.content_type.encode())], text)
+
+    async def _feedback(self, request: Request) -> Response:
+        key = self._identify(request)
+        feedback = read_feedback(request)
+        became = await self._desk.run(lambda store: keep_feedback(store, self._tasks, feedback, key))
+        return feedback_response(feedback, became)
+
+    def _may_leave(self) -> bool:
+        return all(task.privacy == "any" for task in self.calls.routes.tasks.values())
+
+    # Who may ask
+
+    def _identify(self, request: Request) -> Key | None:
+        return identify(request, self._authenticate) if self._ring else None
+
+    def _authenticate(self, token: str) -> Key:
+        found = self._ring.find(token, self.home.clock())
+        if found.key is None or found.why:
+            raise Refused(401, f"This key is {found.why or 'unknown'}.", f"{found.why or 'unknown'}_key")
+        return found.key
+
+    def _admit(self, key: Key | None, task: str) -> Refusal | None:
+        return self._limiter.admit(self.home.clock(), key, task)
+
+    def _note_charge(self, exchange: Exchange, outcome: Outcome) -> None:
+        """On the recorder's thread: what was used is charged on the event loop, which owns the limits."""
+        if exchange.key is not None or exchange.task is not None:
+            key, task = exchange.key, exchange.task
+            self._charges.append(
+                (key.id if key else "", task.name if task else "", outcome.tokens, outcome.cost_usd or 0.0)
+            )
+
+    async def _keep_charging(self) -> None:
+        while True:
+            await asyncio.sleep(CHARGE_S)
+            now = self.home.clock()
+            while self._charges:
+                self._limiter.charge(*self._charges.popleft(), now)
+
+    # What changes while it runs
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self._look()
+            except StepdownError as error:
+                # What is known stays in force; the recorder says on its own whether calls are kept.
+                log.warning("store_unreachable", extra={"fields": {"error": str(error)}})
+
+    async def _look(self) -> None:
+        now = self.home.clock()
+        found = await self._desk.run(functools.partial(self._read, now))
+        self._ring = KeyRing(found.keys)
+        self._limiter.keep_keys(self._ring.ids())
+        if self.recorder.healthy:
+            # The recorder writes several times between two looks: what was marked at the last one is in these totals.
+            self._limiter.load_totals(found.totals, now)
+            self._limiter.mark()
+        if found.tasks is not None:
+            self.calls.routes = Routes(found.tasks)
+            self._tasks = {task.name: task.task for task in found.tasks}
+            for task in found.tasks:
+                state = task.why_not or "in force"
+                log.info("task", extra={"fields": {"task": task.name, "certificate": state, "build": task.build}})
+
+    def _read(self, now: float, store: Store) -> _Found:
+        return _Found(store.keys(), list(store.served(month_start_hour(now))), self._served.look(store))
+
+    def _measure(self) -> None:
+        """Show what is only known when asked for."""
+        read = self.metrics.read_from
+        read(names.QUEUE, lambda: {("recorder",): float(self.recorder.waiting), ("rungs",): float(self._rungs.waiting)})
+        read(names.QUEUE_BYTES, lambda: {(): float(self.recorder.waiting_bytes)})
+        read(names.STORE_HEALTHY, lambda: {(): float(self.recorder.healthy)})
+        read(
+            names.CERTIFICATE,
+            lambda: {(task.name,): task.valid_until for task in self.calls.routes.tasks.values() if task.decide},
+        )
+        read(
+            names.BREAKER, lambda: {(name,): float(state == "open") for name, state in self.incumbent.states().items()}
+        )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One look at the store. tasks: None where nothing about them has changed."""
+
+    keys: list[Key]
+    totals: list[Served]
+    tasks: list[ServedTask] | None
+
+
+def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOptions]:
+    """The upstreams of the settings. `replay:` without a file replays the project's own recorded calls."""
+    options = []
+    for said in settings.all_upstreams():
+        kind = "replay" if said.url.startswith("replay:") else said.kind
+        options.append(
+            UpstreamOptions(
+                url=said.url,
+                name=said.name,
+                kind=kind,
+                key=said.secret(os.environ),
+                key_header=said.key_header,
+                api_version=said.api_version,
+                models=said.models,
+                connect_s=said.connect_s,
+                first_byte_s=said.first_byte_s,
+                total_s=said.total_s,
+                retries=said.retries,
+                calls=_recorded(home) if said.url == "replay:" else None,
+            )
+        )
+    return options
+
+
+def _recorded(home: Home) -> Callable[[], Iterable[Call]]:
+    def calls() -> Iterable[Call]:
+        with home.store() as store:
+            for call in store.calls():
+                if not call.rung:
+                    yield call
+
+    return calls
