@@ -67,7 +67,7 @@ def to_chat(body: dict[str, Any]) -> dict[str, Any]:
     _refuse(body)
     out = request(body)
     for message in out["messages"]:
-        message["content"] = parts_of(message.get("content"), "messages")
+        message["content"] = parts_of(message.get("content"))
     if out.get("stream"):
         out["stream_options"] = {"include_usage": True}
     choice, metadata, config = (mapping(body.get(key)) for key in ("tool_choice", "metadata", "output_config"))

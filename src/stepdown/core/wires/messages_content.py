@@ -23,14 +23,12 @@ def blocks_of(content: Any, where: str) -> list[dict[str, Any]]:
     return [block for block in blocks if block.get("text") != ""]
 
 
-def parts_of(content: Any, where: str) -> Any:
+def parts_of(content: Any) -> Any:
     """A chat message's content with the blocks that `anthropic_messages.request` kept whole made parts, or refused.
 
-    Raises ValueError, beginning with `where`, for a block without a counterpart on the chat wire.
+    Raises ValueError for a block without a counterpart on the chat wire.
     """
-    if not isinstance(content, list):
-        return content
-    return [_part(part, f"{where}[{number}]") for number, part in enumerate(content)]
+    return [_part(part) for part in content] if isinstance(content, list) else content
 
 
 def _block(part: Any, where: str) -> dict[str, Any]:
@@ -60,7 +58,7 @@ def _source(url: Any, where: str) -> dict[str, Any]:
     raise ValueError(f"{where}: an image or file is a data: URL in base64, or an image at an http(s) URL")
 
 
-def _part(part: Any, where: str) -> Any:
+def _part(part: Any) -> Any:
     block = mapping(part).get("block")
     if not isinstance(block, dict):
         return part
@@ -70,4 +68,4 @@ def _part(part: Any, where: str) -> Any:
     if block.get("type") == "document" and source.get("type") == "base64":
         data = f"data:{source.get('media_type')};base64,{source.get('data')}"
         return {"type": "file", "file": {"filename": text(block.get("title")) or "document.pdf", "file_data": data}}
-    raise ValueError(f"{where}: a block of type {block.get('type')!r} has no counterpart on the chat wire")
+    raise ValueError(f"messages: a block of type {block.get('type')!r} has no counterpart on the chat wire")
