@@ -60,8 +60,8 @@ def show(home: Path | None, console: Console) -> None:
     """Show every key, what it may do and whether it still may."""
     keys = list_keys(open_home(home))
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "id", "token", "made", "standing", "tasks", "models", "limits"):
-        table.add_column(column, no_wrap=column in ("name", "id", "token", "made"))
+    for column in ("name", "id", "token", "standing", "what it may"):
+        table.add_column(column, no_wrap=column in ("id", "token"))
     for key in keys:
         table.add_row(*(Text(cell) for cell in _row(key)))
     console.say(table if keys else "There is no key: the gateway answers whoever reaches it. Next: stepdown key create")
@@ -87,9 +87,10 @@ def _listed(given: tuple[str, ...]) -> tuple[str, ...]:
 def _row(key: KeyView) -> tuple[str, ...]:
     standing = key.standing or (f"until {_day(key.expires_at)}" if key.expires_at is not None else "in use")
     limits = msgspec.structs.asdict(key.limits)
-    said = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in limits.items() if value is not None)
-    names = (", ".join(key.tasks) or "all", ", ".join(key.models) or "all")
-    return (key.name, key.id, f"{key.prefix}…", _day(key.created_at), standing, *names, said or "none")
+    may = [f"tasks {', '.join(key.tasks)}"] if key.tasks else []
+    may += [f"models {', '.join(key.models)}"] if key.models else []
+    may += [f"{value:g} {name.replace('_', ' ')}" for name, value in limits.items() if value is not None]
+    return (key.name, key.id, f"{key.prefix}…", standing, "; ".join(may) or "all")
 
 
 def _day(at: float) -> str:

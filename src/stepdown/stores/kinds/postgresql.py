@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import psycopg
 
 EXTRA = "postgres"
+LOCK_S = 30.0
 _FETCH = 2000
+# A server that is out of reach must not hold whoever writes for the quarter of an hour that TCP would.
+_PATIENCE: dict[str, Any] = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
 _TYPES = {" BLOB": " BYTEA", " INTEGER": " BIGINT", " REAL": " DOUBLE PRECISION"}
 
 
@@ -34,16 +37,21 @@ def examples() -> list[str]:
 
 
 class PostgresDatabase:
-    """See stores.dialect.Database. Reads use a connection of their own, so that writing meanwhile is safe."""
+    """See stores.dialect.Database. Reads use a connection of their own, so that writing meanwhile is safe.
+
+    A connection that the server or the network ended while it was idle is opened anew by whoever uses it next; what was
+    under way when it ended fails with StoreError, and was not done.
+    """
 
     def __init__(self, address: str) -> None:
         self._address, self._schema = _split_schema(address)
         self._writer = self._connect()
-        self._reader = self._connect()
+        self._reader: psycopg.Connection[tuple[Any, ...]] | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        with self._translated(), self._writer.transaction():
+        with self._translated(), ExitStack() as stack:
+            self._writer = self._begun(self._writer, stack)
             yield
 
     @contextmanager
@@ -61,13 +69,13 @@ class PostgresDatabase:
             cursor.executemany(_translate(sql), rows)
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        import psycopg
-
         with self._translated():
-            if self._writer.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            if self._in_transaction():
                 yield from self._writer.execute(_translate(sql), values).fetchall()
                 return
-            with self._reader.transaction(), self._reader.cursor(f"read_{os.urandom(6).hex()}") as cursor:
+            with ExitStack() as stack:
+                reader = self._reader = self._begun(self._reader, stack)
+                cursor = stack.enter_context(reader.cursor(f"read_{os.urandom(6).hex()}"))
                 cursor.itersize = _FETCH
                 cursor.execute(_translate(sql), values)
                 yield from cursor
@@ -78,7 +86,32 @@ class PostgresDatabase:
 
     def close(self) -> None:
         self._writer.close()
-        self._reader.close()
+        if self._reader is not None:
+            self._reader.close()
+
+    def _in_transaction(self) -> bool:
+        from psycopg.pq import TransactionStatus
+
+        # Of a broken connection the status is unknown: it is in none, and there is another to read with.
+        return self._writer.info.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+
+    def _begun(
+        self, connection: psycopg.Connection[tuple[Any, ...]] | None, stack: ExitStack
+    ) -> psycopg.Connection[tuple[Any, ...]]:
+        """The connection, or a new one in its place, in a transaction that ends with the stack."""
+        import psycopg
+
+        if connection is not None and not connection.closed:
+            try:
+                stack.enter_context(connection.transaction())
+                return connection
+            except psycopg.OperationalError:
+                # Only when it is used does a connection show that the other side has gone.
+                if not connection.closed:
+                    raise
+        connection = self._connect()
+        stack.enter_context(connection.transaction())
+        return connection
 
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         try:
@@ -86,12 +119,22 @@ class PostgresDatabase:
         except ImportError:
             raise MissingExtra("psycopg", EXTRA, "A PostgreSQL store") from None
         with self._translated():
-            connection = psycopg.connect(self._address, autocommit=True)
+            said = psycopg.conninfo.conninfo_to_dict(self._address)
+            connection = psycopg.connect(self._address, autocommit=True, **{**_PATIENCE, **_only(said, _PATIENCE)})
+            try:
+                self._enter_schema(connection)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    def _enter_schema(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        known = connection.execute("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (self._schema,))
+        if known.fetchone() is None:
             connection.execute("SELECT pg_advisory_lock(7307)")
             connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{self._schema}"')
             connection.execute("SELECT pg_advisory_unlock(7307)")
-            connection.execute(f'SET search_path TO "{self._schema}"')
-            return connection
+        connection.execute(f"SET search_path TO \"{self._schema}\"; SET lock_timeout TO '{LOCK_S:.0f}s'")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -103,6 +146,12 @@ class PostgresDatabase:
             raise ResourceError(
                 "The PostgreSQL server's disk is full.", "", "Free space there and try again."
             ) from None
+        except psycopg.errors.LockNotAvailable:
+            raise StoreError(
+                "The PostgreSQL store is in use by another process.",
+                f"Waited {LOCK_S:.0f} s for it.",
+                "Let the other stepdown command end, then try again.",
+            ) from None
         except psycopg.Error as error:
             place = urlsplit(self._address).hostname or "the local socket"
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -111,6 +160,10 @@ class PostgresDatabase:
                 "Expected a server that answers and a user that may create tables.",
                 "Check the address, the user and that the server runs.",
             ) from None
+
+
+def _only(said: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: said[name] for name in names if name in said}
 
 
 def _translate(sql: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from stepdown.stores.sql_store import SqlStore
 
 EXTRA = ""
 BUSY_S = 30.0
+MEMORY = ":memory:"
 _FETCH = 2000
 
 
@@ -27,20 +29,24 @@ def examples() -> list[str]:
 
 
 class SqliteDatabase:
-    """See stores.dialect.Database."""
+    """See stores.dialect.Database. busy_s: how long to wait for another process's lock.
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    A file that was deleted or put in another's place is noticed, for SQLite would go on writing into the one that no
+    longer has a name; when there is a file again, it is opened.
+    """
+
+    def __init__(self, path: str, busy_s: float = BUSY_S) -> None:
+        self._path, self._busy_s = path, busy_s
         with self._translated():
-            if path != ":memory:":
+            if path != MEMORY:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection = self._connected()
+            self._file = self._file_now()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         with self._translated():
+            self._look()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -64,6 +70,8 @@ class SqliteDatabase:
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         with self._translated():
+            if not self._connection.in_transaction:
+                self._look()
             cursor = self._connection.execute(sql, values)
             while found := cursor.fetchmany(_FETCH):
                 yield from found
@@ -74,6 +82,31 @@ class SqliteDatabase:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _connected(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    def _file_now(self) -> tuple[int, int]:
+        if self._path == MEMORY:
+            return (0, 0)
+        found = os.stat(self._path)
+        return (found.st_dev, found.st_ino)
+
+    def _look(self) -> None:
+        """Raises StoreError where the file is gone; opens the one that is in its place now."""
+        try:
+            now = self._file_now()
+        except FileNotFoundError:
+            raise StoreError(
+                f"The store {self._path} is gone.", "It was there when it was opened.", "Put it back, or start anew."
+            ) from None
+        if now != self._file:
+            connection = self._connected()
+            self._connection.close()
+            self._connection, self._file = connection, now
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -102,7 +135,7 @@ def _explained(path: str, error: sqlite3.Error) -> StepdownError:
     if "locked" in str(error) or "busy" in str(error):
         return StoreError(
             f"The store {path} is in use by another process.",
-            f"Waited {BUSY_S:.0f} s for it.",
+            "It was not let go in time.",
             "Let the other stepdown command end, then try again.",
         )
     if "malformed" in str(error) or "not a database" in str(error):
