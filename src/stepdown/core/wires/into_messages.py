@@ -150,21 +150,24 @@ class ChatToMessages(StreamTranslator):
 class _Call:
     """One tool call: the pieces of its arguments so far, how many of them were sent, and the block they went to."""
 
-    __slots__ = ("block", "identity", "is_stopped", "name", "pieces", "sent")
+    __slots__ = ("block", "identity", "is_stopped", "name", "pieces", "sent", "unfinished_at")
 
     def __init__(self, identity: str) -> None:
         self.identity, self.name = identity, ""
         self.pieces: list[str] = []
         self.sent = 0
+        self.unfinished_at = 0
         self.block: int | None = None
         self.is_stopped = False
 
     def is_whole(self) -> bool:
         """Whether the arguments so far are a JSON object, so that nothing can follow them."""
-        if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
+        # Asked again for every piece of a later call, and reading a large object that often would take for ever.
+        if len(self.pieces) == self.unfinished_at or not self.pieces[-1].rstrip().endswith("}"):
             return False
         try:
             input_of("".join(self.pieces))
         except ValueError:
+            self.unfinished_at = len(self.pieces)
             return False
         return True
