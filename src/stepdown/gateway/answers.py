@@ -52,20 +52,15 @@ def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) ->
     }
 
 
-def local_response(exchange: Exchange, chat: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> Response:
-    """A chat completion of our own on the client's wire; what the client gets is kept on the exchange."""
-    body = exchange.wire.from_completion(chat)
+def wire_response(exchange: Exchange, body: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> Response:
+    """A whole answer on the client's wire, streamed where that was asked; it is kept on the exchange."""
+    exchange.reply = _encode(body)
     if not exchange.wants_stream:
-        exchange.reply = _encode(body)
         return Response(200, [JSON, *headers], exchange.reply)
     options = exchange.body.get("stream_options")
     usage = isinstance(options, dict) and options.get("include_usage") is True
-    exchange.reply, exchange.streamed = _encode(body), False
-    return Response(
-        200,
-        [EVENT_STREAM, (b"cache-control", b"no-cache"), *headers],
-        b"".join(exchange.wire.stream_of(body, usage)),
-    )
+    events = b"".join(exchange.wire.stream_of(body, usage))
+    return Response(200, [EVENT_STREAM, NO_CACHE, *headers], events)
 
 
 def student_headers(exchange: Exchange, task: ServedTask) -> list[tuple[bytes, bytes]]:

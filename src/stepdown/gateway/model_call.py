@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from stepdown.core.calls import masked
 from stepdown.core.keys import Key
 from stepdown.core.tasks import input_text, is_empty
-from stepdown.gateway.answers import chat_completion, choices_asked, header_text, local_response, student_headers
+from stepdown.gateway.answers import chat_completion, choices_asked, header_text, student_headers, wire_response
 from stepdown.gateway.cascades import BUSY, StudentFailed
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Reply
@@ -128,7 +128,8 @@ class ModelCalls:
             exchange.reason = "busy" if decision is BUSY else "unsure"
             return None
         exchange.rung = decision.rung
-        return local_response(exchange, chat_completion(exchange, task, decision), student_headers(exchange, task))
+        body = exchange.wire.from_completion(chat_completion(exchange, task, decision))
+        return wire_response(exchange, body, student_headers(exchange, task))
 
     async def _escalate(self, exchange: Exchange, task: ServedTask) -> Response:
         if task.privacy == "local-only":

@@ -32,6 +32,9 @@ Announce = Callable[[str], None]
 
 def serve(home: Home, settings: GatewaySettings, workers: int, announce: Announce) -> int:
     """Serve until told to end. Returns 0, or 1 where calls were lost. Raises UsageError, ResourceError, StoreError."""
+    from stepdown.gateway.logs import configure_logs
+
+    configure_logs(sys.stderr)
     check_exposed(home, settings)
     listener = _bound(settings, shared=workers > 1)
     address = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
@@ -138,11 +141,11 @@ async def _serve(
     gc.freeze()
     ready()
     await ended.wait()
-    log.info("draining", extra={"fields": {"requests": server.busy}})
+    log.info("draining", extra={"requests": server.busy})
     gateway.end_soon()
     cut = await server.drain(settings.drain_s)
     lost = await gateway.stop(max(5.0, settings.drain_s))
-    log.info("ended", extra={"fields": {"cut_off": cut, "calls_lost": lost}})
+    log.info("ended", extra={"cut_off": cut, "calls_lost": lost})
     return int(lost > 0)
 
 
@@ -198,7 +201,7 @@ class _Workers:
             listener = _bound(self._settings, shared=True, port=port)
             self._holder.close()
             code = _run(self._home, self._settings, listener, self._run_folder, self._count, lambda: _tell(tell))
-        except Exception as error:  # a child's outermost boundary: the parent has the command line
+        except Exception as error:  # noqa: BLE001 a child's outermost boundary: the parent has the command line
             print(f"stepdown: a gateway process could not start: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(code)
@@ -215,11 +218,11 @@ class _Workers:
         if self._ending:
             self._code = self._code or int(code != 0)
             return
-        log.error("process_died", extra={"fields": {"code": code}})
+        log.error("process_died", extra={"code": code})
         now = time.monotonic()
         self._deaths = [at for at in self._deaths if now - at < RESTART_WINDOW_S] + [now]
         if len(self._deaths) > RESTARTS:
-            log.error("giving_up", extra={"fields": {"deaths": len(self._deaths)}})
+            log.error("giving_up", extra={"deaths": len(self._deaths)})
             self._code = 1
             self._end(signal.SIGTERM, None)
             return

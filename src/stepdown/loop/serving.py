@@ -25,6 +25,7 @@ from stepdown.curation.personal_data import mask
 from stepdown.gateway import metric_names as names
 from stepdown.gateway.app import App
 from stepdown.gateway.asking import Incumbent
+from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.cascades import RungThreads
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.exchange import Exchange
@@ -33,17 +34,21 @@ from stepdown.gateway.health import alive, readiness
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.keys import KeyRing
 from stepdown.gateway.limits import Limiter, Refusal
+from stepdown.gateway.logs import log_request
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.middleware.admission import admission, identify
+from stepdown.gateway.middleware.caching import caching
 from stepdown.gateway.middleware.recording import recording
 from stepdown.gateway.model_call import Clocks, ModelCalls
 from stepdown.gateway.other_paths import OtherPaths
 from stepdown.gateway.outcome import Outcome
-from stepdown.gateway.recorder import Recorder, RecorderOptions
+from stepdown.gateway.recorder import Listener, Recorder, RecorderOptions
+from stepdown.gateway.retention import Retention
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.served import ServedTask
 from stepdown.gateway.spending import month_start_hour
+from stepdown.gateway.telemetry import telemetry_of
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 from stepdown.loop.desk import StoreDesk
 from stepdown.loop.feedback import keep_feedback
@@ -72,10 +77,19 @@ class Gateway:
         self._ring = KeyRing(())
         self._limiter = Limiter({name: task.limits for name, task in home.settings.tasks.items()})
         self._charges: deque[tuple[str, str, int, float]] = deque()
+        self._counted: dict[tuple[str, str, str], int] = {}
         self._why_not = "starting"
         self._chores: list[asyncio.Task[None]] = []
         self._siblings = RunFolder(run_folder)
         self.metrics = Metrics(stepdown.__version__, self._siblings)
+        cache = AnswerCache(time.perf_counter)
+        self._telemetry = telemetry_of(os.environ, settings.all_upstreams())
+        listeners: list[Listener] = [self._note_charge, cache]
+        if self._telemetry is not None:
+            listeners.append(self._telemetry)
+        if settings.log_requests:
+            listeners.append(log_request)
+        self.metrics.read_from(names.CACHE_BYTES, lambda: {(): float(cache.held_bytes)})
         self.recorder = Recorder(
             home.store,
             RecorderOptions(settings.capture_share, settings.unmatched_capture, settings.queue_bytes),
@@ -83,8 +97,9 @@ class Gateway:
             mask,
             self.metrics,
             random.Random(os.urandom(16)),
-            (self._note_charge,),
+            listeners,
         )
+        self._retention = Retention(home.store, settings.retention_s, home.clock)
         self.incumbent = Incumbent(
             [(options, open_upstream(options)) for options in upstream_options(home, settings)],
             time.perf_counter,
@@ -93,7 +108,7 @@ class Gateway:
         self.calls = ModelCalls(
             self.incumbent,
             Clocks(home.clock, time.perf_counter),
-            (recording(self.recorder, time.perf_counter), admission(self._admit)),
+            (recording(self.recorder, time.perf_counter), admission(self._admit), caching(cache, self.metrics)),
             mask,
             self._identify,
         )
@@ -104,6 +119,7 @@ class Gateway:
         await self._look()
         self._measure()
         self._why_not = ""
+        self._retention.start()
         self._chores = [
             self._loop.create_task(self._keep_looking()),
             self._loop.create_task(self._keep_charging()),
@@ -119,7 +135,10 @@ class Gateway:
             chore.cancel()
         left = await self._loop.run_in_executor(None, self.recorder.drain, within_s)
         if left.calls:
-            log.error("calls_lost", extra={"fields": {"calls": left.calls, "error": left.error}})
+            log.error("calls_lost", extra={"calls": left.calls, "error": left.error})
+        self._retention.stop()
+        if self._telemetry is not None:
+            await self._loop.run_in_executor(None, self._telemetry.close)
         await self.incumbent.close()
         self._rungs.close()
         await self._loop.run_in_executor(None, self._desk.close)
@@ -203,7 +222,7 @@ class Gateway:
                 await self._look()
             except StepdownError as error:
                 # What is known stays in force; the recorder says on its own whether calls are kept.
-                log.warning("store_unreachable", extra={"fields": {"error": str(error)}})
+                log.warning("store_unreachable", extra={"error": str(error)})
 
     async def _look(self) -> None:
         now = self.home.clock()
@@ -214,15 +233,28 @@ class Gateway:
             # The recorder writes several times between two looks: what was marked at the last one is in these totals.
             self._limiter.load_totals(found.totals, now)
             self._limiter.mark()
+        self._count_upstreams()
         if found.tasks is not None:
             self.calls.routes = Routes(found.tasks)
             self._tasks = {task.name: task.task for task in found.tasks}
             for task in found.tasks:
                 state = task.why_not or "in force"
-                log.info("task", extra={"fields": {"task": task.name, "certificate": state, "build": task.build}})
+                log.info("task", extra={"task": task.name, "certificate": state, "build": task.build})
 
     def _read(self, now: float, store: Store) -> _Found:
         return _Found(store.keys(), list(store.served(month_start_hour(now))), self._served.look(store))
+
+    def _count_upstreams(self) -> None:
+        """Add what the upstreams counted since the last look."""
+        for seat in self.incumbent.seats:
+            now = {("retries", ""): seat.retries, **{("failures", kind): n for kind, n in seat.failures.items()}}
+            for (what, kind), count in now.items():
+                new = count - self._counted.get((seat.name, what, kind), 0)
+                if new and what == "retries":
+                    self.metrics.count(names.UPSTREAM_RETRIES, seat.name, by=new)
+                elif new:
+                    self.metrics.count(names.UPSTREAM_FAILURES, seat.name, kind, by=new)
+                self._counted[seat.name, what, kind] = count
 
     def _measure(self) -> None:
         """Show what is only known when asked for."""
