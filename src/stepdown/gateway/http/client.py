@@ -16,7 +16,15 @@ from urllib.parse import urlsplit
 import httptools
 
 from stepdown.core.errors import UsageError
-from stepdown.gateway.http.messages import BrokenReply, ConnectFailed, Headers, Saturated, TimedOut, UpstreamError
+from stepdown.gateway.http.messages import (
+    HEADER_COST,
+    BrokenReply,
+    ConnectFailed,
+    Headers,
+    Saturated,
+    TimedOut,
+    UpstreamError,
+)
 
 _SWEEP_S = 0.25
 _HIGH_WATER = 1 << 20
@@ -256,7 +264,7 @@ class _Connection(asyncio.Protocol):
     def _reset(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
-        self._header_bytes = 0
+        self._header_bytes = self._fed = 0
         self._begun = self._final = self._delimited = self._keep = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -375,6 +383,11 @@ class _Connection(asyncio.Protocol):
             else:
                 self._fail(BrokenReply("The upstream's answer is not HTTP/1.1."))
             return
+        if not self._final:
+            # The parser keeps an unfinished header to itself: only what is fed to it can be counted.
+            self._fed += len(data)
+            if self._fed > _MAX_HEADER:
+                self._fail(BrokenReply("The upstream's headers are too large."))
         if self.pieces:
             if self._held > _HIGH_WATER and not self._paused and not self.complete:
                 self._paused = True
@@ -389,7 +402,7 @@ class _Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._final:
             return  # a trailer
-        self._header_bytes += len(name) + len(value)
+        self._header_bytes += len(name) + len(value) + HEADER_COST
         if self._header_bytes > _MAX_HEADER:
             raise BrokenReply("The upstream's headers are too large.")
         self._headers.append((name.lower(), value))

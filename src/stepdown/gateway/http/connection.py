@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import httptools
 
-from stepdown.gateway.http.messages import HttpError, Request, Response, UnfinishedStream
+from stepdown.gateway.http.messages import HEADER_COST, HttpError, Request, Response, UnfinishedStream
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -23,6 +23,8 @@ OnError = Callable[[str, int, str], Response]
 MAX_PIPELINED = 8
 MAX_PIPELINED_BYTES = 1 << 20
 LINGER_S = 2.0
+ONE_READ = 256 << 10
+"""The most that an event loop hands over at once, in bytes."""
 _NEVER = float("inf")
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 _UPGRADING = frozenset({b"connection", b"upgrade", b"http2-settings"})
@@ -63,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._waiting_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._transport: Any = None
-        self._reading = self._closing = self._lingering = self._half_said = self._held = False
+        self._reading = self._closing = self._lingering = self._half_said = self._held = self._has_head = False
         self._refusal: bytes | None = None
         self._paused: asyncio.Future[None] | None = None
         self._peer = ""
@@ -71,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._version = "1.1"
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._header_bytes = self._size = 0
+        self._header_bytes = self._size = self._fed = 0
         self.deadline = loop.time() + self._limits.header_s
 
     # The connection's life
@@ -141,6 +143,12 @@ class Connection(asyncio.Protocol):
             # What our own callbacks raise arrives wrapped.
             cause = error.__context__ if isinstance(error.__context__, HttpError) else None
             self._refuse(cause.status if cause else 400, str(cause or "The request is not HTTP/1.1."))
+        else:
+            if self._reading and not self._has_head:
+                # The parser keeps an unfinished header to itself: only what is fed to it can be counted.
+                self._fed += len(data)
+                if self._fed > self._limits.max_header + self._limits.max_target + ONE_READ:
+                    self._refuse(431, "The request's headers are too large.")
 
     def _without_upgrade(self, rest: bytes) -> None:
         """An offer to change protocols is passed over, as RFC 9110 (7.8) has it: some clients make it every time.
@@ -160,7 +168,8 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._url = b""
         self._headers = {}
-        self._header_bytes = 0
+        self._header_bytes = self._fed = 0
+        self._has_head = False
         self._body = []
         self._size = 0
         if self._task is None:
@@ -173,7 +182,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        self._header_bytes += len(name) + len(value)
+        self._header_bytes += len(name) + len(value) + HEADER_COST
         if self._header_bytes > self._limits.max_header or len(self._headers) >= self._limits.max_headers:
             raise HttpError(431, "The request's headers are too large.")
         known = self._headers.get(name)
@@ -181,6 +190,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         headers = self._headers
+        self._has_head = True
         self._version = self._parser.get_http_version()
         if b"host" not in headers and self._version == "1.1":
             raise HttpError(400, "The request has no host header.")

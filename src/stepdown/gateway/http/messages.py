@@ -24,6 +24,9 @@ HOP_BY_HOP = frozenset(
 )
 """Headers of one connection, never passed on (RFC 9110, section 7.6.1), and those we set ourselves."""
 
+HEADER_COST = 32
+"""Bytes that a header counts for beside its text, as RFC 9113 (6.5.2) counts them."""
+
 
 class Request:
     """One request, read whole. headers: names in lower case; values of a name that comes twice are joined by ", "."""
