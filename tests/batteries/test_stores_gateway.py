@@ -68,6 +68,21 @@ def test_what_is_served_adds_up(store: Store) -> None:
     assert [row.hour for row in store.served(since_hour=5)] == [5, 5]
 
 
+def test_sums_of_some_hours_are_a_row_for_each_task_and_key(store: Store) -> None:
+    rows = [
+        Served(hour=hour, task=task, key="k", rung=rung, requests=1, cost_usd=0.5, latency_s=0.25)
+        for hour in range(5)
+        for task in ("", "t")
+        for rung in ("linear", "incumbent")
+    ]
+    store.add_served(rows)
+    assert list(store.served_sums(1, 4)) == [
+        Served(hour=1, task=task, key="k", rung="", requests=6, cost_usd=3.0, latency_s=1.5) for task in ("", "t")
+    ]
+    assert [row.requests for row in store.served_sums(4)] == [2, 2]
+    assert list(store.served_sums(9)) == []
+
+
 def test_no_addition_is_lost_however_many_add(shared_address: str) -> None:
     open_store(shared_address).close()
     rows = [Served(hour=1, task=f"t{task}", rung="linear", requests=1, cost_usd=0.5) for task in range(5)]

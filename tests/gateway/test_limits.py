@@ -15,7 +15,7 @@ from stepdown.core.limits import Limits
 from stepdown.core.store import Served, Store
 from stepdown.gateway.bucket import Bucket
 from stepdown.gateway.limits import Limiter
-from stepdown.gateway.spending import month_start_hour, period_end_s, period_of
+from stepdown.gateway.spending import month_start_hour, period_end_s, period_of, read_totals
 from stepdown.stores.store import open_store
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
@@ -147,6 +147,25 @@ def test_totals_of_other_days_and_months_do_not_count() -> None:
     assert refusal.limit == "usd_per_month"
 
 
+@pytest.mark.parametrize("now", [NOON, NOON - 20 * 86400 + 43200, NOON - 19.6 * 86400])
+def test_sums_say_what_all_rows_say(now: float) -> None:
+    store = open_store("memory:")
+    hours = (0, month_start_hour(now) - 1, month_start_hour(now), int(now) // 3600 - 13, int(now) // 3600)
+    store.add_served([served(name, 0.25, hour, task) for hour in hours for name in "ab" for task in ("", "t")])
+    verdicts = []
+    for rows in (list(store.served()), read_totals(store, now)):
+        limits = limiter()
+        limits.load_totals(rows, now)
+        budgets = [{"usd_per_day": 0.25 * n} for n in range(1, 12)] + [
+            {"usd_per_month": 0.25 * n} for n in range(1, 12)
+        ]
+        verdicts.append([admitted(limits, key("a", **budget), now) for budget in budgets])
+    assert verdicts[0] == verdicts[1]
+    assert True in verdicts[0]
+    assert False in verdicts[0]
+    store.close()
+
+
 def test_what_is_under_way_to_the_store_is_counted_once() -> None:
     limits, who = limiter(), key(usd_per_day=1.0)
     limits.charge("k", "", 0, 0.4, NOON)
@@ -186,7 +205,7 @@ class Gateway:
         self.limits.mark()
         self.store.add_served(self.unwritten)
         self.unwritten = []
-        self.limits.load_totals(self.store.served(month_start_hour(NOON)), NOON)
+        self.limits.load_totals(read_totals(self.store, NOON), NOON)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.one_of(st.none(), st.floats(0.01, 2.0))), max_size=60))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from stepdown.core.store import Served
+from stepdown.core.store import Served, Store
 
 _HOUR_S = 3600
 _LATEST_S = 250_000_000_000.0  # The year 9892: what no clock shows must not be an error.
@@ -90,10 +90,20 @@ def period_end_s(period: Period, now: float) -> float:
     return max(0.0, (following - time).total_seconds())
 
 
+def start_hour(period: Period, now: float) -> int:
+    """The first hour (whole hours since the epoch) of the day or month (UTC) that `now` lies in."""
+    start = _time(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int((start if period == "day" else start.replace(day=1)).timestamp()) // _HOUR_S
+
+
 def month_start_hour(now: float) -> int:
-    """The first hour (whole hours since the epoch) of this month: the totals from it on are all that `load` needs."""
-    start = _time(now).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return int(start.timestamp()) // _HOUR_S
+    return start_hour("month", now)
+
+
+def read_totals(store: Store, now: float) -> list[Served]:
+    """What `load` needs of a store: two rows for each task and key, however long the month."""
+    today = start_hour("day", now)
+    return [*store.served_sums(start_hour("month", now), today), *store.served_sums(today)]
 
 
 class _Sum(NamedTuple):

@@ -47,7 +47,7 @@ from stepdown.gateway.retention import Retention
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.served import ServedTask
-from stepdown.gateway.spending import month_start_hour
+from stepdown.gateway.spending import read_totals
 from stepdown.gateway.telemetry import telemetry_of
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 from stepdown.loop.desk import StoreDesk
@@ -242,7 +242,7 @@ class Gateway:
                 log.info("task", extra={"task": task.name, "certificate": state, "build": task.build})
 
     def _read(self, now: float, store: Store) -> _Found:
-        return _Found(store.keys(), list(store.served(month_start_hour(now))), self._served.look(store))
+        return _Found(store.keys(), read_totals(store, now), self._served.look(store))
 
     def _count_upstreams(self) -> None:
         """Add what the upstreams counted since the last look."""

@@ -16,6 +16,9 @@ _ADD = (
     f"INSERT INTO served ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
     f" ON CONFLICT (hour, task, key, rung) DO UPDATE SET {_SUMS}"
 )
+_LAST_HOUR = 1 << 40
+_TOTALS = ", ".join(f"SUM({name})" for name in _COLUMNS[_NAMES:])
+_SUM = f"SELECT task, key, {_TOTALS} FROM served WHERE hour >= ? AND hour < ? GROUP BY task, key ORDER BY task, key"  # noqa: S608
 _READ = f"SELECT {', '.join(_COLUMNS)} FROM served WHERE hour >= ? ORDER BY hour, task, key, rung"  # noqa: S608
 
 
@@ -36,3 +39,11 @@ class ServedTable:
     def since(self, hour: int | None) -> Iterator[Served]:
         for row in self._database.rows(_READ, (0 if hour is None else hour,)):
             yield Served(**dict(zip(_COLUMNS, row, strict=True)))
+
+    def sums(self, since: int, until: int | None) -> Iterator[Served]:
+        # Summed by the database: a month has too many rows to read every other second.
+        hours = (since, _LAST_HOUR if until is None else until)
+        for task, key, *sums in self._database.rows(_SUM, hours):
+            requests, prompt, completion, *usd_and_time = sums
+            counts = (int(requests), int(prompt), int(completion))
+            yield Served(**dict(zip(_COLUMNS, (since, task, key, "", *counts, *usd_and_time), strict=True)))

@@ -85,6 +85,10 @@ class SqlStore:
     def served(self, since_hour: int | None = None) -> Iterator[Served]:
         return self._served.since(since_hour)
 
+    def served_sums(self, since_hour: int, until_hour: int | None = None) -> Iterator[Served]:
+        """What was served from one hour until before another: a row per task and key, of that first hour."""
+        return self._served.sums(since_hour, until_hour)
+
     def keep_broken(self, broken: Iterable[Broken]) -> int:
         rows = [(one.source, one.line, one.reason, one.raw.replace("\0", "�")) for one in broken]
         with self._database.transaction():
