@@ -209,7 +209,8 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if b"upgrade" in self._headers and self._parser.should_upgrade():
+        method = self._parser.get_method()
+        if method == b"CONNECT" or (b"upgrade" in self._headers and self._parser.should_upgrade()):
             return
         self._reading = False
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -218,7 +219,7 @@ class Connection(asyncio.Protocol):
         if url[:7].lower() == b"http://":  # The absolute form, which RFC 9112 (3.2.2) wants taken.
             url = b"/" + url[7:].partition(b"/")[2]
         path, _, query = url.decode("latin-1").partition("?")
-        request = Request(self._parser.get_method().decode("ascii"), path, query, self._headers, body)
+        request = Request(method.decode("ascii"), path, query, self._headers, body)
         request.client, request.version = self._peer, self._version
         keep = self._version == "1.1" and self._parser.should_keep_alive()
         if self._task is not None:
