@@ -127,12 +127,29 @@ def _answer(exchange: Exchange) -> tuple[dict[str, Any] | None, str]:
         return None, f"The answer cannot be read: {said}."
 
 
-def _chat(wire: ModuleType, data: bytes) -> tuple[dict[str, Any] | None, str]:
+def whole_answer(exchange: Exchange) -> dict[str, Any]:
+    """The answer on the client's wire as one object, whether it was streamed or not. Raises ValueError."""
+    reply = exchange.reply
+    body = _body(exchange.wire, unpacked(reply if isinstance(reply, bytes) else b"".join(reply)))
+    content = body.get("content")
+    for block in content if isinstance(content, list) else ():
+        if isinstance(block, dict) and isinstance(block.get("input"), str):
+            block["input"] = _json(block["input"].encode())  # A tool's input is streamed as text.
+    return body
+
+
+def _body(wire: ModuleType, data: bytes) -> dict[str, Any]:
     if data[:1] == b"{":
-        body = _json(data)
-    else:
-        text = data.decode("utf-8", "replace")
-        body = wire.joined(events(_whole_events(text))) if looks_like(text) else _json(data)
+        return _json(data)
+    text = data.decode("utf-8", "replace")
+    if not looks_like(text):
+        return _json(data)
+    found: dict[str, Any] = wire.joined(events(_whole_events(text)))
+    return found
+
+
+def _chat(wire: ModuleType, data: bytes) -> tuple[dict[str, Any] | None, str]:
+    body = _body(wire, data)
     if body.get("error") and "choices" not in body and "content" not in body:
         return None, _message(body["error"])
     return wire.response(body), ""
