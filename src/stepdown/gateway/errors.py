@@ -33,6 +33,8 @@ def error_response(wire: ModuleType, refused: Refused, headers: Sequence[Header]
     """A refusal as a response, with `retry-after` in whole seconds where waiting helps."""
     body = wire.error_body(refused.status, "", str(refused), refused.code)
     extra = [*refused.headers, *headers]
+    if refused.status == 401:  # RFC 9110, section 15.5.2.
+        extra.append((b"www-authenticate", b"Bearer"))
     if refused.retry_after_s is not None:
         extra.append((b"retry-after", b"%d" % max(1, int(refused.retry_after_s + 0.999))))
     return Response(refused.status, [JSON, *extra], msgspec.json.encode(body))

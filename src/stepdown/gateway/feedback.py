@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -19,11 +19,11 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Feedback on one call: `gold`, the right answer; `accepted`, whether the answer given was right; or `score`, how
     good it was in [0, 1]. id: the answer's own id or the header x-stepdown-id."""
 
-    id: str
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
     gold: Any | msgspec.UnsetType = msgspec.UNSET
     accepted: bool | msgspec.UnsetType = msgspec.UNSET
-    score: float | msgspec.UnsetType = msgspec.UNSET
-    source: str = ""
+    score: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | msgspec.UnsetType = msgspec.UNSET
+    source: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 Keep = Callable[[Feedback], str]
@@ -48,10 +48,6 @@ def read_feedback(request: Request) -> Feedback:
     given = [value for value in (feedback.gold, feedback.accepted, feedback.score) if value is not msgspec.UNSET]
     if len(given) != 1:
         raise Refused(400, "Expected exactly one of gold, accepted and score.", "invalid_feedback")
-    if feedback.score is not msgspec.UNSET and not 0.0 <= feedback.score <= 1.0:
-        raise Refused(400, f"The score is {feedback.score}; expected a number in [0, 1].", "invalid_feedback")
-    if not 0 < len(feedback.id) <= 500:
-        raise Refused(400, "The id is empty or longer than 500 characters.", "invalid_feedback")
     return feedback
 
 

@@ -40,6 +40,7 @@ from stepdown.gateway.middleware.admission import admission, identify
 from stepdown.gateway.middleware.caching import caching
 from stepdown.gateway.middleware.recording import recording
 from stepdown.gateway.model_call import Clocks, ModelCalls
+from stepdown.gateway.openapi import description
 from stepdown.gateway.other_paths import OtherPaths
 from stepdown.gateway.outcome import Outcome
 from stepdown.gateway.recorder import Listener, Recorder, RecorderOptions
@@ -169,6 +170,7 @@ class Gateway:
         app.add("GET", "/healthz", alive)
         app.add("GET", "/readyz", readiness(lambda: self._why_not))
         app.add("GET", "/metrics", self._metrics)
+        app.add("GET", "/openapi.json", description(stepdown.__version__))
         return app
 
     async def _metrics(self, request: Request) -> Response:
@@ -178,7 +180,11 @@ class Gateway:
     async def _feedback(self, request: Request) -> Response:
         key = self._identify(request)
         feedback = read_feedback(request)
-        became = await self._desk.run(lambda store: keep_feedback(store, self._tasks, feedback, key))
+        try:
+            became = await self._desk.run(lambda store: keep_feedback(store, self._tasks, feedback, key))
+        except StepdownError as error:
+            log.warning("feedback_not_kept", extra={"fields": {"error": str(error)}})
+            raise Refused(503, "The feedback could not be kept: the store gave an error.", "store_error", 1.0) from None
         return feedback_response(feedback, became)
 
     def _may_leave(self) -> bool:
@@ -284,12 +290,11 @@ def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOpti
     """The upstreams of the settings. `replay:` without a file replays the project's own recorded calls."""
     options = []
     for said in settings.all_upstreams():
-        kind = "replay" if said.url.startswith("replay:") else said.kind
         options.append(
             UpstreamOptions(
                 url=said.url,
                 name=said.name,
-                kind=kind,
+                kind=said.kind,
                 key=said.secret(os.environ),
                 key_header=said.key_header,
                 api_version=said.api_version,
@@ -298,7 +303,7 @@ def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOpti
                 first_byte_s=said.first_byte_s,
                 total_s=said.total_s,
                 retries=said.retries,
-                calls=_recorded(home) if said.url == "replay:" else None,
+                calls=_recorded(home) if said.url.partition("?")[0] == "replay:" else None,
             )
         )
     return options
