@@ -80,7 +80,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         _check(self.body_timeout_s > 0, "gateway.body_timeout_s", self.body_timeout_s, "seconds above 0")
         _check(self.drain_s >= 0, "gateway.drain_s", self.drain_s, "seconds, 0 or more")
         if self.upstream:
-            check_url(self.upstream, "openai")
+            check_url(self.upstream, kind_of(self.upstream))
         if self.retention:
             parse_duration(self.retention)
         names = [one.name for one in self.all_upstreams()]
@@ -93,7 +93,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def all_upstreams(self) -> tuple[UpstreamSettings, ...]:
         """Every upstream in the order they are asked, each with a name: its own, else its host, numbered if need be."""
-        plain = (UpstreamSettings(url=self.upstream, key=self.upstream_key),) if self.upstream else ()
+        plain: tuple[UpstreamSettings, ...] = ()
+        if self.upstream:
+            plain = (UpstreamSettings(url=self.upstream, kind=kind_of(self.upstream), key=self.upstream_key),)
         named: list[UpstreamSettings] = []
         taken = {one.name for one in self.upstreams}
         for one in (*plain, *self.upstreams):
@@ -125,6 +127,13 @@ def parse_gateway(table: Any) -> GatewaySettings:
         raise ContractError(
             f"[gateway] cannot be read: {error}.", "docs/gateway.md lists every key and its type.", "Correct that key."
         ) from None
+
+
+def kind_of(url: str) -> str:
+    """The kind of upstream that a plain URL means: recorded answers, the vendor whose wire differs, else openai."""
+    if url.startswith("replay:"):
+        return "replay"
+    return "anthropic" if (urlsplit(url).hostname or "").endswith("anthropic.com") else "openai"
 
 
 def check_url(url: str, kind: str) -> None:

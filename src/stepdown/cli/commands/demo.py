@@ -13,6 +13,7 @@ from stepdown.cli.console import Console
 from stepdown.cli.options import Duration, common
 from stepdown.loop.building import build
 from stepdown.loop.demo import TASK, prepare
+from stepdown.loop.demo_serving import ask_gateway
 from stepdown.loop.discovery import discover
 from stepdown.loop.job import BuildRequest
 from stepdown.loop.scanning import scan_task
@@ -42,6 +43,16 @@ def command(budget: float, home: Path | None, console: Console) -> int:
     console.say()
     console.say(describe(record.certificate))
     console.say()
-    console.say(f"Next: stepdown --home {folder} answer {TASK} 'Where is my new card?'")
-    console.result({**summary(record), "report": str(built.report), "home": str(folder)})
+    with console.progress() as progress:
+        progress("serving", 0.0)
+        asked = ask_gateway(opened, TASK)
+    console.say("Served on its own wire, and asked through the openai client:")
+    for reply in asked:
+        sure = f", {float(reply.confidence):.1%} sure" if reply.confidence else ""
+        console.say(f"  {reply.input[:70]!r} -> {reply.answer}  ({reply.rung}{sure}, {reply.seconds * 1000:.1f} ms)")
+    console.say()
+    console.say(
+        f"Next: stepdown --home {folder} serve --upstream http://YOUR-MODEL/v1, and point a client's base URL there"
+    )
+    console.result({**summary(record), "report": str(built.report), "home": str(folder), "asked": asked})
     return exit_code(console, record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-from stepdown.gateway.exchange import Exchange, Middleware, Next
+from stepdown.gateway.exchange import FAILED, Exchange, Middleware, Next
 from stepdown.gateway.http.messages import Response
 
 MAX_KEPT_BYTES = 16 << 20
@@ -26,6 +26,8 @@ def recording(recorder: Recording, clock: Callable[[], float]) -> Middleware:
             response = await proceed(exchange)
         except BaseException as error:
             exchange.error = exchange.error or _ended(error)
+            if not exchange.upstream:
+                exchange.rung = FAILED  # Nobody has answered: neither a student nor the incumbent.
             exchange.latency_s = clock() - exchange.started
             recorder.put(exchange)
             raise
