@@ -29,6 +29,7 @@ from stepdown.gateway.outcome import Outcome
 from stepdown.gateway.recorder import Recorder, RecorderOptions
 from stepdown.stores.store import open_store, store_kinds
 from tests.gateway.exchanges import AT, KEY, answer, exchange, task
+from tests.gateway.waiting import wait_until
 
 Recorded = tuple[list[Call], Metrics]
 
@@ -375,10 +376,3 @@ def test_kill_minus_nine_loses_nothing_but_the_last_moment(address: str) -> None
     old = [name for name, at in put if float(at) < killed - 0.5]
     assert len(old) > 50
     assert [name for name in old if name not in calls] == []
-
-
-def wait_until(holds: Callable[[], bool], patience_s: float = 20.0) -> None:
-    until = time.monotonic() + patience_s
-    while not holds():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.01)

@@ -1,0 +1,63 @@
+"""Old calls go, those with gold stay, small blocks are merged; on every store that can be asked."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+import pytest
+
+from stepdown.core.calls import Call
+from stepdown.core.errors import StoreError
+from stepdown.core.store import Gold, Store
+from stepdown.gateway.retention import Retention
+from stepdown.stores.store import open_store
+from tests.gateway.waiting import wait_until
+
+DAY = 86_400.0
+NOW = 1000 * DAY
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    address = f"sqlite:{tmp_path / 'store.sqlite'}"
+    with closing(open_store(address)) as store:
+        for number in range(20):
+            # One block each, as a quiet gateway writes them.
+            store.add_calls([Call(id=str(number), request={}, response=None, timestamp=NOW - number * DAY)])
+        store.add_gold([Gold(id="15", gold="yes")])
+    return address
+
+
+def names(address: str) -> list[int]:
+    with closing(open_store(address)) as store:
+        return sorted(int(call.id) for call in store.calls())
+
+
+def test_what_is_older_goes_and_what_is_left_lies_together(address: str) -> None:
+    retention = Retention(lambda: closing(open_store(address)), 9.5 * DAY, lambda: NOW)
+    assert retention.tidy() == (9, 10)
+    assert names(address) == [*range(10), 15]
+    assert retention.tidy() == (0, 0)
+
+
+def test_without_a_term_everything_stays(address: str) -> None:
+    assert Retention(lambda: closing(open_store(address)), None, lambda: NOW).tidy() == (0, 19)
+    assert len(names(address)) == 20
+
+
+def test_the_thread_tidies_again_and_outlives_a_store_that_is_away(address: str) -> None:
+    tries = 0
+
+    def at_times() -> AbstractContextManager[Store]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise StoreError("The server is away.")
+        return closing(open_store(address))
+
+    retention = Retention(at_times, 9.5 * DAY, lambda: NOW, every_s=0.01)
+    retention.start()
+    wait_until(lambda: tries > 3)
+    retention.stop(10.0)
+    assert names(address) == [*range(10), 15]
