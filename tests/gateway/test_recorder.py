@@ -211,6 +211,7 @@ def test_tokens_are_guessed_for_budgets_and_not_for_the_record(sqlite: str) -> N
 def test_a_secret_never_reaches_the_stores_files(tmp_path: Path, sqlite: str) -> None:
     card = "4111111111111111"
     private = exchange(answer(f"card {card}"), said=f"my card is {card}", served=task(privacy="redact"))
+    private.chat["user"] = f"{card}@example.com"
     failed = exchange(
         msgspec.json.encode({"error": {"message": f"bad {card}"}}), status=400, served=task(privacy="redact")
     )
@@ -300,18 +301,66 @@ def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
     def unreachable() -> AbstractContextManager[Store]:
         raise StoreError("The server is away.")
 
-    recorder = recorder_of(unreachable, metrics, queue_bytes=1 << 20)
-    for _ in range(200):
-        recorder.put(exchange(said="x" * 10_000))
-        time.sleep(0.0005)
-    wait_until(lambda: counted(metrics, "stepdown_requests_total") == 200)
+    recorder = recorder_of(unreachable, metrics, queue_bytes=1 << 20, interval_s=0.001)
+    for number in range(10, 201, 10):
+        for _ in range(10):
+            recorder.put(exchange(said="x" * 10_000))
+        wait_until(lambda: counted(metrics, "stepdown_requests_total") == number)  # noqa: B023
     assert recorder.waiting_bytes <= 1 << 20
     dropped = counted(metrics, "stepdown_dropped_calls_total", reason="queue-full")
     assert recorder.waiting + dropped == 200
     assert dropped > 0
+    assert counted(metrics, "stepdown_tokens_total") == 200 * 120
     left = recorder.drain(0.3)
     assert left.calls == 200 - dropped
     assert left.error == "The server is away."
+
+
+def test_a_burst_beyond_the_bound_loses_bodies_and_is_counted(sqlite: str) -> None:
+    metrics = Metrics("1.0")
+    recorder = recorder_of(lambda: closing(open_store(sqlite)), metrics, queue_bytes=1 << 20, interval_s=1.0)
+    exchanges = [exchange(said="x" * 20_000, served=task()) for _ in range(100)]
+    for one in exchanges:
+        recorder.put(one)
+    recorder.drain(30.0)
+    dropped = counted(metrics, "stepdown_dropped_calls_total", reason="queue-full")
+    assert 0 < dropped < 100
+    assert len(kept(sqlite)) == 100 - dropped
+    assert counted(metrics, "stepdown_requests_total", task="intent") == 100
+
+
+def test_a_store_that_hangs_holds_up_no_count_and_no_end(sqlite: str) -> None:
+    metrics = Metrics("1.0")
+    open_store(sqlite).close()
+    blocker = sqlite3.connect(sqlite.removeprefix("sqlite:"), isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    recorder = recorder_of(lambda: closing(open_store(sqlite)), metrics)
+    for _ in range(5):
+        recorder.put(exchange())
+    wait_until(lambda: counted(metrics, "stepdown_tokens_total") == 5 * 120)
+    assert recorder.drain(0.2) == (5, "The store did not answer in time.")
+    blocker.execute("ROLLBACK")
+
+
+def test_a_server_that_drops_its_connections_loses_no_call(address: str) -> None:
+    if not address.startswith("postgresql"):
+        pytest.skip("a file has no server")
+    psycopg = pytest.importorskip("psycopg")
+    recorder = recorder_of(lambda: closing(open_store(address)))
+    exchanges = [exchange(served=task()) for _ in range(300)]
+    with psycopg.connect(address.rpartition("schema=")[0].rstrip("?&"), autocommit=True) as connection:
+        for number, one in enumerate(exchanges):
+            recorder.put(one)
+            if number % 100 == 50:
+                wait_until(lambda: recorder.waiting == 0)
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                    " AND datname = current_database()"
+                )
+    assert recorder.drain(30.0) == (0, "")
+    assert set(kept(address)) == {one.id for one in exchanges}
+    with closing(open_store(address)) as store:
+        assert sum(row.requests for row in store.served()) == 300
 
 
 def test_one_exchange_or_listener_that_fails_stops_nothing(sqlite: str) -> None:

@@ -10,6 +10,7 @@ import msgspec
 STUDENT_PROVIDER = "stepdown/"
 """What `Call.provider` begins with where no large model answered; the rung that did comes after it."""
 
+_PERSONAL = ("messages", "user", "metadata", "safety_identifier", "prompt_cache_key")
 _STRUCTURE = frozenset({"role", "id", "type", "name", "tool_call_id", "finish_reason", "index"})
 
 
@@ -86,8 +87,9 @@ def incumbent_calls(calls: Iterable[Call]) -> Iterator[Call]:
 
 
 def redacted(call: Call, mask: Callable[[str], str]) -> Call:
-    """The call with `mask` applied to every text that people or models wrote, in messages and in answers alike."""
-    request = {**call.request, "messages": masked(call.request.get("messages"), mask)}
+    """The call with `mask` applied to every text that people or models wrote, and to what names who asked."""
+    personal = {name: masked(call.request[name], mask) for name in _PERSONAL if name in call.request}
+    request = {**call.request, **personal}
     response = call.response
     if response is not None:
         response = {**response, "choices": masked(response.get("choices"), mask)}

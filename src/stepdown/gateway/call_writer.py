@@ -72,7 +72,7 @@ class CallWriter:
             kept = _packed(call)
             size = len(kept)
         with self._lock:
-            if self.held_bytes + size <= self._queue_bytes:
+            if not self._calls or self.held_bytes + size <= self._queue_bytes:
                 self._calls.append((kept, size))
                 self.held_bytes += size
                 return
@@ -92,7 +92,9 @@ class CallWriter:
             self._lock.notify()
         self._thread.join(within_s + 0.05)
         with self._lock:
-            return Left(len(self._calls), self.last_error if self._calls or self._tallies else "")
+            if not self._calls and not self._tallies and not self._thread.is_alive():
+                return Left(0, "")
+            return Left(len(self._calls), self.last_error or "The store did not answer in time.")
 
     def _run(self) -> None:
         failures = 0

@@ -37,7 +37,8 @@ _PAUSE_S = 20e-6
 class RecorderOptions:
     """capture_share: the share of calls that are kept, in [0, 1]. unmatched_capture: keep calls of no task.
 
-    queue_bytes: of all that waits, to be read or to be written. interval_s: how long an exchange may wait to be read.
+    queue_bytes: of all that waits, half of it to be read and half to be written; one call may always wait.
+    interval_s: how long an exchange may wait to be read.
     """
 
     capture_share: float = 1.0
@@ -65,7 +66,8 @@ class Recorder:
     ) -> None:
         self._options, self._cost, self._mask = options, cost, mask
         self._metrics, self._generator, self._listeners = metrics, generator, tuple(listeners)
-        self._writer = CallWriter(open_store, options.queue_bytes, self._dropped)
+        self._half = options.queue_bytes // 2
+        self._writer = CallWriter(open_store, self._half, self._dropped)
         self._waiting: deque[tuple[Exchange, int, bool]] = deque()
         # Each of the two is written by one thread only; their difference is what waits.
         self._bytes_in = self._bytes_out = 0
@@ -80,17 +82,18 @@ class Recorder:
         reply = exchange.reply
         size = _ONE + _PER_REQUEST_BYTE * len(exchange.request.body)
         size += len(reply) if isinstance(reply, bytes) else sum(map(len, reply))
-        held = self._bytes_in - self._bytes_out + self._writer.held_bytes
-        whole = held + size <= self._options.queue_bytes
+        held = self._bytes_in - self._bytes_out
+        # Its half of the bound: what a failing store holds back must not keep tokens from being counted.
+        whole = held == 0 or held + size <= self._half
         if not whole:
-            if held > 2 * self._options.queue_bytes:
+            if held > 4 * self._half:
                 self._lost += 1
                 return
             exchange.reply, exchange.chat, exchange.body, exchange.outgoing = b"", {}, {}, None
             exchange.request.body, size = b"", _ONE
         self._bytes_in += size
         self._waiting.append((exchange, size, whole))
-        if held > self._options.queue_bytes >> 3:
+        if held > self._half >> 2:
             self._wake.set()
 
     @property
@@ -132,6 +135,7 @@ class Recorder:
                 self._metrics.publish()
             except Exception:  # the thread's outermost boundary: counting and capture must go on
                 log.exception("recorder_failed")
+        self._metrics.publish(float("inf"))
 
     def _take_in(self) -> None:
         """What waits, up to a batch, handed to the writer in one go."""
@@ -165,7 +169,7 @@ class Recorder:
             call = outcome.call
             if exchange.task is not None and exchange.task.privacy == "redact":
                 call = redacted(call, self._mask)
-            self._writer.add_call(call, size)
+            self._writer.add_call(call, size - len(exchange.request.body))
         self._tell(exchange, outcome)
 
     def _tell(self, exchange: Exchange, outcome: Outcome) -> None:
