@@ -103,7 +103,7 @@ def _paths() -> dict[str, Any]:
 
 
 def _call(summary: str, request: str, answer: str, error: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": ref(answer)}, "text/event-stream": {"schema": {"type": "string"}}}
+    content = {"application/json": {"schema": ref(answer)}, "text/event-stream": {"schema": {}}}
     headers = headers_of_answers()
     passed_on: dict[str, Any] = {
         "description": "The upstream's answer, its status and body untouched.",

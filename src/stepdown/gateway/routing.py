@@ -59,7 +59,10 @@ class Routes:
 
     def _by_template(self, chat: dict[str, Any]) -> tuple[ServedTask | None, Input | None]:
         messages = chat["messages"]
-        templates = self._templates.get(tuple([message.get("role") for message in messages]))
+        try:
+            templates = self._templates.get(tuple([message.get("role") for message in messages]))
+        except TypeError:  # A role that is a list or an object.
+            return None, None
         if templates is None:
             return None, None
         texts = [message_text(message) for message in messages]
