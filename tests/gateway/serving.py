@@ -1,0 +1,159 @@
+"""`stepdown serve` as users run it: a process of its own, a port of its own, ended by a signal."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from stepdown.core.calls import Call
+from stepdown.loop.home import open_home
+from tests.cli.conftest import stepdown
+from tests.cli.tickets import PHRASES, SYSTEM, TASK, label, lines, ticket, write_gold
+
+START_S, END_S = 60.0, 30.0
+COUNT = 1000
+SETTINGS = "[tasks.tickets.contract]\nmargin = 0.05\n"
+
+
+class Gateway:
+    """A gateway that runs. url: without /v1."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, home: Path, errors: Path) -> None:
+        self.process, self.url, self.home, self._errors = process, url, home, errors
+        self.client = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+
+    @property
+    def log(self) -> str:
+        return self._errors.read_text("utf-8", "replace")
+
+    def ask(self, text: str, path: str = "/v1/chat/completions", /, **more: Any) -> httpx.Response:
+        """A ticket as the recorded traffic has it. `headers` are the request's; the rest goes into its body."""
+        headers = more.pop("headers", {})
+        return self.client.post(path, json={**asked(text), **more}, headers=headers)
+
+    def end(self) -> int:
+        """Ask it to end, and wait until it has."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        return self.process.wait(END_S)
+
+
+def asked(text: str) -> dict[str, Any]:
+    request: dict[str, Any] = ticket(0, text)["request"]
+    return request
+
+
+def sure(number: int = 0) -> tuple[str, str]:
+    """(a text that the student is sure of, its label)."""
+    name = sorted(PHRASES)[number % len(PHRASES)]
+    return f"hello {PHRASES[name][0]} order {number + 5} item 7", name
+
+
+def build_home(folder: Path, settings: str = SETTINGS, build: bool = True) -> Path:
+    """A project with recorded tickets whose answers are JSON with a confidence, built and certified."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "stepdown.toml").write_text(settings)
+    calls = []
+    for number in range(COUNT):
+        # A student cannot know what a puzzle is about: the incumbent is asked for those.
+        call = ticket(number, puzzle(number) if number % 4 == 0 else "")
+        said = json.dumps({"category": label(number), "confidence": 0.97})
+        call["response"]["choices"][0]["message"]["content"] = said
+        calls.append(call)
+    (folder / "calls.jsonl").write_bytes(lines(calls))
+    gold = write_gold(folder / "gold.csv", COUNT)
+    said_of_import = stepdown("import", str(folder / "calls.jsonl"), "--gold", str(gold), "--home", str(folder))
+    assert said_of_import.code == 0, said_of_import.err
+    if build:
+        built = stepdown("build", TASK, "--budget", "6s", "--home", str(folder), "--json")
+        assert built.code == 0, built.err
+    return folder
+
+
+def copied(home: Path, to: Path, settings: str = SETTINGS) -> Path:
+    """The same project once more, under other settings."""
+    shutil.copytree(home, to)
+    (to / "stepdown.toml").write_text(settings)
+    return to
+
+
+def launch(home: Path, *options: str, **environment: str) -> Gateway:
+    """Start a gateway and wait until it says that requests may come."""
+    errors = home / f"serve-{time.monotonic_ns()}.log"
+    environment = {"STEPDOWN_UPSTREAM_KEY": "", **environment}
+    with errors.open("wb") as file:
+        command = [sys.executable, "-m", "stepdown", "serve", "--port", "0", "--json", "--home", str(home), *options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, env={**os.environ, **environment})
+    assert process.stdout is not None
+    line = _first_line(process.stdout)
+    if not line:
+        process.kill()
+        process.wait()
+        raise AssertionError(f"the gateway did not start: {errors.read_text('utf-8', 'replace')}")
+    return Gateway(process, json.loads(line)["address"], home, errors)
+
+
+@contextmanager
+def serving(home: Path, *options: str, **environment: str) -> Iterator[Gateway]:
+    """A gateway that must end well: asked by SIGTERM, with code 0 and no traceback in what it said."""
+    gateway = launch(home, *options, **environment)
+    try:
+        yield gateway
+        assert gateway.process.poll() is None, f"the gateway ended on its own: {gateway.log}"
+        assert gateway.end() == 0, gateway.log
+        assert "Traceback" not in gateway.log, gateway.log
+    finally:
+        gateway.client.close()
+        if gateway.process.poll() is None:
+            gateway.process.kill()
+            gateway.process.wait()
+
+
+def kept(home: Path, call_id: str) -> Call:
+    """A call out of the store, once it is there."""
+    found: list[Call] = []
+
+    def there() -> bool:
+        with open_home(home).store() as store:
+            found.extend(store.calls_by_id([call_id]))
+        return bool(found)
+
+    assert soon(there), f"{call_id} was never written"
+    return found[0]
+
+
+def soon(holds: Callable[[], bool], within_s: float = 10.0) -> bool:
+    """Whether something comes to hold."""
+    until = time.monotonic() + within_s
+    while not (held := holds()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return held
+
+
+def unsure(number: int = 0) -> str:
+    """A puzzle that was never recorded; number: 0 to 2."""
+    return puzzle(2001 + number)
+
+
+def puzzle(number: int = 0) -> str:
+    """A text that could be about anything, so that no student is sure of it."""
+    return f"hello hmm well order {number * 7919 % 10**6} item {number * 104729 % 10**5}"
+
+
+def _first_line(stdout: IO[bytes]) -> bytes:
+    ready, _, _ = select.select([stdout], [], [], START_S)
+    return stdout.readline() if ready else b""
