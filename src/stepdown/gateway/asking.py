@@ -77,6 +77,7 @@ class Incumbent:
         seats = self._of_model.get(model, self._any) if isinstance(model, str) else self._any
         answer: Reply | None = None
         failure: UpstreamError | None = None
+        asked_at = self._clock()
         for seat in seats:
             if not seat.breaker.admits(self._clock()):
                 continue
@@ -90,6 +91,7 @@ class Incumbent:
                 answer = got
                 if not may_be_retried(got.status, got.headers):
                     break
+        exchange.upstream_s = self._clock() - asked_at
         return answer if answer is not None else self._failed(exchange, seats, failure)
 
     async def models(self, request: Request | None = None) -> list[dict[str, Any]]:
@@ -190,6 +192,7 @@ class Incumbent:
 
     async def _watched(self, seat: Seat, exchange: Exchange, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """A stream's pieces; where they break off, the error as the client's wire says it, and UnfinishedStream."""
+        begun_at = self._clock()
         try:
             async for piece in pieces:
                 yield piece
@@ -202,6 +205,7 @@ class Incumbent:
                 yield b"\n\n" + frame(body, body.get("type", ""))
             raise UnfinishedStream from None
         finally:
+            exchange.upstream_s = (exchange.upstream_s or 0.0) + self._clock() - begun_at
             close = getattr(pieces, "aclose", None)
             if close is not None:
                 await close()
