@@ -295,6 +295,44 @@ def test_a_full_disk_is_said_and_written_to_when_there_is_room(sqlite: str) -> N
     assert set(kept(sqlite)) == {one.id for one in exchanges}
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], check=False)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Write to a file until its disk takes no more."""
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_disk_that_is_really_full_loses_nothing(small_disk: Path) -> None:
+    address = f"sqlite:{small_disk / 'store.sqlite'}"
+    filler = small_disk / "filler"
+    recorder = recorder_of(lambda: closing(open_store(address)))
+    before, during = exchange(), [exchange(said=random.Random(n).randbytes(500).hex()) for n in range(200)]
+    recorder.put(before)
+    wait_until(lambda: recorder.waiting == 0)
+    with pytest.raises(OSError, match="No space"):
+        fill(filler)
+    for one in during:
+        recorder.put(one)
+    wait_until(lambda: not recorder.healthy)
+    assert kept(address).keys() >= {before.id}
+    filler.unlink()
+    wait_until(lambda: recorder.waiting == 0 and recorder.healthy)
+    assert recorder.drain(30.0) == (0, "")
+    assert set(kept(address)) == {before.id, *(one.id for one in during)}
+
+
 def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
     metrics = Metrics("1.0")
 
