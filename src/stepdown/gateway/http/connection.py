@@ -186,6 +186,8 @@ class Connection(asyncio.Protocol):
         if self._header_bytes > self._limits.max_header or len(self._headers) >= self._limits.max_headers:
             raise HttpError(431, "The request's headers are too large.")
         known = self._headers.get(name)
+        if known is not None and name == b"host":  # RFC 9112, section 3.2.
+            raise HttpError(400, "The request has two host headers.")
         self._headers[name] = value if known is None else known + b", " + value
 
     def on_headers_complete(self) -> None:
