@@ -159,9 +159,8 @@ def _openai(request: dict[str, Any]) -> Says:
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
     finish = "tool_calls" if request.get("tools") else "stop"
     if not request.get("stream"):
-        choices = [
-            {"index": index, "message": message, "finish_reason": finish} for index in range(request.get("n") or 1)
-        ]
+        count = request["n"] if isinstance(request.get("n"), int) and request["n"] > 0 else 1
+        choices = [{"index": index, "message": message, "finish_reason": finish} for index in range(count)]
         body = {**frame, "object": "chat.completion", "choices": choices, "usage": usage}
         return Says(json.dumps(body, indent=1).encode())
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]

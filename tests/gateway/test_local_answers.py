@@ -227,7 +227,6 @@ def test_anthropics_ways_of_asking_for_another_answer_escalate(gateway: Gateway)
     }
     for more in (
         {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
-        {"thinking": {"type": "enabled", "budget_tokens": 1024}},
         {"stop_sequences": ["fund"]},
         {"max_tokens": 1},
     ):

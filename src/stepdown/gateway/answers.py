@@ -24,7 +24,8 @@ def choices_asked(chat: dict[str, Any]) -> int:
     asked = chat.get("n", 1)
     if asked is None:
         return 1
-    return asked if isinstance(asked, int) and 1 <= asked <= MAX_CHOICES else 0
+    whole = isinstance(asked, int) and not isinstance(asked, bool)
+    return asked if whole and 1 <= asked <= MAX_CHOICES else 0
 
 
 def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) -> dict[str, Any]:
@@ -64,13 +65,19 @@ def wire_response(exchange: Exchange, body: dict[str, Any], headers: list[tuple[
 
 
 def student_headers(exchange: Exchange, task: ServedTask) -> list[tuple[bytes, bytes]]:
-    """Who answered, how sure, and under which certificate."""
+    """Who answered, how sure, and under which certificate: none, and why, where the client insisted on an answer that
+    the cascade would not have given."""
+    standing = (
+        (b"x-stepdown-reason", header_text(exchange.reason))
+        if exchange.reason
+        else (b"x-stepdown-certificate", task.certificate[:16].encode())
+    )
     return [
         (b"x-stepdown-id", exchange.id.encode()),
         (b"x-stepdown-task", header_text(task.name)),
         (b"x-stepdown-rung", exchange.rung.encode()),
         (b"x-stepdown-confidence", b"%.4f" % (exchange.confidence or 0.0)),
-        (b"x-stepdown-certificate", task.certificate[:16].encode()),
+        standing,
     ]
 
 

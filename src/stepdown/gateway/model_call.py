@@ -8,17 +8,18 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
-from stepdown.core.calls import masked
 from stepdown.core.keys import Key
 from stepdown.core.tasks import input_text, is_empty
 from stepdown.gateway.answers import chat_completion, choices_asked, header_text, student_headers, wire_response
 from stepdown.gateway.cascades import BUSY, StudentFailed
+from stepdown.gateway.departures import why_cut_short
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Reply
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.reading import read_request
+from stepdown.gateway.redaction import masked_body
 from stepdown.gateway.routing import WORKLOAD_HEADERS, Routes, answer_shape
 from stepdown.gateway.served import ServedTask
 
@@ -26,8 +27,6 @@ log = logging.getLogger("stepdown.gateway")
 
 MAX_INPUT_CHARACTERS = 100_000
 """Longer inputs are the incumbent's: curation leaves them out, so that no certificate speaks of them."""
-
-_TEXT_FIELDS = ("messages", "system", "user", "metadata")
 
 
 class Asking(Protocol):
@@ -113,23 +112,31 @@ class ModelCalls:
     async def _answer_here(self, exchange: Exchange, task: ServedTask) -> Response | None:
         """A student's answer; None, and the reason noted, where none is sure enough."""
         assert task.decide is not None
+        assert task.manners is not None
         assert exchange.value is not None
         text = input_text(exchange.value)
         if len(text) > MAX_INPUT_CHARACTERS or is_empty(exchange.value):
             exchange.reason = "input empty or too long"
             return None
         try:
-            decision = await task.decide(text, exchange.route == "students")
+            decision = await task.decide(text, False)
+            if decision.answer is None:
+                exchange.reason = "busy" if decision is BUSY else "unsure"
+                if exchange.route == "students" and decision is not BUSY:
+                    decision = await task.decide(text, True)
         except StudentFailed:
             exchange.reason = "student failed"
             return None
         exchange.confidence = decision.confidence
         if decision.answer is None:
-            exchange.reason = "busy" if decision is BUSY else "unsure"
+            return None
+        completion = chat_completion(exchange, task, decision)
+        cut_short = why_cut_short(exchange.chat, completion, task.manners)
+        if cut_short:
+            exchange.reason = cut_short
             return None
         exchange.rung = decision.rung
-        body = exchange.wire.from_completion(chat_completion(exchange, task, decision))
-        return wire_response(exchange, body, student_headers(exchange, task))
+        return wire_response(exchange, exchange.wire.from_completion(completion), student_headers(exchange, task))
 
     async def _escalate(self, exchange: Exchange, task: ServedTask) -> Response:
         if task.privacy == "local-only":
@@ -143,7 +150,16 @@ class ModelCalls:
         if task.privacy == "redact":
             # Off the event loop: personal data are searched for in every text of the request.
             loop = asyncio.get_running_loop()
-            exchange.outgoing = await loop.run_in_executor(None, _masked_body, exchange.body, self._mask)
+            try:
+                exchange.outgoing = await loop.run_in_executor(None, masked_body, exchange.body, self._mask)
+            except ValueError as error:
+                exchange.rung = ABSTAINED
+                raise Refused(
+                    422,
+                    f"The contract of the task {task.name!r} lets only masked texts leave this machine, and the request "
+                    f"has {error}.",
+                    "cannot_be_masked",
+                ) from None
         if task.incumbent and exchange.body.get("model") == task.task.match.model:
             exchange.outgoing = {**(exchange.outgoing or exchange.body), "model": task.incumbent}
         return await self._ask(exchange)
@@ -169,10 +185,6 @@ def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
         if exchange.confidence is not None:
             headers.append((b"x-stepdown-confidence", b"%.4f" % exchange.confidence))
     return headers
-
-
-def _masked_body(body: dict[str, Any], mask: Callable[[str], str]) -> dict[str, Any]:
-    return {key: masked(value, mask) if key in _TEXT_FIELDS else value for key, value in body.items()}
 
 
 def _wrapped(inner: Next, layer: Middleware) -> Next:

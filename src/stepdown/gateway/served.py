@@ -21,7 +21,8 @@ class Manners:
 
     like: one of its own contents. model: the name that it gives itself. prompt_tokens_per_character and
     completion_tokens_per_character: from its recorded usage. cost_usd: of one of its calls. shapes: the kinds of
-    answer (response format, tool names) that recorded requests asked for; others are the incumbent's.
+    answer (response format, tool names) that recorded requests asked for; others are the incumbent's. least_limit: the
+    fewest tokens that a recorded request allowed and was answered whole in, 0 where none said how many.
     """
 
     like: str
@@ -30,6 +31,7 @@ class Manners:
     completion_tokens_per_character: float = 0.25
     cost_usd: float = 0.0
     shapes: frozenset[tuple[Any, ...]] = frozenset()
+    least_limit: int = 0
 
 
 @dataclass(frozen=True)

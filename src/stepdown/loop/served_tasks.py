@@ -16,6 +16,7 @@ from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.personal_data import mask
 from stepdown.gateway.cascades import OpenCascade, RungThreads
+from stepdown.gateway.departures import tokens_allowed
 from stepdown.gateway.routing import answer_shape
 from stepdown.gateway.served import Manners, ServedTask
 from stepdown.loop.answering import open_cascade
@@ -153,12 +154,14 @@ def _manners(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manners 
     family = families().load(task.family)
     likes: list[Call] = []
     shapes = set()
+    limits = set()
     prompt = completion = prompt_characters = completion_characters = 0
     for call in calls:
         if call.rung or family.read_answer(task, call) is None:
             continue
         likes.append(call)
         shapes.add(answer_shape(call.request))
+        limits.add(tokens_allowed(call.request) or 0)
         if call.prompt_tokens and call.completion_tokens and call.content:
             prompt, completion = prompt + call.prompt_tokens, completion + call.completion_tokens
             completion_characters += len(call.content)
@@ -173,6 +176,7 @@ def _manners(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manners 
         completion_tokens_per_character=completion / completion_characters if completion_characters else 0.25,
         cost_usd=_per_call(cost.value) if cost else 0.0,
         shapes=frozenset(shapes),
+        least_limit=min(limits - {0}, default=0),
     )
 
 

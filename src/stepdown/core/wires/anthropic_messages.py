@@ -54,6 +54,10 @@ def request(body: dict[str, Any]) -> dict[str, Any]:
         out["tool_choice"] = _tool_choice(body["tool_choice"])
     if isinstance(body.get("stop_sequences"), list):
         out["stop"] = body["stop_sequences"]
+    shape = mapping(body.get("output_config")).get("format")
+    if isinstance(shape, dict):
+        inner = {"name": "answer", "schema": shape.get("schema") or {}, "strict": True}
+        out["response_format"] = {"type": "json_schema", "json_schema": inner}
     return out
 
 
@@ -77,10 +81,6 @@ def to_chat(body: dict[str, Any]) -> dict[str, Any]:
         out["user"] = metadata["user_id"]
     if config.get("effort"):
         out["reasoning_effort"] = config["effort"]
-    shape = config.get("format")
-    if isinstance(shape, dict):
-        inner = {"name": "answer", "schema": shape.get("schema") or {}, "strict": True}
-        out["response_format"] = {"type": "json_schema", "json_schema": inner}
     return out
 
 
