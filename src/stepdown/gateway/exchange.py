@@ -17,8 +17,17 @@ from stepdown.gateway.served import ServedTask
 ABSTAINED, CACHE, REFUSED, FAILED = "abstained", "cache", "refused", "error"
 """What stands for the rung where neither a student nor the incumbent answered."""
 
-_PROCESS = os.urandom(6).hex()
+_process = os.urandom(6).hex()
 _numbers = itertools.count(1)
+
+
+def _rename_process() -> None:
+    global _process  # noqa: PLW0603
+    _process = os.urandom(6).hex()
+
+
+# Workers are forked: with their parent's name they would give the same ids to different calls, and all but one be lost.
+os.register_at_fork(after_in_child=_rename_process)
 
 
 class Exchange:
@@ -58,7 +67,7 @@ class Exchange:
 
     def __init__(self, request: Request, wire: ModuleType, at: float, started: float) -> None:
         self.request, self.wire, self.at, self.started = request, wire, at, started
-        self.id = f"call-{_PROCESS}-{next(_numbers):x}"
+        self.id = f"call-{_process}-{next(_numbers):x}"
         self.body: dict[str, Any] = {}
         self.chat: dict[str, Any] = {}
         self.outgoing: dict[str, Any] | None = None

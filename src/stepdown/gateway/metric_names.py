@@ -87,7 +87,7 @@ STORE_HEALTHY = Metric("stepdown_store_healthy_workers", "gauge", "Processes who
 CERTIFICATE = Metric(
     "stepdown_certificate_valid_until_seconds",
     "gauge",
-    "When a task's certificate lapses, in seconds since the epoch; 0 where none is in force.",
+    "When a task's certificate lapses, in seconds since the epoch; absent where none is in force.",
     ("task",),
 )
 CACHE_BYTES = Metric("stepdown_cache_bytes", "gauge", "Bytes that the response cache holds.")
