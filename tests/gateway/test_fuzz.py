@@ -29,7 +29,7 @@ from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.http.server import ServerLimits
 from stepdown.gateway.openapi import describe
 from tests.gateway.http.sockets import serving as http_serving
-from tests.gateway.serving import Gateway, serving
+from tests.gateway.serving import Gateway, serving, soon
 
 MODEL = "gpt-4o-mini"
 CONFORMING = [
@@ -115,6 +115,69 @@ def test_it_answers_as_it_says_it_does(gateway: Gateway, operation: Any, mode: A
         case.call_and_validate(base_url=gateway.url, checks=checks, timeout=20)
 
     fuzz()
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def test_any_value_may_be_gold_of_a_known_call(gateway: Gateway) -> None:
+    asked = {"model": MODEL, "messages": [{"role": "user", "content": "Is it?"}]}
+    answer = gateway.client.post("/v1/chat/completions", json=asked)
+    name = answer.headers["x-stepdown-id"]
+    assert soon(lambda: gateway.client.post("/v1/feedback", json={"id": name, "score": 1}).status_code == 200)
+
+    @BOUNDED
+    @given(gold=JSON_VALUES)
+    def fuzz(gold: Any) -> None:
+        said = gateway.client.post("/v1/feedback", json={"id": name, "gold": gold})
+        assert said.status_code == 200, said.text
+        assert said.json() == {"id": name, "became": "gold"}
+
+    fuzz()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_anything_may_stand_where_messages_do(gateway: Gateway, path: str) -> None:
+    parts = st.fixed_dictionaries(
+        {"type": st.sampled_from(["text", "image", "tool_use", "tool_result", "image_url"]) | JSON_VALUES},
+        optional=dict.fromkeys(("text", "source", "content", "input", "name", "id", "image_url"), JSON_VALUES),
+    )
+    message = st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "system", "tool"]) | JSON_VALUES},
+        optional={"content": JSON_VALUES | st.lists(parts, max_size=3), "tool_calls": JSON_VALUES},
+    )
+    others = ("model", "stream", "stream_options", "metadata", "system", "tools", "tool_choice", "n")
+    body = st.fixed_dictionaries(
+        {"messages": JSON_VALUES | st.lists(message, max_size=3)}, optional=dict.fromkeys(others, JSON_VALUES)
+    )
+
+    @settings(BOUNDED, max_examples=60)
+    @given(body=body)
+    def fuzz(body: Any) -> None:
+        assert gateway.client.post(path, json=body).status_code in (200, 400, 404)
+
+    fuzz()
+
+
+@pytest.mark.parametrize("depth", [30, 300, 900, 980, 995, 1100, 100_000])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_deep_json_is_answered(gateway: Gateway, path: str, depth: int) -> None:
+    deep = b"[" * depth + b"]" * depth
+    block = b'{"role": "user", "content": [{"type": "tool_use", "input": %b}]}' % deep
+    body = b'{"model": "m", "messages": [%b], "tools": [{"input_schema": %b}]}' % (block, deep)
+    answer = gateway.client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in ((200, 400) if depth > 300 else (200,))
+    assert depth < 1000 or answer.status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/../admin", "/v1/x/%2e%2E/admin", "/v1/./models"])
+def test_no_path_leads_above_what_is_passed_on(gateway: Gateway, path: str) -> None:
+    raw = f"GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".encode()
+    assert statuses(exchanged(gateway, [raw], then_wait=True)) == [404]
 
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"

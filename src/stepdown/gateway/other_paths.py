@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import msgspec
 
@@ -15,6 +16,8 @@ from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.model_call import Identify
 
 FORWARDED_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+_ALLOWED = [(b"allow", ", ".join(sorted(FORWARDED_METHODS)).encode())]
+_UPWARDS = frozenset({"..", ".%2e", "%2e.", "%2e%2e", ".", "%2e"})
 
 
 class Forwarding(Protocol):
@@ -43,16 +46,19 @@ class OtherPaths:
 
     async def model(self, request: Request) -> Response:
         """One model's entry."""
-        name = request.path.split("/models/", 1)[1]
+        name = unquote(request.path.split("/models/", 1)[1])
         entry = next((entry for entry in await self._entries(request) if entry.get("id") == name), None)
         if entry is None:
             raise Refused(404, f"There is no model {name[:100]!r}.", "model_not_found")
         return Response(200, [JSON], msgspec.json.encode(entry))
 
     async def forward(self, request: Request) -> Response:
-        """Whatever else an upstream offers (embeddings, files …): passed through, not recorded, under no certificate."""
+        """Whatever else an upstream offers (embeddings, files): passed through, not recorded, under no certificate."""
         if request.method not in FORWARDED_METHODS:
-            raise Refused(405, f"{request.method} is not passed on.", "method_not_allowed")
+            raise Refused(405, f"{request.method} is not passed on.", "method_not_allowed", headers=_ALLOWED)
+        if any(step in _UPWARDS for step in request.path.lower().split("/")):
+            # Above /v1/ there may be what the upstream's key opens and a client has no business with.
+            raise Refused(404, f"There is nothing at {request.path[:200]!r}.", "unknown_path")
         if "/models/" in request.path and request.method == "GET":
             return await self.model(request)
         key = self._identify(request)
@@ -76,7 +82,6 @@ class OtherPaths:
         key = self._identify(request)
         entries = list(await self._incumbent.models(request))
         known = {entry.get("id") for entry in entries}
-        for alias in self._aliases():
-            if alias not in known:
-                entries.append({"id": alias, "object": "model", "created": 0, "owned_by": "stepdown"})
+        new = [alias for alias in self._aliases() if alias not in known]
+        entries += [{"id": alias, "object": "model", "created": 0, "owned_by": "stepdown"} for alias in new]
         return [entry for entry in entries if key is None or key.allows_model(str(entry.get("id")))]
