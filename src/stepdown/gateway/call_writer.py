@@ -115,9 +115,12 @@ class CallWriter:
     def _wait(self, failures: int) -> bool:
         """Sleep until there is something to write; False when it is time to end."""
         with self._lock:
-            if failures and not self._over():
-                longest = _LONGEST_WAIT_S if not self._ending else 0.2
-                self._lock.wait(min(_FIRST_WAIT_S * 2 ** min(failures - 1, 10), longest))
+            if failures and self._ending and not self._over():
+                self._lock.wait(_FIRST_WAIT_S)
+            elif failures:
+                # More calls are no reason to try again sooner; being told to end is.
+                wait_s = min(_FIRST_WAIT_S * 2 ** min(failures - 1, 10), _LONGEST_WAIT_S)
+                self._lock.wait_for(lambda: self._ending, wait_s)
             while not (self._calls or self._tallies or self._ending):
                 self._lock.wait()
             return not self._over()
