@@ -20,7 +20,7 @@ import httpx
 from stepdown.core.calls import Call
 from stepdown.loop.home import open_home
 from tests.cli.conftest import stepdown
-from tests.cli.tickets import PHRASES, SYSTEM, TASK, label, lines, ticket, write_gold
+from tests.cli.tickets import PHRASES, TASK, label, lines, ticket, write_gold
 
 START_S, END_S = 60.0, 30.0
 COUNT = 1000

@@ -100,7 +100,8 @@ def test_an_anthropic_client_gets_a_message(claude: anthropic.Anthropic) -> None
     said = json.loads(message.content[0].text)
     assert said["category"] == LABEL
     assert message.stop_reason == "end_turn"
-    assert message.usage.input_tokens > 10 and message.usage.output_tokens > 0
+    assert message.usage.input_tokens > 10
+    assert message.usage.output_tokens > 0
     assert raw.headers["x-stepdown-rung"] == "linear"
 
 
@@ -111,7 +112,8 @@ def test_an_anthropic_client_streams(claude: anthropic.Anthropic) -> None:
         text = "".join(stream.text_stream)
         final = stream.get_final_message()
     assert json.loads(text)["category"] == LABEL
-    assert final.stop_reason == "end_turn" and final.usage.output_tokens > 0
+    assert final.stop_reason == "end_turn"
+    assert final.usage.output_tokens > 0
 
 
 def test_langchain_invokes_and_streams(gateway: Gateway) -> None:
@@ -119,7 +121,8 @@ def test_langchain_invokes_and_streams(gateway: Gateway) -> None:
     messages = [("system", SYSTEM), ("human", SURE)]
     answer = chat.invoke(messages)
     assert json.loads(str(answer.content))["category"] == LABEL
-    assert answer.usage_metadata and answer.usage_metadata["total_tokens"] > 20
+    assert answer.usage_metadata
+    assert answer.usage_metadata["total_tokens"] > 20
     pieces = list(chat.stream(messages))
     assert "".join(str(piece.content) for piece in pieces) == answer.content
     assert sum((piece.usage_metadata or {}).get("total_tokens", 0) for piece in pieces) > 20

@@ -1,4 +1,4 @@
-"""Where a request asks for another answer than the recorded ones were, so that a student's would not be what it asks."""
+"""Where a request asks for another answer than the recorded ones were, so that a student's would be a wrong one."""
 
 from __future__ import annotations
 

@@ -156,8 +156,8 @@ class ModelCalls:
                 exchange.rung = ABSTAINED
                 raise Refused(
                     422,
-                    f"The contract of the task {task.name!r} lets only masked texts leave this machine, and the request "
-                    f"has {error}.",
+                    f"The contract of the task {task.name!r} lets only masked texts leave this machine, and the "
+                    f"request has {error}.",
                     "cannot_be_masked",
                 ) from None
         if task.incumbent and exchange.body.get("model") == task.task.match.model:
