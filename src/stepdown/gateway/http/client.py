@@ -69,10 +69,15 @@ def parse_origin(url: str) -> Origin:
 class HttpResponse:
     """An answer whose head has come. Read it whole or in pieces, or close it; until then it holds its connection."""
 
-    __slots__ = ("_connection", "headers", "status")
+    __slots__ = ("_connection", "_turn", "headers", "status")
 
     def __init__(self, connection: _Connection, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._connection, self.status, self.headers = connection, status, headers
+        self._turn = connection.turn
+
+    def __del__(self) -> None:
+        # Whoever drops an answer unread must not keep its connection busy. It may be dropped on any thread.
+        self._connection.forsaken(self._turn)
 
     def header(self, name: bytes) -> bytes:
         return next((value for key, value in self.headers if key == name), b"")
@@ -111,13 +116,11 @@ class HttpResponse:
                     return
                 await connection.more()
         finally:
-            if not connection.complete:
-                connection.abort()
+            self.close()
 
     def close(self) -> None:
         """Give up on the rest of the answer."""
-        if not self._connection.released:
-            self._connection.abort()
+        self._connection.leave(self._turn)
 
 
 class HttpPool:
@@ -174,6 +177,7 @@ class HttpPool:
         """Close every connection. Whoever waits for an answer gets BrokenReply."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+            self._sweeper = None
         for connection in list(self._open):
             connection.give_up(BrokenReply("The connection was closed on this side.", retriable=False))
 
@@ -259,6 +263,7 @@ class _Connection(asyncio.Protocol):
         self._paused = self._bodyless = False
         self.complete = self.released = True
         self.closed = False
+        self.turn = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -287,6 +292,7 @@ class _Connection(asyncio.Protocol):
     async def ask(self, raw: bytes, bodyless: bool, first_byte_s: float, total_s: float) -> HttpResponse:
         """bodyless: the answer has a length but no body, as to HEAD."""
         self.complete = self.released = False
+        self.turn += 1
         self._bodyless = bodyless
         self._failure = None
         self.pieces.clear()
@@ -298,7 +304,10 @@ class _Connection(asyncio.Protocol):
         if self.closed:
             raise _ClosedInSilence
         self._transport.write(raw)
-        return await self._head
+        try:
+            return await self._head
+        finally:
+            self._head = None
 
     async def more(self) -> None:
         """Wait for more of the body. Raises what went wrong."""
@@ -334,6 +343,16 @@ class _Connection(asyncio.Protocol):
         self.released = self.complete = self.closed = True
         if self._transport is not None:
             self._transport.abort()
+
+    def forsaken(self, turn: int) -> None:
+        """As `leave`, from any thread."""
+        if turn == self.turn and not self.released and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.leave, turn)
+
+    def leave(self, turn: int) -> None:
+        """Nobody will read the rest of the answer of that turn, if it is not another's already."""
+        if turn == self.turn and not self.released:
+            self.abort()
 
     def give_up(self, failure: UpstreamError) -> None:
         """Close at once, telling the one that waits for an answer."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
+from stepdown.core.errors import UsageError
 from stepdown.core.keys import TOKEN_START
 from stepdown.core.wires.wire import wire_named
 from stepdown.gateway.exchange import Exchange, Reply
@@ -52,12 +54,12 @@ class OverHttp:
         sweep_s = min(0.25, options.first_byte_s / 4)
         self._pool = HttpPool(Origin(origin.host, origin.port, origin.tls), options.connect_s, sweep_s=sweep_s)
         self._target = manner.path + wire_named(manner.wire).PATH
-        self._version = f"api-version={options.api_version}" if options.api_version else ""
+        self._version = f"api-version={quote(options.api_version)}" if options.api_version else ""
         self._plain_target = self._with_query(self._target, "")
         self._fixed: Pairs = [_IDENTITY]
         self._dropped = _OURS
         if options.key:
-            self._fixed += manner.key(options.key.reveal())
+            self._fixed += manner.key(_checked_key(options))
             self._dropped |= CREDENTIALS
 
     async def send(self, exchange: Exchange) -> Reply:
@@ -141,6 +143,17 @@ class OverHttp:
             headers += self._manner.key(given)
         names = {name for name, _ in headers}
         return headers + [pair for pair in (_JSON, *self._manner.defaults) if pair[0] not in names]
+
+
+def _checked_key(options: UpstreamOptions) -> str:
+    key = options.key.reveal().strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            f"The key of upstream {options.name!r} holds characters that no header can.",
+            "Expected printable ASCII.",
+            "Copy the key again.",
+        )
+    return key
 
 
 def _is_general(name: bytes) -> bool:
