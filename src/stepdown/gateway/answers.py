@@ -31,6 +31,7 @@ def choices_asked(chat: dict[str, Any]) -> int:
 def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) -> dict[str, Any]:
     """The chat completion that the incumbent could have given. Its usage is an estimate from recorded calls."""
     manners = task.manners or Manners(like="")
+    assert task.family is not None
     content = task.family.write_answer(task.task, decision.answer, decision.confidence, manners.like)
     count = choices_asked(exchange.chat) or 1
     prompt = max(1, round(_characters(exchange.chat) * manners.prompt_tokens_per_character))

@@ -38,7 +38,8 @@ class Metrics:
 
     content_type = CONTENT_TYPE
 
-    def __init__(self, version: str, siblings: Siblings | None = None) -> None:
+    def __init__(self, version: str, siblings: Siblings | None = None, answers: bool = True) -> None:
+        """answers: whether this process answers requests, and is not one that only records."""
         self._siblings = siblings
         self._counters: dict[str, dict[Labels, float]] = {
             metric.name: {} for metric in names.METRICS if metric.kind == "counter"
@@ -49,7 +50,7 @@ class Metrics:
         self._readings: list[tuple[str, Reading]] = []
         self._published = float("-inf")
         self.read_from(names.BUILD, lambda: {(version,): 1.0})
-        self.read_from(names.WORKERS, lambda: {(): 1.0})
+        self.read_from(names.WORKERS, lambda: {(): float(answers)})
 
     def count(self, metric: Metric, *labels: str, by: float = 1.0) -> None:
         """Add to a counter. The values of its labels are few and not the client's to choose."""

@@ -20,7 +20,7 @@ def read_request(exchange: Exchange) -> None:
     """Fill in body, chat shape and the route asked for. Raises Refused."""
     request = exchange.request
     check_json(request)
-    exchange.body = _object(request.body)
+    exchange.body = decode_body(request.body)
     try:
         exchange.chat = exchange.wire.request(exchange.body)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -41,7 +41,8 @@ def check_json(request: Request) -> None:
         raise Refused(415, f"The content type is {said!r}; expected application/json.", "wrong_content_type")
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def decode_body(body: bytes) -> dict[str, Any]:
+    """A body's JSON object. Raises Refused."""
     try:
         return _decode(body)
     except msgspec.ValidationError:

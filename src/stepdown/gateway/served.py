@@ -41,7 +41,7 @@ class ServedTask:
     the client used an alias. student_cost_usd: of one local answer."""
 
     task: Task
-    family: Family
+    family: Family | None
     privacy: Privacy = "any"
     decide: Decide | None = None
     why_not: str = "not built"

@@ -136,7 +136,7 @@ class ServedTasks:
         task = with_settings(task, self._home.settings)
         return ServedTask(
             task=task,
-            family=families().load(task.family or "classify"),
+            family=None,
             privacy=privacy or said.contract.privacy,
             why_not=why_not,
             incumbent=said.incumbent,

@@ -7,8 +7,8 @@ import functools
 import logging
 import os
 import random
+import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from stepdown.gateway.app import App
 from stepdown.gateway.asking import Incumbent
 from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.cascades import RungThreads
+from stepdown.gateway.channel import Report
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.feedback import feedback_response, read_feedback
@@ -34,7 +35,6 @@ from stepdown.gateway.health import alive, readiness
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.keys import KeyRing
 from stepdown.gateway.limits import Limiter, Refusal
-from stepdown.gateway.logs import log_request
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.middleware.admission import admission, identify
 from stepdown.gateway.middleware.caching import caching
@@ -42,26 +42,23 @@ from stepdown.gateway.middleware.recording import recording
 from stepdown.gateway.model_call import Clocks, ModelCalls
 from stepdown.gateway.openapi import description
 from stepdown.gateway.other_paths import OtherPaths
-from stepdown.gateway.outcome import Outcome
-from stepdown.gateway.recorder import Listener, Recorder, RecorderOptions
+from stepdown.gateway.outcome import outcome_of
+from stepdown.gateway.recorder_process import RecorderProcess
 from stepdown.gateway.retention import Retention
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.served import ServedTask
 from stepdown.gateway.spending import read_totals
-from stepdown.gateway.telemetry import telemetry_of
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 from stepdown.loop.desk import StoreDesk
 from stepdown.loop.feedback import keep_feedback
 from stepdown.loop.home import Home
 from stepdown.loop.served_tasks import ServedTasks
-from stepdown.traffic.pricing import Prices
 
 log = logging.getLogger("stepdown.gateway")
 
 LOOK_S = 1.0
 """How often tasks, certificates, keys and totals are looked at anew."""
-CHARGE_S = 0.1
 
 
 class Gateway:
@@ -77,28 +74,18 @@ class Gateway:
         self._tasks: dict[str, Task] = {}
         self._ring = KeyRing(())
         self._limiter = Limiter({name: task.limits for name, task in home.settings.tasks.items()})
-        self._charges: deque[tuple[str, str, int, float]] = deque()
         self._counted: dict[tuple[str, str, str], int] = {}
         self._why_not = "starting"
         self._chores: list[asyncio.Task[None]] = []
         self._siblings = RunFolder(run_folder)
         self.metrics = Metrics(stepdown.__version__, self._siblings)
-        cache = AnswerCache(time.perf_counter)
-        self._telemetry = telemetry_of(os.environ, settings.all_upstreams())
-        listeners: list[Listener] = [self._note_charge, cache]
-        if self._telemetry is not None:
-            listeners.append(self._telemetry)
-        if settings.log_requests:
-            listeners.append(log_request)
-        self.metrics.read_from(names.CACHE_BYTES, lambda: {(): float(cache.held_bytes)})
-        self.recorder = Recorder(
-            home.store,
-            RecorderOptions(settings.capture_share, settings.unmatched_capture, settings.queue_bytes),
-            Prices(home.settings.prices).cost,
-            mask,
-            self.metrics,
-            random.Random(os.urandom(16)),
-            listeners,
+        self._cache = AnswerCache(time.perf_counter)
+        self.metrics.read_from(names.CACHE_BYTES, lambda: {(): float(self._cache.held_bytes)})
+        self.recorder = RecorderProcess(
+            [sys.executable, "-m", "stepdown.loop.recording_process", str(home.folder), str(run_folder)],
+            settings.queue_bytes,
+            self.metrics.drop,
+            self._charge,
         )
         self._retention = Retention(home.store, settings.retention_s, home.clock)
         self.incumbent = Incumbent(
@@ -109,7 +96,7 @@ class Gateway:
         self.calls = ModelCalls(
             self.incumbent,
             Clocks(home.clock, time.perf_counter),
-            (recording(self.recorder, time.perf_counter), admission(self._admit), caching(cache, self.metrics)),
+            (recording(self, time.perf_counter), admission(self._admit), caching(self._cache, self.metrics)),
             mask,
             self._identify,
         )
@@ -117,14 +104,12 @@ class Gateway:
 
     async def start(self) -> None:
         """Look at everything once, then keep looking. Raises what the store raises when it cannot be opened at all."""
+        self.recorder.start()
         await self._look()
         self._measure()
         self._why_not = ""
         self._retention.start()
-        self._chores = [
-            self._loop.create_task(self._keep_looking()),
-            self._loop.create_task(self._keep_charging()),
-        ]
+        self._chores = [self._loop.create_task(self._keep_looking())]
 
     def end_soon(self) -> None:
         """Say that no more requests should come."""
@@ -134,17 +119,15 @@ class Gateway:
         """Write what waits and close everything. Returns how many calls could not be written."""
         for chore in self._chores:
             chore.cancel()
-        left = await self._loop.run_in_executor(None, self.recorder.drain, within_s)
-        if left.calls:
-            log.error("calls_lost", extra={"calls": left.calls, "error": left.error})
+        lost = await self.recorder.drain(within_s)
+        if lost:
+            log.error("calls_lost", extra={"calls": lost, "error": self.recorder.last_error})
         self._retention.stop()
-        if self._telemetry is not None:
-            await self._loop.run_in_executor(None, self._telemetry.close)
         await self.incumbent.close()
         self._rungs.close()
         await self._loop.run_in_executor(None, self._desk.close)
         self._siblings.leave()
-        return left.calls
+        return lost
 
     @property
     def open_to_all(self) -> bool:
@@ -204,20 +187,16 @@ class Gateway:
     def _admit(self, key: Key | None, task: str) -> Refusal | None:
         return self._limiter.admit(self.home.clock(), key, task)
 
-    def _note_charge(self, exchange: Exchange, outcome: Outcome) -> None:
-        """On the recorder's thread: what was used is charged on the event loop, which owns the limits."""
-        if exchange.key is not None or exchange.task is not None:
-            key, task = exchange.key, exchange.task
-            self._charges.append(
-                (key.id if key else "", task.name if task else "", outcome.tokens, outcome.cost_usd or 0.0)
-            )
+    def put(self, exchange: Exchange) -> None:
+        """Take a finished exchange: the cache at once, where the task wants one, all else in the recording process."""
+        if exchange.task is not None and exchange.task.cache_s > 0:
+            self._cache(exchange, outcome_of(exchange, lambda call: None))
+        self.recorder.put(exchange)
 
-    async def _keep_charging(self) -> None:
-        while True:
-            await asyncio.sleep(CHARGE_S)
-            now = self.home.clock()
-            while self._charges:
-                self._limiter.charge(*self._charges.popleft(), now)
+    def _charge(self, report: Report) -> None:
+        now = self.home.clock()
+        for charge in report.charges:
+            self._limiter.charge(charge.key, charge.task, charge.tokens, charge.usd, now)
 
     # What changes while it runs
 
@@ -240,6 +219,7 @@ class Gateway:
             self._limiter.load_totals(found.totals, now)
             self._limiter.mark()
         self._count_upstreams()
+        await self._loop.run_in_executor(None, self.metrics.publish)
         if found.tasks is not None:
             self.calls.routes = Routes(found.tasks)
             self._tasks = {task.name: task.task for task in found.tasks}
@@ -265,9 +245,7 @@ class Gateway:
     def _measure(self) -> None:
         """Show what is only known when asked for."""
         read = self.metrics.read_from
-        read(names.QUEUE, lambda: {("recorder",): float(self.recorder.waiting), ("rungs",): float(self._rungs.waiting)})
-        read(names.QUEUE_BYTES, lambda: {(): float(self.recorder.waiting_bytes)})
-        read(names.STORE_HEALTHY, lambda: {(): float(self.recorder.healthy)})
+        read(names.QUEUE, lambda: {("rungs",): float(self._rungs.waiting), ("channel",): float(self.recorder.waiting)})
         read(
             names.CERTIFICATE,
             lambda: {(task.name,): task.valid_until for task in self.calls.routes.tasks.values() if task.decide},
@@ -288,25 +266,23 @@ class _Found:
 
 def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOptions]:
     """The upstreams of the settings. `replay:` without a file replays the project's own recorded calls."""
-    options = []
-    for said in settings.all_upstreams():
-        options.append(
-            UpstreamOptions(
-                url=said.url,
-                name=said.name,
-                kind=said.kind,
-                key=said.secret(os.environ),
-                key_header=said.key_header,
-                api_version=said.api_version,
-                models=said.models,
-                connect_s=said.connect_s,
-                first_byte_s=said.first_byte_s,
-                total_s=said.total_s,
-                retries=said.retries,
-                calls=_recorded(home) if said.url.partition("?")[0] == "replay:" else None,
-            )
+    return [
+        UpstreamOptions(
+            url=said.url,
+            name=said.name,
+            kind=said.kind,
+            key=said.secret(os.environ),
+            key_header=said.key_header,
+            api_version=said.api_version,
+            models=said.models,
+            connect_s=said.connect_s,
+            first_byte_s=said.first_byte_s,
+            total_s=said.total_s,
+            retries=said.retries,
+            calls=_recorded(home) if said.url.partition("?")[0] == "replay:" else None,
         )
-    return options
+        for said in settings.all_upstreams()
+    ]
 
 
 def _recorded(home: Home) -> Callable[[], Iterable[Call]]:

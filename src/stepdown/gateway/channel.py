@@ -1,0 +1,231 @@
+"""What a gateway tells the process that records for it, and what it hears back: frames on a socket pair.
+
+Recording costs as much as answering. In threads of the same process it held the interpreter while requests waited, and
+the slowest hundredth of them took three milliseconds more; a process of its own has an interpreter of its own.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from stepdown.core.contract import Privacy
+from stepdown.core.keys import Key
+from stepdown.core.tasks import Match, Task
+from stepdown.core.wires.wire import wire_named
+from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.http.messages import Request
+from stepdown.gateway.reading import decode_body
+from stepdown.gateway.served import Manners, ServedTask
+
+MAX_FRAME = 256 << 20
+_LENGTH = struct.Struct("!I")
+_TRACE_HEADERS = (b"traceparent", b"tracestate")
+
+
+class TaskTold(msgspec.Struct, frozen=True, array_like=True):
+    """What recording needs to know of a task. Costs in USD of one call."""
+
+    name: str
+    privacy: Privacy
+    certificate: str
+    cost_usd: float
+    student_cost_usd: float
+    prompt_tokens_per_character: float
+    completion_tokens_per_character: float
+
+
+class Told(msgspec.Struct, array_like=True):
+    """A finished exchange, as it is told."""
+
+    id: str
+    at: float
+    wire: str
+    path: str
+    client: str
+    request: bytes
+    reply: bytes
+    trace: dict[str, bytes]
+    key: tuple[str, str] | None
+    task: TaskTold | None
+    workload: str
+    rung: str
+    reason: str
+    confidence: float | None
+    upstream: str
+    status: int
+    streamed: bool
+    error: str
+    first_byte_s: float | None
+    latency_s: float
+    upstream_s: float | None
+
+
+class Charge(NamedTuple):
+    """What an exchange used. key, task: "" for none."""
+
+    key: str
+    task: str
+    tokens: int
+    usd: float
+
+
+class Report(msgspec.Struct, frozen=True, array_like=True):
+    """What the recording process says of itself. lost: None until it has ended."""
+
+    charges: list[Charge]
+    healthy: bool
+    last_error: str
+    lost: int | None = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_told = msgspec.msgpack.Decoder(Told).decode
+_decode_report = msgspec.msgpack.Decoder(Report).decode
+_tasks: dict[int, tuple[ServedTask, TaskTold]] = {}
+
+
+def pack(exchange: Exchange) -> bytes:
+    """A frame. On the event loop: a few microseconds, most of them for copying the bodies."""
+    reply, headers, task, key = exchange.reply, exchange.request.headers, exchange.task, exchange.key
+    trace = {name.decode(): headers[name] for name in _TRACE_HEADERS if name in headers}
+    return framed(
+        Told(
+            exchange.id,
+            exchange.at,
+            exchange.wire.NAME,
+            exchange.request.path,
+            exchange.request.client,
+            exchange.request.body,
+            reply if isinstance(reply, bytes) else b"".join(reply),
+            trace,
+            (key.id, key.name) if key is not None else None,
+            _told(task) if task is not None else None,
+            exchange.workload,
+            exchange.rung,
+            exchange.reason,
+            exchange.confidence,
+            exchange.upstream,
+            exchange.status,
+            exchange.streamed,
+            exchange.error,
+            exchange.first_byte_s,
+            exchange.latency_s,
+            exchange.upstream_s,
+        )
+    )
+
+
+def framed(message: msgspec.Struct) -> bytes:
+    """A message with its length before it."""
+    body = _encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+def unpack(frame: bytes) -> Exchange:
+    """The exchange that a frame tells of, with all that recording looks at."""
+    told = _decode_told(frame)
+    request = Request("POST", told.path, "", {name.encode(): value for name, value in told.trace.items()}, told.request)
+    request.client = told.client
+    exchange = Exchange(request, wire_named(told.wire), told.at, 0.0)  # type: ignore[arg-type]
+    exchange.id = told.id
+    exchange.body = decode_body(told.request) if told.request else {}
+    exchange.chat = exchange.wire.request(exchange.body) if exchange.body else {}
+    exchange.key = (
+        None if told.key is None else Key(id=told.key[0], name=told.key[1], digest="", prefix="", created_at=0)
+    )
+    exchange.task = None if told.task is None else _served(told.task)
+    for name in _SAME:
+        setattr(exchange, name, getattr(told, name))
+    return exchange
+
+
+_SAME = (
+    "workload",
+    "rung",
+    "reason",
+    "confidence",
+    "upstream",
+    "status",
+    "streamed",
+    "error",
+    "first_byte_s",
+    "latency_s",
+    "upstream_s",
+    "reply",
+)
+
+
+def unpack_report(frame: bytes) -> Report:
+    return _decode_report(frame)
+
+
+class Frames:
+    """Cuts a stream of bytes into frames. Raises ValueError for a length that no frame has."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Every frame that is whole now."""
+        self._held += data
+        start = 0
+        while len(self._held) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._held, start)
+            if length > MAX_FRAME:
+                raise ValueError(f"a frame of {length} bytes")
+            end = start + _LENGTH.size + length
+            if len(self._held) < end:
+                break
+            yield bytes(self._held[start + _LENGTH.size : end])
+            start = end
+        del self._held[:start]
+
+
+def _told(task: ServedTask) -> TaskTold:
+    """Made once for each task as it is served."""
+    known = _tasks.get(id(task))
+    if known is not None and known[0] is task:
+        return known[1]
+    if len(_tasks) > 10_000:
+        _tasks.clear()
+    manners = task.manners or Manners(like="")
+    told = TaskTold(
+        task.name,
+        task.privacy,
+        task.certificate,
+        manners.cost_usd,
+        task.student_cost_usd,
+        manners.prompt_tokens_per_character,
+        manners.completion_tokens_per_character,
+    )
+    _tasks[id(task)] = (task, told)
+    return told
+
+
+_stand_ins: dict[TaskTold, ServedTask] = {}
+
+
+def _served(told: TaskTold) -> ServedTask:
+    known = _stand_ins.get(told)
+    if known is None:
+        if len(_stand_ins) > 10_000:
+            _stand_ins.clear()
+        manners = Manners(
+            like="",
+            prompt_tokens_per_character=told.prompt_tokens_per_character,
+            completion_tokens_per_character=told.completion_tokens_per_character,
+            cost_usd=told.cost_usd,
+        )
+        known = _stand_ins[told] = ServedTask(
+            task=Task(name=told.name, family="", match=Match()),
+            family=None,
+            privacy=told.privacy,
+            certificate=told.certificate,
+            manners=manners,
+            student_cost_usd=told.student_cost_usd,
+        )
+    return known
