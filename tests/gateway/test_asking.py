@@ -79,7 +79,7 @@ def test_a_client_s_own_mistake_keeps_status_and_body_and_is_not_asked_again(sta
     async def main() -> None:
         said = error(status, headers=b"x-a: b\r\n")
         async with scripted(saying(said)) as server:
-            asking = incumbent(server.url, unused_address(), breaker=BreakerLimits(consecutive=1))
+            asking = incumbent(server.url, unused_address(), breaker=BreakerLimits(consecutive=1, steady_s=0))
             for _ in range(3):
                 reply = await asking.ask(exchange())
                 assert reply.status == status
@@ -238,7 +238,7 @@ def test_a_breaker_opens_answers_at_once_and_closes_after_a_probe() -> None:
                 writer.write(GOOD if healthy else error(500))
 
         async with scripted(moody) as server:
-            asking = incumbent(server.url, retries=0, breaker=BreakerLimits(consecutive=3, open_s=0.2))
+            asking = incumbent(server.url, retries=0, breaker=BreakerLimits(consecutive=3, steady_s=0, open_s=0.2))
             assert [(await asking.ask(exchange())).status for _ in range(5)] == [500, 500, 500, 503, 503]
             assert asking.states() == {"0": "open"}
             assert len(server.requests) == 3
@@ -259,7 +259,7 @@ def test_a_breaker_opens_answers_at_once_and_closes_after_a_probe() -> None:
 def test_a_probe_whose_client_goes_away_leaves_room_for_another() -> None:
     async def main() -> None:
         async with scripted(slam, silence, saying(GOOD)) as server:
-            asking = incumbent(server.url, retries=0, breaker=BreakerLimits(consecutive=1, open_s=0.05))
+            asking = incumbent(server.url, retries=0, breaker=BreakerLimits(consecutive=1, steady_s=0, open_s=0.05))
             assert (await asking.ask(exchange())).status == 502
             assert await settled(lambda: asking.states() == {"0": "half-open"})
             probe = asyncio.create_task(asking.ask(exchange()))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stepdown.gateway.breaker import Breaker, BreakerLimits
 
-LIMITS = BreakerLimits(consecutive=3, share=0.5, least=10, window_s=10.0, open_s=1.0, most_open_s=5.0)
+LIMITS = BreakerLimits(consecutive=3, share=0.5, least=10, window_s=10.0, steady_s=0.0, open_s=1.0, most_open_s=5.0)
 
 
 def opened(at: float = 0.0) -> Breaker:
@@ -38,6 +38,16 @@ def test_a_share_of_failures_in_the_window_opens_it() -> None:
         spread.succeeded(number * 3.0)
         spread.failed(number * 3.0)
     assert spread.state(60.0) == "closed"
+
+
+def test_what_fails_all_at_once_does_not_open_it_and_what_goes_on_does() -> None:
+    for limits in (BreakerLimits(consecutive=3), BreakerLimits(consecutive=1000, least=10)):
+        breaker = Breaker(limits)
+        for number in range(50):
+            breaker.failed(number / 1000)
+        assert breaker.state(0.1) == "closed"
+        breaker.failed(0.6)
+        assert breaker.state(0.6) == "open"
 
 
 def test_one_probe_at_a_time_and_it_stays_open_longer_each_time_it_fails() -> None:

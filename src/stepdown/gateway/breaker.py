@@ -14,13 +14,16 @@ BreakerState = Literal["closed", "open", "half-open"]
 @dataclass(frozen=True)
 class BreakerLimits:
     """What opens a breaker: `consecutive` failures, or a `share` of failures among at least `least` attempts of the
-    last `window_s` seconds. It stays open for `open_s`, twice as long after each probe that fails, up to `most_open_s`.
+    last `window_s` seconds; either only if it goes on for `steady_s`, for what is under way when an upstream restarts
+    fails all at once and says nothing about what comes after. It stays open for `open_s`, twice as long after each
+    probe that fails, up to `most_open_s`.
     """
 
     consecutive: int = 8
     share: float = 0.5
     least: int = 20
     window_s: float = 10.0
+    steady_s: float = 0.5
     open_s: float = 1.0
     most_open_s: float = 60.0
 
@@ -28,12 +31,22 @@ class BreakerLimits:
 class Breaker:
     """Knows no clock: every `now` is seconds on one monotonic clock."""
 
-    __slots__ = ("_attempts", "_failed", "_in_row", "_limits", "_open_until", "_openings", "_probing", "_window_end")
+    __slots__ = (
+        "_attempts",
+        "_failed",
+        "_in_row",
+        "_limits",
+        "_open_until",
+        "_openings",
+        "_probing",
+        "_row_start",
+        "_window_end",
+    )
 
     def __init__(self, limits: BreakerLimits | None = None) -> None:
         self._limits = limits or BreakerLimits()
         self._in_row = self._attempts = self._failed = 0
-        self._window_end = float("-inf")
+        self._window_end = self._row_start = float("-inf")
         self._open_until: float | None = None
         self._openings = 0
         self._probing = False
@@ -70,11 +83,16 @@ class Breaker:
             return  # An attempt from before it opened tells nothing new.
         if now >= self._window_end:
             self._start_window(now)
+        if not self._in_row:
+            self._row_start = now
         self._in_row += 1
         self._attempts += 1
         self._failed += 1
-        share_reached = self._attempts >= self._limits.least and self._failed >= self._limits.share * self._attempts
-        if self._in_row >= self._limits.consecutive or share_reached:
+        limits = self._limits
+        in_row = self._in_row >= limits.consecutive and now - self._row_start >= limits.steady_s
+        window_start = self._window_end - limits.window_s
+        is_share = self._attempts >= limits.least and self._failed >= limits.share * self._attempts
+        if in_row or (is_share and now - window_start >= limits.steady_s):
             self._open(now)
 
     def abandoned(self) -> None:

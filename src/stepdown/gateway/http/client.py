@@ -301,7 +301,7 @@ class _Connection(asyncio.Protocol):
         self._head = self._loop.create_future()
         now = self._loop.time()
         self._first_byte_at, self._end_at = now + first_byte_s, now + total_s
-        if self.closed:
+        if self.closed or self._transport.is_closing():
             raise _ClosedInSilence
         self._transport.write(raw)
         try:
@@ -313,7 +313,7 @@ class _Connection(asyncio.Protocol):
         """Wait for more of the body. Raises what went wrong."""
         if self._failure is not None:
             raise self._failure
-        if self._paused:
+        if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
         if self.pieces or self.complete:

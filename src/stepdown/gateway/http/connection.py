@@ -245,6 +245,8 @@ class Connection(asyncio.Protocol):
         try:
             response = await self._server.handler(request)
             keep = keep and not self._closing and not self._server.draining
+            if self._transport.is_closing():
+                raise asyncio.CancelledError  # The client has gone, and the loop was about to say so.
             self._half_said = True
             if isinstance(response.body, bytes):
                 self._write_whole(request, response, response.body, keep)
@@ -271,6 +273,8 @@ class Connection(asyncio.Protocol):
             self._refuse(500, "The gateway failed; its log says where.")
 
     def _next(self, keep: bool) -> None:
+        if self._transport.is_closing():
+            return
         if self._refusal is not None:
             self._say_and_linger(self._refusal)
         elif not keep:
@@ -302,6 +306,8 @@ class Connection(asyncio.Protocol):
             if request.method == "HEAD":
                 return keep and is_chunked
             async for piece in body:
+                if self._transport.is_closing():
+                    raise asyncio.CancelledError
                 if piece:
                     self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
                 if self._paused is not None:
@@ -310,7 +316,7 @@ class Connection(asyncio.Protocol):
             close = getattr(body, "aclose", None)
             if close is not None:
                 await close()
-        if is_chunked:
+        if is_chunked and not self._transport.is_closing():
             self._transport.write(b"0\r\n\r\n")
         return keep and is_chunked
 
