@@ -48,7 +48,8 @@ def across(upstream: LargeModel, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def test_bytes_go_through_untouched_both_ways(gateway: Gateway, upstream: LargeModel) -> None:
-    body = b'{ "model":"gpt-4o-mini",\n "zz_unknown": {"a":[1.0,1e3,null,"\\u00e9"]},"messages":[{"role":"user","content":"\xc3\xa9","x":1}] }'
+    body = b'{ "model":"gpt-4o-mini",\n "zz_unknown": {"a":[1.0,1e3,null,"\\u00e9"]},'
+    body += b'"messages":[{"role":"user","content":"\xc3\xa9","x":1}] }'
     headers = {
         "content-type": "application/json; charset=utf-8",
         "authorization": "Bearer sk-clients-own",

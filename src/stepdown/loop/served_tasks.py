@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from stepdown.core.calls import Call
 from stepdown.core.contract import Privacy, parse_duration
-from stepdown.core.errors import StepdownError
-from stepdown.core.family import families
+from stepdown.core.errors import NotEnoughData, StepdownError
+from stepdown.core.family import Family, families
 from stepdown.core.record import BuildRecord
 from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
@@ -23,7 +24,7 @@ from stepdown.loop.answering import open_cascade
 from stepdown.loop.certificates import why_not_in_force
 from stepdown.loop.discovery import calls_of, with_settings
 from stepdown.loop.home import Home
-from stepdown.loop.records import BuildFolder, built_tasks, latest
+from stepdown.loop.records import LATEST, BuildFolder, latest
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -31,12 +32,20 @@ SAMPLE = 300
 _STRICTNESS: tuple[Privacy, ...] = ("any", "redact", "local-only")
 
 
+class _Standing(NamedTuple):
+    """A task's newest build and whether answers may rest on it: why_not is "" where they may, else it may be shown to
+    clients. detail: the same for those who run the gateway."""
+
+    folder: BuildFolder | None
+    why_not: str
+    detail: str = ""
+
+
 @dataclass(frozen=True)
 class _Opened:
-    """A build as it was opened: its name and whether its certificate stood, so that it is opened once."""
+    """What became of a build when it was opened, so that it is opened once."""
 
-    build: str
-    stands: bool
+    standing: _Standing
     served: ServedTask
 
 
@@ -49,51 +58,68 @@ class ServedTasks:
         self._seen: object = None
 
     def look(self, store: Store) -> list[ServedTask] | None:
-        """Every task as it is served now; None where nothing has changed since the last look."""
+        """Every task as it is served now; None where nothing has changed since the last look.
+
+        A task whose build cannot be read is still served, by the incumbent or, where nothing may leave, by nobody: to
+        forget it would let its requests through as if they were of no task.
+        """
         known = store.tasks()
-        built = self._builds()
         now = self._home.clock()
-        standing = {name: (folder.path.name, self._stands(folder, now)) for name, folder in built.items()}
+        names = {*known, *self._home.settings.tasks, *self._built_names()}
+        standing = {name: self._standing(name, now) for name in sorted(names)}
         seen = (known, standing)
         if seen == self._seen:
             return None
-        tasks = [self._served(store, name, folder, standing[name]) for name, folder in built.items()]
-        names = {*known, *self._home.settings.tasks} - set(built)
-        tasks += [
-            self._unbuilt(known.get(name) or Task(name=name, family="", match=Match(workload=name))) for name in names
-        ]
+        tasks = [self._served(store, name, known.get(name), one) for name, one in standing.items()]
         self._seen = seen
-        return sorted(tasks, key=lambda task: task.name)
+        return tasks
 
-    def _builds(self) -> dict[str, BuildFolder]:
-        found = {}
-        for name in built_tasks(self._home):
+    def _built_names(self) -> Iterator[str]:
+        for pointer in (self._home.state / "builds").glob(f"*/{LATEST}"):
             try:
-                found[name] = latest(self._home, name)
-            except StepdownError as error:
-                log.error("a build cannot be read", extra={"task": name, "error": str(error)})
-        return found
+                yield latest(self._home, pointer.parent.name).read_task().name
+            except (StepdownError, OSError):
+                continue  # Whoever knows its name, the store or the settings, says what is wrong with it.
 
-    def _stands(self, folder: BuildFolder, now: float) -> str:
+    def _standing(self, name: str, now: float) -> _Standing:
         try:
-            return why_not_in_force(folder.read_certificate(), now)
-        except StepdownError as error:
-            return f"certificate unreadable: {error.got}"
+            folder = latest(self._home, name)
+        except NotEnoughData:
+            return _Standing(None, "not built")
+        except (StepdownError, OSError) as error:
+            return _Standing(None, "the build cannot be read", str(error))
+        try:
+            if folder.read_task().name != name:
+                return _Standing(None, "not built")  # The folder is another task's, whose name looks the same on disk.
+            return _Standing(folder, why_not_in_force(folder.read_certificate(), now))
+        except (StepdownError, OSError) as error:
+            return _Standing(folder, "the build cannot be read", str(error))
 
-    def _served(self, store: Store, name: str, folder: BuildFolder, standing: tuple[str, str]) -> ServedTask:
-        known = self._open.get(name)
-        if known is not None and (known.build, known.served.why_not) == standing:
-            return known.served
+    def _served(self, store: Store, name: str, known: Task | None, standing: _Standing) -> ServedTask:
+        opened = self._open.get(name)
+        if opened is not None and opened.standing == standing and standing.folder is not None:
+            return opened.served
+        task = known or Task(name=name, family="", match=Match(workload=name))
+        if standing.detail:
+            log.error("build_unreadable", extra={"fields": {"task": name, "error": standing.detail}})
+        if standing.folder is None:
+            return self._unbuilt(task, standing.why_not)
         try:
-            served = self._opened(store, folder, standing[1])
-        except StepdownError as error:
+            served = self._opened(store, standing.folder, standing.why_not)
+        except (StepdownError, OSError) as error:
             # The incumbent answers: what cannot be opened whole is not what was certified.
-            log.error("a cascade cannot be opened", extra={"task": name, "error": str(error)})
-            served = self._unbuilt(
-                Task(name=name, family="", match=Match(workload=name)), f"cannot be opened: {error.got}"
-            )
-        self._open[name] = _Opened(standing[0], not standing[1], served)
+            log.error("cascade_not_opened", extra={"fields": {"task": name, "error": str(error)}})
+            privacy = self._certified_privacy(name, standing.folder)
+            served = self._unbuilt(task, standing.why_not or "the build cannot be opened", privacy)
+        self._open[name] = _Opened(standing, served)
         return served
+
+    def _certified_privacy(self, name: str, folder: BuildFolder) -> Privacy:
+        try:
+            certified = str(folder.read_certificate().contract.get("privacy", "any"))
+        except (StepdownError, OSError):
+            certified = "any"
+        return self._privacy(name, certified)
 
     def _opened(self, store: Store, folder: BuildFolder, why_not: str) -> ServedTask:
         certificate = folder.read_certificate()
@@ -178,6 +204,14 @@ def _manners(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manners 
         shapes=frozenset(shapes),
         least_limit=min(limits - {0}, default=0),
     )
+
+
+def _family(task: Task) -> Family:
+    """A task's family; of one that is not known here nobody is ever asked, and any will do."""
+    try:
+        return families().load(task.family or "classify")
+    except StepdownError:
+        return families().load("classify")
 
 
 def _per_call(per_1k: float) -> float:
