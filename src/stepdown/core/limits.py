@@ -12,7 +12,7 @@ from stepdown.core.errors import ContractError
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Each is a positive number, or None where there is no such limit.
 
-    Days and months are those of UTC. USD are what answers cost: an answer that no large model gave costs nothing.
+    Days and months are those of UTC. USD are what answers cost: of one that a student gave, the machine time.
     """
 
     requests_per_minute: float | None = None

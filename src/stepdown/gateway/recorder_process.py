@@ -16,6 +16,9 @@ log = logging.getLogger("stepdown.gateway")
 
 FLUSH_S = 0.01
 RESTART_S = 0.5
+HIGH_WATER = 8 << 20
+WAIT_S, MOST_WAITS = 0.001, 100
+"""How long one request is held back at most: a tenth of a second."""
 _AT_ONCE = 256 << 10
 _BUFFER = 4 << 20
 DROPPED = "queue-full"
@@ -76,6 +79,20 @@ class RecorderProcess:
         if not self._scheduled and not self._blocked:
             self._scheduled = True
             self._loop.call_later(FLUSH_S, self._flush)
+
+    async def room(self) -> None:
+        """Wait a moment where recording is behind: better a little slower than a call that is not kept.
+
+        Where the store is down waiting would not help, and what is beyond the bound is given up.
+        """
+        for _ in range(MOST_WAITS):
+            if self._held < HIGH_WATER or not self.healthy:
+                return
+            await asyncio.sleep(WAIT_S)
+
+    @property
+    def is_behind(self) -> bool:
+        return self._held >= HIGH_WATER
 
     @property
     def waiting(self) -> int:

@@ -23,6 +23,8 @@ log = logging.getLogger("stepdown.gateway")
 SWITCH_S = 0.0005
 """How long a thread may keep the interpreter while the event loop waits for it: the default of 5 ms would be the
 latency of every request that meets the recorder."""
+GC_THRESHOLD = 20_000
+"""A request leaves hardly anything in cycles: the default would look for them every few requests."""
 RESTARTS, RESTART_WINDOW_S = 5, 30.0
 READ_FROM_RUN_FOLDER = "run"
 
@@ -139,6 +141,7 @@ async def _serve(
     # What was opened lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
     ready()
     await ended.wait()
     log.info("draining", extra={"requests": server.busy})

@@ -96,7 +96,11 @@ class Gateway:
         self.calls = ModelCalls(
             self.incumbent,
             Clocks(home.clock, time.perf_counter),
-            (recording(self, time.perf_counter), admission(self._admit), caching(self._cache, self.metrics)),
+            (
+                recording(self.recorder, self._keep, time.perf_counter),
+                admission(self._admit),
+                caching(self._cache, self.metrics),
+            ),
             mask,
             self._identify,
         )
@@ -187,7 +191,7 @@ class Gateway:
     def _admit(self, key: Key | None, task: str) -> Refusal | None:
         return self._limiter.admit(self.home.clock(), key, task)
 
-    def put(self, exchange: Exchange) -> None:
+    def _keep(self, exchange: Exchange) -> None:
         """Take a finished exchange: the cache at once, where the task wants one, all else in the recording process."""
         if exchange.task is not None and exchange.task.cache_s > 0:
             self._cache(exchange, outcome_of(exchange, lambda call: None))
