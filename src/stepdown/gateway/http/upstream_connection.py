@@ -1,0 +1,292 @@
+"""One connection to an upstream, one request at a time, and the answer that comes over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+import httptools
+
+from stepdown.gateway.http.messages import HEADER_COST, BrokenReply, TimedOut, UpstreamError
+
+_HIGH_WATER = 1 << 20
+_MAX_HEADER = 256 << 10
+
+
+class HttpResponse:
+    """An answer whose head has come. Read it whole or in pieces, or close it; until then it holds its connection."""
+
+    __slots__ = ("_connection", "_turn", "headers", "status")
+
+    def __init__(self, connection: UpstreamConnection, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._connection, self.status, self.headers = connection, status, headers
+        self._turn = connection.turn
+
+    def __del__(self) -> None:
+        # Whoever drops an answer unread must not keep its connection busy. It may be dropped on any thread.
+        self._connection.forsaken(self._turn)
+
+    def header(self, name: bytes) -> bytes:
+        return next((value for key, value in self.headers if key == name), b"")
+
+    async def read(self, limit: int = 64 << 20) -> bytes:
+        """The whole body. Raises BrokenReply where it is cut off or longer than `limit` bytes, TimedOut."""
+        connection = self._connection
+        pieces = []
+        size = 0
+        try:
+            while True:
+                while connection.pieces:
+                    piece = connection.take()
+                    size += len(piece)
+                    pieces.append(piece)
+                if size > limit:
+                    raise BrokenReply(f"The answer is longer than {limit >> 20} MB.", retriable=False)
+                if connection.complete:
+                    break
+                await connection.more()
+        except BaseException:
+            connection.abort()
+            raise
+        connection.release()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes. Closing the iterator early closes the connection. Raises as `read` does."""
+        connection = self._connection
+        try:
+            while True:
+                while connection.pieces:
+                    yield connection.take()
+                if connection.complete:
+                    connection.release()
+                    return
+                await connection.more()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give up on the rest of the answer."""
+        self._connection.leave(self._turn)
+
+
+class Keeper(Protocol):
+    """The pool, as a connection knows it."""
+
+    opened: set[UpstreamConnection]
+
+    def freed(self, connection: UpstreamConnection | None) -> None:
+        """A connection may be used again, or None: there is room for another."""
+
+
+class ClosedInSilence(Exception):
+    """A connection was closed before the first byte of an answer."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection: one request at a time."""
+
+    def __init__(self, pool: Keeper, loop: asyncio.AbstractEventLoop) -> None:
+        self._pool, self._loop = pool, loop
+        self._transport: Any = None
+        self._head: asyncio.Future[HttpResponse] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: BaseException | None = None
+        self._first_byte_at = self._end_at = float("inf")
+        self._idle_since = loop.time()
+        self.pieces: deque[bytes] = deque()
+        self._held = 0
+        self._paused = self._bodyless = False
+        self.complete = self.released = True
+        self.closed = False
+        self.turn = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._header_bytes = self._fed = 0
+        self._begun = self._final = self._delimited = self._keep = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._pool.opened.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.closed = True
+        self._pool.opened.discard(self)
+        self._pool.freed(None)
+        if self.complete or self._failure is not None:
+            return
+        if self._final and not self._delimited and exc is None:
+            self.complete = True  # A body without a length ends with the connection.
+            self._wake()
+        else:
+            silent = self._head is not None and not self._begun
+            self._fail(ClosedInSilence() if silent else BrokenReply("The upstream cut its answer off."))
+
+    async def ask(self, raw: bytes, bodyless: bool, first_byte_s: float, total_s: float) -> HttpResponse:
+        """bodyless: the answer has a length but no body, as to HEAD."""
+        self.complete = self.released = False
+        self.turn += 1
+        self._bodyless = bodyless
+        self._failure = None
+        self.pieces.clear()
+        self._held = 0
+        self._reset()
+        self._head = self._loop.create_future()
+        now = self._loop.time()
+        self._first_byte_at, self._end_at = now + first_byte_s, now + total_s
+        if self.closed or self._transport.is_closing():
+            raise ClosedInSilence
+        self._transport.write(raw)
+        try:
+            return await self._head
+        finally:
+            self._head = None
+
+    async def more(self) -> None:
+        """Wait for more of the body. Raises what went wrong."""
+        if self._failure is not None:
+            raise self._failure
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+        if self.pieces or self.complete:
+            return
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def take(self) -> bytes:
+        piece = self.pieces.popleft()
+        self._held -= len(piece)
+        return piece
+
+    def release(self) -> None:
+        """The answer was read to its end: the connection may serve another."""
+        if self.released:
+            return
+        self.released = True
+        self._first_byte_at = self._end_at = float("inf")
+        self._idle_since = self._loop.time()
+        if self.closed or not self._keep:
+            self.abort()
+        else:
+            self._pool.freed(self)
+
+    def abort(self) -> None:
+        """Close at once. For the one that reads, who has no more interest in the answer."""
+        self.released = self.complete = self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def forsaken(self, turn: int) -> None:
+        """As `leave`, from any thread."""
+        if turn == self.turn and not self.released and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.leave, turn)
+
+    def leave(self, turn: int) -> None:
+        """Nobody will read the rest of the answer of that turn, if it is not another's already."""
+        if turn == self.turn and not self.released:
+            self.abort()
+
+    def give_up(self, failure: UpstreamError) -> None:
+        """Close at once, telling the one that waits for an answer."""
+        if self.released:
+            self.abort()
+        else:
+            self._fail(failure)
+
+    def sweep(self, now: float, idle_s: float) -> None:
+        if self.released:
+            if now - self._idle_since > idle_s:
+                self.closed = True
+                self._transport.close()
+        elif self._failure is not None:
+            return
+        elif now > self._first_byte_at:
+            self._fail(TimedOut("The upstream did not begin to answer in time."))
+        elif now > self._end_at:
+            self._fail(TimedOut("The upstream did not end its answer in time.", retriable=False))
+
+    def _fail(self, failure: BaseException) -> None:
+        self._failure = failure
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
+        if self._head is not None and not self._head.done():
+            self._head.set_exception(failure)
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(failure)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        if self.released:
+            self.abort()  # Words that nobody asked for: this connection can no longer be trusted.
+            return
+        self._begun = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, UpstreamError):
+            if self.complete:
+                self._keep = False  # Words beyond the answer's end: the answer stands, the connection does not.
+            else:
+                self._fail(BrokenReply("The upstream's answer is not HTTP/1.1."))
+            return
+        if not self._final:
+            # The parser keeps an unfinished header to itself: only what is fed to it can be counted.
+            self._fed += len(data)
+            if self._fed > _MAX_HEADER:
+                self._fail(BrokenReply("The upstream's headers are too large."))
+        if self.pieces:
+            if self._held > _HIGH_WATER and not self._paused and not self.complete:
+                self._paused = True
+                self._transport.pause_reading()
+            self._wake()
+
+    def on_message_begin(self) -> None:
+        if self._final:
+            raise BrokenReply("The upstream answered more than it was asked.")
+        self._headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._final:
+            return  # a trailer
+        self._header_bytes += len(name) + len(value) + HEADER_COST
+        if self._header_bytes > _MAX_HEADER:
+            raise BrokenReply("The upstream's headers are too large.")
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            return
+        self._final = True
+        self._first_byte_at = float("inf")
+        names = {name for name, _ in self._headers}
+        self._delimited = b"content-length" in names or b"transfer-encoding" in names or status in {204, 304}
+        if self._bodyless:
+            self.complete = self._delimited = True  # The parser waits for a body: it cannot be used again.
+        else:
+            self._keep = self._parser.should_keep_alive()
+        if self._head is not None and not self._head.done():
+            self._head.set_result(HttpResponse(self, status, self._headers))
+
+    def on_body(self, body: bytes) -> None:
+        if self._bodyless:
+            return
+        self.pieces.append(body)
+        self._held += len(body)
+
+    def on_message_complete(self) -> None:
+        if self._final and not self._bodyless:
+            self.complete = True
+            self._keep = self._parser.should_keep_alive()
+            self._wake()
