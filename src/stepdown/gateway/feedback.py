@@ -48,6 +48,8 @@ def read_feedback(request: Request) -> Feedback:
     given = [value for value in (feedback.gold, feedback.accepted, feedback.score) if value is not msgspec.UNSET]
     if len(given) != 1:
         raise Refused(400, "Expected exactly one of gold, accepted and score.", "invalid_feedback")
+    if "\0" in feedback.id + feedback.source:
+        raise Refused(400, "The id or the source holds a NUL, which not every store can.", "invalid_feedback")
     return feedback
 
 

@@ -32,7 +32,7 @@ class Routes:
         self._templates: dict[tuple[str, ...], _Templates] = {}
         for task in self.tasks.values():
             match, template = task.task.match, task.task.template
-            self._workloads.setdefault(match.workload or task.name, task)
+            self._workloads.setdefault(task.workload, task)
             self._workloads.setdefault(task.name, task)
             if match.model and not match.workload and not match.template:
                 self._models.setdefault(match.model, task)
@@ -46,7 +46,11 @@ class Routes:
         return sorted(self._models)
 
     def find(self, exchange: Exchange) -> tuple[ServedTask | None, Input | None]:
-        """The task of a request and its variable input; None for an input that does not fit the task's template."""
+        """The task of a request and its variable input; None for an input that does not fit the task's template.
+
+        The workload that the request is kept under is noted on the exchange: the one it names, else the task's, so that
+        whoever looks for the task's calls finds them all.
+        """
         exchange.workload = _workload(exchange)
         if exchange.workload:
             task = self._workloads.get(exchange.workload)
@@ -54,8 +58,12 @@ class Routes:
         model = exchange.chat.get("model")
         if isinstance(model, str) and model in self._models:
             task = self._models[model]
-            return task, _cut(task, exchange.chat)
-        return self._by_template(exchange.chat)
+            value = _cut(task, exchange.chat)
+        else:
+            task, value = self._by_template(exchange.chat)
+        if task is not None:
+            exchange.workload = task.workload
+        return task, value
 
     def _by_template(self, chat: dict[str, Any]) -> tuple[ServedTask | None, Input | None]:
         messages = chat["messages"]

@@ -58,3 +58,8 @@ class ServedTask:
     @property
     def name(self) -> str:
         return self.task.name
+
+    @property
+    def workload(self) -> str:
+        """The name that its calls are kept under."""
+        return self.task.match.workload or self.task.name

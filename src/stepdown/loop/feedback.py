@@ -20,9 +20,10 @@ SOURCE = "feedback"
 def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key: Key | None) -> str:
     """ "gold" or "verdict". Raises Refused: no such call, not the key's to judge, or what cannot be an answer to it."""
     call = _call(store, feedback.id)
-    task = tasks.get(call.workload_id)
-    if key is not None and not key.allows_task(call.workload_id):
-        raise Refused(403, f"This key may not speak of the task {call.workload_id!r}.", "task_not_allowed")
+    task = _task(tasks, call.workload_id)
+    name = task.name if task else call.workload_id
+    if key is not None and not key.allows_task(name):
+        raise Refused(403, f"This key may not speak of the task {name!r}.", "task_not_allowed")
     if feedback.gold is not msgspec.UNSET:
         return _gold(store, call, task, feedback.gold, feedback.source)
     if feedback.accepted is True:
@@ -32,6 +33,11 @@ def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key:
     judge = feedback.source or SOURCE
     store.add_verdicts([Verdict(id=call.id, loss=loss, answer=answer, judge=judge)])
     return "verdict"
+
+
+def _task(tasks: dict[str, Task], workload: str) -> Task | None:
+    """The task whose calls are kept under that name."""
+    return next((task for task in tasks.values() if task.match.workload == workload), tasks.get(workload))
 
 
 def _gold(store: Store, call: Call, task: Task | None, value: Any, source: str) -> str:
