@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import json
-import os
 import re
 import shlex
 import shutil
@@ -27,7 +26,6 @@ DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "stepdown.service"
 CONTAINER = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
-PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
 DRAIN_S = 2 * GatewaySettings().drain_s
 """What ending may take: requests under way, then what was captured."""
 
@@ -43,12 +41,6 @@ def steps(verb: str) -> list[str]:
     """What stands behind one instruction of the container file, each line made whole."""
     whole = CONTAINER.replace("\\\n", " ")
     return [line[len(verb) :].strip() for line in whole.splitlines() if line.startswith(f"{verb} ")]
-
-
-def blocks(language: str) -> list[str]:
-    """What the page shows in one language."""
-    shown = PAGE.split("```")[1::2]
-    return [block.partition("\n")[2] for block in shown if block.partition("\n")[0].strip() == language]
 
 
 def check_command(words: list[str]) -> None:
@@ -144,20 +136,3 @@ def test_no_file_holds_a_secret() -> None:
     for path in DEPLOY.iterdir():
         given = re.findall(r"^\s*\w*(?:KEY|PASSWORD)\w* *[:=] *(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         assert all(value.startswith("${") for value in given), path
-
-
-@pytest.mark.parametrize("block", blocks("toml"), ids=range(len(blocks("toml"))))
-def test_the_settings_on_the_page_can_be_read(block: str) -> None:
-    parse_settings(tomllib.loads(block))
-
-
-def test_the_commands_on_the_page_exist() -> None:
-    lines = [line for block in (*blocks("sh"), *blocks("")) for line in block.splitlines()]
-    commands = [shlex.split(line, comments=True) for line in lines if re.match(r"(\S+/)?stepdown ", line)]
-    assert commands
-    for program, verb, *words in commands:
-        assert os.path.basename(program) == "stepdown"
-        group = [verb, words[0]] if verb in ("key", "certificate") else [verb]
-        said = stepdown(*group, "--help")
-        assert said.code == 0, group
-        assert all(word in said.out for word in words if word.startswith("--")), words
