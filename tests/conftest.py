@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.gateway.large_model import LargeModel
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -22,3 +25,19 @@ def shared_data() -> Path:
 def rng() -> np.random.Generator:
     """Seeded, so that a failing test fails again."""
     return np.random.default_rng(20261120)
+
+
+@pytest.fixture(scope="session")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with a certified cascade for tickets: copy it, never change it."""
+    from tests.gateway.serving import build_home
+
+    return build_home(tmp_path_factory.mktemp("certified") / "home")
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[LargeModel]:
+    """A large model to ask, the same for a whole module."""
+    model = LargeModel().start()
+    yield model
+    model.stop()

@@ -1,4 +1,4 @@
-"""A certified project, a large model to ask, and a gateway that stands in its place."""
+"""A gateway that stands in a large model's place."""
 
 from __future__ import annotations
 
@@ -8,20 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.large_model import LargeModel
-from tests.gateway.serving import Gateway, build_home, copied, serving
-
-
-@pytest.fixture(scope="session")
-def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder with a certified cascade for tickets: copy it, never change it."""
-    return build_home(tmp_path_factory.mktemp("certified") / "home")
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[LargeModel]:
-    model = LargeModel().start()
-    yield model
-    model.stop()
+from tests.gateway.serving import Gateway, copied, serving
 
 
 @pytest.fixture(scope="module")

@@ -68,8 +68,18 @@ class LargeModel:
         return self
 
     def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
+
+    async def _end(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in others:
+            each.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     @property
     def url(self) -> str:
@@ -91,6 +101,10 @@ class LargeModel:
             yield
         finally:
             self._go.set()
+
+    def release(self) -> None:
+        """End the waiting before its block does."""
+        self._go.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
