@@ -42,7 +42,8 @@ class Retention:
     def stop(self, within_s: float = 1.0) -> None:
         """End the thread; what it was at is a transaction that happens or does not."""
         self._end.set()
-        self._thread.join(within_s)
+        if self._thread.is_alive():
+            self._thread.join(within_s)
 
     def tidy(self) -> Tidied:
         """Forget and merge now. Raises StoreError and ResourceError."""

@@ -21,7 +21,8 @@ class UpstreamOptions:
 
     key: "" lets the client's own key go through. key_header: where the key goes if not where the kind has it (Azure:
     "api-key"). api_version: added to every query (Azure). models: those it takes, empty for all. total_s: one exchange
-    with all its retries. calls: recorded calls, for a kind that answers from them.
+    with all its retries. passes_client_key: whether, without a key of its own, the client's goes through: never to a
+    fallback, which may be another provider's. calls: recorded calls, for a kind that answers from them.
     """
 
     url: str
@@ -36,6 +37,7 @@ class UpstreamOptions:
     total_s: float = 600.0
     retries: int = 2
     calls: Callable[[], Iterable[Call]] | None = None
+    passes_client_key: bool = True
 
 
 class Upstream(Protocol):

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from stepdown.core.errors import ResourceError, UsageError
@@ -42,7 +43,7 @@ def serve(home: Home, settings: GatewaySettings, workers: int, announce: Announc
     address = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
     run_folder = home.state / READ_FROM_RUN_FOLDER
     if workers == 1:
-        return _run(home, settings, listener, run_folder, 1, lambda: announce(address))
+        return _run(_Process(home, settings, listener, run_folder), lambda: announce(address))
     return _Workers(home, settings, listener, run_folder, workers).run(lambda: announce(address))
 
 
@@ -93,29 +94,28 @@ def _bound(settings: GatewaySettings, shared: bool, port: int | None = None) -> 
     return listener
 
 
-def _run(
-    home: Home,
-    settings: GatewaySettings,
-    listener: socket.socket,
-    run_folder: Path,
-    workers: int,
-    ready: Callable[[], None],
-) -> int:
+@dataclass(frozen=True)
+class _Process:
+    """What one process serves. workers: how many share the port. parent: a pipe that closes when the parent is gone,
+    however it went; None where there is none."""
+
+    home: Home
+    settings: GatewaySettings
+    listener: socket.socket
+    run_folder: Path
+    workers: int = 1
+    parent: int | None = None
+
+
+def _run(process: _Process, ready: Callable[[], None]) -> int:
     import uvloop
 
     sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(home, settings, listener, run_folder, workers, ready))
+        return runner.run(_serve(process, ready))
 
 
-async def _serve(
-    home: Home,
-    settings: GatewaySettings,
-    listener: socket.socket,
-    run_folder: Path,
-    workers: int,
-    ready: Callable[[], None],
-) -> int:
+async def _serve(process: _Process, ready: Callable[[], None]) -> int:
     from stepdown.gateway.errors import malformed
     from stepdown.gateway.http.server import HttpServer, ServerLimits
     from stepdown.gateway.metric_names import IN_FLIGHT
@@ -125,8 +125,15 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    gateway = Gateway(home, settings, run_folder, workers)
-    await gateway.start()
+    if process.parent is not None:
+        loop.add_reader(process.parent, ended.set)
+    settings = process.settings
+    gateway = Gateway(process.home, settings, process.run_folder, process.workers)
+    try:
+        await gateway.start()
+    except BaseException:
+        await gateway.stop(1.0)
+        raise
     if not gateway.can_answer:
         await gateway.stop(1.0)
         raise UsageError(
@@ -137,13 +144,15 @@ async def _serve(
     limits = ServerLimits(max_body=settings.max_body_bytes, body_s=settings.body_timeout_s)
     server = HttpServer(gateway.app, malformed, limits)
     gateway.metrics.read_from(IN_FLIGHT, lambda: {(): float(server.busy)})
-    await server.start(listener)
+    await server.start(process.listener)
     # What was opened lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     ready()
     await ended.wait()
+    if process.parent is not None:
+        loop.remove_reader(process.parent)
     log.info("draining", extra={"requests": server.busy})
     gateway.end_soon()
     cut = await server.drain(settings.drain_s)
@@ -160,7 +169,8 @@ class _Workers:
     ) -> None:
         self._home, self._settings, self._run_folder, self._count = home, settings, run_folder, count
         self._holder = listener
-        self._children: dict[int, int] = {}
+        self._children: set[int] = set()
+        self._alive, self._life = os.pipe()
         self._deaths: list[float] = []
         self._ending = False
         self._code = 0
@@ -194,16 +204,18 @@ class _Workers:
     def _fork(self, tell: int) -> None:
         child = os.fork()
         if child:
-            self._children[child] = child
+            self._children.add(child)
             return
         code = 1
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
+            os.close(self._life)
             port = self._holder.getsockname()[1]
             listener = _bound(self._settings, shared=True, port=port)
             self._holder.close()
-            code = _run(self._home, self._settings, listener, self._run_folder, self._count, lambda: _tell(tell))
+            process = _Process(self._home, self._settings, listener, self._run_folder, self._count, self._alive)
+            code = _run(process, lambda: _tell(tell))
         except Exception as error:  # noqa: BLE001 a child's outermost boundary: the parent has the command line
             print(f"stepdown: a gateway process could not start: {error}", file=sys.stderr, flush=True)
         finally:
@@ -216,7 +228,7 @@ class _Workers:
             return
         if not child:
             return
-        self._children.pop(child, None)
+        self._children.discard(child)
         code = os.waitstatus_to_exitcode(status)
         if self._ending:
             self._code = self._code or int(code != 0)

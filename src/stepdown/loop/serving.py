@@ -284,8 +284,9 @@ def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOpti
             total_s=said.total_s,
             retries=said.retries,
             calls=_recorded(home) if said.url.partition("?")[0] == "replay:" else None,
+            passes_client_key=place == 0,
         )
-        for said in settings.all_upstreams()
+        for place, said in enumerate(settings.all_upstreams())
     ]
 
 

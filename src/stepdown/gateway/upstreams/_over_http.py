@@ -60,6 +60,8 @@ class OverHttp:
         self._dropped = _OURS
         if options.key:
             self._fixed += manner.key(_checked_key(options))
+        self._passes_key = options.passes_client_key and not options.key
+        if not self._passes_key:
             self._dropped |= CREDENTIALS
 
     async def send(self, exchange: Exchange) -> Reply:
@@ -130,7 +132,7 @@ class OverHttp:
         if connection is not None and connection.lower() not in {b"keep-alive", b"close"}:
             named = {name.strip().lower() for name in connection.split(b",")}
             headers = [pair for pair in headers if pair[0] not in named or pair in self._fixed]
-        if not self.options.key:
+        if self._passes_key:
             # A key of ours opens nothing elsewhere, and is nobody else's to see.
             headers = [pair for pair in headers if pair[0] not in CREDENTIALS or _VIRTUAL_KEY not in pair[1]]
         return headers
@@ -139,7 +141,7 @@ class OverHttp:
         """Those of the client's headers that mean the same on any wire, and its key as this wire has it."""
         headers = [pair for pair in self._headers(request) if pair in self._fixed or _is_general(pair[0])]
         given = request.header(b"x-api-key") or request.header(b"authorization").removeprefix("Bearer ")
-        if given and not self.options.key and TOKEN_START not in given:
+        if given and self._passes_key and TOKEN_START not in given:
             headers += self._manner.key(given)
         names = {name for name, _ in headers}
         return headers + [pair for pair in (_JSON, *self._manner.defaults) if pair[0] not in names]
