@@ -1,12 +1,13 @@
 """Which task a request is of: by the workload it names, the model alias it asks for, or the prompt template it fits.
 
-A template is looked up by how its messages begin, so the time does not grow with the number of tasks: the lengths of
-the beginnings are rounded to eighths of an octave, and a request is hashed once for each length in use.
+A template is looked up by its messages' constant text: all of it where nothing varies, else how it begins and ends. So
+the time does not grow with the number of tasks: the lengths of the beginnings are rounded to eighths of an octave, and
+a request is hashed once for each length in use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from stepdown.core.tasks import Input, MessageTemplate, Template, message_text
@@ -19,6 +20,8 @@ LEAST_CONSTANT_CHARACTERS = 24
 """A template with less constant text than this fits too much to tell a task on its own."""
 
 _TAIL = 32
+_WHOLE = 1 << 20
+"""Instead of a length: a message without a slot, as most system prompts are, is looked up by all of it."""
 _LENGTHS = sorted({int(2 ** (step / 8)) for step in range(24, 137)})
 
 
@@ -65,19 +68,19 @@ class Routes:
             exchange.workload = task.workload
         return task, value
 
-    def _by_template(self, chat: dict[str, Any]) -> tuple[ServedTask | None, Input | None]:
+    def candidates(self, chat: dict[str, Any]) -> Iterator[tuple[ServedTask, Template]]:
+        """The few tasks whose templates begin and end as a request does, the most telling first."""
         messages = chat["messages"]
-        try:
-            templates = self._templates.get(tuple([message.get("role") for message in messages]))
-        except TypeError:  # A role that is a list or an object.
-            return None, None
-        if templates is None:
-            return None, None
+        roles = [message.get("role") for message in messages]
         texts = [message_text(message) for message in messages]
-        if None in texts:
-            return None, None
-        stripped = [(text or "").strip() for text in texts]
-        for task, template in templates.candidates(stripped):
+        if None in texts or not all(isinstance(role, str) for role in roles):
+            return
+        templates = self._templates.get(tuple(roles))
+        if templates is not None:
+            yield from templates.candidates([(text or "").strip() for text in texts])
+
+    def _by_template(self, chat: dict[str, Any]) -> tuple[ServedTask | None, Input | None]:
+        for task, template in self.candidates(chat):
             value = template.cut(chat)
             if value is not None:
                 return task, value
@@ -101,11 +104,11 @@ class _Templates:
         bucket.append((task, template))
         bucket.sort(key=lambda pair: -_constant_characters(pair[1]))
 
-    def candidates(self, texts: Sequence[str]) -> Iterable[tuple[ServedTask, Template]]:
+    def candidates(self, texts: Sequence[str]) -> Iterator[tuple[ServedTask, Template]]:
         for shape in self._shapes:
             key = tuple(
                 [
-                    (text[:head], text[len(text) - tail :] if tail else "")
+                    (text, "") if head == _WHOLE else (text[:head], text[len(text) - tail :] if tail else "")
                     for text, (head, tail) in zip(texts, shape, strict=True)
                 ]
             )
@@ -115,9 +118,11 @@ class _Templates:
 def _key_of(template: Template) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[str, str], ...]]:
     shape, key = [], []
     for message in template.messages:
-        first = message.parts[0].text.lstrip() if message.parts else ""
-        last = message.parts[-1].text.rstrip() if len(message.parts) > 1 else ""
-        first = first.rstrip() if len(message.parts) == 1 else first
+        if not any(part.slot for part in message.parts):
+            shape.append((_WHOLE, 0))
+            key.append(("".join(part.text for part in message.parts).strip(), ""))
+            continue
+        first, last = message.parts[0].text.lstrip(), message.parts[-1].text.rstrip()
         head = max((length for length in _LENGTHS if length <= len(first)), default=0)
         tail = _TAIL if len(last) >= _TAIL else 0
         shape.append((head, tail))

@@ -1,0 +1,214 @@
+"""Which task a request is of: named, by an alias, or by its prompt, in the same time for ten tasks and ten thousand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepdown.core.family import families
+from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template, input_text
+from stepdown.core.wires import anthropic_messages, openai_chat
+from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.http.messages import Request
+from stepdown.gateway.routing import Routes
+from stepdown.gateway.served import ServedTask
+
+CLASSIFY = families().load("classify")
+
+
+def served(name: str, *messages: tuple[str, tuple[Part, ...]], **match: str) -> ServedTask:
+    template = Template(messages=tuple(MessageTemplate(role=role, parts=parts) for role, parts in messages))
+    task = Task(name=name, family="classify", match=Match(**match), template=template if messages else None)
+    return ServedTask(task=task, family=CLASSIFY)
+
+
+def system_task(name: str, system: str, **match: str) -> ServedTask:
+    return served(name, ("system", (Part(text=system),)), ("user", (Part(slot="input"),)), **match)
+
+
+def exchange(messages: list[dict[str, Any]], headers: dict[bytes, bytes] | None = None, **body: Any) -> Exchange:
+    made = Exchange(Request("POST", "/v1/chat/completions", headers=headers or {}), openai_chat, 0.0, 0.0)
+    made.body = {"model": "m", "messages": messages, **body}
+    made.chat = openai_chat.request(made.body)
+    return made
+
+
+def chat(system: str, user: str) -> list[dict[str, Any]]:
+    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+PROMPT = "Sort the letter into one of: complaint, praise, order number {}."
+
+
+def found(routes: Routes, asked: Exchange) -> tuple[str, Any]:
+    task, value = routes.find(asked)
+    return task.name if task else "", value
+
+
+def test_by_what_a_request_names() -> None:
+    routes = Routes([system_task("letters", PROMPT), system_task("other", "Another prompt altogether, it is.")])
+    messages = chat(PROMPT, "dear all")
+    for headers, body in (
+        ({b"x-stepdown-workload": b"letters"}, {}),
+        ({b"x-workload-id": b"letters"}, {}),
+        ({}, {"metadata": {"workload": "letters"}}),
+        ({}, {"metadata": {"workload_id": "letters"}}),
+        ({b"x-stepdown-workload": b"letters"}, {"metadata": {"workload": "other"}}),
+    ):
+        assert found(routes, exchange(messages, headers, **body)) == ("letters", "dear all")
+    assert found(routes, exchange(messages, {b"x-stepdown-workload": b"other"})) == ("other", None)
+    assert found(routes, exchange(messages, {b"x-stepdown-workload": b"\xff no such"})) == ("", None)
+    for metadata in (None, "letters", ["letters"], {"workload": 7}, {"workload": ""}):
+        assert found(routes, exchange(messages, metadata=metadata)) == ("letters", "dear all")
+
+
+def test_by_a_models_alias() -> None:
+    tasks = [
+        system_task("letters", PROMPT, model="letters-model"),
+        system_task("named", PROMPT, workload="w", model="x"),
+    ]
+    routes = Routes(tasks)
+    assert routes.aliases == ["letters-model"]
+    assert found(routes, exchange(chat(PROMPT, "a"), model="letters-model")) == ("letters", "a")
+    assert found(routes, exchange(chat("something else", "a"), model="letters-model")) == ("letters", None)
+    for model in (None, 7, ["letters-model"], {"a": 1}):
+        found(routes, exchange(chat(PROMPT, "a"), model=model))
+
+
+def test_a_task_by_its_workloads_name_and_its_own() -> None:
+    routes = Routes([system_task("letters", PROMPT, workload="desk")])
+    for name in (b"desk", b"letters"):
+        assert found(routes, exchange(chat(PROMPT, "a"), {b"x-stepdown-workload": name})) == ("letters", "a")
+    by_prompt = exchange(chat(PROMPT, "a"))
+    assert found(routes, by_prompt) == ("letters", "a")
+    assert by_prompt.workload == "desk"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        [{"role": "user", "content": PROMPT}],
+        [{"role": "system"}, {"role": "user"}],
+        [{"role": ["system"], "content": PROMPT}, {"role": "user", "content": "a"}],
+        [{"role": {"a": 1}, "content": 7}, {"role": None, "content": None}],
+        [{"role": "system", "content": [{"type": "image_url"}]}, {"role": "user", "content": "a"}],
+        [{"role": "system", "content": [{"type": "text", "text": 7}]}, {"role": "user", "content": "a"}],
+        [{"content": PROMPT}, {"content": "a"}],
+    ],
+)
+def test_messages_of_no_known_form_are_of_no_task(messages: list[dict[str, Any]]) -> None:
+    assert found(Routes([system_task("letters", PROMPT)]), exchange(messages)) == ("", None)
+
+
+def test_a_template_that_says_little_tells_no_task() -> None:
+    routes = Routes([system_task("short", "Sort this."), served("all", ("user", (Part(slot="input"),)))])
+    assert found(routes, exchange(chat("Sort this.", "a"))) == ("", None)
+    assert found(routes, exchange([{"role": "user", "content": "anything"}])) == ("", None)
+    assert found(routes, exchange(chat("Sort this.", "a"), {b"x-stepdown-workload": b"short"})) == ("short", "a")
+
+
+def test_the_template_that_says_more_comes_first() -> None:
+    begin = "Translate what follows into French, please. "
+    loose = served("loose", ("user", (Part(text=begin), Part(slot="input"))))
+    strict = served("strict", ("user", (Part(text=begin + "Text: "), Part(slot="input"), Part(text="\nEnd of text."))))
+    for tasks in ([loose, strict], [strict, loose]):
+        routes = Routes(tasks)
+        assert found(routes, exchange([{"role": "user", "content": begin + "Text: a\nEnd of text."}]))[0] == "strict"
+        assert found(routes, exchange([{"role": "user", "content": begin + "b"}])) == ("loose", "b")
+
+
+def many(count: int) -> list[ServedTask]:
+    """Tasks whose prompts begin alike in families of a hundred, as a company's do, and in several shapes."""
+    tasks = []
+    for number in range(count):
+        begin = f"You are assistant {number // 100} of the company. " * (1 + number % 3)
+        end = f" Sort the text of desk {number} into one of its labels."
+        if number % 2:
+            tasks.append(system_task(f"t{number}", begin + end))
+        else:
+            parts = (Part(text=begin + end), Part(slot="input"), Part(text="\n\nAnswer with nothing but the label."))
+            tasks.append(served(f"t{number}", ("user", parts)))
+    return tasks
+
+
+def asked_of(task: ServedTask, text: str) -> list[dict[str, Any]]:
+    template = task.task.template
+    assert template is not None
+    return [
+        {"role": message.role, "content": "".join(part.text or text for part in message.parts)}
+        for message in template.messages
+    ]
+
+
+def test_ten_thousand_tasks_cost_no_more_than_ten() -> None:
+    """Counted in templates that are looked at, not in time."""
+    few, lots = many(10), many(10_000)
+    looked_at = {}
+    for tasks in (few, lots):
+        routes = Routes(tasks)
+        counts = []
+        for task in tasks[:: max(1, len(tasks) // 200)]:
+            asked = exchange(asked_of(task, "some text"))
+            counts.append(len(list(routes.candidates(asked.chat))))
+            assert found(routes, asked) == (task.name, "some text")
+        counts.append(len(list(routes.candidates(exchange(chat("nothing of the kind", "a")).chat))))
+        looked_at[len(tasks)] = max(counts)
+    assert looked_at[10_000] <= looked_at[10] + 1
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=60)
+CONSTANT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), min_size=1, max_size=120)
+
+
+@st.composite
+def templates(draw: st.DrawFn) -> Template:
+    messages = []
+    slots = 0
+    for role in draw(st.lists(st.sampled_from(["system", "user", "assistant"]), min_size=1, max_size=4)):
+        parts: list[Part] = []
+        for _ in range(draw(st.integers(1, 4))):
+            if parts and parts[-1].text:
+                slots += 1
+                parts.append(Part(slot=f"s{slots}"))
+            else:
+                parts.append(Part(text=draw(CONSTANT)))
+        messages.append(MessageTemplate(role=role, parts=tuple(parts)))
+    return Template(messages=tuple(messages))
+
+
+@given(templates(), st.data())
+def test_a_request_made_from_a_template_is_found_by_it(template: Template, data: st.DataObject) -> None:
+    """Wherever it fits its template at all, round which white space it may."""
+    constant = sum(len(part.text.strip()) for message in template.messages for part in message.parts)
+    task = ServedTask(task=Task(name="t", family="classify", match=Match(), template=template), family=CLASSIFY)
+    messages = [
+        {
+            "role": message.role,
+            "content": "".join(part.text or data.draw(TEXT) for part in message.parts),
+        }
+        for message in template.messages
+    ]
+    if data.draw(st.booleans()):
+        for message in messages:
+            message["content"] = f" \n{message['content']}\t "
+    asked = exchange(messages)
+    fits = template.cut(asked.chat)
+    expected = ("t", fits) if fits is not None and constant >= 24 else ("", None)
+    others = many(30)
+    assert found(Routes([task]), asked) == expected
+    assert found(Routes([*others, task]), asked) == expected
+    named = exchange(messages, {b"x-stepdown-workload": b"t"})
+    assert found(Routes([*others, task]), named) == ("t", fits)
+    if fits is not None:
+        assert isinstance(input_text(fits), str)
+
+
+def test_anthropics_system_prompt_is_a_message_like_any() -> None:
+    made = Exchange(Request("POST", "/v1/messages"), anthropic_messages, 0.0, 0.0)
+    made.body = {"model": "m", "max_tokens": 5, "system": PROMPT, "messages": [{"role": "user", "content": "dear"}]}
+    made.chat = anthropic_messages.request(made.body)
+    assert found(Routes([system_task("letters", PROMPT)]), made) == ("letters", "dear")
