@@ -1,0 +1,1 @@
+"""What the gateway's benchmarks share: upstreams, homes, processes, load. No benchmark of its own."""

@@ -1,0 +1,264 @@
+"""The gateway's speed, beside LiteLLM's proxy in the same run: a fixed upstream, one worker, every call recorded.
+
+usage: python -m benchmarks.gateway_speed [--seconds 5] [--rounds 3] [--linear-home DIR] [--encoder-home DIR]
+
+STEPDOWN_BENCH_LITELLM names the peer's command (litellm[proxy] 1.109.1 in an environment of its own); without it the
+peer is skipped. Rounds are interleaved (upstream, gateway, peer, upstream, ...); figures are medians with least and
+most. Exits 1 where an answer was wrong, missing, or not recorded; what misses a figure is only shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks._gateway import homes, processes, traffic
+from benchmarks._gateway.processes import Server
+from benchmarks._gateway.wrk import Load, Wrk, middle, shown, spread
+
+BODIES = 512
+PACED, PAUSE_MS = 0, 5
+"""One connection that waits before each request, so that every server is asked about as often: a key among the numbers
+of connections."""
+SAMPLE = 200
+CATCH_UP_S = 300.0
+
+QUOTED = """\
+Quoted, not measured here (no copy of it could be had): firstpass 0.9, a gateway in Rust, observing, adds 0.20 ms at p50
+and 0.40 ms at p99 with 1 connection, does 9,800 requests/s and takes 35 MB."""
+
+
+@dataclass
+class Side:
+    """One server under load and what it did."""
+
+    server: Server
+    wrk: Wrk
+    paced: Wrk | None = None
+    home: Path | None = None
+    loads: dict[int, list[Load]] = field(default_factory=dict)
+    catch_up_s: list[float] = field(default_factory=list)
+    calls_before: int = 0
+    asked: int = 0
+    sampled: int = 0
+    rss_mb: tuple[float, float] = (0.0, 0.0)
+
+    def of(self, connections: int, figure: Callable[[Load], float]) -> float:
+        return middle([figure(load) for load in self.loads[connections]])
+
+
+def main() -> None:
+    """Print tables in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=5)
+    parser.add_argument("--linear-home", type=Path)
+    parser.add_argument("--encoder-home", type=Path)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        linear = homes.home_for("linear", chosen.linear_home, scratch)
+        encoder = homes.home_for("encoder", chosen.encoder_home, scratch)
+        faults = pass_through(linear, scratch, chosen.rounds, chosen.seconds)
+        faults += local_answers([linear, encoder], scratch, chosen.rounds, chosen.seconds)
+        starts([linear, encoder], scratch, chosen.starts)
+    print(f"\n{QUOTED}\n")
+    print("\n".join(faults) or "Every answer was right and every answered call is in the store.")
+    sys.exit(1 if faults else 0)
+
+
+def pass_through(home: Path, scratch: Path, rounds: int, seconds: float) -> list[str]:
+    """Through the gateway and through the peer to one upstream. Returns what was wrong."""
+    asked = traffic.requests_of_task(BODIES)
+    bodies = traffic.passed_through(asked)
+    with ExitStack() as stack:
+        upstream = stack.enter_context(processes.fixed_upstream(scratch))
+        address = f"{upstream.url}/v1"
+        wrk = Wrk("through", bodies, scratch)
+        paced = Wrk("paced", bodies, scratch, pause_ms=PAUSE_MS)
+        alone = Side(upstream, wrk, paced)
+        ours = Side(stack.enter_context(processes.gateway(home, address, scratch)), wrk, paced, home)
+        sides = [alone, ours]
+        peer_server = stack.enter_context(processes.litellm(traffic.MODEL, address, scratch))
+        if peer_server is not None:
+            sides.append(Side(peer_server, wrk, paced))
+        faults = _run(sides, (PACED, 1, 8, 32), rounds, seconds)
+        for side in sides[1:]:
+            faults += _sampled(side, bodies[:SAMPLE], traffic.is_fixed)
+        faults += _all_kept(ours)
+        _show("Pass-through", sides, (PACED, 1, 8, 32))
+        _show_added(alone, sides[1:])
+        for side in sides[1:]:
+            print(f"{side.server.name}: {side.rss_mb[0]:.0f} MB ready, {side.rss_mb[1]:.0f} MB after the load")
+        if peer_server is not None:
+            _show_ratios(*sides)
+    return faults
+
+
+def local_answers(served: Sequence[Path], scratch: Path, rounds: int, seconds: float) -> list[str]:
+    """Answers of students, each home's cascade by a gateway of its own. Returns what was wrong."""
+    asked = traffic.requests_of_task(BODIES)
+    bodies = [one.body for one in asked]
+    expected = {home: traffic.answers_offline(home, [one.text for one in asked[:SAMPLE]]) for home in served}
+    with ExitStack() as stack:
+        upstream = stack.enter_context(processes.fixed_upstream(scratch))
+        wrk = Wrk("local", bodies, scratch)
+        sides = [
+            Side(stack.enter_context(processes.gateway(home, f"{upstream.url}/v1", scratch)), wrk, home=home)
+            for home in served
+        ]
+        faults = _run(sides, (1, 32), rounds, seconds)
+        for side in sides:
+            right = expected[side.home or served[0]]
+            faults += _sampled(side, bodies[:SAMPLE], functools.partial(_is_category, right))
+            faults += _all_kept(side)
+        _show("Answers of students", sides, (1, 32))
+        for side in sides:
+            rungs = side.server.figures("stepdown_requests_total")
+            print(f"{side.server.name}: {side.rss_mb[0]:.0f} MB ready, {side.rss_mb[1]:.0f} MB after; {rungs}")
+    return faults
+
+
+def _is_category(right: Sequence[str], number: int, body: dict[str, Any]) -> bool:
+    return traffic.category_of(body) == right[number]
+
+
+def starts(served: Sequence[Path], scratch: Path, times: int) -> None:
+    """From the start of the process to the first 200 of /readyz."""
+    with processes.fixed_upstream(scratch) as upstream:
+        for home in served:
+            took = []
+            for _ in range(times):
+                with processes.gateway(home, f"{upstream.url}/v1", scratch) as server:
+                    took.append(server.ready_s)
+            said = ", ".join(f"{each:.2f}" for each in took)
+            print(f"\nStart to ready ({home.name}): {middle(took):.2f} s, goal 1.5 s (each: {said})")
+
+
+def _run(sides: Sequence[Side], connections: Sequence[int], rounds: int, seconds: float) -> list[str]:
+    faults = []
+    for side in sides:
+        if side.home is not None:
+            side.calls_before = homes.calls_in(side.home)
+        ready = side.server.rss_mb()
+        side.wrk.load(side.server.url, 4, 1.0)  # Warm: pools, caches, lazily made parts.
+        _caught_up(side)
+        side.rss_mb = (ready, 0.0)
+    for number in connections:
+        for _ in range(rounds):
+            for side in sides:
+                wrk = side.paced if number == PACED and side.paced is not None else side.wrk
+                load = wrk.load(side.server.url, max(1, number), seconds)
+                side.loads.setdefault(number, []).append(load)
+                if load.failed:
+                    faults.append(f"{side.server.name}: {load.failed} of {load.requests} requests failed.")
+                _caught_up(side)
+    for side in sides:
+        side.rss_mb = (side.rss_mb[0], side.server.rss_mb())
+    return faults
+
+
+def _caught_up(side: Side) -> None:
+    """Wait until what was answered is written, so that the next side has the machine for itself."""
+    if side.home is None:
+        return
+    started = time.monotonic()
+    while time.monotonic() - started < CATCH_UP_S:
+        if not any(side.server.figures("stepdown_queue_depth").values()):
+            break
+        time.sleep(0.05)
+    side.catch_up_s.append(time.monotonic() - started)
+
+
+def _sampled(side: Side, bodies: Sequence[bytes], right: Callable[[int, dict[str, Any]], bool]) -> list[str]:
+    wrong = traffic.wrong_answers(side.server.port, bodies, right)
+    side.sampled = len(bodies)
+    return [f"{side.server.name}: {count} of {len(bodies)} sampled: {what}." for what, count in wrong.items()]
+
+
+def _all_kept(side: Side) -> list[str]:
+    """Every answered request is in the store. wrk leaves when its time is up: those requests may be there as well."""
+    _caught_up(side)
+    assert side.home is not None
+    kept = homes.calls_in(side.home) - side.calls_before
+    by_status = side.server.figures("stepdown_requests_total")
+    answered = round(sum(count for labels, count in by_status.items() if 'status="none"' not in labels))
+    left = round(sum(by_status.values())) - answered
+    dropped = side.server.figures("stepdown_dropped_calls_total")
+    seen = side.sampled + sum(load.requests for loads in side.loads.values() for load in loads)
+    print(
+        f"\n{side.server.name}: {answered:,} answered ({seen:,} seen by clients besides the warming up), {left} left "
+        f"by the client, {kept:,} in the store, dropped {sum(dropped.values()):.0f}; caught up in "
+        f"{middle(side.catch_up_s):.2f} s (at most {max(side.catch_up_s):.2f}) after each round"
+    )
+    faults = []
+    if not answered <= kept <= answered + left or answered < seen:
+        faults.append(f"{side.server.name}: {answered} answered, {seen} seen, {left} left, but {kept} in the store.")
+    if any(dropped.values()):
+        faults.append(f"{side.server.name}: calls were dropped: {dropped}.")
+    return faults
+
+
+def _show(title: str, sides: Sequence[Side], connections: Sequence[int]) -> None:
+    print(f"\n{title}\n\n| server | connections | requests/s | p50 ms | p99 ms |\n| --- | --- | --- | --- | --- |")
+    for side in sides:
+        for number in connections:
+            loads = side.loads[number]
+            cells = (
+                spread(loads, lambda load: load.rate),
+                spread(loads, _p50),
+                spread(loads, _p99),
+            )
+            print(f"| {side.server.name} | {_named(number)} | {' | '.join(cells)} |")
+    print(flush=True)
+
+
+def _named(connections: int) -> str:
+    return f"1, {PAUSE_MS} ms between requests" if connections == PACED else str(connections)
+
+
+def _added(alone: Side, side: Side, connections: int, figure: Callable[[Load], float]) -> list[float]:
+    """Of each round: through the server, minus the upstream alone."""
+    rounds = zip(side.loads[connections], alone.loads[connections], strict=True)
+    return [figure(through) - figure(bare) for through, bare in rounds]
+
+
+def _show_added(alone: Side, sides: Sequence[Side]) -> None:
+    for side in sides:
+        for number in (1, PACED):
+            both = [_added(alone, side, number, figure) for figure in (_p50, _p99)]
+            said = [f"{shown(middle(each))} ms ({shown(min(each))}–{shown(max(each))})" for each in both]
+            print(f"{side.server.name} adds with {_named(number)} connection: {said[0]} at p50, {said[1]} at p99")
+
+
+def _show_ratios(alone: Side, ours: Side, peer: Side) -> None:
+    print("\n| what | at least | here |\n| --- | --- | --- |")
+    for number in (1, PACED):
+        for name, figure in (("p50", _p50), ("p99", _p99)):
+            theirs, own = (middle(_added(alone, side, number, figure)) for side in (peer, ours))
+            times = theirs / max(1e-6, own)
+            print(f"| connections: {_named(number)}; added at {name}, times less than LiteLLM | 14 | {times:.1f} |")
+    times = ours.of(32, lambda load: load.rate) / peer.of(32, lambda load: load.rate)
+    print(f"| connections: 32; requests/s, times LiteLLM's | 35 | {times:.1f} |")
+    print(f"| connections: 32; p99 | under 15 ms | {ours.of(32, _p99):.1f} ms |")
+
+
+def _p50(load: Load) -> float:
+    return load.p50_ms
+
+
+def _p99(load: Load) -> float:
+    return load.p99_ms
+
+
+if __name__ == "__main__":
+    main()
