@@ -102,6 +102,7 @@ def running(
     name: str, command: Sequence[str], port: int, ready: str, log: Path, more: dict[str, str] | None = None
 ) -> Iterator[Server]:
     """Start, wait until `ready` answers 200 (or, where it is "", until the port is open), end with SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminated)
     with log.open("ab") as out:
         started = time.monotonic()
         process = subprocess.Popen(
@@ -111,6 +112,11 @@ def running(
         yield Server(name, port, process, log, _ready_after(name, process, port, ready, log, started))
     finally:
         _end(process)
+
+
+def _terminated(number: int, frame: object) -> None:
+    """A benchmark that is told to end takes its servers along."""
+    raise SystemExit(128 + number)
 
 
 def _ready_after(

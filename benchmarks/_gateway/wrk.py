@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SCRIPT = """\
-local made, count, turn, left = {}, 0, 0, %d
+local made, count, turn = {}, 0, 0
 local headers = {["content-type"] = "application/json", ["authorization"] = "Bearer sk-test"}
 function init(args)
   for line in io.lines("%s") do
@@ -21,8 +21,6 @@ function init(args)
 end
 function request()
   turn = turn %% count + 1
-  left = left - 1
-  if left == 0 then wrk.thread:stop() end
   return made[turn]
 end
 %s
@@ -53,16 +51,16 @@ class Load:
 class Wrk:
     """Sends the same list of bodies again and again.
 
-    most: end after so many requests, 0 for none. pause_ms: how long a connection waits before its next request.
+    pause_ms: how long a connection waits before its next request.
     """
 
-    def __init__(self, name: str, bodies: Sequence[bytes], scratch: Path, most: int = 0, pause_ms: int = 0) -> None:
+    def __init__(self, name: str, bodies: Sequence[bytes], scratch: Path, pause_ms: int = 0) -> None:
         if shutil.which("wrk") is None:
             raise SystemExit("wrk is not installed. Run: apt-get install wrk")
         listed, self._script = scratch / f"{name}.jsonl", scratch / f"{name}.lua"
         listed.write_bytes(b"".join(body + b"\n" for body in bodies))
         pause = f"function delay() return {pause_ms} end" if pause_ms else ""
-        self._script.write_text(_SCRIPT % (most, listed, pause), encoding="utf-8")
+        self._script.write_text(_SCRIPT % (listed, pause), encoding="utf-8")
 
     def load(self, url: str, connections: int, seconds: float) -> Load:
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
