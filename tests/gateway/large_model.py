@@ -172,8 +172,8 @@ def _openai(request: dict[str, Any]) -> Says:
     if request.get("tools"):
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
     finish = "tool_calls" if request.get("tools") else "stop"
-    if not request.get("stream"):
-        count = request["n"] if isinstance(request.get("n"), int) and request["n"] > 0 else 1
+    if request.get("stream") is not True:
+        count = request["n"] if request.get("n") in (2, 3) else 1
         choices = [{"index": index, "message": message, "finish_reason": finish} for index in range(count)]
         body = {**frame, "object": "chat.completion", "choices": choices, "usage": usage}
         return Says(json.dumps(body, indent=1).encode())
@@ -189,7 +189,8 @@ def _openai(request: dict[str, Any]) -> Says:
     chunk = {**frame, "object": "chat.completion.chunk"}
     chunks = [{**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
     chunks.append({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
-    if (request.get("stream_options") or {}).get("include_usage"):
+    options = request.get("stream_options")
+    if isinstance(options, dict) and options.get("include_usage"):
         chunks.append({**chunk, "choices": [], "usage": usage})
     pieces = [b"data: " + json.dumps(each, ensure_ascii=False).encode() + b"\n\n" for each in chunks]
     return Says([*pieces, b"data: [DONE]\n\n"], headers=dict(EVENTS))
@@ -200,7 +201,7 @@ def _anthropic(request: dict[str, Any]) -> Says:
     stop = "tool_use" if request.get("tools") else "end_turn"
     usage = {"input_tokens": 40, "output_tokens": 9}
     frame: dict[str, Any] = {"id": "msg_up", "type": "message", "role": "assistant", "model": "claude-up"}
-    if not request.get("stream"):
+    if request.get("stream") is not True:
         content = [tool] if request.get("tools") else [{"type": "text", "text": SAID}]
         body = {**frame, "content": content, "stop_reason": stop, "stop_sequence": None, "usage": usage, "unknown": [1]}
         return Says(json.dumps(body, indent=1).encode())

@@ -32,7 +32,7 @@ class Gateway:
 
     def __init__(self, process: subprocess.Popen[bytes], url: str, home: Path, errors: Path) -> None:
         self.process, self.url, self.home, self._errors = process, url, home, errors
-        self.client = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+        self.client = httpx.Client(base_url=url, timeout=15.0, trust_env=False)
 
     @property
     def log(self) -> str:

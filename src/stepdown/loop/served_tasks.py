@@ -101,14 +101,14 @@ class ServedTasks:
             return opened.served
         task = known or Task(name=name, family="", match=Match(workload=name))
         if standing.detail:
-            log.error("build_unreadable", extra={"fields": {"task": name, "error": standing.detail}})
+            log.error("build_unreadable", extra={"task": name, "error": standing.detail})
         if standing.folder is None:
             return self._unbuilt(task, standing.why_not)
         try:
             served = self._opened(store, standing.folder, standing.why_not)
         except (StepdownError, OSError) as error:
             # The incumbent answers: what cannot be opened whole is not what was certified.
-            log.error("cascade_not_opened", extra={"fields": {"task": name, "error": str(error)}})
+            log.error("cascade_not_opened", extra={"task": name, "error": str(error)})
             privacy = self._certified_privacy(name, standing.folder)
             served = self._unbuilt(task, standing.why_not or "the build cannot be opened", privacy)
         self._open[name] = _Opened(standing, served)
