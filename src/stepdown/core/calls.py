@@ -86,6 +86,19 @@ def incumbent_calls(calls: Iterable[Call]) -> Iterator[Call]:
     return (call for call in calls if not call.rung)
 
 
+class EncodedCall(msgspec.Struct, frozen=True):
+    """A call whose JSON is there already, so that its bodies need not be read only to be written again.
+
+    body: the JSON object of a Call. The other fields are what a store looks calls up by.
+    """
+
+    id: str
+    workload_id: str
+    timestamp: float
+    response_id: str
+    body: bytes
+
+
 def redacted(call: Call, mask: Callable[[str], str]) -> Call:
     """The call with `mask` applied to every text that people or models wrote, and to what names who asked."""
     personal = {name: masked(call.request[name], mask) for name in _PERSONAL if name in call.request}

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from stepdown.core.calls import Broken, Call
+from stepdown.core.calls import Broken, Call, EncodedCall
 from stepdown.core.events import Event
 from stepdown.core.keys import Key
 from stepdown.core.tasks import Task
@@ -66,7 +66,7 @@ class Store(Protocol):
     store works again.
     """
 
-    def add_calls(self, calls: Iterable[Call]) -> Added: ...
+    def add_calls(self, calls: Iterable[Call | EncodedCall]) -> Added: ...
     def calls(self, workload: str | None = None, limit: int | None = None) -> Iterator[Call]: ...
     def calls_by_id(self, ids: Iterable[str]) -> Iterator[Call]: ...
     def count_calls(self, workload: str | None = None) -> int: ...

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json, digest
 from stepdown.core.cascade import INCUMBENT
 from stepdown.gateway.exchange import CACHE, Exchange
@@ -73,7 +74,7 @@ class AnswerCache:
         task, call = exchange.task, outcome.call
         if task is None or task.cache_s <= 0 or exchange.rung == CACHE or exchange.status != 200:
             return
-        if call is None or call.response is None or outcome.estimated:
+        if not isinstance(call, Call) or call.response is None or outcome.estimated:
             return  # Without the upstream's own usage it would lack what a client may count on.
         if exchange.rung != INCUMBENT and not is_student(exchange.rung):
             return

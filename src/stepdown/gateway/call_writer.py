@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from stepdown.core.calls import Call
+from stepdown.core.calls import Call, EncodedCall
 from stepdown.core.errors import StepdownError
 from stepdown.core.store import Store
 from stepdown.gateway.tallies import Tallies, merge
@@ -23,7 +23,10 @@ OpenStore = Callable[[], AbstractContextManager[Store]]
 
 QUEUE_FULL, UNWRITABLE = "queue-full", "unwritable"
 
-_BLOCK = 512
+_BLOCK = 64
+_BREATH_S = 0.0003
+"""Small blocks with a breath between: on a busy machine a long one is a stall for who waits for an answer. They are
+merged later (`Store.compact`)."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 _REOPEN_AFTER = 3
 
@@ -47,7 +50,7 @@ class CallWriter:
 
     def __init__(self, open_store: OpenStore, queue_bytes: int, dropped: Callable[[str, int], None]) -> None:
         self._open_store, self._queue_bytes, self._dropped = open_store, queue_bytes, dropped
-        self._calls: deque[tuple[Call | bytes, int]] = deque()
+        self._calls: deque[tuple[Call | EncodedCall | bytes, int]] = deque()
         self._tallies: Tallies = {}
         self._lock = threading.Condition()
         self._ending = False
@@ -65,12 +68,12 @@ class CallWriter:
         """Calls to be written."""
         return len(self._calls)
 
-    def add_call(self, call: Call, size: int) -> None:
+    def add_call(self, call: Call | EncodedCall, size: int) -> None:
         """Take a call of about `size` bytes; where that is too many, give it up: the newest is the one to go."""
-        kept: Call | bytes = call
+        kept: Call | EncodedCall | bytes = call
         if not self.healthy:
             kept = _packed(call)
-            size = len(kept)
+            size = _size(kept)
         with self._lock:
             if not self._calls or self.held_bytes + size <= self._queue_bytes:
                 self._calls.append((kept, size))
@@ -150,6 +153,7 @@ class CallWriter:
                 for one in block:
                     self._write_alone(one)
             self._forget(block)
+            time.sleep(_BREATH_S)
         with self._lock:
             tallies, self._tallies = self._tallies, {}
         try:
@@ -161,21 +165,22 @@ class CallWriter:
                 self._tallies = tallies
             raise
 
-    def _write_alone(self, one: tuple[Call | bytes, int]) -> None:
+    def _write_alone(self, one: tuple[Call | EncodedCall | bytes, int]) -> None:
         assert self._store is not None
         try:
-            self._store.add_calls([_unpack(_packed(call)) for call in _calls([one])])
+            packed = [_packed(call) for call in _calls([one])]
+            self._store.add_calls(_calls([(call, 0) for call in packed]))
         except StepdownError:
             raise
         except Exception:  # as above: this is the one
             log.exception("call_not_written")
             self._dropped(UNWRITABLE, 1)
 
-    def _first(self, count: int) -> list[tuple[Call | bytes, int]]:
+    def _first(self, count: int) -> list[tuple[Call | EncodedCall | bytes, int]]:
         with self._lock:
             return [self._calls[place] for place in range(min(count, len(self._calls)))]
 
-    def _forget(self, block: list[tuple[Call | bytes, int]]) -> None:
+    def _forget(self, block: list[tuple[Call | EncodedCall | bytes, int]]) -> None:
         with self._lock:
             for _ in block:
                 _, size = self._calls.popleft()
@@ -183,7 +188,7 @@ class CallWriter:
 
     def _pack_all(self) -> None:
         with self._lock:
-            packed: deque[tuple[Call | bytes, int]] = deque()
+            packed: deque[tuple[Call | EncodedCall | bytes, int]] = deque()
             for one, _ in self._calls:
                 try:
                     whole = one if isinstance(one, bytes) else _packed(one)
@@ -191,7 +196,7 @@ class CallWriter:
                     log.exception("call_not_packed")
                     self._dropped(UNWRITABLE, 1)
                 else:
-                    packed.append((whole, len(whole)))
+                    packed.append((whole, _size(whole)))
             self._calls, self.held_bytes = packed, sum(size for _, size in packed)
 
     def _close(self) -> None:
@@ -202,13 +207,19 @@ class CallWriter:
             log.warning("store_not_closed", extra={"error": str(error)})
 
 
-def _calls(block: list[tuple[Call | bytes, int]]) -> Iterator[Call]:
+def _size(kept: EncodedCall | bytes) -> int:
+    return len(kept.body if isinstance(kept, EncodedCall) else kept)
+
+
+def _calls(block: list[tuple[Call | EncodedCall | bytes, int]]) -> Iterator[Call | EncodedCall]:
     for one, _ in block:
         yield _unpack(one) if isinstance(one, bytes) else one
 
 
-def _packed(call: Call) -> bytes:
-    """A call as msgpack, which has no whole number beyond 64 bits: those become text."""
+def _packed(call: Call | EncodedCall) -> EncodedCall | bytes:
+    """A call as msgpack, which has no whole number beyond 64 bits: those become text. An encoded one is packed."""
+    if isinstance(call, EncodedCall):
+        return call
     try:
         return _pack(call)
     except OverflowError:

@@ -125,41 +125,33 @@ def framed(message: msgspec.Struct) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def unpack(frame: bytes) -> Exchange:
-    """The exchange that a frame tells of, with all that recording looks at."""
+def unpack(frame: bytes | memoryview) -> Exchange:
+    """The exchange that a frame tells of, its bodies not decoded yet: see `fill_in`."""
     told = _decode_told(frame)
     request = Request("POST", told.path, "", {name.encode(): value for name, value in told.trace.items()}, told.request)
     request.client = told.client
     exchange = Exchange(request, wire_named(told.wire), told.at, 0.0)  # type: ignore[arg-type]
     exchange.id = told.id
-    exchange.body = decode_body(told.request) if told.request else {}
-    exchange.chat = exchange.wire.request(exchange.body) if exchange.body else {}
     exchange.key = (
         None if told.key is None else Key(id=told.key[0], name=told.key[1], digest="", prefix="", created_at=0)
     )
     exchange.task = None if told.task is None else _served(told.task)
-    for name in _SAME:
-        setattr(exchange, name, getattr(told, name))
+    exchange.workload, exchange.rung, exchange.reason = told.workload, told.rung, told.reason
+    exchange.confidence, exchange.upstream, exchange.status = told.confidence, told.upstream, told.status
+    exchange.streamed, exchange.error, exchange.reply = told.streamed, told.error, told.reply
+    exchange.first_byte_s, exchange.latency_s = told.first_byte_s, told.latency_s
+    exchange.upstream_s = told.upstream_s
     return exchange
 
 
-_SAME = (
-    "workload",
-    "rung",
-    "reason",
-    "confidence",
-    "upstream",
-    "status",
-    "streamed",
-    "error",
-    "first_byte_s",
-    "latency_s",
-    "upstream_s",
-    "reply",
-)
+def fill_in(exchange: Exchange) -> None:
+    """Decode the request."""
+    if exchange.request.body and not exchange.body:
+        exchange.body = decode_body(exchange.request.body)
+        exchange.chat = exchange.wire.request(exchange.body)
 
 
-def unpack_report(frame: bytes) -> Report:
+def unpack_report(frame: bytes | memoryview) -> Report:
     return _decode_report(frame)
 
 
@@ -167,22 +159,22 @@ class Frames:
     """Cuts a stream of bytes into frames. Raises ValueError for a length that no frame has."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._rest = b""
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Every frame that is whole now."""
-        self._held += data
-        start = 0
-        while len(self._held) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._held, start)
+    def feed(self, data: bytes | memoryview) -> Iterator[memoryview]:
+        """Every frame that is whole now, to be read before the next feeding."""
+        held = memoryview(b"".join((self._rest, data)) if self._rest else data)
+        start, end = 0, len(held)
+        while end - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(held, start)
             if length > MAX_FRAME:
                 raise ValueError(f"a frame of {length} bytes")
-            end = start + _LENGTH.size + length
-            if len(self._held) < end:
+            begin = start + _LENGTH.size
+            if end < begin + length:
                 break
-            yield bytes(self._held[start + _LENGTH.size : end])
-            start = end
-        del self._held[:start]
+            start = begin + length
+            yield held[begin:start]
+        self._rest = bytes(held[start:])
 
 
 def _told(task: ServedTask) -> TaskTold:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import zstandard
 
-from stepdown.core.calls import STUDENT_PROVIDER, Call
+from stepdown.core.calls import STUDENT_PROVIDER, Call, EncodedCall
 from stepdown.core.cascade import INCUMBENT
 from stepdown.core.wires.event_stream import events, looks_like
 from stepdown.gateway.exchange import ABSTAINED, CACHE, FAILED, Exchange
@@ -37,7 +37,7 @@ class Outcome:
     cost_usd: None where it is not known. saved_usd: what the incumbent would have cost more.
     """
 
-    call: Call | None = None
+    call: Call | EncodedCall | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     estimated: bool = False
@@ -77,14 +77,12 @@ def outcome_of(exchange: Exchange, cost: Cost) -> Outcome:
     )
     outcome = Outcome(call=call)
     if heard is not None:
-        _price(outcome, exchange, heard, cost)
+        _price(outcome, call, exchange, heard, cost)
     return outcome
 
 
-def _price(outcome: Outcome, exchange: Exchange, response: dict[str, Any], cost: Cost) -> None:
+def _price(outcome: Outcome, call: Call, exchange: Exchange, response: dict[str, Any], cost: Cost) -> None:
     """Fill in tokens and money. A stream that was cut off was paid for as far as it came."""
-    call = outcome.call
-    assert call is not None
     priced = call if call.response is response else msgspec.structs.replace(call, response=response)
     prompt, completion = priced.prompt_tokens, priced.completion_tokens
     if prompt is None or completion is None:

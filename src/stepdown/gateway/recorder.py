@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stepdown.core.calls import redacted
+from stepdown.core.calls import Call, redacted
 from stepdown.gateway.call_writer import QUEUE_FULL, CallWriter, Left, OpenStore
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.metrics import Metrics
@@ -29,8 +29,6 @@ _ONE = 2048
 _PER_REQUEST_BYTE = 3
 """The request waits as it came, and decoded."""
 _BATCH = 512
-_AT_ONCE = 4
-_PAUSE_S = 20e-6
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,14 @@ class RecorderOptions:
 
     queue_bytes: of all that waits, half of it to be read and half to be written; one call may always wait.
     interval_s: how long an exchange may wait to be read.
+    outcome: how an exchange is read.
     """
 
     capture_share: float = 1.0
     unmatched_capture: bool = True
     queue_bytes: int = 64 << 20
-    interval_s: float = 0.08
+    interval_s: float = 0.02
+    outcome: Callable[[Exchange, Cost], Outcome] = outcome_of
 
 
 class Recorder:
@@ -65,6 +65,7 @@ class Recorder:
         listeners: Sequence[Listener] = (),
     ) -> None:
         self._options, self._cost, self._mask = options, cost, mask
+        self._outcome = options.outcome
         self._metrics, self._generator, self._listeners = metrics, generator, tuple(listeners)
         self._half = options.queue_bytes // 2
         self._writer = CallWriter(open_store, self._half, self._dropped)
@@ -143,7 +144,7 @@ class Recorder:
         if lost:
             self._metrics.drop(OVERRUN, lost)
         tallies: Tallies = {}
-        for number in range(1, min(len(self._waiting), _BATCH) + 1):
+        for _ in range(min(len(self._waiting), _BATCH)):
             exchange, size, whole = self._waiting.popleft()
             try:
                 self._record(exchange, size, whole, tallies)
@@ -151,12 +152,10 @@ class Recorder:
                 self._metrics.drop(UNREADABLE)
                 log.exception("not_recorded", extra={"id": exchange.id})
             self._bytes_out += size
-            if number % _AT_ONCE == 0:
-                time.sleep(_PAUSE_S)  # The event loop waits for the interpreter: let it have its turn.
         self._writer.add_tallies(tallies)
 
     def _record(self, exchange: Exchange, size: int, whole: bool, tallies: Tallies) -> None:
-        outcome = outcome_of(exchange, self._cost) if whole else Outcome()
+        outcome = self._outcome(exchange, self._cost) if whole else Outcome()
         self._metrics.observe(exchange, outcome)
         tally = Tally.of(exchange)
         sums = tallies.get(tally)
@@ -167,7 +166,7 @@ class Recorder:
             self._metrics.drop(QUEUE_FULL)
         elif outcome.call is not None and self._is_kept(exchange):
             call = outcome.call
-            if exchange.task is not None and exchange.task.privacy == "redact":
+            if isinstance(call, Call) and exchange.task is not None and exchange.task.privacy == "redact":
                 call = redacted(call, self._mask)
             self._writer.add_call(call, size - len(exchange.request.body))
         self._tell(exchange, outcome)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from stepdown.core.calls import Call
 from stepdown.core.errors import MissingExtra
 from stepdown.core.gateway import UpstreamSettings
 from stepdown.gateway.exchange import CACHE, Exchange
@@ -89,7 +90,7 @@ class Telemetry:
         if outcome.tokens and not outcome.estimated:
             found["gen_ai.usage.input_tokens"] = outcome.prompt_tokens
             found["gen_ai.usage.output_tokens"] = outcome.completion_tokens
-        response = outcome.call.response if outcome.call else None
+        response = outcome.call.response if isinstance(outcome.call, Call) else None
         if response:
             choices = [choice for choice in response.get("choices") or () if isinstance(choice, dict)]
             found["gen_ai.response.id"] = _text(response.get("id"))
@@ -154,7 +155,7 @@ def _error_type(exchange: Exchange, outcome: Outcome) -> str | None:
         return str(exchange.status)
     if exchange.error == "the client went away":
         return "cancelled"
-    return "broken" if exchange.error or (outcome.call is not None and outcome.call.error) else None
+    return "broken" if exchange.error or (isinstance(outcome.call, Call) and outcome.call.error) else None
 
 
 def _text(value: Any) -> str | None:

@@ -18,11 +18,12 @@ from pathlib import Path
 import stepdown
 from stepdown.curation.personal_data import mask
 from stepdown.gateway import metric_names as names
-from stepdown.gateway.channel import Charge, Frames, Report, framed, unpack
+from stepdown.gateway.channel import Charge, Frames, Report, fill_in, framed, unpack
 from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.lean_outcome import lean_or_whole
 from stepdown.gateway.logs import configure_logs, log_request
 from stepdown.gateway.metrics import Metrics
-from stepdown.gateway.outcome import Outcome
+from stepdown.gateway.outcome import Outcome, outcome_of
 from stepdown.gateway.recorder import Listener, Recorder, RecorderOptions
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.telemetry import telemetry_of
@@ -49,8 +50,10 @@ class Recording:
         self._siblings = RunFolder(run_folder)
         self._metrics = Metrics(stepdown.__version__, self._siblings, answers=False)
         self._telemetry = telemetry_of(os.environ, home.settings.gateway.all_upstreams())
+        # A log line and a span tell what was asked for: the model, the temperature.
+        self._looks_inside = self._telemetry is not None or home.settings.gateway.log_requests
         self._room = home.settings.gateway.queue_bytes // 4
-        self._recorder = _recorder(home.settings, home, self._metrics, self._listeners(home.settings))
+        self._recorder = _recorder(home, self._metrics, self._listeners(home.settings), self._looks_inside)
         read = self._metrics.read_from
         read(names.QUEUE, lambda: {("recorder",): float(self._recorder.waiting)})
         read(names.QUEUE_BYTES, lambda: {(): float(self._recorder.waiting_bytes)})
@@ -61,9 +64,13 @@ class Recording:
         reporter = threading.Thread(target=self._keep_reporting, daemon=True)
         reporter.start()
         frames = Frames()
-        while data := self._read():
-            for frame in frames.feed(data):
-                self._recorder.put(unpack(frame))
+        buffer = memoryview(bytearray(_READ))
+        while size := self._read(buffer):
+            for frame in frames.feed(buffer[:size]):
+                exchange = unpack(frame)
+                if self._looks_inside:
+                    fill_in(exchange)
+                self._recorder.put(exchange)
             # What is not read waits with the gateway, which then takes requests more slowly rather than lose calls.
             while self._recorder.waiting_bytes > self._room and self._recorder.healthy:
                 time.sleep(ROOM_S)
@@ -76,11 +83,11 @@ class Recording:
         self._siblings.leave()
         return int(left.calls > 0)
 
-    def _read(self) -> bytes:
+    def _read(self, buffer: memoryview) -> int:
         try:
-            return self._channel.recv(_READ)
+            return self._channel.recv_into(buffer)
         except OSError:
-            return b""
+            return 0
 
     def _listeners(self, settings: Settings) -> list[Listener]:
         listeners: list[Listener] = [self._charge]
@@ -116,11 +123,16 @@ class Recording:
             self._over.set()  # The gateway is gone: what it told is still written.
 
 
-def _recorder(settings: Settings, home: Home, metrics: Metrics, listeners: list[Listener]) -> Recorder:
-    said = settings.gateway
+def _recorder(home: Home, metrics: Metrics, listeners: list[Listener], looks_inside: bool) -> Recorder:
+    settings, said = home.settings, home.settings.gateway
     return Recorder(
         home.store,
-        RecorderOptions(said.capture_share, said.unmatched_capture, said.queue_bytes),
+        RecorderOptions(
+            said.capture_share,
+            said.unmatched_capture,
+            said.queue_bytes,
+            outcome=outcome_of if looks_inside else lean_or_whole,
+        ),
         Prices(settings.prices).cost,
         mask,
         metrics,

@@ -8,21 +8,35 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 import zstandard
 
-from stepdown.core.calls import Call
+from stepdown.core.calls import Call, EncodedCall
 from stepdown.core.errors import StoreError
 
 BLOCK_CALLS = 512
 BLOCK_BYTES = 8 << 20
 MAX_BLOCK_BYTES = 1 << 30
 
-encode_call = msgspec.msgpack.Encoder().encode
-decode_call = msgspec.msgpack.Decoder(Call).decode
+_encode = msgspec.msgpack.Encoder().encode
+_decode_call = msgspec.msgpack.Decoder(Call).decode
+_decode_bytes = msgspec.msgpack.Decoder(bytes).decode
+_decode_json = msgspec.json.Decoder(Call).decode
+_BINARY = frozenset({0xC4, 0xC5, 0xC6})
+"""How msgpack begins a string of bytes."""
 _decode_block = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+
+
+def encode_call(call: Call | EncodedCall) -> bytes:
+    """A call as msgpack: its fields, or a string of bytes that is the JSON of its fields."""
+    return _encode(call.body if isinstance(call, EncodedCall) else call)
+
+
+def decode_call(raw: msgspec.Raw) -> Call:
+    """A call as it was encoded, either way. Raises msgspec.DecodeError."""
+    return _decode_json(_decode_bytes(raw)) if memoryview(raw)[0] in _BINARY else _decode_call(raw)
 
 
 def pack(encoded: Iterable[bytes | msgspec.Raw]) -> bytes:
     """Calls as msgpack, compressed."""
-    raw = encode_call([one if isinstance(one, msgspec.Raw) else msgspec.Raw(one) for one in encoded])
+    raw = _encode([one if isinstance(one, msgspec.Raw) else msgspec.Raw(one) for one in encoded])
     return zstandard.ZstdCompressor(level=1).compress(raw)
 
 
@@ -66,9 +80,9 @@ def rewritten_name(name: str) -> str:
     return f"{name.split('.', 1)[0]}.{uuid.uuid4().hex[:8]}"
 
 
-def batches(calls: Iterable[Call]) -> Iterator[list[tuple[Call, bytes]]]:
+def batches(calls: Iterable[Call | EncodedCall]) -> Iterator[list[tuple[Call | EncodedCall, bytes]]]:
     """Calls with their encoding, in blocks bounded in number and in bytes."""
-    batch: list[tuple[Call, bytes]] = []
+    batch: list[tuple[Call | EncodedCall, bytes]] = []
     size = 0
     for call in calls:
         encoded = encode_call(call)

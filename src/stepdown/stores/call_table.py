@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from stepdown.core.calls import Call
+from stepdown.core.calls import Call, EncodedCall
 from stepdown.core.canonical import digest
 from stepdown.core.store import Added
 from stepdown.stores.blocks import batches, block_name, block_number, encode_call, pack, read_slots
@@ -28,7 +28,7 @@ class CallTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, calls: Iterable[Call]) -> Added:
+    def add(self, calls: Iterable[Call | EncodedCall]) -> Added:
         total = Added()
         for batch in batches(calls):
             added = self._add_block(batch)
@@ -61,9 +61,9 @@ class CallTable:
         found = next(self._database.rows(sql, (_short(response_id),)), None)
         return str(found[0]) if found else None
 
-    def _add_block(self, batch: list[tuple[Call, bytes]]) -> Added:
+    def _add_block(self, batch: list[tuple[Call | EncodedCall, bytes]]) -> Added:
         hashes: dict[str, str] = {}
-        fresh: dict[str, tuple[Call, bytes]] = {}
+        fresh: dict[str, tuple[Call | EncodedCall, bytes]] = {}
         repeated = changed = 0
         with self._database.transaction():
             known = self._digests([call.id for call, _ in batch])
@@ -81,7 +81,7 @@ class CallTable:
                 self._insert_block(fresh, hashes)
         return Added(new=len(fresh), known=repeated, changed=changed)
 
-    def _insert_block(self, fresh: dict[str, tuple[Call, bytes]], hashes: dict[str, str]) -> None:
+    def _insert_block(self, fresh: dict[str, tuple[Call | EncodedCall, bytes]], hashes: dict[str, str]) -> None:
         block = block_name(self._next_block())
         data = pack(encoded for _, encoded in fresh.values())
         self._database.execute("INSERT INTO blocks VALUES (?, ?)", (block, data))
@@ -133,8 +133,10 @@ def _of(workload: str | None) -> tuple[str, tuple[str, ...]]:
     return ("", ()) if workload is None else (" WHERE workload = ?", (workload,))
 
 
-def _content_digest(call: Call, encoded: bytes) -> str:
+def _content_digest(call: Call | EncodedCall, encoded: bytes) -> str:
     """Of all but where the call was read: a log that was moved or cut anew holds the same calls."""
+    if isinstance(call, EncodedCall):
+        return digest(call.body)[:32]
     content = encode_call(msgspec.structs.replace(call, source="")) if call.source else encoded
     return digest(content)[:32]
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from stepdown.core.calls import Broken, Call
+from stepdown.core.calls import Broken, Call, EncodedCall
 from stepdown.core.canonical import canonical_json
 from stepdown.core.events import Event, next_event
 from stepdown.core.keys import Key
@@ -37,7 +37,7 @@ class SqlStore:
         self._served = ServedTable(database)
         migrate(database)
 
-    def add_calls(self, calls: Iterable[Call]) -> Added:
+    def add_calls(self, calls: Iterable[Call | EncodedCall]) -> Added:
         """Add calls, a block per transaction. A known id is left as it is; one with other content counts as changed."""
         return self._calls.add(calls)
 
