@@ -30,6 +30,8 @@ PACED, PAUSE_MS = 0, 5
 of connections."""
 SAMPLE = 200
 CATCH_UP_S = 300.0
+FIGURES_S = 3.0
+"""After so long /metrics tells all: what is recorded is told of once a second."""
 
 QUOTED = """\
 Quoted, not measured here (no copy of it could be had): firstpass 0.9, a gateway in Rust, observing, adds 0.20 ms at p50
@@ -48,7 +50,6 @@ class Side:
     catch_up_s: list[float] = field(default_factory=list)
     calls_before: int = 0
     asked: int = 0
-    sampled: int = 0
     rss_mb: tuple[float, float] = (0.0, 0.0)
 
     def of(self, connections: int, figure: Callable[[Load], float]) -> float:
@@ -150,8 +151,8 @@ def _run(sides: Sequence[Side], connections: Sequence[int], rounds: int, seconds
         if side.home is not None:
             side.calls_before = homes.calls_in(side.home)
         ready = side.server.rss_mb()
-        side.wrk.load(side.server.url, 4, 1.0)  # Warm: pools, caches, lazily made parts.
-        _caught_up(side)
+        warm = side.wrk.load(side.server.url, 4, 1.0)  # Pools, caches, lazily made parts.
+        _caught_up(side, warm.requests - warm.failed)
         side.rss_mb = (ready, 0.0)
     for number in connections:
         for _ in range(rounds):
@@ -161,48 +162,49 @@ def _run(sides: Sequence[Side], connections: Sequence[int], rounds: int, seconds
                 side.loads.setdefault(number, []).append(load)
                 if load.failed:
                     faults.append(f"{side.server.name}: {load.failed} of {load.requests} requests failed.")
-                _caught_up(side)
+                _caught_up(side, load.requests - load.failed)
     for side in sides:
         side.rss_mb = (side.rss_mb[0], side.server.rss_mb())
     return faults
 
 
-def _caught_up(side: Side) -> None:
-    """Wait until what was answered is written, so that the next side has the machine for itself."""
+def _caught_up(side: Side, answered: int) -> None:
+    """Wait until what was answered is in the store, so that the next side has the machine for itself."""
+    side.asked += answered
     if side.home is None:
         return
     started = time.monotonic()
-    while time.monotonic() - started < CATCH_UP_S:
-        if not any(side.server.figures("stepdown_queue_depth").values()):
-            break
+    while homes.calls_in(side.home) < side.calls_before + side.asked and time.monotonic() - started < CATCH_UP_S:
         time.sleep(0.05)
     side.catch_up_s.append(time.monotonic() - started)
 
 
 def _sampled(side: Side, bodies: Sequence[bytes], right: Callable[[int, dict[str, Any]], bool]) -> list[str]:
     wrong = traffic.wrong_answers(side.server.port, bodies, right)
-    side.sampled = len(bodies)
+    side.asked += len(bodies) - wrong.total()
     return [f"{side.server.name}: {count} of {len(bodies)} sampled: {what}." for what, count in wrong.items()]
 
 
 def _all_kept(side: Side) -> list[str]:
     """Every answered request is in the store. wrk leaves when its time is up: those requests may be there as well."""
-    _caught_up(side)
     assert side.home is not None
+    _caught_up(side, 0)
+    time.sleep(FIGURES_S)
     kept = homes.calls_in(side.home) - side.calls_before
     by_status = side.server.figures("stepdown_requests_total")
     answered = round(sum(count for labels, count in by_status.items() if 'status="none"' not in labels))
     left = round(sum(by_status.values())) - answered
     dropped = side.server.figures("stepdown_dropped_calls_total")
-    seen = side.sampled + sum(load.requests for loads in side.loads.values() for load in loads)
     print(
-        f"\n{side.server.name}: {answered:,} answered ({seen:,} seen by clients besides the warming up), {left} left "
+        f"\n{side.server.name}: {answered:,} answered ({side.asked:,} seen by clients), {left} left "
         f"by the client, {kept:,} in the store, dropped {sum(dropped.values()):.0f}; caught up in "
         f"{middle(side.catch_up_s):.2f} s (at most {max(side.catch_up_s):.2f}) after each round"
     )
     faults = []
-    if not answered <= kept <= answered + left or answered < seen:
-        faults.append(f"{side.server.name}: {answered} answered, {seen} seen, {left} left, but {kept} in the store.")
+    if not answered <= kept <= answered + left or answered < side.asked:
+        faults.append(
+            f"{side.server.name}: {answered} answered, {side.asked} seen, {left} left, but {kept} in the store."
+        )
     if any(dropped.values()):
         faults.append(f"{side.server.name}: calls were dropped: {dropped}.")
     return faults
@@ -237,7 +239,7 @@ def _show_added(alone: Side, sides: Sequence[Side]) -> None:
         for number in (1, PACED):
             both = [_added(alone, side, number, figure) for figure in (_p50, _p99)]
             said = [f"{shown(middle(each))} ms ({shown(min(each))}–{shown(max(each))})" for each in both]
-            print(f"{side.server.name} adds with {_named(number)} connection: {said[0]} at p50, {said[1]} at p99")
+            print(f"{side.server.name} adds with connections: {_named(number)}: {said[0]} at p50, {said[1]} at p99")
 
 
 def _show_ratios(alone: Side, ours: Side, peer: Side) -> None:
@@ -245,8 +247,8 @@ def _show_ratios(alone: Side, ours: Side, peer: Side) -> None:
     for number in (1, PACED):
         for name, figure in (("p50", _p50), ("p99", _p99)):
             theirs, own = (middle(_added(alone, side, number, figure)) for side in (peer, ours))
-            times = theirs / max(1e-6, own)
-            print(f"| connections: {_named(number)}; added at {name}, times less than LiteLLM | 14 | {times:.1f} |")
+            less = f"{theirs / own:.1f}" if own > 0.0 else "nothing measurable is added"
+            print(f"| connections: {_named(number)}; added at {name}, times less than LiteLLM | 14 | {less} |")
     times = ours.of(32, lambda load: load.rate) / peer.of(32, lambda load: load.rate)
     print(f"| connections: 32; requests/s, times LiteLLM's | 35 | {times:.1f} |")
     print(f"| connections: 32; p99 | under 15 ms | {ours.of(32, _p99):.1f} ms |")
