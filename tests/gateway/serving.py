@@ -64,14 +64,16 @@ def sure(number: int = 0) -> tuple[str, str]:
 
 
 def build_home(folder: Path, settings: str = SETTINGS, build: bool = True) -> Path:
-    """A project with recorded tickets whose answers are JSON with a confidence, built and certified."""
+    """A project with recorded tickets whose answers are JSON with more than the decision, built and certified."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "stepdown.toml").write_text(settings)
     calls = []
     for number in range(COUNT):
         # A student cannot know what a puzzle is about: the incumbent is asked for those.
         call = ticket(number, puzzle(number) if number % 4 == 0 else "")
-        said = json.dumps({"category": label(number), "confidence": 0.97})
+        given = label(number)
+        answer = {"category": given, "team": f"{given} team", "note": f"ticket {number}", "confidence": 0.97}
+        said = json.dumps(answer)
         call["response"]["choices"][0]["message"]["content"] = said
         calls.append(call)
     (folder / "calls.jsonl").write_bytes(lines(calls))

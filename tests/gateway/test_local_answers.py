@@ -33,8 +33,10 @@ def test_a_completion_has_the_incumbents_shape(client: openai.OpenAI, upstream: 
     raw = client.chat.completions.with_raw_response.create(**asked(SURE))
     completion = raw.parse()
     said = json.loads(completion.choices[0].message.content or "")
-    assert list(said) == ["category", "confidence"]
+    assert list(said) == ["category", "team", "note", "confidence"]
     assert said["category"] == LABEL
+    assert said["team"] == f"{LABEL} team", "what follows from the answer is said as the incumbent says it"
+    assert said["note"] == "", "what the incumbent said of another ticket is not said of this one"
     assert raw.headers["x-stepdown-confidence"] == f"{said['confidence']:.4f}"
     assert raw.headers["x-stepdown-task"] == TASK
     assert raw.headers["x-stepdown-rung"] == "linear"

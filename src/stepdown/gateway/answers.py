@@ -32,7 +32,8 @@ def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) ->
     """The chat completion that the incumbent could have given. Its usage is an estimate from recorded calls."""
     manners = task.manners or Manners(like="")
     assert task.family is not None
-    content = task.family.write_answer(task.task, decision.answer, decision.confidence, manners.like)
+    like = manners.likes.get(str(decision.answer), manners.like)
+    content = task.family.write_answer(task.task, decision.answer, decision.confidence, like)
     count = choices_asked(exchange.chat) or 1
     prompt = max(1, round(_characters(exchange.chat) * manners.prompt_tokens_per_character))
     completion = max(1, round(len(content) * manners.completion_tokens_per_character)) * count

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from stepdown.core.calls import Call
 from stepdown.core.contract import Privacy, parse_duration
 from stepdown.core.errors import NotEnoughData, StepdownError
-from stepdown.core.family import Family, families
-from stepdown.core.record import BuildRecord
+from stepdown.core.family import families
 from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.personal_data import mask
 from stepdown.gateway.cascades import OpenCascade, RungThreads
-from stepdown.gateway.departures import tokens_allowed
-from stepdown.gateway.routing import answer_shape
-from stepdown.gateway.served import Manners, ServedTask
+from stepdown.gateway.served import ServedTask
 from stepdown.loop.answering import open_cascade
 from stepdown.loop.certificates import why_not_in_force
 from stepdown.loop.discovery import calls_of, with_settings
 from stepdown.loop.home import Home
+from stepdown.loop.manners import manners_of
 from stepdown.loop.records import LATEST, BuildFolder, latest
 
 log = logging.getLogger("stepdown.gateway")
@@ -135,7 +132,7 @@ class ServedTasks:
         record = folder.read_record()
         # The students learned from masked texts where the contract says so, and are shown none other.
         masked = certificate.contract.get("privacy") == "redact"
-        manners = _manners(task, itertools.islice(calls_of(store, task), SAMPLE), record)
+        manners = manners_of(task, itertools.islice(calls_of(store, task), SAMPLE), record)
         if manners is None:
             return self._unbuilt(task, "no recorded answer shows the shape of one", privacy)
         said = self._home.settings.task(task.name)
@@ -173,45 +170,6 @@ class ServedTasks:
         """The stricter of what was certified and what the settings say now."""
         said = self._home.settings.task(name).contract.privacy
         return max((said, *(one for one in _STRICTNESS if one == certified)), key=_STRICTNESS.index)
-
-
-def _manners(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manners | None:
-    """How the incumbent answers, from recorded calls; None where none of them can be read."""
-    family = families().load(task.family)
-    likes: list[Call] = []
-    shapes = set()
-    limits = set()
-    prompt = completion = prompt_characters = completion_characters = 0
-    for call in calls:
-        if call.rung or family.read_answer(task, call) is None:
-            continue
-        likes.append(call)
-        shapes.add(answer_shape(call.request))
-        limits.add(tokens_allowed(call.request) or 0)
-        if call.prompt_tokens and call.completion_tokens and call.content:
-            prompt, completion = prompt + call.prompt_tokens, completion + call.completion_tokens
-            completion_characters += len(call.content)
-            prompt_characters += sum(len(str(message.get("content") or "")) for message in call.request["messages"])
-    if not likes:
-        return None
-    cost = record.incumbent.cost_per_1k
-    return Manners(
-        like=likes[0].content or "",
-        model=likes[-1].model,
-        prompt_tokens_per_character=prompt / prompt_characters if prompt_characters else 0.25,
-        completion_tokens_per_character=completion / completion_characters if completion_characters else 0.25,
-        cost_usd=_per_call(cost.value) if cost else 0.0,
-        shapes=frozenset(shapes),
-        least_limit=min(limits - {0}, default=0),
-    )
-
-
-def _family(task: Task) -> Family:
-    """A task's family; of one that is not known here nobody is ever asked, and any will do."""
-    try:
-        return families().load(task.family or "classify")
-    except StepdownError:
-        return families().load("classify")
 
 
 def _per_call(per_1k: float) -> float:
