@@ -26,7 +26,7 @@ class Refused(Exception):
 
 def wire_of_path(path: str) -> ModuleType:
     """The wire that a path belongs to; chat.completions where nothing tells."""
-    return anthropic_messages if path.rstrip("/").endswith("/messages") else openai_chat
+    return anthropic_messages if path.removeprefix("/v1").startswith("/messages") else openai_chat
 
 
 def error_response(wire: ModuleType, refused: Refused, headers: Sequence[Header] = ()) -> Response:

@@ -212,6 +212,8 @@ class Gateway:
             except StepdownError as error:
                 # What is known stays in force; the recorder says on its own whether calls are kept.
                 log.warning("store_unreachable", extra={"error": str(error)})
+            except Exception:  # the chore's outermost boundary: were it to end, no key could be revoked any more
+                log.exception("not_looked")
 
     async def _look(self) -> None:
         now = self.home.clock()
