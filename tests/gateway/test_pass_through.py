@@ -77,6 +77,15 @@ def test_a_stream_goes_through_piece_by_piece(gateway: Gateway, upstream: LargeM
     assert len(pieces) == 3
 
 
+def test_another_gateways_word_is_not_passed_on_as_ours(gateway: Gateway, upstream: LargeModel) -> None:
+    upstream.then(
+        Says(b"{}", headers={"content-type": "application/json", "x-stepdown-rung": "linear", "x-other": "1"})
+    )
+    got = gateway.client.post("/v1/chat/completions", json=HELLO)
+    assert got.headers.get_list("x-stepdown-rung") == ["incumbent"]
+    assert got.headers["x-other"] == "1"
+
+
 def test_capture_equals_what_was_sent_and_said(gateway: Gateway, upstream: LargeModel) -> None:
     got = gateway.client.post("/v1/chat/completions", json={**HELLO, "zz": [1, {"b": None}], "temperature": 0.25})
     call = kept(gateway.home, got.headers["x-stepdown-id"])

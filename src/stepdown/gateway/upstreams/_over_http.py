@@ -17,6 +17,7 @@ from stepdown.gateway.http.client import HttpPool, HttpResponse, Origin
 from stepdown.gateway.http.messages import HOP_BY_HOP, BrokenReply, Request
 from stepdown.gateway.upstream import UpstreamOptions
 from stepdown.gateway.upstreams import _translating
+from stepdown.gateway.upstreams._whole import whole_body, whole_stream
 
 CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 _OURS = HOP_BY_HOP | {b"accept-encoding"}
@@ -71,8 +72,8 @@ class OverHttp:
             body = request.body if outgoing is None else msgspec.json.encode(outgoing)
             response = await self._post(request, self._headers(request), body)
             if response.status < 400 and response.header(b"content-type")[:17] == b"text/event-stream":
-                return Reply(response.status, _kept(response.headers), response.pieces())
-            return Reply(response.status, _kept(response.headers), await response.read())
+                return Reply(response.status, _kept(response.headers), whole_stream(response, self._wire))
+            return Reply(response.status, _kept(response.headers), await whole_body(response))
         body = _translating.outgoing_body(exchange, self._wire)
         response = await self._post(request, self._translated_headers(request), body)
         return await _translating.incoming_reply(exchange, self._wire, response)
@@ -163,4 +164,4 @@ def _is_general(name: bytes) -> bool:
 
 
 def _kept(headers: Pairs) -> Pairs:
-    return [pair for pair in headers if pair[0] not in HOP_BY_HOP]
+    return [pair for pair in headers if pair[0] not in HOP_BY_HOP and pair[0][:11] != _OUR_START]
