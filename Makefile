@@ -8,6 +8,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 export HF_HUB_OFFLINE ?= 1
+# Two trainings side by side would wait for each other's threads in busy loops.
+export OMP_WAIT_POLICY ?= passive
 
 .PHONY: demo test lint bench setup clean
 

@@ -350,10 +350,12 @@ def test_a_client_that_leaves_a_stream_closes_the_upstream_s() -> None:
         answer(b'data: {"a"', kind=b"text/event-stream"),
     ],
 )
-def test_garbage_passes_where_wires_agree_and_is_a_502_where_it_had_to_be_read(garbage: bytes) -> None:
-    reply, _, _ = on_loop(asked_once(saying(garbage)))
-    assert reply.status == 200
-    assert reply.body == garbage.partition(b"\r\n\r\n")[2]
+def test_garbage_is_a_502_in_the_wire_s_shape(garbage: bytes) -> None:
+    reply, same, _ = on_loop(asked_once(saying(garbage), retries=0))
+    if b"event-stream" not in garbage and b"nothing" not in garbage:
+        assert reply.status == 502
+        assert same.error
+        assert_error_of(openai_chat, reply.body)
     translated, one, _ = on_loop(asked_once(saying(garbage), wire=anthropic_messages, retries=0))
     assert translated.status == 502
     assert one.error

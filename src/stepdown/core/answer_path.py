@@ -59,5 +59,6 @@ def write_path(like: str, path: str, value: Any, extra: dict[str, Any] | None = 
     for key, replacement in (extra or {}).items():
         if key in whole and key != keys[0]:
             whole[key] = replacement
-    compact = ": " not in like
-    return json.dumps(whole, ensure_ascii=False, separators=(",", ":") if compact else (", ", ": "))
+    if ": " not in like:
+        return msgspec.json.encode(whole).decode()
+    return json.dumps(whole, ensure_ascii=False, separators=(", ", ": "))

@@ -10,7 +10,7 @@ import msgspec
 STUDENT_PROVIDER = "stepdown/"
 """What `Call.provider` begins with where no large model answered; the rung that did comes after it."""
 
-_PERSONAL = ("messages", "user", "metadata", "safety_identifier", "prompt_cache_key")
+_NAMES = frozenset({"model", "id", "object", "system_fingerprint"})
 _STRUCTURE = frozenset({"role", "id", "type", "name", "tool_call_id", "finish_reason", "index"})
 
 
@@ -100,12 +100,12 @@ class EncodedCall(msgspec.Struct, frozen=True):
 
 
 def redacted(call: Call, mask: Callable[[str], str]) -> Call:
-    """The call with `mask` applied to every text that people or models wrote, and to what names who asked."""
-    personal = {name: masked(call.request[name], mask) for name in _PERSONAL if name in call.request}
-    request = {**call.request, **personal}
+    """The call with `mask` applied to every text but what tells structure and the names of models: any field may hold
+    what people wrote."""
+    request = {name: value if name in _NAMES else masked(value, mask) for name, value in call.request.items()}
     response = call.response
     if response is not None:
-        response = {**response, "choices": masked(response.get("choices"), mask)}
+        response = {name: value if name in _NAMES else masked(value, mask) for name, value in response.items()}
     return msgspec.structs.replace(call, request=request, response=response, error=mask(call.error))
 
 

@@ -25,7 +25,7 @@ class BreakerLimits:
     window_s: float = 10.0
     steady_s: float = 0.5
     open_s: float = 1.0
-    most_open_s: float = 60.0
+    most_open_s: float = 10.0
 
 
 class Breaker:

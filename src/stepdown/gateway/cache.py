@@ -78,6 +78,8 @@ class AnswerCache:
             return  # Without the upstream's own usage it would lack what a client may count on.
         if exchange.rung != INCUMBENT and not is_student(exchange.rung):
             return
+        if is_student(exchange.rung) and exchange.reason:
+            return  # Insisted on by its client: no certificate speaks of it.
         packed = _encode(whole_answer(exchange))
         size = len(packed) + _ONE
         if size > self._max_bytes:

@@ -128,10 +128,10 @@ def framed(message: msgspec.Struct) -> bytes:
 def unpack(frame: bytes | memoryview) -> Exchange:
     """The exchange that a frame tells of, its bodies not decoded yet: see `fill_in`."""
     told = _decode_told(frame)
-    request = Request("POST", told.path, "", {name.encode(): value for name, value in told.trace.items()}, told.request)
+    trace = {name.encode(): value for name, value in told.trace.items()} if told.trace else {}
+    request = Request("POST", told.path, "", trace, told.request)
     request.client = told.client
-    exchange = Exchange(request, wire_named(told.wire), told.at, 0.0)  # type: ignore[arg-type]
-    exchange.id = told.id
+    exchange = Exchange(request, wire_named(told.wire), told.at, 0.0, told.id)  # type: ignore[arg-type]
     exchange.key = (
         None if told.key is None else Key(id=told.key[0], name=told.key[1], digest="", prefix="", created_at=0)
     )

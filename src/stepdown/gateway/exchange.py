@@ -65,9 +65,10 @@ class Exchange:
         "workload",
     )
 
-    def __init__(self, request: Request, wire: ModuleType, at: float, started: float) -> None:
+    def __init__(self, request: Request, wire: ModuleType, at: float, started: float, name: str = "") -> None:
+        """name: the id of one that has it already."""
         self.request, self.wire, self.at, self.started = request, wire, at, started
-        self.id = f"call-{_process}-{next(_numbers):x}"
+        self.id = name or f"call-{_process}-{next(_numbers):x}"
         self.body: dict[str, Any] = {}
         self.chat: dict[str, Any] = {}
         self.outgoing: dict[str, Any] | None = None

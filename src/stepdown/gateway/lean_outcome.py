@@ -16,7 +16,6 @@ from stepdown.gateway.channel import fill_in
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.outcome import Cost, Outcome, is_student, outcome_of
 
-
 _ABSENT = msgspec.Raw(b"null")
 
 

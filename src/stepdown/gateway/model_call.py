@@ -99,6 +99,9 @@ class ModelCalls:
             return task.why_not
         if not task.valid_from <= exchange.at < task.valid_until:
             return "certificate lapsed"
+        model = str(exchange.chat.get("model"))
+        if model not in task.manners.models and model != task.task.match.model:
+            return "model differs"
         if exchange.value is None:
             return "prompt differs"
         if answer_shape(exchange.chat) not in task.manners.shapes:
@@ -141,6 +144,8 @@ class ModelCalls:
     async def _escalate(self, exchange: Exchange, task: ServedTask) -> Response:
         if task.privacy == "local-only":
             exchange.rung = ABSTAINED
+            if exchange.reason == "busy":
+                raise _busy()
             raise Refused(
                 422,
                 f"No student may answer this request of the task {task.name!r} ({exchange.reason}), and its contract "
@@ -172,7 +177,14 @@ class ModelCalls:
 def _needs_no_student(exchange: Exchange) -> None:
     if exchange.route == "students":
         exchange.rung = ABSTAINED
+        if exchange.reason == "busy":
+            raise _busy()
         raise Refused(422, f"x-stepdown-route asks for students, and none can answer: {exchange.reason}.", "no_student")
+
+
+def _busy() -> Refused:
+    """Unlike the other reasons this one passes."""
+    return Refused(503, "Too much waits for the students, and nobody else may answer.", "students_busy", 1.0)
 
 
 def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:

@@ -17,8 +17,8 @@ log = logging.getLogger("stepdown.gateway")
 FLUSH_S = 0.01
 RESTART_S = 0.5
 HIGH_WATER = 8 << 20
-WAIT_S, MOST_WAITS = 0.001, 100
-"""How long one request is held back at most: a tenth of a second."""
+MOST_WAIT_S = 0.01
+"""How long one request is held back at most, when four times the mark waits."""
 _AT_ONCE = 256 << 10
 _BUFFER = 4 << 20
 DROPPED = "queue-full"
@@ -85,10 +85,8 @@ class RecorderProcess:
 
         Where the store is down waiting would not help, and what is beyond the bound is given up.
         """
-        for _ in range(MOST_WAITS):
-            if self._held < HIGH_WATER or not self.healthy:
-                return
-            await asyncio.sleep(WAIT_S)
+        if self.healthy:
+            await asyncio.sleep(MOST_WAIT_S * min(1.0, self._held / HIGH_WATER / 4))
 
     @property
     def is_behind(self) -> bool:

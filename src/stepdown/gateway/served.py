@@ -20,7 +20,8 @@ class Manners:
     """How the incumbent answers this task, so that a student can answer in its shape.
 
     like: one of its own contents; likes: one for each answer, where contents hold more than the answer. model: the name
-    that it gives itself. prompt_tokens_per_character and completion_tokens_per_character: from its recorded usage.
+    that it gives itself; models: every name in recorded requests and answers, for a certificate speaks of no other
+    incumbent. prompt_tokens_per_character and completion_tokens_per_character: from its recorded usage.
     cost_usd: of one of its calls. shapes: the kinds of answer (response format, tool names) recorded requests asked
     for; others are the incumbent's. least_limit: the fewest tokens that a recorded request allowed and was answered
     whole in, 0 where none said how many.
@@ -32,6 +33,7 @@ class Manners:
     prompt_tokens_per_character: float = 0.25
     completion_tokens_per_character: float = 0.25
     cost_usd: float = 0.0
+    models: frozenset[str] = frozenset()
     shapes: frozenset[tuple[Any, ...]] = frozenset()
     least_limit: int = 0
 

@@ -25,7 +25,7 @@ def manners_of(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manner
     """How the incumbent answers, from recorded calls; None where none of them can be read."""
     family = families().load(task.family)
     by_answer: dict[str, list[str]] = defaultdict(list)
-    model, shapes, limits = "", set(), set()
+    model, models, shapes, limits = "", set(), set(), set()
     prompt = completion = prompt_characters = completion_characters = 0
     for call in calls:
         answer = None if call.rung else family.read_answer(task, call)
@@ -33,6 +33,7 @@ def manners_of(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manner
             continue
         by_answer[str(answer)].append(call.content)
         model = call.model
+        models |= {call.model, str(call.request.get("model") or "")}
         shapes.add(answer_shape(call.request))
         limits.add(tokens_allowed(call.request) or 0)
         if call.prompt_tokens and call.completion_tokens and call.content:
@@ -47,6 +48,7 @@ def manners_of(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manner
         like=_blanked([content for contents in by_answer.values() for content in contents], task.answer),
         likes=likes,
         model=model,
+        models=frozenset(models),
         prompt_tokens_per_character=prompt / prompt_characters if prompt_characters else 0.25,
         completion_tokens_per_character=completion / completion_characters if completion_characters else 0.25,
         cost_usd=cost.value / 1000.0 if cost else 0.0,

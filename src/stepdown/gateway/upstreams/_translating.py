@@ -30,7 +30,7 @@ def outgoing_body(exchange: Exchange, wire: str) -> bytes:
 
 async def incoming_reply(exchange: Exchange, wire: str, response: HttpResponse) -> Reply:
     """The answer as the client takes it. Raises UpstreamError, BrokenReply too for what cannot be translated."""
-    headers = [pair for pair in response.headers if pair[0] not in _REPLACED]
+    headers = [pair for pair in response.headers if pair[0] not in _REPLACED and pair[0][:11] != b"x-stepdown-"]
     streams = response.header(b"content-type")[:17] == b"text/event-stream"
     if streams and response.status == 200 and exchange.wants_stream:
         translator = stream_translator(wire, exchange.wire.NAME, _wants_usage(exchange.body), int(exchange.at))
