@@ -23,10 +23,11 @@ OpenStore = Callable[[], AbstractContextManager[Store]]
 
 QUEUE_FULL, UNWRITABLE = "queue-full", "unwritable"
 
-_BLOCK = 64
-_BREATH_S = 0.0003
-"""Small blocks with a breath between: on a busy machine a long one is a stall for who waits for an answer. They are
-merged later (`Store.compact`)."""
+_BLOCK, _SMALL_BLOCK = 512, 24
+_MANY = 512
+_BREATH_S = 0.0002
+"""While little waits, small blocks with a breath between: where every core is in use, a long one is a stall for who waits
+for an answer. They are merged later (`Store.compact`)."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 _REOPEN_AFTER = 3
 
@@ -143,7 +144,8 @@ class CallWriter:
         if self._store is None:
             self._store = self._stack.enter_context(self._open_store())
         while self._calls:
-            block = self._first(_BLOCK)
+            is_calm = len(self._calls) < _MANY
+            block = self._first(_SMALL_BLOCK if is_calm else _BLOCK)
             try:
                 self._store.add_calls(_calls(block))
             except StepdownError:
@@ -153,7 +155,8 @@ class CallWriter:
                 for one in block:
                     self._write_alone(one)
             self._forget(block)
-            time.sleep(_BREATH_S)
+            if is_calm:
+                time.sleep(_BREATH_S)
         with self._lock:
             tallies, self._tallies = self._tallies, {}
         try:

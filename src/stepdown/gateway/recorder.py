@@ -29,6 +29,9 @@ _ONE = 2048
 _PER_REQUEST_BYTE = 3
 """The request waits as it came, and decoded."""
 _BATCH = 512
+_AT_ONCE = 16
+_BREATH_S = 0.0002
+"""While little waits it is read a few at a time: see call_writer."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ class Recorder:
         if lost:
             self._metrics.drop(OVERRUN, lost)
         tallies: Tallies = {}
-        for _ in range(min(len(self._waiting), _BATCH)):
+        is_calm = len(self._waiting) < _BATCH
+        for number in range(1, min(len(self._waiting), _BATCH) + 1):
             exchange, size, whole = self._waiting.popleft()
             try:
                 self._record(exchange, size, whole, tallies)
@@ -152,6 +156,8 @@ class Recorder:
                 self._metrics.drop(UNREADABLE)
                 log.exception("not_recorded", extra={"id": exchange.id})
             self._bytes_out += size
+            if is_calm and number % _AT_ONCE == 0:
+                time.sleep(_BREATH_S)
         self._writer.add_tallies(tallies)
 
     def _record(self, exchange: Exchange, size: int, whole: bool, tallies: Tallies) -> None:
