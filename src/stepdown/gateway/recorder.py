@@ -29,7 +29,7 @@ _ONE = 2048
 _PER_REQUEST_BYTE = 3
 """The request waits as it came, and decoded."""
 _BATCH = 512
-_AT_ONCE = 16
+_AT_ONCE = 8
 _BREATH_S = 0.0002
 """While little waits it is read a few at a time: see call_writer."""
 

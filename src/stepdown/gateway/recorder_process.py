@@ -14,7 +14,7 @@ from stepdown.gateway.exchange import Exchange
 
 log = logging.getLogger("stepdown.gateway")
 
-FLUSH_S = 0.01
+FLUSH_S = 0.004
 RESTART_S = 0.5
 HIGH_WATER = 8 << 20
 MOST_WAIT_S = 0.01
