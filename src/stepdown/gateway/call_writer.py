@@ -26,8 +26,8 @@ QUEUE_FULL, UNWRITABLE = "queue-full", "unwritable"
 _BLOCK, _SMALL_BLOCK = 512, 16
 _MANY = 512
 _BREATH_S = 0.0002
-"""While little waits, small blocks with a breath between: where every core is in use, a long one is a stall for those who
-wait for an answer. They are merged later (`Store.compact`)."""
+"""While little waits, small blocks with a breath between: where every core is in use, a long one is a stall for those
+who wait for an answer. They are merged later (`Store.compact`)."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 _REOPEN_AFTER = 3
 

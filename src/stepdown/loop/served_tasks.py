@@ -6,10 +6,12 @@ import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Privacy, parse_duration
-from stepdown.core.errors import NotEnoughData, StepdownError
+from stepdown.core.errors import StepdownError
 from stepdown.core.family import families
 from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
@@ -39,6 +41,16 @@ class _Standing(NamedTuple):
 
 
 @dataclass(frozen=True)
+class _Read:
+    """A task's newest build as its files said when they were last read. certificate: None where there is none to read,
+    and `standing` then says why."""
+
+    files: tuple[Any, ...]
+    standing: _Standing
+    certificate: Certificate | None = None
+
+
+@dataclass(frozen=True)
 class _Opened:
     """What became of a build when it was opened, so that it is opened once."""
 
@@ -52,6 +64,7 @@ class ServedTasks:
     def __init__(self, home: Home, threads: RungThreads) -> None:
         self._home, self._threads = home, threads
         self._open: dict[str, _Opened] = {}
+        self._read: dict[str, _Read] = {}
         self._seen: object = None
 
     def look(self, store: Store) -> list[ServedTask] | None:
@@ -79,18 +92,27 @@ class ServedTasks:
                 continue  # Whoever knows its name, the store or the settings, says what is wrong with it.
 
     def _standing(self, name: str, now: float) -> _Standing:
+        """Read again only where a file has changed: with a hundred tasks, a look a second would be most of a core."""
+        files = _stamps(self._home.builds(name))
+        read = self._read.get(name)
+        if read is None or read.files != files or not files:
+            read = self._read[name] = self._read_build(name, files)
+        if read.certificate is None:
+            return read.standing
+        return _Standing(read.standing.folder, why_not_in_force(read.certificate, now))
+
+    def _read_build(self, name: str, files: tuple[Any, ...]) -> _Read:
+        folder = None
+        if not (self._home.builds(name) / LATEST).exists():
+            return _Read(files, _Standing(None, "not built"))
         try:
             folder = latest(self._home, name)
-        except NotEnoughData:
-            return _Standing(None, "not built")
-        except (StepdownError, OSError) as error:
-            return _Standing(None, "the build cannot be read", str(error))
-        try:
             if folder.read_task().name != name:
-                return _Standing(None, "not built")  # The folder is another task's, whose name looks the same on disk.
-            return _Standing(folder, why_not_in_force(folder.read_certificate(), now))
+                # The folder is another task's, whose name looks the same on disk.
+                return _Read(files, _Standing(None, "not built"))
+            return _Read(files, _Standing(folder, ""), folder.read_certificate())
         except (StepdownError, OSError) as error:
-            return _Standing(folder, "the build cannot be read", str(error))
+            return _Read(files, _Standing(folder, "the build cannot be read", str(error)))
 
     def _served(self, store: Store, name: str, known: Task | None, standing: _Standing) -> ServedTask:
         opened = self._open.get(name)
@@ -170,6 +192,19 @@ class ServedTasks:
         """The stricter of what was certified and what the settings say now."""
         said = self._home.settings.task(name).contract.privacy
         return max((said, *(one for one in _STRICTNESS if one == certified)), key=_STRICTNESS.index)
+
+
+def _stamps(builds: Path) -> tuple[Any, ...]:
+    """What changes when a build is published or its files are touched; empty where there is none."""
+    try:
+        pointer = (builds / LATEST).stat()
+        folder = BuildFolder(
+            builds / Path((builds / LATEST).read_text(encoding="utf-8", errors="replace").strip()).name
+        )
+        found = [file.stat() for file in (folder.certificate, folder.task)]
+    except (OSError, ValueError):
+        return ()
+    return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in (pointer, *found))
 
 
 def _per_call(per_1k: float) -> float:
