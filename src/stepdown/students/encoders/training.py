@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stepdown.students.encoders.learning import Lesson, Recipe
+from stepdown.students.encoders.lesson import Lesson, Recipe
 from stepdown.students.encoders.network import Dropout, Encoder, embed_all, padded
 
 _POOL_OF_BATCHES = 16

@@ -12,7 +12,8 @@ import numpy as np
 from stepdown.core.dataset import Answer
 from stepdown.core.students import ArtefactManifest, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
-from stepdown.students.encoders.learning import Plan, Recipe, learn
+from stepdown.students.encoders.learning import Plan, learn
+from stepdown.students.encoders.lesson import Recipe
 from stepdown.students.encoders.preparing import prepare, require_training
 from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
 from stepdown.students.encoders.served import ServedEncoder, Tokeniser
