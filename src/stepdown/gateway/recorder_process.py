@@ -46,6 +46,7 @@ class RecorderProcess:
         self._scheduled = self._blocked = self._draining = False
         self._lost: int | None = None
         self._gone = asyncio.Event()
+        self._up = asyncio.Event()
         self._frames = Frames()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,6 +68,15 @@ class RecorderProcess:
         self._socket, self._frames = ours, Frames()
         self._loop.add_reader(ours, self._readable)
         self._flush()
+
+    async def is_up(self, within_s: float) -> bool:
+        """Wait until the process has said its first word; False where it did not in that time."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._up.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def put(self, exchange: Exchange) -> None:
         """Tell of a finished exchange. Beyond the bound it is given up and counted."""
@@ -172,6 +182,7 @@ class RecorderProcess:
             return
         for frame in self._frames.feed(data):
             report = unpack_report(frame)
+            self._up.set()
             self.healthy, self.last_error = report.healthy, report.last_error
             if report.lost is not None:
                 self._lost = report.lost

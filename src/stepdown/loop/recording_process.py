@@ -61,6 +61,7 @@ class Recording:
 
     def run(self) -> int:
         """Until the gateway closes its end. Returns 1 where calls were lost."""
+        self._report(None)
         reporter = threading.Thread(target=self._keep_reporting, daemon=True)
         reporter.start()
         frames = Frames()

@@ -57,6 +57,7 @@ from stepdown.loop.served_tasks import ServedTasks
 
 log = logging.getLogger("stepdown.gateway")
 
+RECORDER_S = 30.0
 LOOK_S = 1.0
 """How often tasks, certificates, keys and totals are looked at anew."""
 
@@ -111,6 +112,9 @@ class Gateway:
         self.recorder.start()
         await self._look()
         self._measure()
+        # Ready means that what is answered is recorded too, not only when the recorder has come up.
+        if not await self.recorder.is_up(RECORDER_S):
+            log.error("recorder_slow_to_start", extra={"seconds": RECORDER_S})
         self._why_not = ""
         self._retention.start()
         self._chores = [self._loop.create_task(self._keep_looking())]
