@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tests.gateway.large_model import LargeModel
+
+# What a check says must depend on the change and not on luck. STEPDOWN_TEST_RANDOM=N looks further, N examples each.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("far", max_examples=int(os.environ.get("STEPDOWN_TEST_RANDOM") or 100), deadline=None)
+settings.load_profile("far" if os.environ.get("STEPDOWN_TEST_RANDOM") else "steady")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

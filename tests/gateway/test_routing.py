@@ -180,6 +180,14 @@ def templates(draw: st.DrawFn) -> Template:
     return Template(messages=tuple(messages))
 
 
+def test_a_constant_may_end_in_the_space_before_an_empty_slot() -> None:
+    parts = (Part(text="Say which label fits this text: "), Part(slot="text"))
+    template = Template(messages=(MessageTemplate(role="user", parts=parts),))
+    task = ServedTask(task=Task(name="t", family="classify", match=Match(), template=template), family=CLASSIFY)
+    asked = exchange([{"role": "user", "content": "Say which label fits this text: "}])
+    assert found(Routes([task]), asked) == ("t", "")
+
+
 @given(templates(), st.data())
 def test_a_request_made_from_a_template_is_found_by_it(template: Template, data: st.DataObject) -> None:
     """Wherever it fits its template at all, round which white space it may."""

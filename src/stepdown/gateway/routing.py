@@ -77,7 +77,7 @@ class Routes:
             return
         templates = self._templates.get(tuple(roles))
         if templates is not None:
-            yield from templates.candidates([(text or "").strip() for text in texts])
+            yield from templates.candidates([text or "" for text in texts])
 
     def _by_template(self, chat: dict[str, Any]) -> tuple[ServedTask | None, Input | None]:
         for task, template in self.candidates(chat):
@@ -105,11 +105,13 @@ class _Templates:
         bucket.sort(key=lambda pair: -_constant_characters(pair[1]))
 
     def candidates(self, texts: Sequence[str]) -> Iterator[tuple[ServedTask, Template]]:
+        # Only the side that is looked at is stripped: a constant may end in the space before an empty slot.
+        begins, ends = [text.lstrip() for text in texts], [text.rstrip() for text in texts]
         for shape in self._shapes:
             key = tuple(
                 [
-                    (text, "") if head == _WHOLE else (text[:head], text[len(text) - tail :] if tail else "")
-                    for text, (head, tail) in zip(texts, shape, strict=True)
+                    (begin.rstrip(), "") if head == _WHOLE else (begin[:head], end[len(end) - tail :] if tail else "")
+                    for begin, end, (head, tail) in zip(begins, ends, shape, strict=True)
                 ]
             )
             yield from self._buckets.get((shape, key), ())
