@@ -13,8 +13,7 @@ from stepdown.core.wires import openai_chat
 from stepdown.gateway.asking import Incumbent
 from stepdown.gateway.breaker import BreakerLimits
 from stepdown.gateway.exchange import Exchange, Reply
-from stepdown.gateway.http.messages import Request
-from stepdown.gateway.http.server import UnfinishedStream
+from stepdown.gateway.http.messages import Request, UnfinishedStream
 from stepdown.gateway.retrying import Patience
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 

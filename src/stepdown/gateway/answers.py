@@ -8,11 +8,9 @@ import msgspec
 
 from stepdown.core.cascade import Decision
 from stepdown.gateway.exchange import Exchange
-from stepdown.gateway.http.messages import Response
+from stepdown.gateway.http.messages import EVENT_STREAM, JSON, Response
 from stepdown.gateway.served import Manners, ServedTask
 
-JSON = (b"content-type", b"application/json")
-EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 NO_CACHE = (b"cache-control", b"no-cache")
 MAX_CHOICES = 128
 
@@ -60,9 +58,7 @@ def wire_response(exchange: Exchange, body: dict[str, Any], headers: list[tuple[
     exchange.reply = _encode(body)
     if not exchange.wants_stream:
         return Response(200, [JSON, *headers], exchange.reply)
-    options = exchange.body.get("stream_options")
-    usage = isinstance(options, dict) and options.get("include_usage") is True
-    events = b"".join(exchange.wire.stream_of(body, usage))
+    events = b"".join(exchange.wire.stream_of(body, exchange.wants_usage))
     return Response(200, [EVENT_STREAM, NO_CACHE, *headers], events)
 
 

@@ -14,12 +14,17 @@ import msgspec
 from stepdown.core.wires.event_stream import frame
 from stepdown.gateway.breaker import Breaker, BreakerLimits, BreakerState
 from stepdown.gateway.exchange import Exchange, Reply
-from stepdown.gateway.http.messages import ConnectFailed, Request, Saturated, TimedOut, UpstreamError
-from stepdown.gateway.http.server import UnfinishedStream
+from stepdown.gateway.http.messages import (
+    JSON,
+    ConnectFailed,
+    Request,
+    Saturated,
+    TimedOut,
+    UnfinishedStream,
+    UpstreamError,
+)
 from stepdown.gateway.retrying import UPSTREAM_FAULTS, Patience, may_be_retried, retry_after_s
 from stepdown.gateway.upstream import CannotBeSaid, ClientWasTold, Unsupported, Upstream, UpstreamOptions
-
-JSON = (b"content-type", b"application/json")
 
 
 class Chance(Protocol):

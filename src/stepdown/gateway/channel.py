@@ -6,6 +6,7 @@ the slowest hundredth of them took three milliseconds more; a process of its own
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -85,7 +86,6 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_told = msgspec.msgpack.Decoder(Told).decode
 _decode_report = msgspec.msgpack.Decoder(Report).decode
-_tasks: dict[int, tuple[ServedTask, TaskTold]] = {}
 
 
 def pack(exchange: Exchange) -> bytes:
@@ -178,14 +178,8 @@ class Frames:
 
 
 def _told(task: ServedTask) -> TaskTold:
-    """Made once for each task as it is served."""
-    known = _tasks.get(id(task))
-    if known is not None and known[0] is task:
-        return known[1]
-    if len(_tasks) > 10_000:
-        _tasks.clear()
     manners = task.manners or Manners(like="")
-    told = TaskTold(
+    return TaskTold(
         task.name,
         task.privacy,
         task.certificate,
@@ -194,30 +188,20 @@ def _told(task: ServedTask) -> TaskTold:
         manners.prompt_tokens_per_character,
         manners.completion_tokens_per_character,
     )
-    _tasks[id(task)] = (task, told)
-    return told
 
 
-_stand_ins: dict[TaskTold, ServedTask] = {}
-
-
+@functools.lru_cache(maxsize=10_000)
 def _served(told: TaskTold) -> ServedTask:
-    known = _stand_ins.get(told)
-    if known is None:
-        if len(_stand_ins) > 10_000:
-            _stand_ins.clear()
-        manners = Manners(
+    return ServedTask(
+        task=Task(name=told.name, family="", match=Match()),
+        family=None,
+        privacy=told.privacy,
+        certificate=told.certificate,
+        manners=Manners(
             like="",
             prompt_tokens_per_character=told.prompt_tokens_per_character,
             completion_tokens_per_character=told.completion_tokens_per_character,
             cost_usd=told.cost_usd,
-        )
-        known = _stand_ins[told] = ServedTask(
-            task=Task(name=told.name, family="", match=Match()),
-            family=None,
-            privacy=told.privacy,
-            certificate=told.certificate,
-            manners=manners,
-            student_cost_usd=told.student_cost_usd,
-        )
-    return known
+        ),
+        student_cost_usd=told.student_cost_usd,
+    )

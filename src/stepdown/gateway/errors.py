@@ -8,8 +8,7 @@ from types import ModuleType
 import msgspec
 
 from stepdown.core.wires import anthropic_messages, openai_chat
-from stepdown.gateway.answers import JSON
-from stepdown.gateway.http.messages import Response
+from stepdown.gateway.http.messages import JSON, Response
 
 Header = tuple[bytes, bytes]
 

@@ -98,6 +98,12 @@ class Exchange:
     def wants_stream(self) -> bool:
         return self.body.get("stream") is True
 
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream is to end with what it used."""
+        options = self.body.get("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
 
 class Reply:
     """An upstream's answer in the client's wire. body: whole, or the pieces of a stream."""

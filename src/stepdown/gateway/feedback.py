@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from stepdown.gateway.answers import JSON
 from stepdown.gateway.errors import Refused
-from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.http.messages import JSON, Request, Response
 from stepdown.gateway.reading import check_json
 
 MAX_BYTES = 1 << 20

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from stepdown.gateway.answers import JSON
-from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.http.messages import JSON, Request, Response
 
 
 async def alive(request: Request) -> Response:

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from stepdown.core.cascade import INCUMBENT
 from stepdown.gateway import metric_names as names
-from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.exchange import REFUSED, Exchange
 from stepdown.gateway.exposition import CONTENT_TYPE, process_figures, rendered
 from stepdown.gateway.metric_names import Metric
-from stepdown.gateway.outcome import REFUSED, Outcome
+from stepdown.gateway.outcome import Outcome
 from stepdown.gateway.snapshot import Labels, Snapshot, merged
 
 Reading = Callable[[], Mapping[Labels, float]]

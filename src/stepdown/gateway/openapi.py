@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 
 from stepdown.core.wires import anthropic_messages, openai_chat
-from stepdown.gateway.answers import JSON
-from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.http.messages import JSON, Request, Response
 from stepdown.gateway.openapi_schemas import Schema, headers_of_answers, parameters, ref, schemas
 
 _ANY_PATH = (

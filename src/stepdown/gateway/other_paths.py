@@ -9,10 +9,9 @@ from urllib.parse import unquote
 
 import msgspec
 
-from stepdown.gateway.answers import JSON
 from stepdown.gateway.errors import Refused, wire_of_path
 from stepdown.gateway.exchange import Reply
-from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.http.messages import JSON, Request, Response
 from stepdown.gateway.model_call import Identify
 
 FORWARDED_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})

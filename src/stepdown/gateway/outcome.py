@@ -14,12 +14,11 @@ import zstandard
 from stepdown.core.calls import STUDENT_PROVIDER, Call, EncodedCall
 from stepdown.core.cascade import INCUMBENT
 from stepdown.core.wires.event_stream import events, looks_like
-from stepdown.gateway.exchange import ABSTAINED, CACHE, FAILED, Exchange
+from stepdown.gateway.exchange import ABSTAINED, CACHE, FAILED, REFUSED, Exchange
 
 Cost = Callable[[Call], float | None]
 """USD of a call; None where its model has no price or its tokens are not known."""
 
-REFUSED = "refused"
 MAX_UNPACKED = 64 << 20
 _TOKENS_PER_CHARACTER = 0.25
 _UNANSWERED = frozenset({ABSTAINED, REFUSED})

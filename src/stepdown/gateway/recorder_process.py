@@ -9,6 +9,7 @@ import subprocess
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from stepdown.gateway.call_writer import QUEUE_FULL
 from stepdown.gateway.channel import Frames, Report, pack, unpack_report
 from stepdown.gateway.exchange import Exchange
 
@@ -21,7 +22,6 @@ MOST_WAIT_S = 0.01
 """How long one request is held back at most, when four times the mark waits."""
 _AT_ONCE = 256 << 10
 _BUFFER = 4 << 20
-DROPPED = "queue-full"
 
 
 class RecorderProcess:
@@ -81,7 +81,7 @@ class RecorderProcess:
     def put(self, exchange: Exchange) -> None:
         """Tell of a finished exchange. Beyond the bound it is given up and counted."""
         if self._held > self._queue_bytes:
-            self._dropped(DROPPED, 1)
+            self._dropped(QUEUE_FULL, 1)
             return
         frame = pack(exchange)
         self._held += len(frame)

@@ -23,7 +23,7 @@ log = logging.getLogger("stepdown.gateway")
 
 SWITCH_S = 0.0005
 """How long a thread may keep the interpreter while the event loop waits for it: the default of 5 ms would be the
-latency of every request that meets the recorder."""
+latency of every request that meets a student or a look at the store."""
 GC_THRESHOLD = 20_000
 """A request leaves hardly anything in cycles: the default would look for them every few requests."""
 RESTARTS, RESTART_WINDOW_S = 5, 30.0

@@ -9,7 +9,6 @@ import msgspec
 
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
-from stepdown.core.gateway import check_url, kind_of
 from stepdown.loop.home import open_home
 from stepdown.loop.serve_process import serve
 
@@ -31,7 +30,6 @@ def command(
     opened = open_home(home)
     settings = opened.settings.gateway
     if upstream is not None:
-        check_url(upstream, kind_of(upstream))
         settings = msgspec.structs.replace(settings, upstream=upstream)
     if host is not None:
         settings = msgspec.structs.replace(settings, host=host)

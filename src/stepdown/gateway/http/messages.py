@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator, Iterable
 
 Headers = Iterable[tuple[bytes, bytes]]
 
+JSON = (b"content-type", b"application/json")
+EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+
 HOP_BY_HOP = frozenset(
     {
         b"connection",

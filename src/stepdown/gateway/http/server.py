@@ -1,6 +1,6 @@
 """An HTTP/1.1 server on asyncio and llhttp (httptools): keep-alive, pipelining, streams, limits, drain.
 
-Measured against a general server and client library as a bare proxy in docs/benchmarks.md; it is why this is ours.
+Measured against a general server and client library as a bare proxy (docs/log.md); it is why this is ours.
 Source of the rules: RFC 9112 (HTTP/1.1).
 """
 
@@ -10,9 +10,8 @@ import asyncio
 import socket
 
 from stepdown.gateway.http.connection import Connection, Handler, OnError, ServerLimits
-from stepdown.gateway.http.messages import UnfinishedStream
 
-__all__ = ["Handler", "HttpServer", "OnError", "ServerLimits", "UnfinishedStream"]
+__all__ = ["Handler", "HttpServer", "OnError", "ServerLimits"]
 
 _SWEEP_S = 0.5
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from stepdown.gateway.answers import EVENT_STREAM, JSON, header_text
+from stepdown.gateway.answers import header_text, wire_response
 from stepdown.gateway.cache import AnswerCache, CachedAnswer
 from stepdown.gateway.exchange import CACHE, Exchange, Middleware, Next
 from stepdown.gateway.http.messages import Response
 from stepdown.gateway.metric_names import CACHE_LOOKUPS
 from stepdown.gateway.metrics import Metrics
-
-_encode = msgspec.json.Encoder().encode
 
 
 def caching(cache: AnswerCache, metrics: Metrics) -> Middleware:
@@ -37,10 +33,4 @@ def _answered(exchange: Exchange, found: CachedAnswer) -> Response:
     ]
     if found.certificate:
         headers.append((b"x-stepdown-certificate", found.certificate[:16].encode()))
-    exchange.reply = _encode(found.body)
-    if not exchange.wants_stream:
-        return Response(200, [JSON, *headers], exchange.reply)
-    options = exchange.body.get("stream_options")
-    usage = isinstance(options, dict) and options.get("include_usage") is True
-    pieces = exchange.wire.stream_of(found.body, usage)
-    return Response(200, [EVENT_STREAM, (b"cache-control", b"no-cache"), *headers], b"".join(pieces))
+    return wire_response(exchange, found.body, headers)

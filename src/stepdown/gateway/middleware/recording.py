@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
@@ -82,5 +83,5 @@ async def _observed(
 
 def _ended(error: BaseException) -> str:
     """Why an exchange ended early: a client that goes away cancels its request or closes its stream."""
-    gone = type(error).__name__ in {"CancelledError", "GeneratorExit"}
+    gone = isinstance(error, asyncio.CancelledError | GeneratorExit)
     return "the client went away" if gone else f"{type(error).__name__}: {error}"[:300]

@@ -14,7 +14,7 @@ from stepdown.core.keys import TOKEN_START
 from stepdown.core.wires.wire import wire_named
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.client import HttpPool, HttpResponse, Origin
-from stepdown.gateway.http.messages import HOP_BY_HOP, BrokenReply, Request
+from stepdown.gateway.http.messages import HOP_BY_HOP, JSON, BrokenReply, Request
 from stepdown.gateway.upstream import UpstreamOptions
 from stepdown.gateway.upstreams import _translating
 from stepdown.gateway.upstreams._whole import whole_body, whole_stream
@@ -25,7 +25,6 @@ _OUR_START = b"x-stepdown-"
 _IDENTITY = (b"accept-encoding", b"identity")
 """Bodies are recorded, and a certified answer must not depend on who unpacks it: nothing is compressed."""
 _VIRTUAL_KEY = TOKEN_START.encode()
-_JSON = (b"content-type", b"application/json")
 _SMALL = 1 << 20
 _MODELS_MOST = 8 << 20
 
@@ -145,7 +144,7 @@ class OverHttp:
         if given and self._passes_key and TOKEN_START not in given:
             headers += self._manner.key(given)
         names = {name for name, _ in headers}
-        return headers + [pair for pair in (_JSON, *self._manner.defaults) if pair[0] not in names]
+        return headers + [pair for pair in (JSON, *self._manner.defaults) if pair[0] not in names]
 
 
 def _checked_key(options: UpstreamOptions) -> str:

@@ -11,11 +11,9 @@ from stepdown.core.wires.stream_translator import StreamTranslator
 from stepdown.core.wires.wire import stream_translator, translate_error, translate_request, translate_response
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.client import HttpResponse
-from stepdown.gateway.http.messages import HOP_BY_HOP, BrokenReply, UpstreamError
+from stepdown.gateway.http.messages import EVENT_STREAM, HOP_BY_HOP, JSON, BrokenReply, UpstreamError
 from stepdown.gateway.upstream import CannotBeSaid, ClientWasTold
 
-JSON = (b"content-type", b"application/json")
-EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 _REPLACED = HOP_BY_HOP | {b"content-type", b"content-encoding"}
 
 
@@ -33,9 +31,9 @@ async def incoming_reply(exchange: Exchange, wire: str, response: HttpResponse) 
     headers = [pair for pair in response.headers if pair[0] not in _REPLACED and pair[0][:11] != b"x-stepdown-"]
     streams = response.header(b"content-type")[:17] == b"text/event-stream"
     if streams and response.status == 200 and exchange.wants_stream:
-        translator = stream_translator(wire, exchange.wire.NAME, _wants_usage(exchange.body), int(exchange.at))
+        translator = stream_translator(wire, exchange.wire.NAME, exchange.wants_usage, int(exchange.at))
         assert translator is not None, "one wire needs no translation"
-        return Reply(response.status, [*headers, EVENTS], _translated(exchange, translator, response))
+        return Reply(response.status, [*headers, EVENT_STREAM], _translated(exchange, translator, response))
     body = await response.read()
     decoded = _decoded(body)
     client = exchange.wire.NAME
@@ -50,8 +48,8 @@ async def incoming_reply(exchange: Exchange, wire: str, response: HttpResponse) 
     except ValueError as error:
         raise BrokenReply(f"The upstream's answer cannot be read: {error}.", retriable=False) from None
     if exchange.wants_stream:
-        pieces = exchange.wire.stream_of(answer, _wants_usage(exchange.body))
-        return Reply(200, [*headers, EVENTS], b"".join(pieces))
+        pieces = exchange.wire.stream_of(answer, exchange.wants_usage)
+        return Reply(200, [*headers, EVENT_STREAM], b"".join(pieces))
     return Reply(200, [*headers, JSON], msgspec.json.encode(answer))
 
 
@@ -73,11 +71,6 @@ async def _translated(exchange: Exchange, translator: StreamTranslator, response
         if not was_whole:
             raise ClientWasTold(translator.error.message)
         exchange.error = translator.error.message
-
-
-def _wants_usage(body: dict[str, Any]) -> bool:
-    options = body.get("stream_options")
-    return isinstance(options, dict) and options.get("include_usage") is True
 
 
 def _decoded(body: bytes) -> Any:

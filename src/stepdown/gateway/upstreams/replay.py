@@ -22,15 +22,13 @@ from stepdown.core.canonical import canonical_json, digest
 from stepdown.core.errors import InputError, StepdownError, UsageError
 from stepdown.core.wires.wire import translate_response
 from stepdown.gateway.exchange import Exchange, Reply
-from stepdown.gateway.http.messages import BrokenReply, Request
+from stepdown.gateway.http.messages import EVENT_STREAM, JSON, BrokenReply, Request
 from stepdown.gateway.upstream import CannotBeSaid, Unsupported, Upstream, UpstreamOptions
 
 EXTRA = ""
 WIRE = "openai"
 MOST_BYTES = 512 << 20
 _MOST_LINE = 64 << 20
-_JSON = (b"content-type", b"application/json")
-_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 _OF_REQUEST = ("messages", "tools", "response_format")
 
 
@@ -88,18 +86,16 @@ class _Replay:
             said = wire.error_body(
                 404, "", "This request was never recorded, so it cannot be replayed.", "not_recorded"
             )
-            return Reply(404, [_JSON], msgspec.json.encode(said))
+            return Reply(404, [JSON], msgspec.json.encode(said))
         if wire.NAME == WIRE and not exchange.wants_stream:
-            return Reply(200, [_JSON], found)
+            return Reply(200, [JSON], found)
         try:
             answer = translate_response(msgspec.json.decode(found), WIRE, wire.NAME, int(exchange.at))
         except ValueError as error:
             raise BrokenReply(f"The recorded answer cannot be said: {error}.", retriable=False) from None
         if not exchange.wants_stream:
-            return Reply(200, [_JSON], msgspec.json.encode(answer))
-        usage = exchange.body.get("stream_options")
-        wants_usage = isinstance(usage, dict) and usage.get("include_usage") is True
-        return Reply(200, [_EVENTS], _spoken(wire.stream_of(answer, wants_usage)))
+            return Reply(200, [JSON], msgspec.json.encode(answer))
+        return Reply(200, [EVENT_STREAM], _spoken(wire.stream_of(answer, exchange.wants_usage)))
 
     async def models(self, request: Request | None = None) -> list[dict[str, Any]]:
         del request
