@@ -14,7 +14,7 @@ from stepdown.core.cascade import INCUMBENT
 from stepdown.core.wires import openai_chat
 from stepdown.gateway.channel import fill_in
 from stepdown.gateway.exchange import Exchange
-from stepdown.gateway.outcome import Cost, Outcome, is_student, outcome_of
+from stepdown.gateway.outcome import Cost, Outcome, is_student, outcome_of, student_money
 
 _ABSENT = msgspec.Raw(b"null")
 
@@ -93,9 +93,7 @@ def _lean(exchange: Exchange, cost: Cost) -> Outcome | None:
     outcome = Outcome(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
     provider = STUDENT_PROVIDER + exchange.rung if student else exchange.upstream
     if student:
-        outcome.cost_usd = task.student_cost_usd if task else 0.0
-        usual = task.manners.cost_usd if task and task.manners else 0.0
-        outcome.saved_usd = usual - outcome.cost_usd
+        outcome.cost_usd, outcome.saved_usd = student_money(task)
     else:
         outcome.cost_usd = cost(_priced(exchange, said, provider))
     workload = exchange.workload or (task.name if task else "")

@@ -15,6 +15,7 @@ from stepdown.core.calls import STUDENT_PROVIDER, Call, EncodedCall
 from stepdown.core.cascade import INCUMBENT
 from stepdown.core.wires.event_stream import events, looks_like
 from stepdown.gateway.exchange import ABSTAINED, CACHE, FAILED, REFUSED, Exchange
+from stepdown.gateway.served import ServedTask
 
 Cost = Callable[[Call], float | None]
 """USD of a call; None where its model has no price or its tokens are not known."""
@@ -80,6 +81,13 @@ def outcome_of(exchange: Exchange, cost: Cost) -> Outcome:
     return outcome
 
 
+def student_money(task: ServedTask | None) -> tuple[float, float]:
+    """USD that a student's answer costs, and what the incumbent would have cost more."""
+    cost_usd = task.student_cost_usd if task else 0.0
+    usual_usd = task.manners.cost_usd if task and task.manners else 0.0
+    return cost_usd, usual_usd - cost_usd
+
+
 def _price(outcome: Outcome, call: Call, exchange: Exchange, response: dict[str, Any], cost: Cost) -> None:
     """Fill in tokens and money. A stream that was cut off was paid for as far as it came."""
     priced = call if call.response is response else msgspec.structs.replace(call, response=response)
@@ -96,8 +104,7 @@ def _price(outcome: Outcome, call: Call, exchange: Exchange, response: dict[str,
         outcome.cost_usd = 0.0
         outcome.saved_usd = usual or cost(msgspec.structs.replace(priced, provider="")) or 0.0
     elif is_student(exchange.rung):
-        outcome.cost_usd = task.student_cost_usd if task else 0.0
-        outcome.saved_usd = usual - outcome.cost_usd
+        outcome.cost_usd, outcome.saved_usd = student_money(task)
     else:
         outcome.cost_usd = cost(priced)
         if outcome.estimated:
