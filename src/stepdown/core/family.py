@@ -5,43 +5,94 @@ A family's module has these functions, and nothing else of the house knows what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from stepdown.core.calls import Call
 from stepdown.core.dataset import Answer
+from stepdown.core.errors import ContractError, nearest
+from stepdown.core.extraction.form import Form
 from stepdown.core.kinds import Kinds
 from stepdown.core.tasks import Task
+
+Support = Literal["zero_one", "bounded"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss that a contract can be about. support: "zero_one" where it can only be 0 or 1, else "bounded".
+
+    of: answer and reference to a number in [0, 1], lower is better; 1.0 for an answer of None.
+    """
+
+    name: str
+    support: Support
+    of: Callable[[Answer | None, Answer], float]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a task's answers are read. path: where the decision sits. form: the fields, for answers that have some."""
+
+    path: str = "$"
+    form: Form | None = None
 
 
 class Family(Protocol):
     """The protocol a module in `core/families/` keeps."""
 
-    PRIMARY_LOSS: str
-    """The name of the loss that contracts are about, in plain words ("error")."""
+    LOSSES: Mapping[str, Loss]
+    """Every loss that a contract may name; the first one is meant where it names none."""
 
-    def fits(self, contents: Sequence[str | None]) -> float:
-        """How well a sample of answer texts fits this family, in [0, 1]; the highest wins when a task is inferred."""
+    def fits(self, calls: Sequence[Call]) -> float:
+        """How well a sample of calls fits this family, in [0, 1]; the highest wins when a task is inferred."""
 
-    def locate(self, contents: Sequence[str | None]) -> str:
-        """Where in these answers the decision sits, as an answer path ("$", "$.category")."""
+    def read_shape(self, calls: Sequence[Call]) -> Shape:
+        """How the answers of these calls are to be read, by what the requests state and what the answers show."""
 
     def read_answer(self, task: Task, call: Call) -> Answer | None:
         """The canonical answer in a call's response, or None when it cannot be parsed or is off the schema."""
 
+    def why_unread(self, task: Task, call: Call) -> str:
+        """In a few plain words why `read_answer` gives None; always the same words for the same reason."""
+
     def canonical(self, task: Task, value: Any) -> Answer | None:
         """A gold value (as a file has it) in canonical form, or None when it cannot be one."""
 
-    def write_answer(self, task: Task, answer: Answer, confidence: float, like: str) -> str:
-        """The content a client expects, in the shape of `like`, one of the incumbent's own contents."""
+    def write_answer(self, task: Task, answer: Answer, confidence: float, like: dict[str, Any]) -> dict[str, Any]:
+        """The message a client expects, in the shape of `like`, one of the incumbent's own messages."""
 
-    def loss(self, answer: Answer | None, reference: Answer) -> float:
-        """In [0, 1], lower is better; 1.0 for None."""
+    def like(self, task: Task, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Of the incumbent's messages with one answer the pattern to write it by: without what belongs to one request
+        alone, such as an explanation."""
+
+    def like_key(self, task: Task, answer: Answer) -> str:
+        """Answers with the same key are written by the same pattern."""
 
     def slice_of(self, answer: Answer) -> str:
         """The name of the slice "label" that an answer belongs to."""
+
+    def parts(self, answer: Answer) -> dict[str, Any]:
+        """What an answer is made of, by name: a label, or fields with their values. Two answers agree on a part where
+        both have it with the same value."""
 
 
 def families() -> Kinds[Family]:
     """Every family of answers that the house knows."""
     return Kinds("stepdown.core.families", "family")
+
+
+def loss_named(family: str, name: str = "") -> Loss:
+    """A family's loss by name, its first one for "". Raises ContractError naming those there are."""
+    losses = families().load(family).LOSSES
+    if not name:
+        return next(iter(losses.values()))
+    if name not in losses:
+        close = nearest(name, losses)
+        raise ContractError(
+            f"The contract has loss = {name!r}.",
+            f"Answers of the family {family!r} have: {', '.join(losses)}.",
+            f"Did you mean {close!r}?" if close else "Change loss.",
+        )
+    return losses[name]
