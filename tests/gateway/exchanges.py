@@ -25,7 +25,7 @@ def task(name: str = "intent", privacy: Privacy = "any") -> ServedTask:
         task=Task(name=name, family="classify", match=Match(workload=name)),
         family=families().load("classify"),
         privacy=privacy,
-        manners=Manners(like="{}", model="gpt-4o-mini", cost_usd=0.002),
+        manners=Manners(like={"role": "assistant", "content": "{}"}, model="gpt-4o-mini", cost_usd=0.002),
         student_cost_usd=0.0005,
     )
 

@@ -63,7 +63,7 @@ def stored(call: Call | EncodedCall) -> Call:
 def test_both_ways_store_the_same_call(rung: str) -> None:
     exchange = finished(msgspec.json.encode(REPLY))
     exchange.rung = rung
-    manners = Manners(like="", cost_usd=0.5)
+    manners = Manners(like={}, cost_usd=0.5)
     task = Task(name="t", family="", match=Match())
     exchange.task = ServedTask(task=task, family=None, manners=manners, student_cost_usd=0.1)
     short, long = both(exchange)

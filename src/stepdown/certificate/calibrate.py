@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepdown.certificate.observations import Floats, Observations
 from stepdown.core.cascade import Confidence
 from stepdown.core.contract import Evidence as Reference
 from stepdown.core.errors import NotEnoughData
+from stepdown.core.students import ABSTAINS
 from stepdown.stats.calibration import Calibrator, fit_calibrator
 
 ENOUGH_GOLD = 100
@@ -22,11 +24,14 @@ def choose_reference(gold_rows: int, rows: int) -> Reference:
     return "gold" if gold_rows >= min(ENOUGH_GOLD, max(rows, 1)) else "agreement"
 
 
-def fit_confidence(signals: Floats, loss: Floats, reference: str) -> dict[str, Any]:
+def fit_confidence(signals: Floats, loss: Floats, reference: str, names: Sequence[str] = ()) -> dict[str, Any]:
     """A calibrator as plain numbers, from signals (n, k) and losses (n,), for `core.cascade.Rung.calibrator`.
 
     Platt's logistic fit on the standardised signals: smooth, so that thresholds can be set anywhere. Rows without a
     loss (NaN) are left out. `reference` and the number of rows are recorded with it. Raises NotEnoughData without rows.
+
+    names: of the signals. Where one is "abstains", the student itself says when it has no answer: those rows are not
+    fitted to, and their confidence is 0.
     """
     known = ~np.isnan(loss)
     if not known.any():
@@ -35,8 +40,11 @@ def fit_confidence(signals: Floats, loss: Floats, reference: str) -> dict[str, A
             "Calibrating a student takes at least one, and about a hundred to be of use.",
             "Import more traffic, or gold for it.",
         )
-    fitted = fit_calibrator(signals[known], 1.0 - loss[known]).to_dict()
-    return {**fitted, "reference": reference, "rows": int(known.sum())}
+    gate = {ABSTAINS: list(names).index(ABSTAINS)} if ABSTAINS in names else {}
+    answered = known & ~_abstaining(gate, signals)
+    fitted_to = answered if answered.any() else known
+    fitted = fit_calibrator(signals[fitted_to], 1.0 - loss[fitted_to]).to_dict()
+    return {**fitted, **gate, "reference": reference, "rows": int(fitted_to.sum())}
 
 
 def open_confidence(calibrator: Mapping[str, Any]) -> Confidence:
@@ -44,18 +52,31 @@ def open_confidence(calibrator: Mapping[str, Any]) -> Confidence:
 
     Raises ValueError when the numbers are not a calibrator's.
     """
-    return Calibrator.from_dict(calibrator).probability
+    fitted = Calibrator.from_dict(calibrator).probability
+    if ABSTAINS not in calibrator:
+        return fitted
+    place = int(calibrator[ABSTAINS])
+    return lambda signals: 0.0 if signals[place] >= 0.5 else fitted(signals)
 
 
 def confidences(calibrator: Mapping[str, Any], signals: Floats) -> Floats:
     """Probabilities of being right (n,) from signals (n, k)."""
-    return Calibrator.from_dict(calibrator).probabilities(signals)
+    fitted = Calibrator.from_dict(calibrator).probabilities(signals)
+    return np.where(_abstaining(calibrator, signals), 0.0, fitted)
+
+
+def _abstaining(calibrator: Mapping[str, Any], signals: Floats) -> NDArray[np.bool_]:
+    """On which rows (n,) the student says that it has no answer."""
+    if ABSTAINS not in calibrator:
+        return np.zeros(len(signals), dtype=bool)
+    said: NDArray[np.bool_] = signals[:, int(calibrator[ABSTAINS])] >= 0.5
+    return said
 
 
 def fit_all(seen: Observations) -> tuple[dict[str, Any], ...]:
     """A calibrator for every student of tune's observations."""
-    pairs = zip(seen.signals, seen.losses, strict=True)
-    return tuple(fit_confidence(signals, loss, seen.reference) for signals, loss in pairs)
+    rows = zip(seen.signals, seen.losses, seen.entrants, strict=True)
+    return tuple(fit_confidence(signals, loss, seen.reference, entrant.signal_names) for signals, loss, entrant in rows)
 
 
 def all_confidences(calibrators: Sequence[Mapping[str, Any]], seen: Observations) -> Floats:

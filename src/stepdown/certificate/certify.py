@@ -27,7 +27,7 @@ import numpy as np
 
 from stepdown.certificate.claims import Demands
 from stepdown.certificate.evidence import Evidence
-from stepdown.certificate.hashes import cascade_hash, contract_hash
+from stepdown.certificate.hashes import cascade_hash, contract_hash, contract_table
 from stepdown.certificate.ledger import Attempt
 from stepdown.certificate.observations import Outcome, outcome
 from stepdown.certificate.refusal import Refusal, refuse
@@ -66,7 +66,7 @@ def issue_certificate(
         task=evidence.candidate.task,
         verdict=finding.verdict,
         reasons=finding.reasons,
-        contract=msgspec.to_builtins(contract),
+        contract=contract_table(contract),
         contract_hash=contract_hash(contract),
         cascade=msgspec.to_builtins(cascade),
         cascade_hash=cascade_hash(cascade),

@@ -60,12 +60,12 @@ class Demands:
         """Every slice that the contract names, "NAME=VALUE", with its rows (n,): those of the evidence and of tune."""
         found = []
         for name in self.contract.slices:
-            values = np.array([each.get(name, "") for each in self.evidence.seen.slices], dtype=object)
+            nobody = np.zeros(self.evidence.n, dtype=bool)
+            seen = self.evidence.seen.slices_named(name)
             expected = {value for known, value in self.evidence.candidate.slices if known == name}
-            known_values = sorted({*values.tolist(), *expected} - {""})
-            found += [(f"{name}={value}", values == value) for value in known_values]
-            if not known_values:
-                found.append((f"{name}=?", np.zeros(len(values), dtype=bool)))
+            found += [(f"{name}={value}", seen.get(value, nobody)) for value in sorted({*seen, *expected})]
+            if not seen and not expected:
+                found.append((f"{name}=?", nobody))
         return found
 
     def _excess(self, name: str, found: Outcome, limit: float, rows: Rows | None, bounded: bool) -> Claim:

@@ -16,7 +16,17 @@ UNREADABLE = "unreadable"
 
 def contract_hash(contract: Contract | dict[str, Any]) -> str:
     """The hash of a contract or of its table; 20 and 20.0 are one number. UNREADABLE for what is no contract."""
-    return _hash(contract, Contract)
+    read = contract if isinstance(contract, Contract) else read_contract(contract)
+    return UNREADABLE if read is None else digest_of(contract_table(read))
+
+
+def contract_table(contract: Contract) -> dict[str, Any]:
+    """A contract as a certificate carries it. A key that is younger than the format is left out where it demands
+    nothing, so that older certificates keep their hashes."""
+    table: dict[str, Any] = msgspec.to_builtins(msgspec.convert(msgspec.to_builtins(contract), Contract))
+    if not table["loss"]:
+        del table["loss"]
+    return table
 
 
 def cascade_hash(cascade: CascadeSpec | dict[str, Any]) -> str:

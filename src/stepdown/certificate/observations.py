@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Support = Literal["zero_one", "bounded"]
 
+SEPARATOR = "\x1f"
+"""Between the values of one slice name, where a row belongs to several: an answer has several fields."""
+
 
 class Entrant(msgspec.Struct, frozen=True, kw_only=True):
     """A student that may become a rung. cost_usd: what one answer costs on the user's own machine."""
@@ -104,6 +107,11 @@ class Observations:
     @property
     def n(self) -> int:
         return len(self.ids)
+
+    def slices_named(self, name: str) -> dict[str, NDArray[np.bool_]]:
+        """The slices of one name, by value: which rows (n,) belong to each. A row may belong to several, or to none."""
+        values = [set(row.get(name, "").split(SEPARATOR)) - {""} for row in self.slices]
+        return {value: np.array([value in row for row in values], dtype=bool) for value in sorted(set().union(*values))}
 
     @property
     def labelled(self) -> NDArray[np.bool_]:

@@ -225,7 +225,7 @@ def _candidate(task: str, tuning: Tuning, walk: Walk | None, why: str, slices: t
         tune_reference=tuning.seen.reference,
         tune_n=tuning.seen.n,
         why=why,
-        slices=tuple(sorted({(name, row[name]) for row in tuning.seen.slices for name in slices if row.get(name)})),
+        slices=tuple(sorted({(name, value) for name in slices for value in tuning.seen.slices_named(name)})),
         examples=_examples(tuning, students),
     )
 

@@ -113,8 +113,7 @@ class Prospects:
         """Which rows are in which slice, (slices, n)."""
         rows = []
         for name in self.contract.slices:
-            values = np.array([each.get(name, "") for each in self.seen.slices])
-            rows += [(values == value).astype(np.float64) for value in sorted(set(values) - {""})]
+            rows += [members.astype(np.float64) for members in self.seen.slices_named(name).values()]
         return np.stack(rows) if rows else np.zeros((0, self.seen.n))
 
 

@@ -20,8 +20,8 @@ INCUMBENT = "incumbent"
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
     """A student (by artefact hash), how its signals become a probability of being right, and when that is enough.
 
-    calibrator: the fitted calibrator as plain numbers. threshold: answers with confidence ≥ it are accepted; above 1
-    the rung is never used.
+    calibrator: the fitted calibrator as plain numbers. threshold: answers with confidence ≥ it are accepted, but never
+    one with confidence 0, with which a student says that it has no answer; above 1 the rung is never used.
     """
 
     kind: str
@@ -65,6 +65,9 @@ class OpenRung:
     confidence: Confidence
     threshold: float
 
+    def accepts(self, confidence: float) -> bool:
+        return 0.0 < confidence >= self.threshold
+
 
 @dataclass(frozen=True)
 class Cascade:
@@ -78,7 +81,7 @@ class Cascade:
         for rung in self.rungs:
             answer, signals = rung.student.answer(text)
             confidence = rung.confidence(signals)
-            if confidence >= rung.threshold:
+            if rung.accepts(confidence):
                 return Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
             best = max(best, confidence)
         return Decision(answer=None, confidence=best, rung=INCUMBENT)
@@ -97,7 +100,7 @@ class Cascade:
             unsure = []
             for place, answer, signals in zip(left, said.answers, said.signals.tolist(), strict=True):
                 confidence = rung.confidence(tuple(signals))
-                if confidence >= rung.threshold:
+                if rung.accepts(confidence):
                     decisions[place] = Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
                 else:
                     best[place] = max(best[place], confidence)
@@ -109,19 +112,19 @@ class Cascade:
         ]
 
     def insist(self, text: str) -> Decision:
-        """The answer of the rung that is surest of it, sure enough or not; escalates only where there is no rung."""
-        surest = Decision(answer=None, confidence=-1.0, rung=INCUMBENT)
+        """The answer of the rung that is surest of it, sure enough or not; escalates only where no rung has one."""
+        surest = Decision(answer=None, confidence=0.0, rung=INCUMBENT)
         for rung in self.rungs:
             answer, signals = rung.student.answer(text)
             confidence = rung.confidence(signals)
             if confidence > surest.confidence:
                 surest = Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
-        return surest if self.rungs else Decision(answer=None, confidence=0.0, rung=INCUMBENT)
+        return surest
 
 
 def choose_rungs(confidences: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:
     """Which rung answers each of n inputs; -1 where the cascade escalates. confidences: (rungs, n)."""
-    accepted = confidences >= np.asarray(thresholds, dtype=np.float64)[:, None]
+    accepted = (confidences >= np.asarray(thresholds, dtype=np.float64)[:, None]) & (confidences > 0.0)
     if accepted.shape[0] == 0:
         return np.full(confidences.shape[1], -1, dtype=np.int64)
     return np.where(accepted.any(axis=0), accepted.argmax(axis=0), -1)

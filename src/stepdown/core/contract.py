@@ -27,8 +27,9 @@ def _check(holds: bool, key: str, value: object, expected: str) -> None:
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Margin, confidence and the other promises a cascade must keep. Losses in [0, 1]; costs in USD.
 
-    margin: at most this much more expected loss than the incumbent. against: the kind of evidence.
-    slices: "label" or the name of a slot or of a metadata field; each slice must hold within `slice_margin`.
+    margin: at most this much more expected loss than the incumbent. against: the kind of evidence. loss: which of the
+    family's losses that is about; "" for its first.
+    slices: "label", "field", or the name of a slot or of a metadata field; each must hold within `slice_margin`.
     expires_after_s: a certificate not renewed by live evidence lapses after this many seconds.
     """
 
@@ -41,6 +42,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     slices: tuple[str, ...] = ()
     slice_margin: float = 0.10
     expires_after_s: float = 30 * 86400.0
+    loss: str = ""
 
     def __post_init__(self) -> None:
         _check(0.0 <= self.margin < 1.0, "margin", self.margin, "a number in [0, 1)")

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
+from stepdown.core.extraction.form import Form
+
+ABSTAINS = "abstains"
+"""The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done in [0, 1]."""
@@ -23,11 +27,14 @@ class Predictions:
     """Answers to n inputs. signals: float (n, k), one column per `signal_names` of the student, raw and uncalibrated.
 
     probabilities: float (n, labels) where the student has them (the teacher of a distillation needs them), else None.
+    parts: for answers made of parts, each one's raw probability of being right, by name (fields; of a field that the
+    answer lacks: of its absence), else None.
     """
 
     answers: list[Answer]
     signals: NDArray[np.float64]
     probabilities: NDArray[np.float64] | None = None
+    parts: list[dict[str, float]] | None = None
 
 
 class Student(Protocol):
@@ -35,7 +42,10 @@ class Student(Protocol):
 
     kind: str
     signal_names: tuple[str, ...]
-    """Raw signals of being right; by convention "top" (top probability), "margin", "entropy", "truncated" (0/1) …"""
+    """Raw signals of being right; by convention "top" (top probability), "margin", "entropy", "truncated" (0/1) …
+
+    One named "abstains" is 1 where the student itself says that it cannot give this answer, and 0 elsewhere.
+    """
 
     def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
         """One answer with its signals. The hot path."""
@@ -82,6 +92,7 @@ class TrainingData:
     sources: "gold" or "incumbent", per row. weights: (n,). soft: float (n, labels), a teacher's probabilities for these
     rows (a larger student's, or the incumbent's recorded ones; rows of NaN where there are none), or None.
     extra_texts: inputs without an answer (unlabelled), for distillation only. Nothing of tune, certify or test is here.
+    form: the fields of the answers, where the task's family has some; `labels` are then the answers' slices.
     """
 
     task: str
@@ -94,6 +105,7 @@ class TrainingData:
     dataset_hash: str
     soft: NDArray[np.float64] | None = None
     extra_texts: list[str] = field(default_factory=list)
+    form: Form | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,12 @@ class TrainingContext:
 
 
 class StudentKind(Protocol):
-    """The protocol a module in `students/kinds/` keeps."""
+    """The protocol a module in `students/kinds/` keeps.
+
+    Two names may be left out: `TEACHES = True` for a kind that is the best there is whatever it costs to run, and
+    `why_not(data: TrainingData) -> str`, which says before any training why the kind cannot learn these answers, naming
+    the field; "" where it can.
+    """
 
     FAMILIES: tuple[str, ...]
     EXTRA: str

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from stepdown.core.canonical import digest_of
+from stepdown.core.extraction.form import Form
 
 Input = str | dict[str, str]
 """A call's variable part: one text, or one text per slot where a template has several."""
@@ -146,7 +147,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a task.
 
     answer: where the decision sits in the incumbent's answer: "$" for the whole text, "$.category" for a field of a
-    JSON answer. labels: the answers seen, for a closed set; the prompt may list more.
+    JSON answer. labels: the answers seen, for a closed set (for others, their slices); the prompt may list more. form:
+    the fields of answers that have some.
     """
 
     name: str
@@ -155,3 +157,4 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     template: Template | None = None
     answer: str = "$"
     labels: tuple[str, ...] = ()
+    form: Form | None = None

@@ -106,27 +106,8 @@ def _valid(value: Input) -> Input:
 
 
 def _read_answer(call: Call, task: Task, family: Family) -> tuple[Answer | None, str]:
-    message = call.message or {}
-    if message.get("tool_calls"):
-        return None, "tool call instead of an answer"
-    if message.get("refusal"):
-        return None, "refused by the incumbent"
-    if not call.content:
-        return None, "no text in the response"
     answer = family.read_answer(task, call)
-    if answer is None:
-        return None, "answer cannot be parsed"
-    listed = _listed(call.request, task.answer)
-    return (None, "answer off the schema") if listed and answer not in listed else (answer, "")
-
-
-def _listed(request: dict[str, Any], path: str) -> tuple[Any, ...]:
-    """The answers that the request's own JSON schema allows; () where it has none."""
-    node: Any = request.get("response_format")
-    for key in ("json_schema", "schema", *(step for name in path.split(".")[1:] for step in ("properties", name))):
-        node = node.get(key) if isinstance(node, dict) else None
-    allowed = node.get("enum") if isinstance(node, dict) else None
-    return tuple(value for value in allowed if isinstance(value, str)) if isinstance(allowed, list) else ()
+    return answer, family.why_unread(task, call) if answer is None else ""
 
 
 def _read_gold(call_id: str, task: Task, family: Family, options: CurationOptions) -> Answer | None:

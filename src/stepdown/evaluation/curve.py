@@ -36,7 +36,8 @@ def risk_coverage_curve(
     # The first point holds its share of the rows: the risk of a single row would be all or nothing.
     first = max(0, sure.size // max(1, points) - 1)
     steps = np.unique(np.linspace(first, sure.size - 1, min(points, sure.size)).round().astype(np.int64))
-    thresholds = {float(levels[step]) for step in steps}
+    # Rows of confidence 0 are never accepted: there the student says that it has no answer.
+    thresholds = {float(levels[step]) for step in steps if levels[step] > 0.0}
     chosen = [threshold] if threshold is not None and threshold <= levels[0] else []
     masks = [(sure >= level, False) for level in thresholds] + [(sure >= level, True) for level in chosen]
     return _points(lost, theirs, masks)

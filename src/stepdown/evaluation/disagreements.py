@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stepdown.core.dataset import Answer, Example
-from stepdown.core.family import families
+from stepdown.core.family import loss_named
 from stepdown.core.measurements import Disagreement
 
 MAX_TEXT_CHARACTERS = 2000
@@ -32,11 +32,11 @@ def pick_disagreements(
     sure = np.asarray(confidences, dtype=np.float64)
     if not len(examples) == len(answers) == sure.size:
         raise ValueError(f"Got {len(examples)} examples, {len(answers)} answers and {sure.size} confidences.")
-    rule = families().load(family)
+    loss = loss_named(family)
     differing = [
         index
         for index, (example, answer) in enumerate(zip(examples, answers, strict=True))
-        if answer is not None and example.incumbent is not None and rule.loss(answer, example.incumbent) > 0.0
+        if answer is not None and example.incumbent is not None and loss.of(answer, example.incumbent) > 0.0
     ]
     differing.sort(key=lambda index: (-sure[index], examples[index].id))
     order = _in_turns(differing, [_kind_of(examples[index], answers[index]) for index in differing])

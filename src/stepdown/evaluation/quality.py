@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,14 @@ from stepdown.stats import excess_loss
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class QualityOptions:
+    """loss: the family's loss that the contract is about, "" for its first. seed: for intervals that are resampled."""
+
+    loss: str = ""
+    seed: int = 0
+
+
 def measure_quality(
     answers: Sequence[Answer | None],
     confidences: ArrayLike | None,
@@ -28,7 +37,7 @@ def measure_quality(
     family: str,
     split: str,
     reference: str,
-    seed: int = 0,
+    options: QualityOptions | None = None,
 ) -> Quality:
     """Every metric that applies, with intervals, and one row per label, worst first.
 
@@ -36,8 +45,9 @@ def measure_quality(
     None. examples: the same n rows; those without the reference ("gold" or "incumbent") are left out, and each
     figure's n says how many were left. Raises NotEnoughData when none is, ValueError on unequal lengths.
     """
-    rows, incumbent = _graded(answers, confidences, examples, family, reference)
-    generator = np.random.default_rng(seed)
+    chosen = options or QualityOptions()
+    rows, incumbent = _graded(answers, confidences, examples, family, reference, chosen.loss)
+    generator = np.random.default_rng(chosen.seed)
     kinds = applicable(family, reference, rows.confidences is not None)
     return Quality(
         split=split,
@@ -47,10 +57,12 @@ def measure_quality(
     )
 
 
-def measure_incumbent(examples: Sequence[Example], family: str, split: str, seed: int = 0) -> Quality:
+def measure_incumbent(
+    examples: Sequence[Example], family: str, split: str, options: QualityOptions | None = None
+) -> Quality:
     """The incumbent's own answers against gold; an answer of its that could not be used counts as wrong."""
     answers = [example.incumbent for example in examples]
-    return measure_quality(answers, None, examples, family, split, "gold", seed)
+    return measure_quality(answers, None, examples, family, split, "gold", options)
 
 
 def measure_excess(
@@ -86,6 +98,7 @@ def _graded(
     examples: Sequence[Example],
     family: str,
     reference: str,
+    loss: str = "",
 ) -> tuple[Rows, Floats | None]:
     """The rows that have the reference, and the incumbent's losses on them (None where it is itself the reference)."""
     if len(answers) != len(examples):
@@ -100,10 +113,10 @@ def _graded(
         )
     wanted = [references[index] for index in kept]
     sure = None if confidences is None else np.asarray(confidences, dtype=np.float64)[kept]
-    rows = grade(family, [answers[index] for index in kept], wanted, sure)
+    rows = grade(family, [answers[index] for index in kept], wanted, sure, loss)
     if reference == "incumbent":
         return rows, None
-    return rows, grade(family, [examples[index].incumbent for index in kept], wanted).losses
+    return rows, grade(family, [examples[index].incumbent for index in kept], wanted, None, loss).losses
 
 
 def _label_rows(rows: Rows, incumbent: Floats | None, family: str) -> tuple[LabelRow, ...]:

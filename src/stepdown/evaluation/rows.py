@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stepdown.core.dataset import Answer, Example
-from stepdown.core.family import Family, families
+from stepdown.core.family import loss_named
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,18 @@ def grade(
     answers: Sequence[Answer | None],
     references: Sequence[Answer],
     confidences: ArrayLike | None = None,
+    loss: str = "",
 ) -> Rows:
-    """Rows with the losses of `family`. ValueError on unequal lengths, no rows, or confidences outside [0, 1]."""
-    rule = families().load(family)
+    """Rows with a loss of `family`, its first for "".
+
+    ValueError on unequal lengths, no rows, or confidences outside [0, 1].
+    """
+    rule = loss_named(family, loss)
     if len(answers) != len(references) or not len(answers):
         raise ValueError(
             f"Got {len(answers)} answers and {len(references)} references; expected as many, and one or more."
         )
-    losses = np.array([_loss(rule, *pair) for pair in zip(answers, references, strict=True)], dtype=np.float64)
+    losses = np.array([rule.of(*pair) for pair in zip(answers, references, strict=True)], dtype=np.float64)
     return Rows(answers, references, losses, _checked(confidences, len(answers)))
 
 
@@ -60,10 +64,6 @@ def references_of(examples: Sequence[Example], reference: str) -> list[Answer | 
     if reference == "incumbent":
         return [example.incumbent for example in examples]
     raise ValueError(f"Got the reference {reference!r}; expected 'gold' or 'incumbent'.")
-
-
-def _loss(rule: Family, answer: Answer | None, reference: Answer) -> float:
-    return 1.0 if answer is None else rule.loss(answer, reference)
 
 
 def _checked(confidences: ArrayLike | None, n: int) -> NDArray[np.float64] | None:

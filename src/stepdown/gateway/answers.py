@@ -28,21 +28,21 @@ def choices_asked(chat: dict[str, Any]) -> int:
 
 def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) -> dict[str, Any]:
     """The chat completion that the incumbent could have given. Its usage is an estimate from recorded calls."""
-    manners = task.manners or Manners(like="")
+    manners = task.manners or Manners(like={})
     assert task.family is not None
-    like = manners.likes.get(str(decision.answer), manners.like)
-    content = task.family.write_answer(task.task, decision.answer, decision.confidence, like)
+    like = manners.likes.get(task.family.like_key(task.task, decision.answer), manners.like)
+    message = task.family.write_answer(task.task, decision.answer, decision.confidence, like)
     count = choices_asked(exchange.chat) or 1
     prompt = max(1, round(_characters(exchange.chat) * manners.prompt_tokens_per_character))
-    completion = max(1, round(len(content) * manners.completion_tokens_per_character)) * count
-    message = {"role": "assistant", "content": content}
+    completion = max(1, round(said_characters(message) * manners.completion_tokens_per_character)) * count
+    ended = "tool_calls" if message.get("tool_calls") else "stop"
     return {
         "id": exchange.id,
         "object": "chat.completion",
         "created": int(exchange.at),
         "model": manners.model or str(exchange.chat.get("model") or task.name),
         "choices": [
-            {"index": index, "message": message, "logprobs": None, "finish_reason": "stop"} for index in range(count)
+            {"index": index, "message": message, "logprobs": None, "finish_reason": ended} for index in range(count)
         ],
         "usage": {
             "prompt_tokens": prompt,
@@ -77,6 +77,15 @@ def student_headers(exchange: Exchange, task: ServedTask) -> list[tuple[bytes, b
         (b"x-stepdown-confidence", b"%.4f" % (exchange.confidence or 0.0)),
         standing,
     ]
+
+
+def said_characters(message: dict[str, Any]) -> int:
+    """How much a message says: its text, and the names and arguments of the tools that it calls."""
+    total = len(message.get("content") or "")
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") or {}
+        total += len(function.get("name") or "") + len(function.get("arguments") or "")
+    return total
 
 
 def header_text(text: str) -> bytes:

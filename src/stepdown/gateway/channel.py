@@ -178,7 +178,7 @@ class Frames:
 
 
 def _told(task: ServedTask) -> TaskTold:
-    manners = task.manners or Manners(like="")
+    manners = task.manners or Manners(like={})
     return TaskTold(
         task.name,
         task.privacy,
@@ -198,7 +198,7 @@ def _served(told: TaskTold) -> ServedTask:
         privacy=told.privacy,
         certificate=told.certificate,
         manners=Manners(
-            like="",
+            like={},
             prompt_tokens_per_character=told.prompt_tokens_per_character,
             completion_tokens_per_character=told.completion_tokens_per_character,
             cost_usd=told.cost_usd,

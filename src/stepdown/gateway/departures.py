@@ -19,7 +19,7 @@ def why_cut_short(chat: dict[str, Any], completion: dict[str, Any], manners: Man
         return "max_tokens"
     stops = chat.get("stop")
     for stop in [stops] if isinstance(stops, str) else stops if isinstance(stops, list) else ():
-        if isinstance(stop, str) and stop and stop in choices[0]["message"]["content"]:
+        if isinstance(stop, str) and stop and stop in (choices[0]["message"].get("content") or ""):
             return "stop"
     return ""
 

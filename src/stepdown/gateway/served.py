@@ -19,16 +19,16 @@ Decide = Callable[[str, bool], Awaitable[Decision]]
 class Manners:
     """How the incumbent answers this task, so that a student can answer in its shape.
 
-    like: one of its own contents; likes: one for each answer, where contents hold more than the answer. model: the name
-    that it gives itself; models: every name in recorded requests and answers, for a certificate speaks of no other
-    incumbent. prompt_tokens_per_character and completion_tokens_per_character: from its recorded usage.
-    cost_usd: of one of its calls. shapes: the kinds of answer (response format, tool names) recorded requests asked
-    for; others are the incumbent's. least_limit: the fewest tokens that a recorded request allowed and was answered
-    whole in, 0 where none said how many.
+    like: one of its own messages as a pattern; likes: one for each kind of answer, where messages hold more than it
+    (`Family.like_key`). model: the name that it gives itself; models: every name in recorded requests and answers, for
+    a certificate speaks of no other incumbent. prompt_tokens_per_character and completion_tokens_per_character: from
+    its recorded usage. cost_usd: of one of its calls. shapes: the kinds of answer (response format, tool names)
+    recorded requests asked for; others are the incumbent's. least_limit: the fewest tokens that a recorded request
+    allowed and was answered whole in, 0 where none said how many.
     """
 
-    like: str
-    likes: dict[str, str] = field(default_factory=dict)
+    like: dict[str, Any]
+    likes: dict[str, dict[str, Any]] = field(default_factory=dict)
     model: str = ""
     prompt_tokens_per_character: float = 0.25
     completion_tokens_per_character: float = 0.25

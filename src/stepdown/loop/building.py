@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stepdown.core.family import loss_named
 from stepdown.core.record import BuildRecord
 from stepdown.core.students import Progress
 from stepdown.loop.certifying import certify_cascade
@@ -27,6 +28,7 @@ def build(home: Home, request: BuildRequest, progress: Progress) -> tuple[BuildR
         task = resolve_learnable(store, home.settings, request.task)
         with home.building(task.name):
             contract = request.contract(home.settings.task(task.name).contract)
+            loss_named(task.family, contract.loss)  # a loss that there is not is said before anything is trained
             return _stages(Job(home, store, request, progress, task, contract))
 
 

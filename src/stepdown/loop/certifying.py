@@ -51,5 +51,5 @@ def _certify_rows(job: Job, measured: Measured) -> Observations:
     generator = np.random.default_rng(job.request.seed)
     latency = time_rows(measured.students, answered.examples, generator)
     if kind == "judged":
-        return observe_judged(answered, measured.entrants, job.family, measured.curated.verdicts, latency)
-    return observe(answered, measured.entrants, job.family, kind, latency)
+        return observe_judged(answered, measured.entrants, job.yardstick, measured.curated.verdicts, latency)
+    return observe(answered, measured.entrants, job.yardstick, kind, latency)

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from stepdown.core.contract import Contract, Evidence
-from stepdown.core.family import Family, families
+from stepdown.core.family import Family, Loss, families, loss_named
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.core.tasks import Task
 from stepdown.evaluation.cost import MachinePrice
+from stepdown.evaluation.quality import QualityOptions
 from stepdown.loop.home import Home
+from stepdown.loop.observing import Yardstick
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,21 @@ class Job:
     @property
     def family(self) -> Family:
         return families().load(self.task.family)
+
+    @property
+    def loss(self) -> Loss:
+        """The loss that the contract is about. Raises ContractError where the family has no such loss."""
+        return loss_named(self.task.family, self.contract.loss)
+
+    @property
+    def grading(self) -> QualityOptions:
+        """How the quality of answers is measured."""
+        return QualityOptions(self.loss.name, self.request.seed)
+
+    @property
+    def yardstick(self) -> Yardstick:
+        """What answers are held against references by."""
+        return Yardstick(self.family, self.loss, self.contract.slices)
 
     @property
     def machine(self) -> MachinePrice:

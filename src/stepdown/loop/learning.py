@@ -15,7 +15,7 @@ from stepdown.loop.job import Job
 from stepdown.students.artefact import open_student
 from stepdown.students.fit import FitContext, FittedStudent, fit_ladder
 from stepdown.students.kinds import student_kinds
-from stepdown.students.ladder import PlannedStudent, choose_ladder
+from stepdown.students.ladder import PlannedStudent, choose_ladder, why_not
 
 RESERVE_S = 14.0
 RESERVE_S_PER_ROW = 1.0e-3
@@ -36,7 +36,9 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     """Choose the ladder for the budget and train it. Raises NotEnoughData when no student could be trained."""
     data = training_data(job, dataset)
     seconds = training_seconds(job.request.budget_s, len(dataset.examples))
-    plan, left_out = choose_ladder(len(data.texts), len(data.labels), job.contract, seconds, job.task.family)
+    plan, left_out = choose_ladder(
+        len(data.texts), len(data.labels), job.contract, seconds, job.task.family, why_not(data)
+    )
     ladder = fit_ladder(plan, data, _context(job))
     if not ladder.students:
         reasons = " ".join(dict.fromkeys(one.why for one in (*ladder.dropped, *left_out)))
@@ -69,6 +71,7 @@ def training_data(job: Job, dataset: Dataset) -> TrainingData:
         dataset_hash=dataset.manifest.content_hash,
         soft=recorded_probabilities(taught, labels),
         extra_texts=[row.text for row in rows if target_of(row) is None],
+        form=job.task.form,
     )
 
 

@@ -52,9 +52,12 @@ class Measured:
 def measure_students(job: Job, curated: Curated, learned: Learned) -> Measured:
     """Ask every student about every unseen row once; all figures come from those answers and from timing it alone."""
     answered = {split: answer_split(learned.students, curated.dataset, split) for split in UNSEEN}
-    entrants = [Entrant(kind=one.plan.kind, artefact=one.manifest.digest) for one in learned.fitted]
+    entrants = [
+        Entrant(kind=one.plan.kind, artefact=one.manifest.digest, signal_names=student.signal_names)
+        for one, student in zip(learned.fitted, learned.students, strict=True)
+    ]
     kind = calibration_kind(answered["tune"].examples)
-    calibrators = fit_all(observe(answered["tune"], entrants, job.family, kind, None))
+    calibrators = fit_all(observe(answered["tune"], entrants, job.yardstick, kind, None))
     measurements = []
     for place, fitted in enumerate(learned.fitted):
         job.progress(f"measuring: {fitted.plan.kind}", place / len(learned.fitted))
@@ -63,15 +66,10 @@ def measure_students(job: Job, curated: Curated, learned: Learned) -> Measured:
         measurements.append(_measurement(job, fitted, learned.students[place], quality, curated))
     marked = tuple(mark_dominated(measurements))
     priced = tuple(
-        Entrant(
-            kind=entrant.kind,
-            artefact=entrant.artefact,
-            signal_names=student.signal_names,
-            cost_usd=one.speed.cost_per_1k.value / 1000.0,
-        )
-        for entrant, student, one in zip(entrants, learned.students, marked, strict=True)
+        msgspec.structs.replace(entrant, cost_usd=one.speed.cost_per_1k.value / 1000.0)
+        for entrant, one in zip(entrants, marked, strict=True)
     )
-    tune = observe(answered["tune"], priced, job.family, kind, None)
+    tune = observe(answered["tune"], priced, job.yardstick, kind, None)
     return Measured(learned.students, marked, answered, priced, tune, calibrators, curated)
 
 
@@ -112,8 +110,8 @@ def _quality(
         examples = answered[split].examples
         sure: NDArray[np.float64] = confidences(calibrator, predictions.signals)
         for reference in references_in(examples):
-            seed = job.request.seed
-            found.append(measure_quality(predictions.answers, sure, examples, job.task.family, split, reference, seed))
+            family, said_of = job.task.family, predictions.answers
+            found.append(measure_quality(said_of, sure, examples, family, split, reference, job.grading))
     return tuple(found)
 
 

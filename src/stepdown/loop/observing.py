@@ -10,16 +10,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.certificate.calibrate import choose_reference
-from stepdown.certificate.observations import Entrant, Judged, Observations
+from stepdown.certificate.observations import SEPARATOR, Entrant, Judged, Observations
 from stepdown.core.canonical import canonical_json
 from stepdown.core.contract import Evidence
 from stepdown.core.dataset import Answer, Dataset, Example, SplitName
-from stepdown.core.family import Family
+from stepdown.core.family import Family, Loss
 from stepdown.core.store import Verdict
 from stepdown.core.students import Predictions, Student
 
 TIMED_ROWS = 400
 TIMING_S = 1.5
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What answers are held against references by. slices: those that the contract names."""
+
+    family: Family
+    loss: Loss
+    slices: tuple[str, ...] = ()
+
+    def slices_of(self, example: Example, reference: Answer | None) -> dict[str, str]:
+        """The slices of a row: those it came with, and those that follow from what is right there."""
+        answer = example.incumbent if reference is None else reference
+        found = dict(example.slices)
+        if answer is not None and "label" in self.slices:
+            found["label"] = self.family.slice_of(answer)
+        if answer is not None and "field" in self.slices:
+            found["field"] = SEPARATOR.join(sorted(self.family.parts(answer)))
+        return found
+
+    def loss_or_nan(self, answer: Answer | None, gold: Answer | None) -> float:
+        return float("nan") if gold is None else self.loss.of(answer, gold)
 
 
 @dataclass(frozen=True)
@@ -50,7 +72,7 @@ def calibration_kind(examples: Sequence[Example]) -> Evidence:
 def observe(
     answered: Answered,
     entrants: Sequence[Entrant],
-    family: Family,
+    yardstick: Yardstick,
     kind: Evidence,
     latency_s: NDArray[np.float64] | None,
 ) -> Observations:
@@ -60,10 +82,11 @@ def observe(
     examples = [answered.examples[row] for row in kept]
     values = [references[row] for row in kept]
     losses = [
-        [family.loss(predictions.answers[row], value) for row, value in zip(kept, values, strict=True)]
+        [yardstick.loss.of(predictions.answers[row], value) for row, value in zip(kept, values, strict=True)]
         for predictions in answered.predictions
     ]
-    incumbent = [family.loss(example.incumbent, value) for example, value in zip(examples, values, strict=True)]
+    pairs = list(zip(examples, values, strict=True))
+    incumbent = [yardstick.loss.of(example.incumbent, value) for example, value in pairs]
     costs = [example.cost_usd for example in examples]
     known_costs = [cost for cost in costs if cost is not None]
     return Observations(
@@ -74,7 +97,8 @@ def observe(
         signals=tuple(predictions.signals[kept] for predictions in answered.predictions),
         losses=np.array(losses, dtype=np.float64).reshape(len(entrants), len(kept)),
         incumbent_loss=np.array(incumbent, dtype=np.float64),
-        slices=tuple(example.slices for example in examples),
+        support=yardstick.loss.support,
+        slices=tuple(yardstick.slices_of(example, value) for example, value in pairs),
         escalation_cost_usd=np.array(known_costs) if len(known_costs) == len(costs) else None,
         latency_s=None if latency_s is None else latency_s[:, kept],
     )
@@ -108,7 +132,7 @@ def as_text(value: Answer) -> str:
 def observe_judged(
     answered: Answered,
     entrants: Sequence[Entrant],
-    family: Family,
+    yardstick: Yardstick,
     verdicts: Mapping[str, Sequence[Verdict]],
     latency_s: NDArray[np.float64] | None,
 ) -> Observations:
@@ -131,7 +155,7 @@ def observe_judged(
         ),
     )
     losses = [
-        [_loss_or_nan(family, answer, one.gold) for answer, one in zip(answers, examples, strict=True)]
+        [yardstick.loss_or_nan(answer, one.gold) for answer, one in zip(answers, examples, strict=True)]
         for answers in said
     ]
     costs = [example.cost_usd for example in examples if example.cost_usd is not None]
@@ -142,9 +166,9 @@ def observe_judged(
         entrants=tuple(entrants),
         signals=tuple(predictions.signals[kept] for predictions in answered.predictions),
         losses=_table(losses, len(kept)),
-        incumbent_loss=np.array([_loss_or_nan(family, one.incumbent, one.gold) for one in examples], dtype=np.float64),
+        incumbent_loss=np.array([yardstick.loss_or_nan(one.incumbent, one.gold) for one in examples], dtype=np.float64),
         support="bounded",
-        slices=tuple(example.slices for example in examples),
+        slices=tuple(yardstick.slices_of(one, one.gold) for one in examples),
         escalation_cost_usd=np.array(costs) if len(costs) == len(examples) else None,
         latency_s=None if latency_s is None else latency_s[:, kept],
         judged=judged,
@@ -158,10 +182,6 @@ def _verdict(example: Example, answer: Answer | None, known: Mapping[str, float]
     if named is None and own:
         named = known.get(as_text(None))
     return named if named is not None else (0.0 if own else 1.0)
-
-
-def _loss_or_nan(family: Family, answer: Answer | None, gold: Answer | None) -> float:
-    return float("nan") if gold is None else family.loss(answer, gold)
 
 
 def _table(rows: Sequence[Sequence[float]], width: int) -> NDArray[np.float64]:

@@ -83,7 +83,7 @@ def _incumbent(job: Job, curated: Curated) -> IncumbentMeasurement:
     return IncumbentMeasurement(
         model=max(summary.models, key=lambda name: summary.models[name], default="the incumbent"),
         quality=tuple(
-            measure_incumbent(examples, job.task.family, split, job.request.seed)
+            measure_incumbent(examples, job.task.family, split, job.grading)
             for split, examples in splits.items()
             if any(example.gold is not None for example in examples)
         ),
@@ -135,8 +135,8 @@ def _cascade_quality(job: Job, measured: Measured, certified: Certified) -> tupl
         answered = measured.answered[split]
         answers, sure = cascade_answers(measured, certified, split)
         for reference in references_in(answered.examples):
-            family, seed = job.task.family, job.request.seed
-            found.append(measure_quality(answers, sure, answered.examples, family, split, reference, seed))
+            family = job.task.family
+            found.append(measure_quality(answers, sure, answered.examples, family, split, reference, job.grading))
     return tuple(found)
 
 

@@ -109,7 +109,8 @@ def digest_training_data(data: TrainingData) -> str:
     """The sha256 of all that a student learns from: the same dataset with other targets is another lesson."""
     hasher = hashlib.sha256()
     plain: tuple[Any, ...] = (data.task, data.family, data.labels, data.dataset_hash)
-    for part in (*plain, data.texts, data.targets, data.sources, data.extra_texts):
+    form = () if data.form is None else (data.form,)
+    for part in (*plain, data.texts, data.targets, data.sources, data.extra_texts, *form):
         hasher.update(canonical_json(part) + b"\n")
     hasher.update(np.ascontiguousarray(data.weights, dtype=np.float64).tobytes())
     if data.soft is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from stepdown.core.contract import Contract
 from stepdown.core.kinds import Kinds
 from stepdown.core.record import Dropped
-from stepdown.core.students import StudentKind
+from stepdown.core.students import StudentKind, TrainingData
 from stepdown.students.kinds import student_kinds
 
 COST_ORDER_S = 30e-6
@@ -40,17 +41,19 @@ def choose_ladder(
     contract: Contract,
     seconds: float,
     family: str,
+    unable: Mapping[str, str] | None = None,
     kinds: Kinds[StudentKind] | None = None,
 ) -> tuple[list[PlannedStudent], list[Dropped]]:
     """The ladder in order of training (a teacher before its students), and what was left out with the reason.
 
-    seconds: for training all of them. Nothing is trained or timed here; the same arguments give the same ladder.
+    seconds: for training all of them. unable: kinds that cannot learn the answers, with the reason (`why_not`). Nothing
+    is trained or timed here; the same arguments give the same ladder.
     """
     found = (kinds or student_kinds()).all()
     candidates = {name: kind for name, kind in found.items() if family in kind.FAMILIES}
     dropped = []
     for name, kind in list(candidates.items()):
-        reason = _breaks_contract(kind, contract)
+        reason = (unable or {}).get(name) or _breaks_contract(kind, contract)
         if reason:
             dropped.append(Dropped(kind=name, why=reason))
             del candidates[name]
@@ -69,6 +72,14 @@ def choose_ladder(
         for name, (options, needed) in plans.items()
     ]
     return sorted(planned, key=lambda plan: plan.teacher is not None), dropped
+
+
+def why_not(data: TrainingData, kinds: Kinds[StudentKind] | None = None) -> dict[str, str]:
+    """Which kinds say of these very answers that they cannot learn them, and why; nothing is trained."""
+    found = (kinds or student_kinds()).all()
+    asked = {name: getattr(kind, "why_not", None) for name, kind in found.items() if data.family in kind.FAMILIES}
+    reasons = {name: ask(data) for name, ask in asked.items() if ask is not None}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _share_out(

@@ -6,10 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import numpy as np
 
 from stepdown.core.calls import Call
-from stepdown.core.tasks import Match, Task, Template
+from stepdown.core.tasks import Match, Template
 from stepdown.traffic.answers import Reading
 from stepdown.traffic.clusters import clusters
 from stepdown.traffic.pricing import Prices
@@ -63,14 +64,7 @@ def _summary(group: Group, name: str) -> TaskSummary:
     elif template is not None:
         match = Match(template=template.fingerprint)
     reading = Reading() if group.kind in {"chat", "opening", "unmatched"} else group.answers.reading()
-    task = Task(
-        name=name,
-        family=reading.family,
-        match=match,
-        template=template,
-        answer=reading.path,
-        labels=reading.labels,
-    )
+    task = msgspec.structs.replace(reading.task, name=name, match=match, template=template, labels=reading.labels)
     return summarise(group.tally, task, group.kind, reading.share)
 
 

@@ -50,7 +50,7 @@ class Group:
 
     def add(self, call: Call, prompt: Prompt | None, cost: float | None) -> None:
         self.tally.add(call, cost)
-        self.answers.add(call.content)
+        self.answers.add(call)
         short = prompt is not None and sum(map(len, prompt.texts)) <= PROMPT_CHARACTERS * len(prompt.texts)
         self.prompts.add(prompt if short else None)
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from stepdown.core.answer_path import load_json, read_path, write_path
+from stepdown.core.answer_path import load_json, parse_path, read_path, write_path
 from stepdown.core.calls import Call
+from stepdown.core.canonical import canonical_json
+from stepdown.core.dataset import Answer
+from stepdown.core.family import Loss, Shape
 from stepdown.core.tasks import Task
 
-PRIMARY_LOSS = "error"
 MAX_LABEL_CHARACTERS = 200
 _DECISION_WORDS = ("category", "label", "intent", "class", "decision", "verdict", "answer", "topic", "sentiment")
 _CONFIDENCE_FIELDS = ("confidence", "score", "probability", "certainty")
 
 
-def fits(contents: Sequence[str | None]) -> float:
+def _error(answer: Answer | None, reference: Answer) -> float:
+    return float(answer != reference)
+
+
+LOSSES = {"error": Loss("error", "zero_one", _error)}
+
+
+def fits(calls: Sequence[Call]) -> float:
     """Near 1 when few distinct short values cover the answers, near 0 when nearly every answer is new."""
+    contents = [call.content for call in calls]
     values = _values(contents, locate(contents))
     if not values:
         return 0.0
@@ -26,6 +37,11 @@ def fits(contents: Sequence[str | None]) -> float:
     short = sum(len(value) <= MAX_LABEL_CHARACTERS for value in values) / len(values)
     parsed = len(values) / max(1, len(contents))
     return 0.0 if distinct > max(20, len(values) / 2) else repeated * short * parsed
+
+
+def read_shape(calls: Sequence[Call]) -> Shape:
+    """Where the label sits; it has no form."""
+    return Shape(path=locate([call.content for call in calls]))
 
 
 def locate(contents: Sequence[str | None]) -> str:
@@ -68,14 +84,39 @@ def _rank(key: str, fields: Sequence[Any]) -> tuple[int, int, int]:
 
 def read_answer(task: Task, call: Call) -> str | None:
     """The label in a call's response; None for tool calls, errors, unparsable or off-schema answers."""
-    content = call.content
-    if content is None:
-        return None
+    return _read(task, call)[0]
+
+
+def why_unread(task: Task, call: Call) -> str:
+    """Why there is no label in a call's response, "" where there is one."""
+    return _read(task, call)[1]
+
+
+def _read(task: Task, call: Call) -> tuple[str | None, str]:
+    message = call.message or {}
+    if message.get("tool_calls"):
+        return None, "tool call instead of an answer"
+    if message.get("refusal"):
+        return None, "refused by the incumbent"
+    if not call.content:
+        return None, "no text in the response"
     try:
-        value = read_path(content, task.answer)
+        label = canonical(task, read_path(call.content, task.answer))
     except (ValueError, KeyError):
-        return None
-    return canonical(task, value)
+        label = None
+    if label is None:
+        return None, "answer cannot be parsed"
+    listed = _listed(call.request, task.answer)
+    return (None, "answer off the schema") if listed and label not in listed else (label, "")
+
+
+def _listed(request: dict[str, Any], path: str) -> tuple[Any, ...]:
+    """The labels that the request's own JSON schema allows; () where it has none."""
+    node: Any = request.get("response_format")
+    for key in ("json_schema", "schema", *(step for name in parse_path(path) for step in ("properties", name))):
+        node = node.get(key) if isinstance(node, dict) else None
+    allowed = node.get("enum") if isinstance(node, dict) else None
+    return tuple(value for value in allowed if isinstance(value, str)) if isinstance(allowed, list) else ()
 
 
 def canonical(task: Task, value: Any) -> str | None:
@@ -90,22 +131,50 @@ def canonical(task: Task, value: Any) -> str | None:
     return label if 0 < len(label) <= MAX_LABEL_CHARACTERS else None
 
 
-def write_answer(task: Task, answer: str, confidence: float, like: str) -> str:
+def write_answer(task: Task, answer: str, confidence: float, like: dict[str, Any]) -> dict[str, Any]:
     """The incumbent's JSON with the label in its place and, where it states one, our calibrated confidence."""
     extra: dict[str, Any] = {name: round(confidence, 4) for name in _CONFIDENCE_FIELDS}
+    content = str(like["content"])
     value: Any = answer
-    if task.answer != "$" and isinstance(read_path(like, task.answer), bool):
+    if task.answer != "$" and isinstance(read_path(content, task.answer), bool):
         value = answer == "true"
-    return write_path(like, task.answer, value, extra)
+    return {"role": "assistant", "content": write_path(content, task.answer, value, extra)}
 
 
-def loss(answer: str | None, reference: str) -> float:
-    """0/1 loss."""
-    return float(answer != reference)
+def like(task: Task, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The first message, without what differs between them besides the label: an explanation or a number that belongs
+    to another request would be a wrong one. Texts become empty, all else null."""
+    contents = [str(message["content"]) for message in messages]
+    first = {"role": "assistant", "content": contents[0]}
+    keys = parse_path(task.answer)
+    if not keys:
+        return first
+    whole: dict[str, Any] = load_json(contents[0])
+    seen: dict[str, set[bytes]] = defaultdict(set)
+    for content in contents:
+        for name, value in load_json(content).items():
+            seen[name].add(canonical_json(value))
+    ours = {keys[0], *_CONFIDENCE_FIELDS}
+    differing = [name for name in whole if len(seen[name]) > 1 and name not in ours]
+    if not differing:
+        return first
+    whole |= {name: "" if isinstance(whole[name], str) else None for name in differing}
+    compact = ": " not in contents[0]
+    separators = (",", ":") if compact else (", ", ": ")
+    return {**first, "content": json.dumps(whole, ensure_ascii=False, separators=separators)}
+
+
+def like_key(task: Task, answer: str) -> str:
+    """The label, where contents hold more than it: what stands beside it may always be the same for one label."""
+    return answer if parse_path(task.answer) else ""
 
 
 def slice_of(answer: str) -> str:
     return answer
+
+
+def parts(answer: str) -> dict[str, Any]:
+    return {answer: ""}
 
 
 def _values(contents: Sequence[str | None], path: str) -> list[str]:
