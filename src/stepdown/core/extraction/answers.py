@@ -1,0 +1,136 @@
+"""Canonical answers of `extract`: objects without anything that says "not there", whole or as flat fields."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MAX_DEPTH = 24
+MAX_VALUES = 20_000
+"""Objects, lists and scalars in one answer."""
+_ESCAPE = str.maketrans({"\\": "\\\\", ".": "\\."})
+
+
+class _Unusable(Exception):
+    """What cannot be an answer: too deep, too large, or no JSON."""
+
+
+def canonical_object(value: Any) -> dict[str, Any] | None:
+    """A JSON object without null, "", [] and {} at any depth; texts stripped, whole floats as integers.
+
+    None when it is no object, too deep or too large, or holds what JSON cannot (NaN, integers beyond 64 bits).
+    """
+    if not isinstance(value, dict):
+        return None
+    try:
+        found = _pruned(value, MAX_DEPTH, [MAX_VALUES])
+    except _Unusable:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _pruned(value: Any, depth: int, left: list[int]) -> Any:
+    left[0] -= 1
+    if depth <= 0 or left[0] < 0:
+        raise _Unusable
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise _Unusable
+        pruned = {_text(key): _pruned(each, depth - 1, left) for key, each in value.items()}
+        return {key: each for key, each in pruned.items() if not is_nothing(each)}
+    if isinstance(value, list | tuple):
+        items = [_pruned(each, depth - 1, left) for each in value]
+        return [each for each in items if not is_nothing(each)]
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(value).strip()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return value
+    raise _Unusable
+
+
+def _text(value: str) -> str:
+    """Lone surrogates cannot be written as UTF-8; they become U+FFFD."""
+    if value.isascii():
+        return value
+    return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def is_nothing(value: Any) -> bool:
+    """Whether a JSON value says that there is none: null, "", [] or {}."""
+    return value is None or (isinstance(value, str | list | dict) and not value)
+
+
+def flat(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Every value by its field's name, in the object's order. Lists stay whole, of objects too."""
+    found: dict[str, Any] = {}
+    _flatten(answer, "", found)
+    return found
+
+
+def _flatten(value: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> None:
+    for key, each in value.items():
+        name = prefix + key.translate(_ESCAPE)
+        if isinstance(each, dict):
+            _flatten(each, name + ".", found)
+        else:
+            found[name] = each
+
+
+def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The object that has these flat fields: `nested(flat(answer)) == answer` for a canonical answer.
+
+    Where one name is the beginning of another ("a" and "a.b", which no object has), the earlier one stays.
+    """
+    whole: dict[str, Any] = {}
+    for name, value in fields.items():
+        *path, last = split(name)
+        holder: Any = whole
+        for key in path:
+            holder = holder.setdefault(key, {})
+            if not isinstance(holder, dict):
+                break
+        else:
+            holder.setdefault(last, value)
+    return whole
+
+
+def join(keys: Iterable[str]) -> str:
+    """The field's name for a path of keys."""
+    return ".".join(key.translate(_ESCAPE) for key in keys)
+
+
+def split(name: str) -> tuple[str, ...]:
+    """The path of keys of a field's name: `split(join(keys)) == keys`."""
+    if "\\" not in name:
+        return tuple(name.split("."))
+    keys, key, escaped = [], "", False
+    for character in name:
+        if escaped or character not in "\\.":
+            key += character
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        else:
+            keys.append(key)
+            key = ""
+    return (*keys, key)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal as JSON: true is not 1, in lists and objects neither."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return bool(one == other)

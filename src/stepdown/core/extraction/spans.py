@@ -1,0 +1,187 @@
+"""An answer as what a student can be taught, and back: spans of the text, choices, and what is beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stepdown.core.extraction.answers import flat, nested, same
+from stepdown.core.extraction.form import TOOL, Field, Form, Role, Span
+from stepdown.core.extraction.values import places, value_of
+
+Place = tuple[int, int]
+Choice = int | tuple[int, ...]
+"""The index into a role's choices plus one, 0 for "not there"; of a list of values all of them, () for "not there"."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What of one answer can be learned.
+
+    spans: of copied fields, by their place; no two overlap. choices: of every closed field. present: fields that are
+    there but that no student fills, free text and refused ones. unaligned: fields whose value stands nowhere in the
+    text, is none of the choices, overlaps another's, or that the form does not know: say nothing of them to a student.
+    """
+
+    spans: tuple[Span, ...] = ()
+    choices: dict[str, Choice] = field(default_factory=dict)
+    present: tuple[str, ...] = ()
+    unaligned: tuple[str, ...] = ()
+
+
+def align(form: Form, roles: Sequence[Role], text: str, answer: Mapping[str, Any]) -> Alignment:
+    """Where a canonical answer's values stand in a text. Deterministic: the longest value is placed first, where it
+    stands as whole words and furthest left of what is still free."""
+    values = flat(answer)
+    spans, unplaced = _place(form, roles, text, values)
+    choices: dict[str, Choice] = {}
+    present, unaligned = [], list(unplaced)
+    for role in roles:
+        known = form.field(role.field)
+        if role.role == "closed":
+            chosen = choice_of(role, values.get(role.field), known is not None and known.many)
+            choices[role.field] = _nowhere(known) if chosen is None else chosen
+            if chosen is None:
+                unaligned.append(role.field)
+        elif role.role == "text" and role.field in values:
+            present.append(role.field)
+    filled = {role.field for role in roles}
+    for name in values.keys() - filled:
+        refused = refused_name(form, name)
+        if refused:
+            present.append(refused)
+        else:
+            unaligned.append(name)
+    return Alignment(spans, choices, tuple(sorted(set(present))), tuple(sorted(set(unaligned))))
+
+
+def refused_name(form: Form, name: str) -> str:
+    """The refused field that a flat name is, or lies in; "" where none."""
+    return next((refused for refused in form.refused if name == refused or name.startswith(refused + ".")), "")
+
+
+def _nowhere(known: Field | None) -> Choice:
+    return () if known is not None and known.many else 0
+
+
+def choice_of(role: Role, value: Any, many: bool) -> Choice | None:
+    """A closed field's value as a choice; None where it is none of them, or a list where one value is expected."""
+    if value is None:
+        return () if many else 0
+    if not many:
+        return _index(role, value)
+    if not isinstance(value, list):
+        return None
+    found = [_index(role, each) for each in value]
+    return None if None in found or len(set(found)) < len(found) else tuple(each for each in found if each)
+
+
+def _index(role: Role, value: Any) -> int | None:
+    return next((index for index, choice in enumerate(role.choices, 1) if same(choice, value)), None)
+
+
+def field_places(known: Field, normaliser: str, text: str, value: Any) -> list[list[Place]] | None:
+    """For each value of a field where it may stand, the best first; None where one stands nowhere or has no form of
+    the field's."""
+    if isinstance(value, list) != known.many:
+        return None
+    found = [places(normaliser, text, each, known.types) for each in (value if known.many else [value])]
+    return found if found and all(found) else None
+
+
+def _place(
+    form: Form, roles: Iterable[Role], text: str, values: Mapping[str, Any]
+) -> tuple[tuple[Span, ...], list[str]]:
+    """Spans of the copied fields, and the fields that have none."""
+    waiting, unplaced = [], []
+    for order, role in enumerate(roles):
+        known = form.field(role.field)
+        if role.role != "copied" or role.field not in values or known is None:
+            continue
+        found = field_places(known, role.normaliser, text, values[role.field])
+        if found is None:
+            unplaced.append(role.field)
+        else:
+            longest = max(end - start for each in found for start, end in each)
+            waiting.append((-longest, order, role.field, found))
+    taken: list[Span] = []
+    for _, _, name, found in sorted(waiting):
+        chosen = _free(found, taken)
+        if chosen is None:
+            unplaced.append(name)
+        else:
+            taken += [Span(start, end, name) for start, end in chosen]
+    return tuple(sorted(taken)), unplaced
+
+
+def _free(found: Sequence[Sequence[Place]], taken: Sequence[Span]) -> list[Place] | None:
+    """A free place for each value, in the text's order as the values are; None where there is none."""
+    chosen: list[Place] = []
+    after = 0
+    for candidates in found:
+        free = [
+            (start, end)
+            for start, end in candidates
+            if start >= after and all(end <= span.start or span.end <= start for span in taken)
+        ]
+        if not free:
+            return None
+        # A list's later values need room: its first whole-word place from the left, as candidates are sorted.
+        chosen.append(free[0])
+        after = free[0][1]
+    return chosen
+
+
+def assemble(
+    form: Form,
+    roles: Sequence[Role],
+    text: str,
+    spans: Sequence[Span],
+    choices: Mapping[str, Choice],
+) -> dict[str, Any]:
+    """The canonical answer that spans and choices say: `align`, backwards.
+
+    Lists are in the text's order. Of several spans of a field that is no list, the first given counts. What the chosen
+    tool does not have is left out, and so is a span that its field's rule cannot read; with no tool chosen, in a task
+    of tools, all is.
+    """
+    found: dict[str, list[Span]] = {}
+    for span in spans:
+        found.setdefault(span.field, []).append(span)
+    values: dict[str, Any] = {}
+    for role in roles:
+        known = form.field(role.field)
+        if known is None or role.role == "text":
+            continue
+        if role.role == "closed":
+            value = _chosen(role, choices.get(role.field, 0))
+        else:
+            value = _written(known, role.normaliser, text, found.get(role.field, []))
+        if value is not None:
+            values[role.field] = value
+    if form.tools:
+        tool = values.get(TOOL)
+        values = {name: value for name, value in values.items() if tool is not None and _has(form, tool, name)}
+    return nested(values)
+
+
+def _has(form: Form, tool: Any, name: str) -> bool:
+    known = form.field(name)
+    return known is not None and (not known.tools or tool in known.tools)
+
+
+def _chosen(role: Role, choice: Choice) -> Any:
+    if isinstance(choice, tuple):
+        return [role.choices[each - 1] for each in choice if each] or None
+    return role.choices[choice - 1] if choice else None
+
+
+def _written(known: Field, normaliser: str, text: str, spans: Sequence[Span]) -> Any:
+    if not known.many:
+        spans = spans[:1]
+    values = [value_of(normaliser, text[span.start : span.end], known.types) for span in sorted(spans)]
+    values = [value for value in values if value is not None]
+    if known.many:
+        return values or None
+    return values[0] if values else None

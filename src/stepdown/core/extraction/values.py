@@ -1,0 +1,168 @@
+"""How a piece of text becomes a field's value: the incumbent's normalisation, one named rule a field.
+
+A rule reads both ways: `value_of` gives the value of a piece, `places` the pieces of a text that mean a value. The
+second only proposes; what it finds is proved by the first, so that what is taught is what will be answered.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from stepdown.core.extraction import calendar, numerals
+from stepdown.core.extraction.answers import same
+from stepdown.core.extraction.graphemes import is_boundary, is_word_edge
+
+MAX_PLACES = 64
+"""Of one value in one text: more are of no use."""
+_PUNCTUATION = " \t\r\n.,;:!?\"'`()[]{}<>«»“”‘’„…¡¿*_~|/\\-–—"
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """A rule. of: the value of a piece, None where the rule does not read it.
+
+    patterns: what pieces look like, where that does not depend on the value; () where the value's own letters are
+    looked for.
+    """
+
+    name: str
+    of: Callable[[str], Any]
+    patterns: tuple[str, ...] = ()
+
+
+def _code(piece: str) -> str:
+    return re.sub(r"[\s\-_./]+", "", piece).upper()
+
+
+def _title(piece: str) -> str:
+    return " ".join(word[:1].upper() + word[1:].lower() for word in piece.split())
+
+
+NORMALISERS: dict[str, Normaliser] = {
+    rule.name: rule
+    for rule in (
+        Normaliser("as written", str.strip),
+        Normaliser("trimmed punctuation", lambda piece: piece.strip(_PUNCTUATION)),
+        Normaliser("single spaces", lambda piece: " ".join(piece.split())),
+        Normaliser("lower", lambda piece: " ".join(piece.split()).lower()),
+        Normaliser("upper", lambda piece: " ".join(piece.split()).upper()),
+        Normaliser("title", _title),
+        Normaliser("code", _code),
+        Normaliser("integer", numerals.whole, (numerals.ORDINAL, numerals.DIGITS, numerals.WORDS)),
+        Normaliser("number", numerals.decimal, (numerals.SCALED, numerals.DECIMAL, numerals.WORDS)),
+        Normaliser("money", numerals.money, (numerals.MONEY,)),
+        Normaliser("date, month first", calendar.month_first, calendar.MONTH_FIRST),
+        Normaliser("date, day first", calendar.day_first, calendar.DAY_FIRST),
+        Normaliser("time", calendar.time_of_day, calendar.TIME),
+    )
+}
+"""Every rule by name, the plainest first: of rules that do equally well, the first is taken."""
+
+
+def value_of(name: str, piece: str, types: tuple[str, ...] = ("string",)) -> Any:
+    """The value that a piece of text has under the rule `name`, of one of the JSON `types`; None where it has none.
+
+    Where the rule looks for a form of its own (a number, a date) there may be words round it.
+    """
+    rule = NORMALISERS[name]
+    value = rule.of(piece)
+    if value is None and rule.patterns:
+        found = dict(_matches(rule, piece))
+        if len(found) == 1:
+            ((start, end),) = found.items()
+            value = rule.of(piece[start:end])
+    return None if value is None or value == "" else cast(value, types)
+
+
+def cast(value: Any, types: tuple[str, ...]) -> Any:
+    """A text or number as the first of the JSON types that can hold it; None where none can."""
+    if isinstance(value, str):
+        return value if "string" in types else _as_number(value, types)
+    if "integer" in types and isinstance(value, int):
+        return value
+    if "number" in types:
+        return value
+    return str(value) if "string" in types else None
+
+
+def _as_number(value: str, types: tuple[str, ...]) -> float | int | None:
+    if len(value) > 18 or not re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
+        return None
+    number = numerals.tidy(float(value)) if "." in value else int(value)
+    return number if "number" in types or ("integer" in types and isinstance(number, int)) else None
+
+
+def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",)) -> list[tuple[int, int]]:
+    """Where a value stands in a text under a rule: (start, end) in characters, whole words first, then from the left.
+
+    No place begins or ends inside a grapheme.
+    """
+    rule = NORMALISERS[name]
+    found = []
+    for start, end in _matches(rule, text) if rule.patterns else _spelled(name, text, value):
+        if not (is_boundary(text, start) and is_boundary(text, end)):
+            continue
+        if same(value_of(name, text[start:end], types), value):
+            found.append((start, end))
+            if len(found) == MAX_PLACES:
+                break
+    return sorted(set(found), key=lambda place: (_inside_words(text, place), place))
+
+
+def _inside_words(text: str, place: tuple[int, int]) -> int:
+    return sum(not is_word_edge(text, edge) for edge in place)
+
+
+def _matches(rule: Normaliser, text: str) -> Iterator[tuple[int, int]]:
+    """What looks as the rule's pieces do, without overlaps: an earlier pattern's claim stands."""
+    claimed: list[tuple[int, int]] = []
+    for pattern in rule.patterns:
+        for match in _compiled(pattern).finditer(text):
+            start, end = match.span()
+            if all(end <= left or right <= start for left, right in claimed):
+                claimed.append((start, end))
+    yield from sorted(claimed)
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
+def _spelled(name: str, text: str, value: Any) -> Iterator[tuple[int, int]]:
+    """Where a value's own letters stand, in any case and with any white space for a space."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return
+    sought = str(value)
+    if not sought:
+        return
+    if name in ("as written", "trimmed punctuation"):
+        yield from _finds(text, sought)
+    elif name == "code":
+        spaced = r"[\s\-_./]*".join(map(re.escape, sought)) if len(sought) <= 64 else re.escape(sought)
+        yield from (match.span() for match in re.finditer(spaced, text, re.IGNORECASE))
+    elif "  " in text or not text.isprintable():
+        pattern = r"\s+".join(map(re.escape, sought.split()))
+        yield from (match.span() for match in re.finditer(pattern, text, re.IGNORECASE))
+    else:
+        yield from _finds(folded(text), folded(sought))
+
+
+def _finds(text: str, sought: str) -> Iterator[tuple[int, int]]:
+    at = text.find(sought)
+    while at >= 0:
+        yield at, at + len(sought)
+        at = text.find(sought, at + 1)
+
+
+@functools.lru_cache(4096)
+def folded(text: str) -> str:
+    """Lower case, letter for letter: what would become longer stays, so that places are the same."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    return "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
