@@ -40,3 +40,25 @@ def test_rows_without_a_reference_are_left_out() -> None:
 )
 def test_gold_is_tuned_on_where_there_is_enough_of_it(gold: int, rows: int, expected: str) -> None:
     assert choose_reference(gold, rows) == expected
+
+
+def test_a_student_that_abstains_has_no_confidence_and_teaches_the_calibrator_nothing(rng: np.random.Generator) -> None:
+    signals = np.column_stack([rng.random(400), rng.random(400) < 0.3])
+    loss = (rng.random(400) > signals[:, 0]).astype(float)
+    abstained = signals[:, 1] == 1.0
+    loss[abstained] = 0.0  # right by luck: it must not make the others look surer
+    fitted = fit_confidence(signals, loss, "gold", ("top", "abstains"))
+    alone = fit_confidence(signals[~abstained], loss[~abstained], "gold", ("top", "abstains"))
+    sure = confidences(fitted, signals)
+    assert (sure[abstained] == 0.0).all()
+    assert (sure[~abstained] > 0.0).all()
+    assert np.allclose(sure[~abstained], confidences(alone, signals[~abstained]))
+    one = open_confidence(fitted)
+    assert np.allclose(sure, [one(tuple(row)) for row in signals])
+    assert fitted["rows"] == int((~abstained).sum())
+
+
+def test_a_student_that_always_abstains_is_calibrated_to_nothing() -> None:
+    signals = np.column_stack([np.linspace(0.1, 0.9, 20), np.ones(20)])
+    fitted = fit_confidence(signals, np.zeros(20), "gold", ("top", "abstains"))
+    assert (confidences(fitted, signals) == 0.0).all()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepdown.certificate.observations import Entrant, Judged, Observations, outcome
+from stepdown.certificate.observations import SEPARATOR, Entrant, Judged, Observations, outcome
 
 TWO = Observations(
     ids=("a", "b", "c"),
@@ -70,3 +70,13 @@ def test_rows_and_students_can_be_picked() -> None:
 def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(TWO, **changes)
+
+
+def test_a_row_may_belong_to_several_slices_of_one_name_or_to_none() -> None:
+    fields = (f"city{SEPARATOR}date", "city", "")
+    seen = replace(TWO, slices=tuple({"field": value} for value in fields))
+    assert {name: rows.tolist() for name, rows in seen.slices_named("field").items()} == {
+        "city": [True, True, False],
+        "date": [True, False, False],
+    }
+    assert seen.slices_named("label") == {}

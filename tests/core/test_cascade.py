@@ -57,3 +57,19 @@ def test_a_cascades_hash_moves_with_its_thresholds() -> None:
         return CascadeSpec(task="t", rungs=(Rung(kind="a", artefact="h", calibrator={}, threshold=threshold),))
 
     assert spec(0.5).digest == spec(0.5).digest != spec(0.51).digest
+
+
+@given(shares)
+def test_a_student_that_says_it_has_no_answer_is_never_accepted(other: float) -> None:
+    """Confidence 0 says so, whatever the threshold: the last one of every path is 0."""
+    cascade = Cascade(
+        rungs=tuple(
+            OpenRung(student=Sure(name, place), confidence=lambda signals: signals[0], threshold=0.0)
+            for place, name in enumerate("ab")
+        )
+    )
+    text = f"0.0 {other!r}"
+    expected = "b" if other > 0.0 else INCUMBENT
+    assert cascade.decide(text).rung == cascade.decide_many([text, text])[1].rung == expected
+    assert cascade.insist(text).rung == expected
+    assert choose_rungs(np.array([[0.0], [other]]), [0.0, 0.0]).tolist() == [1 if other > 0.0 else -1]
