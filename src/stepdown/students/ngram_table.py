@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.students.ngrams import MAX_CHARACTERS, Vocabulary, character_ngrams, phrases, split_words
+from stepdown.students.ngrams import Vocabulary
 from stepdown.students.quantised import QuantisedRows
+from stepdown.students.words import MAX_CHARACTERS, character_ngrams, phrases, split_words
 
 FloatArray = NDArray[np.float32]
 

@@ -1,0 +1,37 @@
+"""The frozen encoder: its graph with the head on the embedding at the end of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from stepdown.core.students import ArtefactManifest
+from stepdown.students.exporter import Export, onnx_package
+from stepdown.students.exports.encoder import GRAPH, PROGRAM, with_tokenizer
+
+HEAD = "head.safetensors"
+
+
+def export(folder: Path, manifest: ArtefactManifest) -> Export:
+    """The embedding at length one, times the head: in the graph. Raises MissingExtra."""
+    from safetensors.numpy import load_file
+
+    onnx = onnx_package("Exporting a frozen encoder")
+    model = onnx.load_model_from_string((folder / GRAPH).read_bytes())
+    body, embedding = model.graph, model.graph.output[0].name
+    arrays = {**load_file(folder / HEAD), "axes": np.array([1]), "tiny": np.float32(1e-12)}
+    body.initializer.extend(onnx.numpy_helper.from_array(value, f"head.{name}") for name, value in arrays.items())
+    steps = [
+        ("Mul", [embedding, embedding], "squares"),
+        ("ReduceSum", ["squares", "head.axes"], "square"),
+        ("Sqrt", ["square"], "length"),
+        ("Max", ["length", "head.tiny"], "divisor"),
+        ("Div", [embedding, "divisor"], "unit"),
+        ("Gemm", ["unit", "head.weight", "head.bias"], "logits"),
+    ]
+    body.node.extend(onnx.helper.make_node(name, inputs, [output]) for name, inputs, output in steps)
+    body.output[0].CopyFrom(
+        onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["texts", len(manifest.labels)])
+    )
+    return with_tokenizer(model.SerializeToString(deterministic=True), PROGRAM, folder, manifest)
