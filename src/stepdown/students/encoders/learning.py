@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stepdown.core.students import Lineage, TrainingContext, TrainingData
+from stepdown.core.students import Lineage, TrainingContext
 from stepdown.students.encoders.lesson import Lesson, Recipe
 from stepdown.students.encoders.preparing import Prepared
 from stepdown.students.encoders.threads import cores, torch_threads
-from stepdown.students.shrink import distil, prune
-from stepdown.students.targets import Targets
+from stepdown.students.shrink import prune
 
 if TYPE_CHECKING:
     from stepdown.students.encoders.network import Encoder
@@ -43,36 +42,33 @@ class Learned:
     lineage: tuple[Lineage, ...]
 
 
-def learn(prepared: Prepared, data: TrainingData, targets: Targets, plan: Plan, context: TrainingContext) -> Learned:
-    """Train `prepared.network`: all its layers, then those that are kept, by the answers and embeddings of the whole.
+def learn(prepared: Prepared, lesson: Lesson, plan: Plan, context: TrainingContext) -> Learned:
+    """Train `prepared.network`: all its layers, then those that are kept, by what the whole says.
 
-    Where all are kept, they learn on from their own answers, steadied (see `distil.steadied`). A teacher in the context
-    is asked where the network does not teach itself. Unlabelled texts are learned from by distillation alone.
+    Where all are kept, they learn on from their own word. A teacher in the context is asked where the network does not
+    teach itself. Unlabelled texts, prepared after the lesson's own, are learned from by distillation alone.
     """
     with torch_threads(context.threads):
-        lesson = Lesson(prepared.sequences[: len(data.texts)], targets)
         network = prepared.network
         there = network.shape.layers
         kept = prune.spread(min(plan.layers or there, there), there)
         plan = _cut_to_time(network, lesson, plan, len(kept), context)
         if not plan.teacher.epochs:
-            return _learn_directly(prepared, data, lesson, kept, plan, context)
+            return _learn_directly(prepared, lesson, kept, plan, context)
         return _learn_from_all_layers(prepared, lesson, kept, plan, context)
 
 
 def _learn_directly(
-    prepared: Prepared, data: TrainingData, lesson: Lesson, kept: list[int], plan: Plan, context: TrainingContext
+    prepared: Prepared, lesson: Lesson, kept: list[int], plan: Plan, context: TrainingContext
 ) -> Learned:
     network, lineage = prepared.network, []
     if len(kept) < network.shape.layers:
         network, pruned = prune.layers(network, kept)
         lineage.append(pruned)
-    if context.teacher:
-        texts = [*data.texts, *data.extra_texts]
-        shown = distil.ask_student(context.teacher, texts, len(data.labels), context.teacher_hash)
-        if shown:
-            lineage.append(shown.lineage)
-            lesson = _shown_lesson(prepared, lesson, shown)
+    taught = lesson.shown_by_student(context.teacher, context.teacher_hash, prepared) if context.teacher else None
+    if taught:
+        lesson, shown = taught
+        lineage.append(shown)
     lineage.append(_train(network, lesson, plan.student, context, (0.0, 0.95), "fine-tuning"))
     return Learned(network, tuple(lineage))
 
@@ -80,21 +76,16 @@ def _learn_directly(
 def _learn_from_all_layers(
     prepared: Prepared, lesson: Lesson, kept: list[int], plan: Plan, context: TrainingContext
 ) -> Learned:
-    from stepdown.students.encoders.network import embed_all
-
     there = prepared.network.shape.layers
     work = plan.teacher.epochs * there, plan.student.epochs * len(kept)
     half = 0.05 + 0.9 * work[0] / sum(work)
-    options = distil.Options()
-    before = embed_all(prepared.network, prepared.sequences)
-    untouched = distil.untouched(before, lesson.targets, options, context.seed)
+    second = lesson.second_opinion(prepared.network, prepared, context.seed)
     taught = _train(prepared.network, lesson, plan.teacher, context, (0.05, half), "fine-tuning all layers")
-    shown = distil.steadied(distil.ask_network(prepared.network, prepared.sequences), untouched, options)
+    wider, shown = lesson.shown_by_network(prepared.network, prepared, second)
     network, pruned = prune.layers(prepared.network, kept) if len(kept) < there else (prepared.network, None)
-    wider = _shown_lesson(prepared, lesson, shown)
     what = f"distilling into {len(kept)} of {there} layers"
-    trained = _train(network, wider, plan.student, context, (half, 0.95), what, new_head=False)
-    return Learned(network, (taught, *([pruned] if pruned else []), shown.lineage, trained))
+    trained = _train(network, wider, plan.student, context, (half, 0.95), what, new_heads=False)
+    return Learned(network, (taught, *([pruned] if pruned else []), shown, trained))
 
 
 def _train(
@@ -104,12 +95,12 @@ def _train(
     context: TrainingContext,
     span: tuple[float, float],
     what: str,
-    new_head: bool = True,
+    new_heads: bool = True,
 ) -> Lineage:
-    from stepdown.students.encoders.training import fine_tune, start_head
+    from stepdown.students.encoders.training import fine_tune
 
-    if new_head:
-        start_head(network, lesson)
+    if new_heads:
+        lesson.start_heads(network)
     start, end = span
     loss = fine_tune(
         network, lesson, recipe, context.seed, lambda share: context.progress(what, start + (end - start) * share)
@@ -118,23 +109,6 @@ def _train(
     if recipe.epochs_planned is not None:
         parameters["epochs_planned"] = recipe.epochs_planned
     return Lineage(step="train", parameters=parameters)
-
-
-def _shown_lesson(prepared: Prepared, lesson: Lesson, shown: distil.Shown) -> Lesson:
-    """The lesson with a teacher's word, and with the unlabelled texts, which have nothing else."""
-    extra = len(prepared.sequences) - len(lesson)
-    targets = lesson.targets
-    soft = targets.soft
-    if soft is not None and extra:
-        soft = np.vstack([soft, np.full((extra, targets.labels), np.nan, dtype=np.float32)])
-    wider = replace(
-        targets,
-        index=np.concatenate([targets.index, np.full(extra, -1)]),
-        smoothing=np.concatenate([targets.smoothing, np.zeros(extra, dtype=np.float32)]),
-        weights=np.concatenate([targets.weights, np.zeros(extra, dtype=np.float32)]),
-        soft=soft,
-    )
-    return Lesson(prepared.sequences, wider, shown.log_probabilities, shown.embeddings)
 
 
 def _cut_to_time(network: Encoder, lesson: Lesson, plan: Plan, kept: int, context: TrainingContext) -> Plan:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.students.targets import Targets
+from stepdown.core.students import Lineage, Student
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stepdown.students.encoders.network import Dropout, Encoder
+    from stepdown.students.encoders.preparing import Prepared
 
 
 @dataclass(frozen=True)
@@ -34,17 +41,40 @@ class Recipe:
     epochs_planned: float | None = None
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """Everything a network is taught. sequences: ids, per row. teacher: log-probabilities float32 (n, labels) or None.
+class Lesson(Protocol):
+    """Everything a network is taught, and the only place that knows what its outputs mean.
 
-    teacher_embeddings: float32 (n, hidden) of a teacher whose vectors are as wide as the network's, or None.
+    A kind of student brings its own: `LabelLesson` for one label a text, `TagLesson` for spans and choices.
     """
 
-    sequences: list[NDArray[np.int64]]
-    targets: Targets
-    teacher: NDArray[np.float32] | None = None
-    teacher_embeddings: NDArray[np.float32] | None = None
+    @property
+    def sequences(self) -> list[NDArray[np.int64]]:
+        """Ids, per row."""
 
-    def __len__(self) -> int:
-        return len(self.sequences)
+    def __len__(self) -> int: ...
+
+    def start_heads(self, network: Encoder) -> None:
+        """Start the network's heads where they are right most of the time: that spares the layers below the noise of
+        random ones (Kumar et al. 2022, Fine-tuning can distort pretrained features)."""
+
+    def loss(self, network: Encoder, rows: NDArray[np.int64], recipe: Recipe, dropout: Dropout) -> Tensor:
+        """The mean loss of the chosen rows, ready for its backward pass."""
+
+    def second_opinion(self, network: Encoder, prepared: Prepared, seed: int) -> SecondOpinion:
+        """What to remember of the network before it is fine-tuned, for `shown_by_network`; None where nothing is."""
+
+    def shown_by_network(self, teacher: Encoder, prepared: Prepared, second: SecondOpinion) -> Taught:
+        """The lesson with a fine-tuned network's word, for all texts that are prepared, unlabelled ones included."""
+
+    def shown_by_student(self, teacher: Student, parent: str, prepared: Prepared) -> Taught | None:
+        """The same with an opened student's word. parent: its hash. None where it has nothing to show."""
+
+
+SecondOpinion = NDArray[np.float32] | None
+
+
+class Taught(NamedTuple):
+    """A lesson with a teacher's word in it, and how that came to be."""
+
+    lesson: Lesson
+    lineage: Lineage

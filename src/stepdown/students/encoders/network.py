@@ -6,8 +6,11 @@ Imported only by code that trains: torch comes with the extra "train".
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,7 +47,10 @@ _POSITION_OFFSET = {"bert": 0, "distilbert": 0, "roberta": 2}
 
 @dataclass(frozen=True)
 class Shape:
-    """All sizes of a network. pooling: "mean" over tokens, or the "first" one."""
+    """All sizes of a network. pooling: "mean" over tokens, or the "first" one.
+
+    labels: outputs for a text. tags: outputs for each of its tokens, 0 for a network without a token head.
+    """
 
     vocabulary: int
     positions: int
@@ -55,6 +61,16 @@ class Shape:
     pooling: str
     layers: int
     labels: int
+    tags: int = 0
+
+
+class Said(NamedTuple):
+    """What a network says of a batch, float32: logits (batch, labels), embeddings (batch, hidden), and tag logits
+    (batch, tokens, tags) from a network with a token head."""
+
+    logits: Tensor
+    embedded: Tensor
+    tags: Tensor | None
 
 
 class Dropout:
@@ -130,31 +146,45 @@ class Encoder(nn.Module):
         self.embedding_norm = nn.LayerNorm(shape.hidden, eps=shape.epsilon)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.head = nn.Linear(shape.hidden, shape.labels)
+        self.tagger = nn.Linear(shape.hidden, shape.tags) if shape.tags else None
 
-    def embed(self, ids: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
-        """ids: int64 (batch, tokens), padded; lengths: int64 (batch,). Returns float32 (batch, hidden)."""
+    def read(self, ids: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
+        """ids: int64 (batch, tokens), padded; lengths: int64 (batch,). Returns float32 (batch, tokens, hidden)."""
         tokens = ids.shape[1]
-        present = torch.arange(tokens)[None] < lengths[:, None]
+        present = _present(tokens, lengths)
         mask = torch.zeros(present.shape).masked_fill(~present, -1e4)[:, None, None]
         x = self.embedding_norm(self.tokens(ids) + self.positions[:tokens])
         x = dropout(x) if dropout else x
         for layer in self.layers:
             x = layer(x, mask, dropout)
         vectors: Tensor = x.float()
+        return vectors
+
+    def pool(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """One vector per text, (batch, hidden), of the vectors of its tokens, (batch, tokens, hidden)."""
         if self.shape.pooling == "first":
             return vectors[:, 0]
-        counted = present[..., None].float()
+        counted = _present(vectors.shape[1], lengths)[..., None].float()
         return (vectors * counted).sum(1) / counted.sum(1)
 
-    def forward(self, ids: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> tuple[Tensor, Tensor]:
-        """(logits (batch, labels), embeddings (batch, hidden)), both float32 whatever the autocast."""
-        embedded = self.embed(ids, lengths, dropout)
+    def embed(self, ids: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
+        """What `read` reads, pooled: float32 (batch, hidden)."""
+        return self.pool(self.read(ids, lengths, dropout), lengths)
+
+    def forward(self, ids: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Said:
+        """All there is to say of a batch, float32 whatever the autocast."""
+        vectors = self.read(ids, lengths, dropout)
+        embedded = self.pool(vectors, lengths)
         with torch.autocast("cpu", enabled=False):
-            return self.head(embedded), embedded
+            return Said(self.head(embedded), embedded, self.tagger(vectors) if self.tagger else None)
 
 
-def load_pretrained(base: Pretrained, labels: int, layers: Iterable[int] | None = None) -> Encoder:
-    """The base as a network with an empty head. layers: which of its layers to keep, all unless given.
+def _present(tokens: int, lengths: Tensor) -> Tensor:
+    return torch.arange(tokens)[None] < lengths[:, None]
+
+
+def load_pretrained(base: Pretrained, labels: int, layers: Iterable[int] | None = None, tags: int = 0) -> Encoder:
+    """The base as a network with empty heads. layers: which of its layers to keep, all unless given.
 
     Raises InputError when a tensor is missing or has the wrong size.
     """
@@ -173,19 +203,23 @@ def load_pretrained(base: Pretrained, labels: int, layers: Iterable[int] | None 
         pooling=base.pooling,
         layers=len(kept),
         labels=labels,
+        tags=tags,
     )
     network = Encoder(shape)
+    heads = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(("head.", "tagger."))}
     try:
         state = _state(raw, kind.model_type, kept, offset)
-        network.load_state_dict({**state, "head.weight": network.head.weight, "head.bias": network.head.bias})
+        network.load_state_dict({**state, **heads})
     except (KeyError, RuntimeError) as error:
         raise InputError(
             f"The weights of {base.name!r} do not fit its config.json ({error}).",
             f"A {kind.model_type} of {kind.num_hidden_layers} layers was described.",
             "Fetch the base again, or choose another.",
         ) from None
-    nn.init.zeros_(network.head.weight)
-    nn.init.zeros_(network.head.bias)
+    for head in (network.head, network.tagger):
+        if head is not None:
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
     return network
 
 
@@ -210,6 +244,20 @@ def _state(raw: dict[str, Tensor], model_type: str, kept: list[int], offset: int
     return state
 
 
+def autocast() -> AbstractContextManager[None]:
+    """Arithmetic in bfloat16 over float32 weights, where this processor has instructions for it.
+
+    Without them bfloat16 is unpacked and packed again, and takes four times as long as float32.
+    """
+    return torch.autocast("cpu", torch.bfloat16, enabled=_fast_bfloat16())
+
+
+def _fast_bfloat16() -> bool:
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def padded(sequences: list[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
     """Ids as one int64 matrix (batch, longest), zero-padded, and the lengths."""
     lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
@@ -220,10 +268,10 @@ def padded(sequences: list[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
 
 
 def embed_all(network: Encoder, sequences: list[NDArray[np.int64]], batch: int = 64) -> NDArray[np.float32]:
-    """Embeddings of all sequences, float32 (n, hidden), in order; in inference mode and bfloat16 autocast."""
+    """Embeddings of all sequences, float32 (n, hidden), in order; in inference mode and autocast."""
     order = np.argsort([len(sequence) for sequence in sequences], kind="stable")
     embedded = np.empty((len(sequences), network.shape.hidden), dtype=np.float32)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), autocast():
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
             embedded[rows] = network.embed(*padded([sequences[row] for row in rows])).numpy()

@@ -22,14 +22,17 @@ ActivationRanges = Mapping[str, tuple[float, float]]
 """The lowest and highest value that goes into each linear layer, by the layer's name."""
 
 LINEAR = ("query_key_value", "mixed", "up", "down")
-INPUT, OUTPUT = "ids", "output"
+INPUT, OUTPUT, TAGS = "ids", "output", "tags"
 _MICROSOFT = "com.microsoft"
 _OPSET, _IR_VERSION = 17, 8
 
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """What the graph is like. ranges: int8 where given, float32 where None. head: logits out, else the embedding."""
+    """What the graph is like. ranges: int8 where given, float32 where None. head: logits out, else the embedding.
+
+    tags: the logits of every token's tags come out as well.
+    """
 
     layers: int
     heads: int
@@ -37,6 +40,7 @@ class GraphOptions:
     pooling: str
     ranges: ActivationRanges | None
     head: bool
+    tags: bool = False
 
 
 @dataclass
@@ -68,6 +72,7 @@ def write_graph(weights: Mapping[str, FloatArray], options: GraphOptions) -> byt
     x = _embeddings(graph, weights, options)
     for layer in range(options.layers):
         x = _layer(graph, weights, f"layers.{layer}", x, options)
+    vectors = x
     last = {} if options.head else {"output": OUTPUT}
     if options.pooling == "first":
         x = graph.node("Gather", [x, graph.constant(np.int64(0))], axis=1, **last)
@@ -77,16 +82,21 @@ def write_graph(weights: Mapping[str, FloatArray], options: GraphOptions) -> byt
         head = [graph.constant(weights["head.weight"]), graph.constant(weights["head.bias"])]
         graph.node("Gemm", [x, *head], transB=1, output=OUTPUT)
     width = weights["head.weight"].shape[0] if options.head else weights["positions"].shape[1]
-    return _serialised(graph, width)
+    shapes: dict[str, list[str | int]] = {OUTPUT: ["texts", width]}
+    if options.tags:
+        scored = graph.node("MatMul", [vectors, graph.constant(weights["tagger.weight"].T)])
+        graph.node("Add", [scored, graph.constant(weights["tagger.bias"])], output=TAGS)
+        shapes[TAGS] = ["texts", "tokens", weights["tagger.weight"].shape[0]]
+    return _serialised(graph, shapes)
 
 
-def _serialised(graph: _Graph, width: int) -> bytes:
+def _serialised(graph: _Graph, outputs: Mapping[str, list[str | int]]) -> bytes:
     helper, types = graph.onnx.helper, graph.onnx.TensorProto
     body = helper.make_graph(
         graph.nodes,
         "encoder",
         [helper.make_tensor_value_info(INPUT, types.INT64, ["texts", "tokens"])],
-        [helper.make_tensor_value_info(OUTPUT, types.FLOAT, ["texts", width])],
+        [helper.make_tensor_value_info(name, types.FLOAT, shape) for name, shape in outputs.items()],
         graph.constants,
     )
     operators = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_MICROSOFT, 1)]

@@ -25,9 +25,14 @@ LONGEST_LEARNED = 64
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where training starts. tokenizer: a `tokenizer.json`. sequences: ids of every text, cut for training."""
+    """Where training starts. tokenizer: a `tokenizer.json`. sequences: ids of every text, cut for training.
+
+    tokeniser: cuts and reads as the sequences were.
+    """
 
     network: Encoder
+    texts: Sequence[str]
+    tokeniser: Tokeniser
     tokenizer: str
     sequences: list[NDArray[np.int64]]
     lineage: tuple[Lineage, ...]
@@ -41,16 +46,22 @@ def require_training() -> None:
 
 
 def prepare(
-    base: Pretrained, texts: Sequence[str], labels: int, max_length: int, vocabulary: prune.Options
+    base: Pretrained,
+    texts: Sequence[str],
+    labels: int,
+    max_length: int,
+    vocabulary: prune.Options,
+    tags: int = 0,
+    learned: int = LONGEST_LEARNED,
 ) -> Prepared:
-    """Read the base, give it a head for `labels`, tokenise the texts.
+    """Read the base, give it a head for `labels` and one for the `tags` of tokens, tokenise the texts.
 
-    vocabulary: how to prune it; all is kept where its min_count is 0.
+    vocabulary: how to prune it; all is kept where its min_count is 0. learned: how many tokens training reads.
     """
     from stepdown.students.encoders.network import load_pretrained
 
     content = (base.folder / TOKENIZER).read_text(encoding="utf-8")
-    network = load_pretrained(base, labels)
+    network = load_pretrained(base, labels, tags=tags)
     # What training cuts off still belongs to the vocabulary that is kept.
     sequences, _ = Tokeniser(content, max_length).encode_many(texts)
     pruned = prune.vocabulary(content, sequences, vocabulary) if vocabulary.min_count else None
@@ -59,5 +70,6 @@ def prepare(
         content, lineage = pruned.content, (pruned.lineage,)
         network = prune.embeddings(network, pruned.kept)
     network.tokens.weight.requires_grad = False
-    sequences, _ = Tokeniser(content, min(max_length, LONGEST_LEARNED)).encode_many(texts)
-    return Prepared(network, content, sequences, lineage)
+    tokeniser = Tokeniser(content, min(max_length, learned))
+    sequences, _ = tokeniser.encode_many(texts)
+    return Prepared(network, texts, tokeniser, content, sequences, lineage)

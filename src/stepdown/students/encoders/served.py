@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,21 @@ that a megabyte of input costs no more than a page."""
 _BATCH_TOKENS = 2048
 
 FloatArray = NDArray[np.float32]
+Outputs = tuple[FloatArray, ...]
+"""What a graph gives for one text: logits (labels,) or an embedding (hidden,), then tag logits (tokens, tags)."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text as tokens. ids: (tokens,). bounds: (tokens, 2), the characters start to end that each stands for.
+
+    words: (tokens,), the word that each is a part of, -1 for tokens that stand for no text. truncated: cut or not.
+    """
+
+    ids: NDArray[np.int64]
+    bounds: NDArray[np.int64]
+    words: NDArray[np.int64]
+    truncated: bool
 
 
 class Tokeniser:
@@ -45,6 +61,24 @@ class Tokeniser:
         encodings = self._tokenizer.encode_batch([text[: self._characters] for text in texts])
         truncated = [self._truncated(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
         return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings], np.array(truncated, dtype=bool)
+
+    def read(self, text: str) -> Reading:
+        """Ids with the place of each in the text."""
+        return self._reading(text, self._tokenizer.encode(text[: self._characters]))
+
+    def read_many(self, texts: Sequence[str]) -> list[Reading]:
+        """The same for many."""
+        encodings = self._tokenizer.encode_batch([text[: self._characters] for text in texts])
+        return [self._reading(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
+
+    def _reading(self, text: str, encoding: Any) -> Reading:
+        words = [-1 if word is None else word for word in encoding.word_ids]
+        return Reading(
+            np.array(encoding.ids, dtype=np.int64),
+            np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2),
+            np.array(words, dtype=np.int64),
+            self._truncated(text, encoding),
+        )
 
     def _truncated(self, text: str, encoding: Any) -> bool:
         return len(text) > self._characters or bool(encoding.overflowing)
@@ -78,6 +112,17 @@ class ServedEncoder:
         ids, truncated = self._tokeniser.encode(text)
         return self._session.run(None, {"ids": ids[None]})[0][0], truncated
 
+    def read(self, text: str) -> tuple[Reading, Outputs]:
+        """One text as it was read, and all that the graph gives for it."""
+        reading = self._tokeniser.read(text)
+        return reading, tuple(output[0] for output in self._session.run(None, {"ids": reading.ids[None]}))
+
+    def read_many(self, texts: Sequence[str]) -> list[tuple[Reading, Outputs]]:
+        """The same for many texts."""
+        readings = self._tokeniser.read_many(texts)
+        outputs = run_outputs(self._session, [reading.ids for reading in readings])
+        return list(zip(readings, outputs, strict=True))
+
     def run_many(self, texts: Sequence[str]) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Many texts: (n, width), the same as one by one, and which were truncated (n,)."""
         sequences, truncated = self._tokeniser.encode_many(texts)
@@ -87,13 +132,23 @@ class ServedEncoder:
 def run_sequences(opened: Any, sequences: Sequence[NDArray[np.int64]], width: int) -> FloatArray:
     """All sequences through an opened graph, in batches of equal length: float32 (n, width), in order."""
     outputs = np.empty((len(sequences), width), dtype=np.float32)
+    for row, (output, *_) in enumerate(run_outputs(opened, sequences)):
+        outputs[row] = output
+    return outputs
+
+
+def run_outputs(opened: Any, sequences: Sequence[NDArray[np.int64]]) -> list[Outputs]:
+    """All sequences through an opened graph, with all that it gives for each, in order."""
+    outputs: list[Outputs] = [()] * len(sequences)
     lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
         step = max(1, _BATCH_TOKENS // int(length))
         for start in range(0, len(rows), step):
             chosen = rows[start : start + step]
-            outputs[chosen] = opened.run(None, {"ids": np.stack([sequences[row] for row in chosen])})[0]
+            batch = opened.run(None, {"ids": np.stack([sequences[row] for row in chosen])})
+            for place, row in enumerate(chosen.tolist()):
+                outputs[row] = tuple(output[place] for output in batch)
     return outputs
 
 

@@ -14,16 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stepdown.students.encoders.lesson import Lesson, Recipe
-from stepdown.students.encoders.network import Dropout, Encoder, embed_all, padded
+from stepdown.students.encoders.network import Dropout, Encoder
 
 _POOL_OF_BATCHES = 16
 _TIMED_BATCHES = 3
 _TIMED_ROUNDS = 2
 _OPTIMISER_SHARE = 1.1
-_HEAD_NORM = 12.0
 
 
 def processor_seconds_per_epoch(network: Encoder, lesson: Lesson, recipe: Recipe) -> float:
@@ -82,39 +80,8 @@ def fine_tune(network: Encoder, lesson: Lesson, recipe: Recipe, seed: int, progr
     return float(np.mean(losses))
 
 
-def start_head(network: Encoder, lesson: Lesson) -> None:
-    """Start the head where each label's logit is the likeness to the mean embedding of its rows.
-
-    A head that is right most of the time from the first step spares the layers below the noise of a random one (Kumar
-    et al. 2022, Fine-tuning can distort pretrained features).
-    """
-    embedded = torch.tensor(embed_all(network, lesson.sequences))
-    unit = F.normalize(embedded, dim=-1)
-    wanted = torch.tensor(lesson.targets.rows(slice(None)) * lesson.targets.weights[:, None])
-    means = F.normalize(wanted.T @ unit, dim=-1)
-    with torch.no_grad():
-        network.head.weight.copy_((means - means.mean(0)) * (_HEAD_NORM / embedded.norm(dim=-1).mean()))
-        network.head.bias.zero_()
-
-
 def _loss(network: Encoder, lesson: Lesson, rows: NDArray[np.int64], recipe: Recipe, dropout: Dropout) -> Tensor:
-    ids, lengths = padded([lesson.sequences[row] for row in rows])
-    with torch.autocast("cpu", torch.bfloat16):
-        logits, embedded = network(ids, lengths, dropout)
-    weights = torch.tensor(lesson.targets.weights[rows])
-    wanted = torch.tensor(lesson.targets.rows(rows))
-    smoothing = recipe.label_smoothing
-    wanted = (1.0 - smoothing) * wanted + smoothing / wanted.shape[1]
-    loss = (weights * -(wanted * F.log_softmax(logits, dim=-1)).sum(dim=-1)).mean()
-    if lesson.teacher is not None:
-        heat = recipe.temperature
-        softened = F.softmax(torch.tensor(lesson.teacher[rows]) / heat, dim=-1)
-        likeness = F.kl_div(F.log_softmax(logits / heat, dim=-1), softened, reduction="batchmean") * heat**2
-        loss = (1.0 - recipe.teacher_share) * loss + recipe.teacher_share * likeness
-    if lesson.teacher_embeddings is not None:
-        shown = torch.tensor(lesson.teacher_embeddings[rows])
-        loss = loss + recipe.embedding_weight * (1.0 - F.cosine_similarity(embedded, shown, dim=-1)).mean()
-    return loss
+    return lesson.loss(network, rows, recipe, dropout)
 
 
 def _batches(lesson: Lesson, size: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:
@@ -138,7 +105,8 @@ def _parameter_groups(network: Encoder, recipe: Recipe) -> list[dict[str, object
     ]
     below: list[Tensor] = [network.tokens.weight, network.positions, *network.embedding_norm.parameters()]
     parts.append((below, recipe.learning_rate * recipe.layer_decay**depth))
-    parts.append((list(network.head.parameters()), recipe.head_learning_rate))
+    heads = [head for head in (network.head, network.tagger) if head is not None]
+    parts.append(([tensor for head in heads for tensor in head.parameters()], recipe.head_learning_rate))
     groups: list[dict[str, object]] = []
     for parameters, rate in parts:
         trained = [parameter for parameter in parameters if parameter.requires_grad]

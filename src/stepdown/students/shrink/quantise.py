@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from stepdown.core.errors import StepdownError, UsageError
 from stepdown.core.students import Lineage
 from stepdown.students.encoders.onnx_graph import LINEAR, ActivationRanges, GraphOptions, write_graph
-from stepdown.students.encoders.served import run_sequences, session
+from stepdown.students.encoders.served import Outputs, run_outputs, session
 from stepdown.students.encoders.threads import torch_threads
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 EXTRA = "train"
 PRECISIONS = ("int8", "float32")
+Agreement = Callable[[Outputs, Outputs], float]
+"""How far a graph's outputs for one text say the same as the network's, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,17 @@ class Quantised:
     lineage: Lineage
 
 
-def quantise(network: Encoder, sequences: list[NDArray[np.int64]], options: Options, head: bool = True) -> Quantised:
+def quantise(
+    network: Encoder,
+    sequences: list[NDArray[np.int64]],
+    options: Options,
+    head: bool = True,
+    agree: Agreement | None = None,
+) -> Quantised:
     """Write `network` as ONNX. sequences: ids of training texts; a spread of them is used to calibrate and to check.
 
-    head: write logits, else embeddings. Raises UsageError for an unknown precision, StepdownError when the graph does
+    head: write logits, else embeddings. agree: when the graph answers a text as the network does; the same best label,
+    or a cosine above 0.98, unless given. Raises UsageError for an unknown precision, StepdownError when the graph does
     not answer as the network does, MissingExtra without onnx.
     """
     if options.precision not in PRECISIONS:
@@ -62,11 +72,12 @@ def quantise(network: Encoder, sequences: list[NDArray[np.int64]], options: Opti
         pooling=shape.pooling,
         ranges=ranges if options.precision == "int8" else None,
         head=head,
+        tags=head and shape.tags > 0,
     )
     weights = {name: tensor.detach().float().numpy() for name, tensor in network.state_dict().items()}
     graph = write_graph(weights, written)
-    found = run_sequences(session(graph), sample, reference.shape[1])
-    difference, agreement = _compared(found, reference, head)
+    found = run_outputs(session(graph), sample)
+    difference, agreement = _compared(found, reference, agree or (same_label if head else same_direction))
     if agreement < options.least_agreement:
         raise StepdownError(
             f"The {options.precision} graph agrees with the network it was written from on {agreement:.1%} of texts.",
@@ -79,7 +90,7 @@ def quantise(network: Encoder, sequences: list[NDArray[np.int64]], options: Opti
 
 def _observe(
     network: Encoder, sequences: list[NDArray[np.int64]], outliers: float, head: bool
-) -> tuple[NDArray[np.float32], ActivationRanges]:
+) -> tuple[list[Outputs], ActivationRanges]:
     """What the network itself answers, float32 and one by one, and the range of what goes into each linear layer."""
     import torch
 
@@ -102,22 +113,32 @@ def _observe(
         for place, layer in enumerate(network.layers)
         for part in LINEAR
     ]
-    outputs = []
+    outputs: list[Outputs] = []
     # One thread, whatever the process is set to: the last bits of a sum, and so the ranges, depend on the number.
     with torch_threads(1), torch.inference_mode():
         for sequence in sequences:
-            logits, embedded = network(torch.from_numpy(sequence)[None], torch.tensor([len(sequence)]))
-            outputs.append((logits if head else embedded)[0].numpy())
+            said = network(torch.from_numpy(sequence)[None], torch.tensor([len(sequence)]))
+            parts = (said.logits, said.tags) if head else (said.embedded,)
+            outputs.append(tuple(part[0].numpy() for part in parts if part is not None))
     for handle in handles:
         handle.remove()
     ranges = {name: (min(low for low, _ in ends), max(high for _, high in ends)) for name, ends in seen.items()}
-    return np.stack(outputs), ranges
+    return outputs, ranges
 
 
-def _compared(found: NDArray[np.float32], reference: NDArray[np.float32], head: bool) -> tuple[float, float]:
-    """The largest difference, and how often the answers agree: the same best label, or a cosine above 0.98."""
-    difference = float(np.abs(found - reference).max())
-    if head:
-        return difference, float((found.argmax(axis=1) == reference.argmax(axis=1)).mean())
-    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(reference, axis=1)
-    return difference, float(((found * reference).sum(axis=1) > 0.98 * lengths).mean())
+def same_label(found: Outputs, reference: Outputs) -> float:
+    """1.0 where both have the same best label."""
+    return float(found[0].argmax() == reference[0].argmax())
+
+
+def same_direction(found: Outputs, reference: Outputs) -> float:
+    """1.0 where both point the same way: a cosine above 0.98."""
+    length = np.linalg.norm(found[0]) * np.linalg.norm(reference[0])
+    return float((found[0] * reference[0]).sum() > 0.98 * length)
+
+
+def _compared(found: list[Outputs], reference: list[Outputs], agree: Agreement) -> tuple[float, float]:
+    """The largest difference, and the mean agreement."""
+    pairs = list(zip(found, reference, strict=True))
+    difference = max(float(np.abs(ours - theirs).max()) for pair in pairs for ours, theirs in zip(*pair, strict=True))
+    return difference, float(np.mean([agree(*pair) for pair in pairs]))
