@@ -9,6 +9,7 @@ import numpy as np
 
 from stepdown.core.dataset import Answer
 from stepdown.core.estimates import Estimate
+from stepdown.core.extraction.form import Form
 from stepdown.core.kinds import Kinds
 from stepdown.evaluation.rows import Rows, grade
 
@@ -22,9 +23,10 @@ class MetricExample:
     expected: float
     confidences: tuple[float, ...] | None = None
     family: str = "classify"
+    form: Form | None = None
 
     def rows(self) -> Rows:
-        return grade(self.family, self.answers, self.references, self.confidences)
+        return grade(self.family, self.answers, self.references, self.confidences, form=self.form)
 
 
 class Metric(Protocol):

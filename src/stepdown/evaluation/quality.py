@@ -1,4 +1,4 @@
-"""Quality of answers on one split against one reference, with a row per label; the incumbent on the very same rows."""
+"""Quality of answers on one split against one reference, with a row per label or field; the incumbent's beside it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from stepdown.core.dataset import Answer, Example
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.estimates import Estimate
-from stepdown.core.family import families
+from stepdown.core.extraction.form import Form
 from stepdown.core.measurements import LabelRow, Quality
-from stepdown.evaluation.confusion import encode, most_confused
 from stepdown.evaluation.intervals import CONFIDENCE, mean_loss, rates
 from stepdown.evaluation.metric import applicable
+from stepdown.evaluation.pairs import PairCounts, count_pairs, most_confused, parts_of
 from stepdown.evaluation.rows import Rows, grade, references_of
 from stepdown.stats import excess_loss
 
@@ -24,10 +24,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class QualityOptions:
-    """loss: the family's loss that the contract is about, "" for its first. seed: for intervals that are resampled."""
+    """loss: the family's loss that the contract is about, "" for its first. seed: for intervals that are resampled.
+
+    form: of the task's answers, where they have fields.
+    """
 
     loss: str = ""
     seed: int = 0
+    form: Form | None = None
 
 
 def measure_quality(
@@ -39,21 +43,21 @@ def measure_quality(
     reference: str,
     options: QualityOptions | None = None,
 ) -> Quality:
-    """Every metric that applies, with intervals, and one row per label, worst first.
+    """Every metric that applies, with intervals, and one row per label (of objects: per field), worst first.
 
     answers: n, as the artefact to be served gives them. confidences: (n,) calibrated probabilities of being right, or
     None. examples: the same n rows; those without the reference ("gold" or "incumbent") are left out, and each
     figure's n says how many were left. Raises NotEnoughData when none is, ValueError on unequal lengths.
     """
     chosen = options or QualityOptions()
-    rows, incumbent = _graded(answers, confidences, examples, family, reference, chosen.loss)
+    rows, incumbent = _graded(answers, confidences, examples, family, reference, chosen)
     generator = np.random.default_rng(chosen.seed)
     kinds = applicable(family, reference, rows.confidences is not None)
     return Quality(
         split=split,
         reference=reference,
         metrics={name: metric.measure(rows, generator) for name, metric in kinds.items()},
-        labels=_label_rows(rows, incumbent, family),
+        labels=_label_rows(rows, incumbent),
     )
 
 
@@ -72,8 +76,8 @@ def measure_excess(
 
     Against the incumbent itself its loss is 0, and this is the disagreement. The interval is exact for 0/1 losses.
     """
-    rows, incumbent = _graded(answers, None, examples, family, reference)
-    return mean_loss(rows.losses) if incumbent is None else excess_estimate(rows.losses, incumbent)
+    rows, incumbent = _graded(answers, None, examples, family, reference, QualityOptions())
+    return mean_loss(rows.losses) if incumbent is None else excess_estimate(rows.losses, incumbent.losses)
 
 
 def excess_estimate(losses: Floats, incumbent: Floats) -> Estimate:
@@ -98,9 +102,9 @@ def _graded(
     examples: Sequence[Example],
     family: str,
     reference: str,
-    loss: str = "",
-) -> tuple[Rows, Floats | None]:
-    """The rows that have the reference, and the incumbent's losses on them (None where it is itself the reference)."""
+    options: QualityOptions,
+) -> tuple[Rows, Rows | None]:
+    """The rows that have the reference, and the incumbent on them (None where it is itself the reference)."""
     if len(answers) != len(examples):
         raise ValueError(f"Got {len(answers)} answers for {len(examples)} examples; expected one each.")
     references = references_of(examples, reference)
@@ -113,50 +117,48 @@ def _graded(
         )
     wanted = [references[index] for index in kept]
     sure = None if confidences is None else np.asarray(confidences, dtype=np.float64)[kept]
-    rows = grade(family, [answers[index] for index in kept], wanted, sure, loss)
+    rows = grade(family, [answers[index] for index in kept], wanted, sure, options.loss, options.form)
     if reference == "incumbent":
         return rows, None
-    return rows, grade(family, [examples[index].incumbent for index in kept], wanted, None, loss).losses
+    theirs = [examples[index].incumbent for index in kept]
+    return rows, grade(family, theirs, wanted, None, options.loss, options.form)
 
 
-def _label_rows(rows: Rows, incumbent: Floats | None, family: str) -> tuple[LabelRow, ...]:
-    """One row per label that occurs as a reference, highest error first, then the most frequent."""
-    rule = families().load(family)
-    slices = [rule.slice_of(reference) for reference in rows.references]
-    given = [None if answer is None else rule.slice_of(answer) for answer in rows.answers]
-    codes = encode(given, slices)
-    size = len(codes.labels)
-    seen = np.bincount(codes.references, minlength=size)
-    answered = np.bincount(codes.answers, minlength=size + 1)[:size]
-    hits = np.bincount(codes.references, (codes.answers == codes.references).astype(np.float64), minlength=size)
-    errors = _by_label(rows.losses, codes.references, seen)
-    theirs = {} if incumbent is None else _by_label(incumbent, codes.references, seen)
-    confused = most_confused(codes)
-    order = sorted(errors, key=lambda code: (-errors[code].value, -seen[code], code))
-    return tuple(
+def _label_rows(rows: Rows, incumbent: Rows | None) -> tuple[LabelRow, ...]:
+    """One row per part of an answer that the references have: labels, or fields. Highest error first, then frequency.
+
+    A part is wrong where the reference has it and the answer does not, or has it with another value.
+    """
+    cut = parts_of(rows.family)
+    counts = count_pairs(rows.answers, rows.references, cut)
+    hits, given, there = (counts.by_name(each) for each in (counts.hits, counts.given, counts.there))
+    errors = _errors(counts)
+    theirs = {} if incumbent is None else _errors(count_pairs(incumbent.answers, incumbent.references, cut))
+    confused = most_confused(rows.answers, rows.references, cut)
+    found = [
         LabelRow(
-            name=codes.labels[code],
-            n=int(seen[code]),
-            error=errors[code],
-            incumbent_error=theirs.get(code),
-            precision=_share(hits[code], answered[code]),
-            recall=_share(hits[code], seen[code]),
-            f1=_share(2.0 * hits[code], answered[code] + seen[code]),
-            most_confused_with=confused[code],
+            name=name,
+            n=int(there[place]),
+            error=errors[name],
+            incumbent_error=theirs.get(name),
+            precision=_share(hits[place], given[place]),
+            recall=_share(hits[place], there[place]),
+            f1=_share(2.0 * hits[place], given[place] + there[place]),
+            most_confused_with=confused.get(name, ""),
         )
-        for code in order
-    )
+        for place, name in enumerate(counts.names)
+        if name in errors
+    ]
+    return tuple(sorted(found, key=lambda row: (-row.error.value, -row.n, row.name)))
 
 
-def _by_label(losses: Floats, codes: NDArray[np.int64], seen: NDArray[np.int64]) -> dict[int, Estimate]:
-    """The mean loss of each label's rows, by code; labels without rows are not there."""
-    present = np.flatnonzero(seen).tolist()
-    if bool(np.isin(losses, (0.0, 1.0)).all()):
-        wrong = np.bincount(codes, losses, minlength=seen.size).round().astype(np.int64)
-        return dict(zip(present, rates(wrong[present], seen[present]), strict=True))
-    order = np.argsort(codes, kind="stable")
-    parts = np.split(losses[order], np.cumsum(seen[present])[:-1])
-    return {code: mean_loss(part) for code, part in zip(present, parts, strict=True)}
+def _errors(counts: PairCounts) -> dict[str, Estimate]:
+    """The share of each part's references that the answers miss, by name; parts that no reference has are not there."""
+    there = counts.by_name(counts.there).astype(np.int64)
+    missed = there - counts.by_name(counts.hits).astype(np.int64)
+    present = np.flatnonzero(there)
+    names = [counts.names[place] for place in present]
+    return dict(zip(names, rates(missed[present], there[present]), strict=True))
 
 
 def _share(part: float, whole: float) -> float:

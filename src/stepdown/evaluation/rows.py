@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stepdown.core.dataset import Answer, Example
+from stepdown.core.extraction.form import Form
 from stepdown.core.family import loss_named
 
 
@@ -16,24 +17,28 @@ from stepdown.core.family import loss_named
 class Rows:
     """n graded rows. losses: (n,) in [0, 1], of the task's family. confidences: (n,) probabilities of being right.
 
-    An answer of None is one that could not be had or parsed; its loss is 1.
+    An answer of None is one that could not be had or parsed; its loss is 1. form: of the task's answers, where they
+    have fields and it is known.
     """
 
+    family: str
     answers: Sequence[Answer | None]
     references: Sequence[Answer]
     losses: NDArray[np.float64]
     confidences: NDArray[np.float64] | None = None
+    form: Form | None = None
 
     def __len__(self) -> int:
         return len(self.answers)
 
     def take(self, indices: NDArray[np.int64]) -> Rows:
         """The rows at `indices`, in that order."""
-        return Rows(
-            [self.answers[index] for index in indices],
-            [self.references[index] for index in indices],
-            self.losses[indices],
-            None if self.confidences is None else self.confidences[indices],
+        return replace(
+            self,
+            answers=[self.answers[index] for index in indices],
+            references=[self.references[index] for index in indices],
+            losses=self.losses[indices],
+            confidences=None if self.confidences is None else self.confidences[indices],
         )
 
 
@@ -43,6 +48,7 @@ def grade(
     references: Sequence[Answer],
     confidences: ArrayLike | None = None,
     loss: str = "",
+    form: Form | None = None,
 ) -> Rows:
     """Rows with a loss of `family`, its first for "".
 
@@ -54,7 +60,7 @@ def grade(
             f"Got {len(answers)} answers and {len(references)} references; expected as many, and one or more."
         )
     losses = np.array([rule.of(*pair) for pair in zip(answers, references, strict=True)], dtype=np.float64)
-    return Rows(answers, references, losses, _checked(confidences, len(answers)))
+    return Rows(family, answers, references, losses, _checked(confidences, len(answers)), form)
 
 
 def references_of(examples: Sequence[Example], reference: str) -> list[Answer | None]:

@@ -6,15 +6,12 @@ a reference or as an answer. An answer that could not be had counts as a miss an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import NDArray
 
 from stepdown.core.estimates import Estimate
-from stepdown.evaluation.confusion import encode
 from stepdown.evaluation.intervals import resampled
 from stepdown.evaluation.metric import MetricExample, complement
+from stepdown.evaluation.pairs import count_pairs, macro_loss, parts_of
 from stepdown.evaluation.rows import Rows
 
 EXTRA = ""
@@ -25,7 +22,8 @@ NEEDS_CONFIDENCES = False
 
 def measure(rows: Rows, generator: np.random.Generator) -> Estimate:
     """1 − macro-F1 with a bootstrap interval over rows."""
-    return resampled(_statistic(rows), len(rows), generator)
+    counts = count_pairs(rows.answers, rows.references, parts_of(rows.family))
+    return resampled(macro_loss(counts), len(rows), generator)
 
 
 def shown_as(loss: Estimate) -> tuple[str, Estimate]:
@@ -38,17 +36,3 @@ def examples() -> list[MetricExample]:
         MetricExample((None, "b"), ("a", "b"), 0.5),
         MetricExample(("c", "b"), ("a", "b"), 2 / 3),
     ]
-
-
-def _statistic(rows: Rows) -> Callable[[NDArray[np.int64]], float]:
-    codes = encode(rows.answers, rows.references)
-    size = len(codes.labels) + 1
-    hit = codes.answers == codes.references
-
-    def loss(drawn: NDArray[np.int64]) -> float:
-        hits = np.bincount(codes.references[hit], drawn[hit], minlength=size)[:-1]
-        seen = np.bincount(codes.references, drawn, minlength=size) + np.bincount(codes.answers, drawn, minlength=size)
-        present = seen[:-1] > 0
-        return float(1.0 - np.mean(2.0 * hits[present] / seen[:-1][present]))
-
-    return loss
