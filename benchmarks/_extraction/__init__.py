@@ -1,0 +1,1 @@
+"""Public data sets as recorded traffic, and how extracted answers are counted: what `benchmarks.extraction` runs on."""
