@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stepdown.core.dataset import Answer
 from stepdown.core.errors import NotEnoughData, TamperedError
-from stepdown.core.students import ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
+from stepdown.core.extraction.answers import flat
+from stepdown.core.family import families
+from stepdown.core.students import ABSTAINS, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
+from stepdown.core.tasks import Match, Task
 from stepdown.students.artefact import open_student
 from stepdown.students.kinds import student_kinds
 
@@ -52,6 +56,14 @@ class Trained:
     home: Path
     manifest: ArtefactManifest
     student: Student
+
+
+def _belongs(answer: Answer, data: TrainingData) -> bool:
+    """Whether it can be an answer of the task: canonical, a known label, or a form's fields and no others."""
+    task = Task(name=data.task, family=data.family, match=Match(), labels=data.labels, form=data.form)
+    if families().load(data.family).canonical(task, answer) != answer:
+        return False
+    return answer in data.labels if data.form is None else set(flat(answer)) <= {f.name for f in data.form.fields}
 
 
 def _train(kind: StudentKind, data: TrainingData, folder: Path, home: Path, seed: int = 7) -> ArtefactManifest:
@@ -108,11 +120,11 @@ def test_one_answer_and_many_agree(trained: Trained) -> None:
         np.testing.assert_allclose(signals, many.signals[row], atol=0.02, rtol=0.02)
 
 
-def test_any_text_gets_a_label_and_finite_signals(trained: Trained) -> None:
+def test_any_text_gets_an_answer_of_the_task_and_finite_signals(trained: Trained) -> None:
     names = trained.student.signal_names
     many = trained.student.answer_many(ODD_TEXTS)
     assert np.isfinite(many.signals).all()
-    assert set(many.answers) <= set(trained.data.labels)
+    assert all(_belongs(answer, trained.data) for answer in many.answers)
     columns = dict(zip(names, many.signals.T, strict=True))
     assert ((columns["top"] > 0) & (columns["top"] <= 1)).all()
     assert (columns["margin"] >= 0).all()
@@ -120,6 +132,27 @@ def test_any_text_gets_a_label_and_finite_signals(trained: Trained) -> None:
     assert columns["truncated"][ODD_TEXTS.index("?")] == 0.0
     if many.probabilities is not None:
         np.testing.assert_allclose(many.probabilities.sum(axis=1), 1.0, atol=1e-4)
+
+
+def test_it_says_itself_what_it_cannot_answer(trained: Trained) -> None:
+    names = trained.student.signal_names
+    if ABSTAINS not in names:
+        pytest.skip("an answer of this kind is never beyond it")
+    columns = dict(zip(names, trained.student.answer_many([*trained.data.texts, *ODD_TEXTS]).signals.T, strict=True))
+    assert set(columns[ABSTAINS].tolist()) <= {0.0, 1.0}
+    assert columns[ABSTAINS][columns["truncated"] == 1.0].all()
+    assert columns[ABSTAINS][: len(trained.data.texts)].mean() < 0.5
+
+
+def test_the_chances_of_parts_are_those_of_the_form(trained: Trained) -> None:
+    if trained.data.form is None:
+        pytest.skip("answers of this kind are not made of parts")
+    fields = {field.name for field in trained.data.form.fields} | set(trained.data.form.refused)
+    parts = trained.student.answer_many([*trained.data.texts[::20], *ODD_TEXTS]).parts
+    assert parts is not None
+    for each in parts:
+        assert set(each) <= fields
+        assert all(0.0 <= chance <= 1.0 for chance in each.values())
 
 
 def test_no_texts_give_no_answers(trained: Trained) -> None:
@@ -137,7 +170,7 @@ def test_it_opens_and_answers_without_the_training_stack(trained: Trained) -> No
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.strip() == trained.student.answer(text)[0]
+    assert ran.stdout.strip() == str(trained.student.answer(text)[0])
 
 
 def test_a_changed_file_is_refused_by_name(trained: Trained, tmp_path: Path) -> None:
@@ -159,7 +192,8 @@ def test_too_little_to_learn_from_is_said_at_once(name: str, tmp_path: Path) -> 
     kind = student_kinds().load(name)
     data = kind.examples()
     two = replace(data, texts=data.texts[:2], targets=data.targets[:2], sources=data.sources[:2], weights=np.ones(2))
-    one_label = replace(data, targets=[data.labels[0]] * len(data.targets), labels=data.labels[:1])
+    only = families().load(data.family).slice_of(data.targets[0])
+    one_label = replace(data, targets=[data.targets[0]] * len(data.targets), labels=(only,))
     for place, small in enumerate((two, one_label)):
         with pytest.raises(NotEnoughData):
             _train(kind, small, tmp_path / str(place), tmp_path)
