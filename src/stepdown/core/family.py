@@ -48,8 +48,11 @@ class Family(Protocol):
     def fits(self, calls: Sequence[Call]) -> float:
         """How well a sample of calls fits this family, in [0, 1]; the highest wins when a task is inferred."""
 
-    def read_shape(self, calls: Sequence[Call]) -> Shape:
-        """How the answers of these calls are to be read, by what the requests state and what the answers show."""
+    def read_shape(self, calls: Sequence[Call], path: str = "") -> Shape:
+        """How the answers of these calls are to be read, by what the requests state and what the answers show.
+
+        path: where the decision sits, where the user says so.
+        """
 
     def read_answer(self, task: Task, call: Call) -> Answer | None:
         """The canonical answer in a call's response, or None when it cannot be parsed or is off the schema."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from stepdown.core.calls import Call, incumbent_calls
+from stepdown.core.contract import TaskSettings
 from stepdown.core.errors import NotEnoughData, UnknownKind
 from stepdown.core.family import families
 from stepdown.core.store import Store
@@ -25,7 +26,7 @@ def discover(home: Home, progress: Progress) -> list[TaskSummary]:
         if store.count_calls() == 0:
             raise NotEnoughData("There are no calls yet.", "Expected imported traffic.", "Run: stepdown import FILE…")
         progress("looking for tasks", 0.0)
-        summaries = find_tasks(incumbent_calls(store.calls()), Prices(home.settings.prices))
+        summaries = find_tasks(incumbent_calls(store.calls()), Prices(home.settings.prices), said=home.settings.tasks)
         if not summaries:
             raise NotEnoughData(
                 "Every call there is was answered by a student.",
@@ -40,18 +41,18 @@ def discover(home: Home, progress: Progress) -> list[TaskSummary]:
 def resolve(store: Store, settings: Settings, name: str) -> Task:
     """The task of that name: remembered, else found in its workload's calls, else in all calls. Raises UnknownKind."""
     known = store.tasks()
-    if name in known and _is_clear(with_settings(known[name], settings)):
+    said, prices = settings.task(name), Prices(settings.prices)
+    if name in known and _is_clear(known[name], said):
         return with_settings(known[name], settings)
-    wanted = settings.task(name).match.workload or name
-    workloads = store.workloads()
-    if wanted in workloads:
-        found = [one.task for one in find_tasks(incumbent_calls(store.calls(wanted)), Prices(settings.prices))]
-        task = max(found, key=lambda one: len(one.labels)) if found else None
-        if task is not None:
-            task = with_settings(msgspec.structs.replace(task, name=name), settings)
+    wanted = said.match.workload or name
+    if wanted in store.workloads():
+        found = find_tasks(incumbent_calls(store.calls(wanted)), prices, said={wanted: said})
+        largest = max(found, key=lambda one: one.calls, default=None)
+        if largest is not None:
+            task = with_settings(msgspec.structs.replace(largest.task, name=name), settings)
             store.put_task(task)
             return task
-    for summary in find_tasks(incumbent_calls(store.calls()), Prices(settings.prices)):
+    for summary in find_tasks(incumbent_calls(store.calls()), prices, said=settings.tasks):
         store.put_task(with_settings(summary.task, settings))
     known = store.tasks()
     if name not in known:
@@ -59,9 +60,11 @@ def resolve(store: Store, settings: Settings, name: str) -> Task:
     return known[name]
 
 
-def _is_clear(task: Task) -> bool:
-    """Whether what is remembered of a task holds a family and an input; if not, traffic that came since may tell."""
-    return bool(task.family) and (task.template is None or bool(task.template.slots))
+def _is_clear(task: Task, said: TaskSettings) -> bool:
+    """Whether what is remembered of a task holds a family and an input, and was read as the settings say; if not, the
+    traffic is read again. So it is for a form: calls that came since may have fields that it lacks."""
+    as_said = said.family in ("", task.family) and said.answer in ("", task.answer)
+    return as_said and task.form is None and bool(task.family) and (task.template is None or bool(task.template.slots))
 
 
 def resolve_learnable(store: Store, settings: Settings, name: str) -> Task:
@@ -70,7 +73,7 @@ def resolve_learnable(store: Store, settings: Settings, name: str) -> Task:
     if not task.family:
         raise NotEnoughData(
             f"The answers of {task.name!r} are of no kind that a student can learn yet, or too few to tell.",
-            "Expected labels out of a closed set, each seen more than once.",
+            "Expected labels out of a closed set, each seen more than once, or JSON objects or tool calls of one kind.",
             "Import more calls, or set `family` and `answer` of the task in stepdown.toml; `stepdown tasks` says more.",
         )
     families().load(task.family)

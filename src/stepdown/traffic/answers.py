@@ -1,7 +1,8 @@
-"""What kind of answers a group of calls has: which family, how they are read, and which labels were given."""
+"""What kind of answers a group of calls has: which family, how they are read, and what was answered."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 import numpy as np
 
 from stepdown.core.calls import Call
-from stepdown.core.canonical import digest_of
+from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.family import Family, families
 from stepdown.core.tasks import Match, Task
 from stepdown.traffic.tally import Reservoir
@@ -17,6 +18,7 @@ from stepdown.traffic.tally import Reservoir
 SAMPLE = 2_000
 CONTENT_CHARACTERS = 20_000
 ASKED_CHARACTERS = 2_000
+MOST_TOOL_CALLS = 16
 MAX_SCHEMAS = 200
 MAX_LABELS = 20_000
 LEAST_FIT = 0.6
@@ -24,12 +26,17 @@ _STATES_A_SHAPE = ("response_format", "tools")
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """How answers are read. task: no more than family, path and form; family "" where none fits. share: of (a sample
-    of) the answers that can be read so."""
+    """How answers are read. task: no more than family, path and form; family "" where none fits.
+
+    Of (a sample of) the answers: share can be read so, distinct is how many different ones there are, and unread is why
+    most of the others cannot be read.
+    """
 
     task: Task = Task(name="", family="", match=Match())
     labels: tuple[str, ...] = ()
     share: float = 0.0
+    distinct: int = 0
+    unread: str = ""
 
 
 class Answers:
@@ -56,9 +63,12 @@ class Answers:
             if answer is not None:
                 self._labels.add(self._family.slice_of(answer))
 
-    def reading(self) -> Reading:
-        """How the answers are read, by the whole sample; with every label seen where that did not change on the way."""
-        final = reading_of(self._sample.items)
+    def reading(self, family: str = "", path: str = "") -> Reading:
+        """How the answers are read, by the whole sample; with every label seen where that did not change on the way.
+
+        family, path: as the user says that they are to be read; "" to tell by the answers.
+        """
+        final = reading_of(self._sample.items, family, path)
         if final.task != self._reading.task:
             return final
         return msgspec.structs.replace(final, labels=tuple(sorted({*final.labels, *self._labels})))
@@ -72,6 +82,8 @@ class Answers:
         message = dict(call.message or {})
         if isinstance(message.get("content"), str):
             message["content"] = message["content"][:CONTENT_CHARACTERS]
+        if isinstance(message.get("tool_calls"), list):
+            message["tool_calls"] = message["tool_calls"][:MOST_TOOL_CALLS]
         response = {"choices": [{"message": message}]} if call.response is not None else None
         return Call(id="", request=request, response=response, error=call.error)
 
@@ -83,20 +95,39 @@ class Answers:
         return self._schemas.get(key)
 
 
-def reading_of(calls: Sequence[Call]) -> Reading:
-    """The family, path and form that a sample of calls suggests; family "" where no family's answers look so."""
+def reading_of(calls: Sequence[Call], family: str = "", path: str = "") -> Reading:
+    """How a sample of calls suggests that answers are read; family "" where no family's answers look so.
+
+    family, path: what is known already.
+    """
+    name = family or _best_family(calls)
+    if not name:
+        return Reading()
+    kind = families().load(name)
+    shape = kind.read_shape(calls, path)
+    task = Task(name="", family=name, match=Match(), answer=shape.path, form=shape.form)
+    known, unread = [], Counter[str]()
+    for call in calls:
+        answer = kind.read_answer(task, call)
+        if answer is None:
+            unread[kind.why_unread(task, call)] += 1
+        else:
+            known.append(answer)
+    labels = tuple(sorted({kind.slice_of(answer) for answer in known}))
+    return Reading(
+        task,
+        labels,
+        share=len(known) / max(1, len(calls)),
+        distinct=len(set(map(canonical_json, known))),
+        unread=next((why for why, _ in unread.most_common(1)), ""),
+    )
+
+
+def _best_family(calls: Sequence[Call]) -> str:
     kinds = families().all()
     fits = {name: kinds[name].fits(calls) for name in kinds}
     best = max(fits, key=lambda name: fits[name], default="")
-    if not best or fits[best] < LEAST_FIT:
-        return Reading()
-    family = kinds[best]
-    shape = family.read_shape(calls)
-    task = Task(name="", family=best, match=Match(), answer=shape.path, form=shape.form)
-    answers = [family.read_answer(task, call) for call in calls]
-    known = [answer for answer in answers if answer is not None]
-    labels = tuple(sorted({family.slice_of(answer) for answer in known}))
-    return Reading(task, labels, len(known) / max(1, len(answers)))
+    return best if best and fits[best] >= LEAST_FIT else ""
 
 
 def _asked(request: dict[str, Any]) -> dict[str, Any]:

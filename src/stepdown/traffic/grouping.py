@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from stepdown.core.calls import Call
+from stepdown.core.contract import TaskSettings
 from stepdown.core.tasks import Match, Template
 from stepdown.traffic.answers import Reading
 from stepdown.traffic.clusters import clusters
@@ -36,18 +37,24 @@ _ASKING = re.compile(
 )
 
 
-def find_tasks(calls: Iterable[Call], prices: Prices, seed: int = 0) -> list[TaskSummary]:
+def find_tasks(
+    calls: Iterable[Call], prices: Prices, seed: int = 0, said: Mapping[str, TaskSettings] | None = None
+) -> list[TaskSummary]:
     """The tasks in a stream of calls, those that cost most first; every call is counted in exactly one.
 
     One pass; memory does not grow with the number of calls. Calls that name a workload are grouped by it, others by
-    their prompt template; conversations by their system prompt; the rest is "unmatched".
+    their prompt template; conversations by their system prompt; the rest is "unmatched". said: what the user says of a
+    task, by its name or workload: of which family its answers are, and where in them the decision sits.
     """
     router = Router(prices, np.random.default_rng(seed))
     for call in calls:
         router.add(call)
     groups = router.finish()
     names = _names(groups)
-    summaries = [_summary(group, name) for group, name in zip(groups, names, strict=True)]
+    known = said or {}
+    summaries = [
+        _summary(group, name, known.get(name, TaskSettings())) for group, name in zip(groups, names, strict=True)
+    ]
     return sorted(summaries, key=_weight)
 
 
@@ -56,16 +63,17 @@ def _weight(summary: TaskSummary) -> tuple[float, int, str]:
     return -spend, -summary.calls, summary.task.name
 
 
-def _summary(group: Group, name: str) -> TaskSummary:
+def _summary(group: Group, name: str, said: TaskSettings) -> TaskSummary:
     template, match = group.template, Match()
     if group.kind == "workload":
         template = workload_template([prompt for prompt in group.prompts.items if prompt is not None])
         match = Match(workload=group.name)
     elif template is not None:
         match = Match(template=template.fingerprint)
-    reading = Reading() if group.kind in {"chat", "opening", "unmatched"} else group.answers.reading()
+    free = group.kind in {"chat", "opening", "unmatched"}
+    reading = Reading() if free and not said.family else group.answers.reading(said.family, said.answer)
     task = msgspec.structs.replace(reading.task, name=name, match=match, template=template, labels=reading.labels)
-    return summarise(group.tally, task, group.kind, reading.share)
+    return summarise(group.tally, task, group.kind, reading)
 
 
 def workload_template(prompts: Sequence[Prompt]) -> Template | None:

@@ -9,6 +9,7 @@ import msgspec
 from stepdown.core.estimates import Estimate
 from stepdown.core.tasks import Task
 from stepdown.stats.intervals import quantile_interval
+from stepdown.traffic.answers import Reading
 from stepdown.traffic.tally import Sum, Tally
 
 MONTH_S = 365.25 / 12 * 86400.0
@@ -16,6 +17,7 @@ LEAST_SPAN_S = 3600.0
 FEW_CALLS = 200
 ENOUGH_CALLS = 1_000
 LEAST_PARSED = 0.9
+MOST_NAMED = 8
 
 _NORMAL_95 = 1.959963984540054
 
@@ -47,9 +49,9 @@ class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def summarise(tally: Tally, task: Task, kind: str, share_parsed: float) -> TaskSummary:
+def summarise(tally: Tally, task: Task, kind: str, reading: Reading) -> TaskSummary:
     """The summary of a task from what was counted of its calls."""
-    verdict, reason = judge(tally, task, kind, share_parsed)
+    verdict, reason = judge(tally, task, kind, reading)
     per_month, why_not = _per_month(tally)
     notes = [why_not] if why_not else []
     if tally.models_without_price:
@@ -61,7 +63,7 @@ def summarise(tally: Tally, task: Task, kind: str, share_parsed: float) -> TaskS
     return TaskSummary(
         task=task,
         calls=tally.calls,
-        share_parsed=share_parsed,
+        share_parsed=reading.share,
         distinct_inputs=tally.inputs.count,
         spend_usd=_spend(tally),
         cost_per_1k=_cost_per_1k(tally.cost),
@@ -79,7 +81,7 @@ def summarise(tally: Tally, task: Task, kind: str, share_parsed: float) -> TaskS
     )
 
 
-def judge(tally: Tally, task: Task, kind: str, share_parsed: float) -> tuple[str, str]:
+def judge(tally: Tally, task: Task, kind: str, reading: Reading) -> tuple[str, str]:
     """The verdict on a task, and why in plain words."""
     if kind == "chat":
         return "stay", "conversations of many free turns under one system prompt: there is no input to learn from alone"
@@ -87,35 +89,64 @@ def judge(tally: Tally, task: Task, kind: str, share_parsed: float) -> tuple[str
         return "stay", "the first turns of conversations under one system prompt"
     if kind == "unmatched":
         return "stay", "these calls share no prompt template: nothing is asked again and again"
-    if tally.tool_calls * 2 > tally.calls:
-        return "stay", f"{tally.tool_calls:,} of {tally.calls:,} answers call tools, which no family here answers yet"
     if tally.errors * 2 > tally.calls:
         return "stay", f"{tally.errors:,} of {tally.calls:,} calls failed: there is little to learn from"
-    if not task.family:
-        return "not yet", "the answers are not drawn from a small set of labels, and no other family is built yet"
-    return _judge_classify(tally, task, share_parsed)
-
-
-def _judge_classify(tally: Tally, task: Task, share_parsed: float) -> tuple[str, str]:
-    if task.template is None:
+    if task.template is None and tally.turns * 2 > tally.calls:
         return (
-            "look closer",
-            "the answers are labels, but the prompts share no template that shows where the input stands",
+            "stay",
+            f"{tally.turns:,} of {tally.calls:,} calls are later turns of conversations: no input is alone",
         )
+    if not task.family:
+        return "not yet", _of_no_family(tally)
+    if task.form is not None and not task.form.fields:
+        return "stay", "; ".join(("no student can fill a field of these answers", *_refused(task)))
+    return _judge_answers(tally, task, reading)
+
+
+def _of_no_family(tally: Tally) -> str:
+    if tally.tool_calls * 2 > tally.calls:
+        return f"{tally.tool_calls:,} of {tally.calls:,} answers call tools that no request defines, or too few to tell"
+    return "the answers are neither drawn from a small set of labels nor JSON objects of one shape"
+
+
+def _judge_answers(tally: Tally, task: Task, reading: Reading) -> tuple[str, str]:
+    if task.template is None:
+        return "look closer", f"the answers have {_offer(task)}, but the prompts share no template that shows the input"
     if tally.inputs.count < 2 or not task.template.slots:
         return "not yet", "the prompt never varies, so there is nothing to learn"
-    if len(task.labels) < 2:
-        return "not yet", "every answer seen is the same label"
+    if reading.distinct < 2 and len(task.labels) < 2:
+        return "not yet", "every answer seen is the same"
     if tally.calls < FEW_CALLS:
         return "not yet", f"only {tally.calls:,} calls; about {ENOUGH_CALLS:,} are wanted to train and to prove"
-    shown = f"{len(task.labels):,} labels over {tally.inputs.count:,} inputs"
+    shown = f"{_offer(task)} over {tally.inputs.count:,} inputs"
     if tally.calls < ENOUGH_CALLS:
         return "look closer", f"{shown}, but only {tally.calls:,} calls; {ENOUGH_CALLS:,} would prove more"
-    if share_parsed < LEAST_PARSED:
-        return "look closer", f"{shown}, but only {share_parsed:.0%} of the answers can be read at {task.answer}"
+    if reading.share < LEAST_PARSED:
+        why = f" ({reading.unread})" if reading.unread else ""
+        return "look closer", f"{shown}, but only {reading.share:.0%} of the answers can be read at {task.answer}{why}"
     if tally.inputs.count < FEW_CALLS:
         return "look closer", f"{shown}: a cache may do as well as a model"
-    return "ready", f"{shown}, {share_parsed:.0%} of the answers readable at {task.answer}"
+    readable = f"{shown}, {reading.share:.0%} of the answers readable at {task.answer}"
+    refused = _refused(task)
+    return ("look closer", "; ".join((readable, *refused))) if refused else ("ready", readable)
+
+
+def _offer(task: Task) -> str:
+    """What the answers are made of."""
+    if task.form is None:
+        return f"{len(task.labels):,} labels"
+    names = [field.name for field in task.form.fields]
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    fields = f"{len(names):,} field{'s' if len(names) != 1 else ''} ({', '.join(names[:MOST_NAMED])}{more})"
+    tools = len(task.form.tools)
+    return f"{tools:,} tool{'s' if tools != 1 else ''} with {fields}" if tools else fields
+
+
+def _refused(task: Task) -> list[str]:
+    """Why fields are left to the incumbent, by name."""
+    refused = list(task.form.refused.items()) if task.form is not None else []
+    named = [f"{name!r} is left to the incumbent: {reason}" for name, reason in refused[:MOST_NAMED]]
+    return [*named, f"and {len(refused) - MOST_NAMED:,} fields more"] if len(refused) > MOST_NAMED else named
 
 
 def _spend(tally: Tally) -> Estimate | None:

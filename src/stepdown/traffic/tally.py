@@ -87,10 +87,10 @@ class Sum(msgspec.Struct):
 
 
 class Tally:
-    """What is counted of a group of calls."""
+    """What is counted of a group of calls. turns: calls whose request holds earlier answers or what tools gave."""
 
     def __init__(self, generator: np.random.Generator) -> None:
-        self.calls = self.errors = self.tool_calls = 0
+        self.calls = self.errors = self.tool_calls = self.turns = 0
         self.cost, self.prompt_tokens, self.completion_tokens = Sum(), Sum(), Sum()
         self.models: Counter[str] = Counter()
         self.first = self.last = 0.0
@@ -113,7 +113,9 @@ class Tally:
             self.first = min(self.first, call.timestamp) if self.timed else call.timestamp
             self.last = max(self.last, call.timestamp)
             self.timed += 1
-        self.inputs.add(_encode(call.request.get("messages")))
+        messages = call.request.get("messages")
+        self.inputs.add(_encode(messages))
+        self.turns += any(_is_answered(each) for each in messages) if isinstance(messages, list) else False
         message = call.message or {}
         self.errors += bool(call.error)
         self.tool_calls += bool(message.get("tool_calls"))
@@ -125,6 +127,10 @@ class Tally:
             self.cost.add(cost)
         elif model in self.models_without_price or len(self.models_without_price) < MAX_MODELS:
             self.models_without_price[model] += 1
+
+
+def _is_answered(message: object) -> bool:
+    return isinstance(message, dict) and message.get("role") in {"assistant", "tool", "function"}
 
 
 _encode = msgspec.json.Encoder().encode

@@ -39,9 +39,9 @@ def fits(calls: Sequence[Call]) -> float:
     return 0.0 if distinct > max(20, len(values) / 2) else repeated * short * parsed
 
 
-def read_shape(calls: Sequence[Call]) -> Shape:
+def read_shape(calls: Sequence[Call], path: str = "") -> Shape:
     """Where the label sits; it has no form."""
-    return Shape(path=locate([call.content for call in calls]))
+    return Shape(path=path or locate([call.content for call in calls]))
 
 
 def locate(contents: Sequence[str | None]) -> str:
