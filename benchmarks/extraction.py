@@ -96,7 +96,9 @@ def run(task: Task, plan: Plan, with_crf: bool) -> Outcome:
             seconds={**built.record.seconds, **built.seconds},
             verdict=certificate.verdict,
             reasons=certificate.reasons,
-            claim=claim and {"estimate": claim.estimate, "bound": claim.bound, "limit": claim.limit, "n": claim.n},
+            claim=None
+            if claim is None
+            else {name: getattr(claim, name) for name in ("estimate", "bound", "limit", "n")},
             certified_offload=certificate.offload,
             students=students,
             dropped={one.kind: one.why for one in built.record.dropped},
@@ -112,7 +114,7 @@ def by_group(task: Task, built: Built, cascade: CascadeFigures | None) -> dict[s
     (and over customers' tasks) of the share of wrong answers that were accepted, at 95 %, on the test rows."""
     if cascade is None or not any(row.group for row in built.test) or task.contract["against"] != "agreement":
         return {}
-    found: dict[str, Any] = {"rows": len(cascade.losses)}
+    found: dict[str, Any] = {"rows": len(cascade.losses), "answered": cascade.accepted.n, "replies": cascade.replies}
     losses = np.array(cascade.losses)
     runs = rows_by_group(built.test)
     customers: dict[str, list[int]] = {}

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks._extraction.project import Built, as_asked
 from benchmarks._extraction.scoring import Figures, judge, schema_of
 from benchmarks._extraction.task import Answer, Row, Task
+from stepdown.core.calls import Call
 from stepdown.core.cascade import INCUMBENT
 from stepdown.core.family import families
 from stepdown.core.students import ABSTAINS, Student
@@ -24,6 +25,7 @@ from stepdown.students.artefact import open_student
 
 WARM_UP = 100
 MOST_TIMED = 1000
+MOST_PATTERNS = 50
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,14 @@ class StudentFigures:
 @dataclass(frozen=True)
 class CascadeFigures:
     """The certified cascade on test rows. excess_loss: of its answers in exact match, over all rows; the incumbent is
-    the reference. accepted: figures of the rows it answers itself. losses: by row, 0 where it escalates."""
+    the reference. accepted: figures of the rows it answers itself. losses: by row, 0 where it escalates. replies: of those
+    it answers, how many say that no tool is to be called, whose words are still the incumbent's to find."""
 
     offload: float
     excess_loss: float
     accepted: Figures
     losses: tuple[float, ...]
+    replies: int
 
 
 def measure_students(task: Task, built: Built) -> list[StudentFigures]:
@@ -99,7 +103,8 @@ def measure_cascade(task: Task, built: Built) -> CascadeFigures | None:
     )
     own = [(row, one.answer) for row, one in zip(rows, decisions, strict=True) if one.rung != INCUMBENT]
     accepted = judge(task, [row for row, _ in own], [answer for _, answer in own])
-    return CascadeFigures(len(own) / max(1, len(rows)), float(np.mean(losses)), accepted, losses)
+    replies = sum(task.has_tools and not answer for _, answer in own)
+    return CascadeFigures(len(own) / max(1, len(rows)), float(np.mean(losses)), accepted, losses, replies)
 
 
 def time_answers(student: Student, texts: Sequence[str]) -> tuple[float, float]:
@@ -117,30 +122,43 @@ def time_answers(student: Student, texts: Sequence[str]) -> tuple[float, float]:
 
 
 def valid_rate(task: Task, built: Built, answers: Sequence[Answer]) -> tuple[float, int]:
-    """The share of answers, written as a client gets them, that validate and say what the student said."""
+    """The share of answers that, written as a client gets them, keep the schema and are read back as they were given;
+    and of how many. A reply in words, which calls no tool, is not counted."""
     validator = importlib.import_module("jsonschema").Draft202012Validator
     family, known = families().load(built.task.family), built.task
-    written = [task.message(row) for row in task.rows if row.split != "test"]
     patterns: dict[str, list[dict[str, Any]]] = {}
-    for row, message in zip((row for row in task.rows if row.split != "test"), written, strict=True):
-        patterns.setdefault(family.like_key(known, row.answer), []).append(message)
+    learned = [row for row in task.rows if row.split != "test"]
+    for row in learned:
+        same_kind = patterns.setdefault(family.like_key(known, row.answer), [])
+        if len(same_kind) < MOST_PATTERNS:
+            same_kind.append(task.message(row))
+    request = task.request(learned[0])
     kept = checked = 0
     for answer in answers:
-        like = family.like(known, patterns.get(family.like_key(known, answer), written)[:50])
-        message = family.write_answer(known, answer, 0.9, like)
-        calls = message.get("tool_calls") or []
-        if task.has_tools and not calls:
-            checked += bool(answer)  # an answer that names a tool and calls none is not valid; a reply is not counted
+        if task.has_tools and not answer:
             continue
-        try:
-            said = json.loads(calls[0]["function"]["arguments"] if calls else message["content"])
-        except (json.JSONDecodeError, TypeError):
-            said = None
-        called = {"tool": calls[0]["function"]["name"]} if calls else {}
-        schema = schema_of(task, called)
+        given = patterns.get(family.like_key(known, answer)) or next(iter(patterns.values()))
+        message = family.write_answer(known, answer, 0.9, family.like(known, given))
+        said, schema = _said(task, message)
+        call = Call(id="", request=request, response={"choices": [{"index": 0, "message": message}]})
         checked += 1
-        kept += said is not None and schema is not None and validator(schema).is_valid(said)
+        kept += (
+            said is not None
+            and schema is not None
+            and validator(schema).is_valid(said)
+            and family.read_answer(known, call) == answer
+        )
     return (kept / checked if checked else 1.0), checked
+
+
+def _said(task: Task, message: dict[str, Any]) -> tuple[Any, dict[str, Any] | None]:
+    """The JSON that a message says, None where it is none, and the schema that it has to keep."""
+    calls = message.get("tool_calls") or []
+    try:
+        said = json.loads(calls[0]["function"]["arguments"] if calls else message["content"])
+    except (json.JSONDecodeError, TypeError, KeyError):
+        said = None
+    return said, schema_of(task, {"tool": calls[0]["function"]["name"]} if calls else {})
 
 
 def alignment(folder: Path) -> dict[str, tuple[int, int]]:

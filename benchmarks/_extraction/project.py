@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from benchmarks._extraction.task import Row, Task, write_gold, write_traffic
+from stepdown.core.errors import InputError
 from stepdown.core.record import BuildRecord
 from stepdown.core.tasks import Task as BuiltTask
 from stepdown.core.tasks import input_text
@@ -89,11 +90,11 @@ def sample(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
 
 
 def text_of(built: BuiltTask, task: Task, row: Row) -> str:
-    """What a student is asked about a row: its request, cut by the task's template. Raises ValueError if uncut."""
+    """What a student is asked about a row: its request, cut by the task's template. Raises InputError if uncut."""
     request = task.request(row)
     value = built.template.cut(request) if built.template else request["messages"][-1]["content"]
     if value is None:
-        raise ValueError(f"The request of {row.id} does not fit the template that was found for {task.name}.")
+        raise InputError(f"The request of {row.id} does not fit the template that was found for {task.name}.")
     return input_text(value)
 
 
