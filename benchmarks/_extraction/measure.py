@@ -51,8 +51,8 @@ class StudentFigures:
 @dataclass(frozen=True)
 class CascadeFigures:
     """The certified cascade on test rows. excess_loss: of its answers in exact match, over all rows; the incumbent is
-    the reference. accepted: figures of the rows it answers itself. losses: by row, 0 where it escalates. replies: of those
-    it answers, how many say that no tool is to be called, whose words are still the incumbent's to find."""
+    the reference. accepted: figures of the rows it answers itself. losses: by row, 0 where it escalates. replies: of
+    those, how many say that no tool is to be called, whose words are still the incumbent's to find."""
 
     offload: float
     excess_loss: float
