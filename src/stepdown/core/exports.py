@@ -10,6 +10,8 @@ from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.estimates import Estimate
 
+Why = Literal["another answer", "across its threshold", "another confidence"]
+
 
 class ExportedModel(msgspec.Struct, frozen=True, kw_only=True):
     """One exported student: its kind, the artefact it was made from, and the sha256 of every file that it runs on.
@@ -43,7 +45,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     exported: Answer
     parent_confidence: float
     exported_confidence: float
-    why: Literal["another answer", "across its threshold", "another confidence"]
+    why: Why
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ WORST_LABELS = 10
 def render_model_card(record: BuildRecord) -> str:
     """The card. Text of the record's is escaped, so that none of it becomes markup."""
     parts = [
-        [f"# Model card: {_escape(record.task)}", "", _escape(verdict_sentence(record))],
+        [f"# Model card: {escape_markdown(record.task)}", "", escape_markdown(verdict_sentence(record))],
         _details(record),
         _intended_use(record),
         _factors(record),
@@ -54,25 +54,31 @@ def render_model_card(record: BuildRecord) -> str:
 def _details(record: BuildRecord) -> list[str]:
     certificate = record.certificate
     kinds = rung_kinds(record) or ["none"]
-    rungs = [f"{_escape(kind)} ({words})" if (words := kind_in_words(kind)) else _escape(kind) for kind in kinds]
+    rungs = [
+        f"{escape_markdown(kind)} ({words})" if (words := kind_in_words(kind)) else escape_markdown(kind)
+        for kind in kinds
+    ]
     facts = [
-        ("Task", f"{_escape(record.task)}, family {_escape(record.family)}"),
+        ("Task", f"{escape_markdown(record.task)}, family {escape_markdown(record.family)}"),
         ("Rungs, then the incumbent", "; ".join(rungs)),
-        ("Incumbent", _escape(record.incumbent.model)),
+        ("Incumbent", escape_markdown(record.incumbent.model)),
         ("Certificate", f"{certificate.verdict}, `{hash_head(certificate.digest)}`"),
         ("Cascade", f"`{_hash(certificate.cascade_hash)}`"),
-        ("Built", f"{moment(record.created_at)} with stepdown {_escape(record.stepdown_version)}, seed {record.seed}"),
+        (
+            "Built",
+            f"{moment(record.created_at)} with stepdown {escape_markdown(record.stepdown_version)}, seed {record.seed}",
+        ),
         ("Lapses", moment(certificate.expires_at) if certified(record) else "not in force"),
     ]
     return ["## Model details", "", *_bullets(facts)]
 
 
 def _intended_use(record: BuildRecord) -> list[str]:
-    name = _escape(incumbent_name(record))
+    name = escape_markdown(incumbent_name(record))
     return [
         "## Intended use",
         "",
-        f"- Answers the recurring requests of {_escape(record.task)} in place of {name}.",
+        f"- Answers the recurring requests of {escape_markdown(record.task)} in place of {name}.",
         f"- What it is not sure of goes to {name}.",
         f"- Labels it can give: {count(len(record.dataset.labels))}. It gives no other.",
         "- Out of scope: other tasks, other prompts, and traffic unlike that of the evidence.",
@@ -90,7 +96,7 @@ def _factors(record: BuildRecord) -> list[str]:
         "## Factors",
         "",
         f"- {said}",
-        f"- Worst labels are listed under “Quantitative analyses”, read on {_escape(read(record).rows)}.",
+        f"- Worst labels are listed under “Quantitative analyses”, read on {escape_markdown(read(record).rows)}.",
     ]
 
 
@@ -101,7 +107,7 @@ def _metrics(record: BuildRecord) -> list[str]:
     return [
         "## Metrics",
         "",
-        f"- The contract: {allowed}, by {_escape(record.certificate.evidence)} evidence.",
+        f"- The contract: {allowed}, by {escape_markdown(record.certificate.evidence)} evidence.",
         "- Error is the share of wrong answers.",
         "- Excess error is the cascade's error less the incumbent's on the same requests.",
         "- Every figure has its n and a two-sided interval; those marked *estimated* rest on an assumption.",
@@ -112,7 +118,7 @@ def _evaluation_data(record: BuildRecord) -> list[str]:
     certificate = record.certificate
     counts, gold = record.dataset.counts, record.dataset.gold_counts
     rows = [
-        f"- {_escape(name)}: {count(number)} rows, {count(gold.get(name, 0))} with gold"
+        f"- {escape_markdown(name)}: {count(number)} rows, {count(gold.get(name, 0))} with gold"
         for name, number in counts.items()
     ]
     return [
@@ -125,16 +131,17 @@ def _evaluation_data(record: BuildRecord) -> list[str]:
 
 def _training_data(record: BuildRecord) -> list[str]:
     learned = [
-        f"- {_escape(each.kind)}: {_escape(learned_in_words(each.learned_from))}, in {duration(each.trained_s)}"
+        f"- {escape_markdown(each.kind)}: {escape_markdown(learned_in_words(each.learned_from))}, "
+        f"in {duration(each.trained_s)}"
         for each in record.students
     ]
     steps = [
-        f"- {_escape(wording(step.name))}: {count(step.rows_in)} → {count(step.rows_out)} rows"
-        + (f" ({_escape(plainly(step.findings))})" if step.findings else "")
+        f"- {escape_markdown(wording(step.name))}: {count(step.rows_in)} → {count(step.rows_out)} rows"
+        + (f" ({escape_markdown(plainly(step.findings))})" if step.findings else "")
         for step in record.dataset.steps
     ]
-    sources = ", ".join(_escape(source) for source in record.dataset.sources) or "not recorded"
-    permission = _escape(record.dataset.permission) or "not recorded"
+    sources = ", ".join(escape_markdown(source) for source in record.dataset.sources) or "not recorded"
+    permission = escape_markdown(record.dataset.permission) or "not recorded"
     return [
         "## Training data",
         "",
@@ -166,8 +173,8 @@ def _quantitative(record: BuildRecord) -> list[str]:
         worst = sorted(quality.labels, key=lambda row: (-row.error.value, row.name))[:WORST_LABELS]
         lines += ["", "| worst labels | error | n | confused with |", "| --- | ---: | ---: | --- |"]
         lines += [
-            f"| {_escape(row.name)} | {quantity(row.error.value, PERCENT)} | {count(row.n)} | "
-            f"{_escape(row.most_confused_with)} |"
+            f"| {escape_markdown(row.name)} | {quantity(row.error.value, PERCENT)} | {count(row.n)} | "
+            f"{escape_markdown(row.most_confused_with)} |"
             for row in worst
         ]
     return lines
@@ -203,31 +210,33 @@ def _figure(name: str, estimate: Estimate, unit: Unit) -> str:
     shown = show(estimate, unit)
     assert shown is not None
     value = shown.value + (" *estimated*" if shown.estimated else "")
-    return f"| {name} | {value} | {shown.interval or '–'} | {count(shown.n)} | {_escape(shown.method)} |".replace(
-        SPACE, " "
+    return (
+        f"| {name} | {value} | {shown.interval or '–'} | {count(shown.n)} | {escape_markdown(shown.method)} |".replace(
+            SPACE, " "
+        )
     )
 
 
 def _claim_row(claim: dict[str, str]) -> str:
-    written = [_escape(claim[name]) for name in ("name", "estimate", "bound", "limit", "p", "n", "verdict")]
+    written = [escape_markdown(claim[name]) for name in ("name", "estimate", "bound", "limit", "p", "n", "verdict")]
     return f"| {' | '.join(written)} |".replace(SPACE, " ")
 
 
 def _ethics(record: BuildRecord) -> list[str]:
     found = [step for step in record.dataset.steps if "personal" in step.name.lower()]
-    personal = "; ".join(_escape(plainly(step.findings)) for step in found) or "not looked for"
+    personal = "; ".join(escape_markdown(plainly(step.findings)) for step in found) or "not looked for"
     return [
         "## Ethical considerations",
         "",
         f"- Personal data in the traffic: {personal}.",
-        f"- May a request leave the machine: {_escape(record.contract.privacy)}.",
+        f"- May a request leave the machine: {escape_markdown(record.contract.privacy)}.",
         "- A student repeats the mistakes and the bias of the answers it learned from.",
         "- Read the worst labels and the disagreements in the report before serving.",
     ]
 
 
 def _caveats(record: BuildRecord) -> list[str]:
-    return ["## Caveats and recommendations", "", *(f"- {_escape(sentence)}" for sentence in not_said(record))]
+    return ["## Caveats and recommendations", "", *(f"- {escape_markdown(sentence)}" for sentence in not_said(record))]
 
 
 def _bullets(facts: list[tuple[str, str]]) -> list[str]:
@@ -238,7 +247,7 @@ def _hash(digest: str) -> str:
     return re.sub(r"[^0-9a-zA-Z]", "", hash_head(digest))
 
 
-def _escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text as Markdown that shows it as it is, on one line."""
     joined = " ".join(clean(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]#|!~$])", r"\\\1", joined)

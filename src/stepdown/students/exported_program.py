@@ -62,7 +62,7 @@ def _run(folder: Path, question: str) -> list[Any]:
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
         # -I: neither this project's folder nor any variable adds to what can be imported; -B: nothing is left behind.
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - this interpreter and a script of the house
             [sys.executable, "-I", "-B", str(Path(__file__).with_name("run_exported.py"))],
             input=question.encode(),
             capture_output=True,

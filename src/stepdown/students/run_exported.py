@@ -7,11 +7,14 @@ It imports nothing of stepdown, and refuses every package but those that the exp
 where nothing else is installed.
 """
 
+from __future__ import annotations
+
 import importlib
 import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 WARM_UP = 20
 
@@ -19,15 +22,15 @@ WARM_UP = 20
 class Refuse:
     """An import hook that knows the standard library, the packages that are allowed, and an export's own modules."""
 
-    def __init__(self, allowed):
+    def __init__(self, allowed: list[str]) -> None:
         self._allowed = {*sys.stdlib_module_names, *allowed, "run", "models"}
 
-    def find_spec(self, name, path=None, target=None):
-        if path is None and name.split(".")[0] not in self._allowed:
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if path is None and name.split(".", maxsplit=1)[0] not in self._allowed:
             raise ImportError(f"{name} is not among what the exported program says it needs")
 
 
-def main():
+def main() -> None:
     asked = json.loads(sys.stdin.buffer.read())
     sys.meta_path.insert(0, Refuse(asked["allowed"]))
     sys.path.insert(0, asked["folder"])
@@ -47,11 +50,11 @@ def main():
     sys.stdout.write("\n" + json.dumps(found) + "\n")
 
 
-def timed(model, texts, rows, most_s):
+def timed(model: Any, texts: list[str], rows: list[int], most_s: float) -> list[float | None]:
     """Seconds of one answer for the rows in their order, until `most_s` are over."""
     for row in rows[:WARM_UP]:
         model.answer(texts[row])
-    seconds = [None] * len(texts)
+    seconds: list[float | None] = [None] * len(texts)
     deadline = time.perf_counter() + most_s
     for row in rows:
         started = time.perf_counter()

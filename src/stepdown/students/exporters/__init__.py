@@ -1,1 +1,1 @@
-"""The formats that students are exported to, one file each; the folder is the list. Others add theirs by entry point."""
+"""The formats that students are exported to, one file each; the folder is the list."""

@@ -14,6 +14,7 @@ import importlib
 import json
 import math
 import sys
+import time
 from bisect import bisect_right
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ def main() -> int:
     if (asked.text is None) == (asked.file is None):
         parser.error("give one text, or --file")
     cascade, models = load()
+    if not (cascade["certified_until"] or 0) > time.time():
+        print("note: no certificate of these models is in force; see manifest.json", file=sys.stderr)
     if asked.text is not None:
         text = asked.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         print(json.dumps(decide(cascade, models, text, asked.insist), ensure_ascii=False))
