@@ -1,0 +1,307 @@
+"""gazetteer: known values and word patterns mark what is copied, n-grams choose the rest: the cheap rung of `extract`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.canonical import canonical_json
+from stepdown.core.dataset import Answer
+from stepdown.core.errors import MissingExtra, TamperedError, UsageError
+from stepdown.core.extraction.form import Form, Role
+from stepdown.core.extraction.roles import learn_roles, unfillable
+from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
+from stepdown.students.artefact import seal
+from stepdown.students.encoders.tag_answering import SIGNAL_NAMES as ANSWERED
+from stepdown.students.encoders.tag_answering import Answered, Answering
+from stepdown.students.encoders.tag_layout import Layout, Units, layout_of
+from stepdown.students.encoders.tag_preparing import Aligned, align_all
+from stepdown.students.logistic import LogisticOptions
+from stepdown.students.ngram_table import NgramTable
+from stepdown.students.ngrams import Vocabulary, choose_vocabulary, count_ngrams, features
+from stepdown.students.patterns.chain import LEAST, Chain
+from stepdown.students.patterns.chain_training import ChainOptions, fit_chain
+from stepdown.students.patterns.closed_heads import HeadTargets, fit_heads
+from stepdown.students.patterns.emission_table import EmissionTable
+from stepdown.students.patterns.gazetteer_lists import Gazetteer
+from stepdown.students.patterns.lesson import Lesson, make_lesson
+from stepdown.students.patterns.reading import PatternReader
+from stepdown.students.patterns.tokens import Tokens, read_tokens
+from stepdown.students.quantised import QuantisedRows, quantise_rows
+from stepdown.students.targets import INCUMBENT, learned_from
+from stepdown.students.tiny_extraction import tiny_extraction
+
+FAMILIES = ("extract",)
+EXTRA = "train"
+COST_ORDER = 4.0
+SIGNAL_NAMES = (*ANSWERED, "known", "listed")
+MAX_WEIGHTS = 24_000_000
+T = TypeVar("T")
+FORM, PATTERNS, NGRAMS = "form.json", "patterns", "ngrams"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a gazetteer student is trained."""
+
+    epochs: int = 10
+    """How often the chain of tags sees every text."""
+    min_count: int = 2
+    """How often a word, an affix or a pair of words must stand in the texts to be learned."""
+    max_features: int = 150_000
+    """At most this many patterns, the most frequent first; fewer where there are very many fields."""
+    max_tokens: int = 512
+    """Longer texts, in words, are left to the incumbent: the signals `truncated` and `abstains` say so."""
+    rate: float = 0.3
+    """The chain's rate of learning."""
+    dropout: float = 0.1
+    """The share of patterns that each step of the chain does without."""
+    penalty: float = 1e-5
+    """L2 penalty on the weights of the closed fields' heads, relative to the mean loss of a row."""
+    iterations: int = 35
+    """At most this many steps of L-BFGS for each closed field."""
+    incumbent_smoothing: float = 0.1
+    """How much to doubt a choice of the incumbent's: the probability spread over all choices."""
+
+
+class _Values(msgspec.Struct, frozen=True, kw_only=True):
+    """What `patterns.json` holds. names: the features, in the order of their weights. values: the gazetteer, words of
+    a value with the places of its fields among the copied ones."""
+
+    names: tuple[str, ...]
+    values: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...]
+
+
+class _Form(msgspec.Struct, frozen=True, kw_only=True):
+    """What `form.json` holds: how outputs are read."""
+
+    form: Form
+    roles: tuple[Role, ...]
+
+
+class GazetteerStudent:
+    """An opened gazetteer student. table: of closed fields, reader: of copied ones; None where there are none."""
+
+    kind = "gazetteer"
+    signal_names = SIGNAL_NAMES
+
+    def __init__(
+        self, answering: Answering, table: NgramTable | None, reader: PatternReader | None, max_tokens: int
+    ) -> None:
+        self._answering, self._table, self._reader = answering, table, reader
+        self._max_tokens = max_tokens
+        self._nothing = np.zeros(answering.layout.labels, dtype=np.float32)
+
+    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+        """The values found and chosen, with their signals."""
+        answered, seen = self._answer(text, parts=False)
+        return answered.answer, (*answered.signals, *seen)
+
+    def answer_many(self, texts: Sequence[str]) -> Predictions:
+        """The same for many texts, with each field's chances."""
+        found = [self._answer(text, parts=True) for text in texts]
+        rows = [(*answered.signals, *seen) for answered, seen in found]
+        signals = np.array(rows, dtype=np.float64).reshape(-1, len(SIGNAL_NAMES))
+        return Predictions([each.answer for each, _ in found], signals, parts=[each.parts for each, _ in found])
+
+    def _answer(self, text: str, parts: bool) -> tuple[Answered, tuple[float, float]]:
+        logits, known, cut = self._table.logits(text) if self._table else (None, 1.0, 0.0)
+        tokens = read_tokens(text, self._max_tokens)
+        count, listed = len(tokens), 1.0
+        if self._reader is not None and count:
+            read = self._reader.read(tokens.words, logits)
+            scores, known, listed = read.scores, read.known, read.listed
+        else:
+            scores = np.zeros((count, self._answering.layout.tags), dtype=np.float32)
+        units = Units(np.arange(count), np.array(tokens.bounds, dtype=np.int64).reshape(count, 2))
+        outputs = (self._nothing if logits is None else logits, scores)
+        answered = self._answering.answer(text, units, outputs, tokens.truncated or cut > 0.0, parts)
+        return answered, (known, listed)
+
+
+def why_not(data: TrainingData) -> str:
+    """Which fields of the answers can be neither found nor chosen; "" where enough can."""
+    if data.form is None:
+        return "Its answers have no fields."
+    texts, answers = _answered(data)
+    return "; ".join(unfillable(data.form, learn_roles(data.form, texts, answers), answers).values())
+
+
+def seconds_needed(rows: int, labels: int, options: Options) -> float:
+    """Aligning and reading, the heads, then the epochs of the chain, for short texts."""
+    return 1.0 + rows * (6e-4 + 6e-6 * options.iterations + 1.2e-4 * options.epochs)
+
+
+def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+    """The defaults, with fewer epochs where time is short; None below three."""
+    for epochs in (Options().epochs, 6, 3):
+        options = Options(epochs=epochs)
+        if seconds_needed(rows, labels, options) <= seconds:
+            return options
+    return None
+
+
+def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
+    """Align the answers, fit a head for each closed field and a chain of tags for the copied ones, round, seal.
+
+    Raises NotEnoughData, MissingExtra; UsageError for data without a form.
+    """
+    started = time.perf_counter()
+    if data.form is None:
+        raise UsageError(
+            f"A gazetteer is to learn {data.task!r}, whose answers have no fields.",
+            "It needs a form.",
+            "Build from answers that have fields.",
+        )
+    context.progress("aligning", 0.0)
+    roles = learn_roles(data.form, *_answered(data))
+    aligned = align_all(data, data.form, roles)
+    layout = layout_of(data.form, roles)
+    _require_training()
+    parameters = {"unaligned": aligned.counted(), "fields": {role.field: role.role for role in roles}}
+    if layout.groups:
+        parameters |= _train_heads(data, aligned, layout, options, context)
+    if layout.copied:
+        parameters |= _train_chain(data, aligned, layout, options, context)
+    (context.folder / FORM).write_bytes(canonical_json(_Form(form=data.form, roles=roles)))
+    rounded = Lineage(step="quantise", parameters={"weights": "int8 per row"})
+    return seal(
+        context.folder,
+        ArtefactManifest(
+            kind="gazetteer",
+            task=data.task,
+            family=data.family,
+            labels=data.labels,
+            signal_names=SIGNAL_NAMES,
+            files={},
+            seed=context.seed,
+            trained_s=time.perf_counter() - started,
+            learned_from=learned_from(data),
+            dataset_hash=data.dataset_hash,
+            lineage=(Lineage(step="train", parameters=parameters), rounded),
+            options=asdict(options),
+        ),
+    )
+
+
+def open(folder: Path, manifest: ArtefactManifest, threads: int) -> GazetteerStudent:
+    """Read the form, the patterns and the n-grams. Raises TamperedError for what cannot be read."""
+    from safetensors.numpy import load_file
+
+    reading = _read_json(folder, FORM, _Form)
+    layout = layout_of(reading.form, reading.roles)
+    table = reader = None
+    if layout.groups:
+        arrays = load_file(folder / f"{NGRAMS}.safetensors")
+        stored = QuantisedRows(arrays["weights"], arrays["scales"])
+        vocabulary = _read_json(folder, f"{NGRAMS}.json", Vocabulary)
+        table = NgramTable(vocabulary, stored, arrays["squares"], arrays["bias"])
+    if layout.copied:
+        arrays = load_file(folder / f"{PATTERNS}.safetensors")
+        values = _read_json(folder, f"{PATTERNS}.json", _Values)
+        ids = {name: place for place, name in enumerate(values.names)}
+        emissions = EmissionTable(ids, QuantisedRows(arrays["weights"], arrays["scales"]))
+        reader = PatternReader(layout, emissions, Gazetteer(values.values), Chain(arrays["transitions"]))
+    answering = Answering(reading.form, reading.roles)
+    return GazetteerStudent(answering, table, reader, int(manifest.options["max_tokens"]))
+
+
+def examples() -> TrainingData:
+    """A tiny task that this kind learns in a second."""
+    return tiny_extraction()
+
+
+def _answered(data: TrainingData) -> tuple[list[str], list[dict[str, object]]]:
+    rows = [(text, target) for text, target in zip(data.texts, data.targets, strict=True) if isinstance(target, dict)]
+    return [text for text, _ in rows], [target for _, target in rows]
+
+
+def _train_heads(
+    data: TrainingData, aligned: Aligned, layout: Layout, options: Options, context: TrainingContext
+) -> dict[str, object]:
+    """Heads on n-grams for all closed fields, in one table."""
+    from safetensors.numpy import save_file
+
+    context.progress("counting n-grams", 0.1)
+    counted = count_ngrams(data.texts, 2, 5)
+    most = max(1_000, min(100_000, MAX_WEIGHTS // layout.labels))
+    vocabulary, idf = choose_vocabulary(counted, options.min_count, most)
+    matrix = features(counted.texts, vocabulary, idf)
+    doubt = [options.incumbent_smoothing if source == INCUMBENT else 0.0 for source in data.sources]
+    targets = HeadTargets(aligned.rows, np.array(doubt, dtype=np.float32), _weights(data, aligned))
+    settings = LogisticOptions(options.penalty, options.iterations, threads=context.threads)
+    weight, bias = fit_heads(
+        matrix, layout, targets, settings, lambda share: context.progress("closed fields", 0.15 + 0.25 * share)
+    )
+    stored = quantise_rows(weight * idf[:, None])
+    save_file(
+        {"weights": stored.values, "scales": stored.scales, "squares": idf * idf, "bias": bias},
+        context.folder / f"{NGRAMS}.safetensors",
+    )
+    (context.folder / f"{NGRAMS}.json").write_bytes(canonical_json(vocabulary.as_dict()))
+    return {"ngrams": len(vocabulary)}
+
+
+def _train_chain(
+    data: TrainingData, aligned: Aligned, layout: Layout, options: Options, context: TrainingContext
+) -> dict[str, object]:
+    """The chain of tags, and the gazetteer."""
+    from safetensors.numpy import save_file
+
+    context.progress("reading words", 0.4)
+    tokens: list[Tokens] = [read_tokens(text, options.max_tokens) for text in data.texts]
+    most = max(1_000, min(options.max_features, MAX_WEIGHTS // layout.tags))
+    weights = _weights(data, aligned).tolist()
+    lesson: Lesson = make_lesson(tokens, aligned.rows, weights, layout, options.min_count, most)
+    settings = ChainOptions(options.epochs, rate=options.rate, dropout=options.dropout)
+    weight, transitions = fit_chain(
+        lesson.sequences,
+        layout.tags,
+        settings,
+        context.seed,
+        lambda share: context.progress("copied fields", 0.45 + 0.55 * share),
+    )
+    stored = quantise_rows(weight)
+    save_file(
+        {"weights": stored.values, "scales": stored.scales, "transitions": transitions},
+        context.folder / f"{PATTERNS}.safetensors",
+    )
+    values = _Values(names=lesson.names, values=lesson.values)
+    (context.folder / f"{PATTERNS}.json").write_bytes(canonical_json(values))
+    return {
+        "patterns": len(lesson.names),
+        "listed": len(lesson.values),
+        "texts": len(lesson.sequences),
+        "spans": lesson.spans,
+        "spans_of_whole_words": lesson.tagged,
+    }
+
+
+def _weights(data: TrainingData, aligned: Aligned) -> NDArray[np.float32]:
+    weights = np.where([row is not None for row in aligned.rows], data.weights, 0.0)
+    return (weights * (len(weights) / max(float(weights.sum()), LEAST))).astype(np.float32)
+
+
+def _require_training() -> None:
+    try:
+        import scipy  # noqa: F401
+    except ImportError:
+        raise MissingExtra("scipy", "train", "Training a student on word patterns") from None
+
+
+def _read_json(folder: Path, name: str, type_: type[T]) -> T:
+    try:
+        return msgspec.json.decode((folder / name).read_bytes(), type=type_)
+    except msgspec.DecodeError as error:
+        raise TamperedError(
+            f"{name} in {folder} cannot be read ({error}).",
+            "It holds what the student fills in and knows.",
+            "Build the student again.",
+        ) from None

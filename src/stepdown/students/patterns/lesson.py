@@ -1,0 +1,204 @@
+"""From aligned answers to what a chain learns: tags of tokens, and the features that speak of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stepdown.core.extraction.form import Span
+from stepdown.core.extraction.spans import Alignment
+from stepdown.students.encoders.tag_layout import Layout
+from stepdown.students.patterns.chain_training import Sequences
+from stepdown.students.patterns.gazetteer_lists import MAX_WORDS, PLACES, Gazetteer, by_value
+from stepdown.students.patterns.patterns import AFTER, BEFORE, OFFSETS, PAIR_OFFSETS, pair_features, word_features
+from stepdown.students.patterns.tokens import Tokens
+
+Value = tuple[tuple[str, ...], int]
+"""A value's words in lower case, and its field's place among the copied ones."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text whose copied values are all known. lower: its words in lower case. choices: the names of features that
+    hold for all of it. tags: (tokens,). values: those of its answer."""
+
+    words: list[str]
+    lower: list[str]
+    choices: tuple[str, ...]
+    tags: list[int]
+    values: tuple[Value, ...]
+    weight: float
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """sequences: for the chain. names: the features. gazetteer: values, all that training has. tagged, spans: how many
+    of the spans begin and end with tokens, of how many."""
+
+    sequences: Sequences
+    names: tuple[str, ...]
+    values: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...]
+    tagged: int
+    spans: int
+
+
+def choice_feature(field: str, choice: int) -> str:
+    """What a closed field's choice says of every token; 0 for "not there"."""
+    return f"c {choice} {field}"
+
+
+def listed_feature(field: int, place: str) -> str:
+    """A token begins, or is inside, a listed value of a field."""
+    return f"g {place} {field}"
+
+
+def make_lesson(
+    tokens: Sequence[Tokens],
+    aligned: Sequence[Alignment | None],
+    weights: Sequence[float],
+    layout: Layout,
+    min_count: int,
+    max_features: int,
+) -> Lesson:
+    """The lesson of the rows whose copied values all stand in their text and whose text was read whole."""
+    place = {field: position for position, field in enumerate(layout.copied)}
+    examples, tagged, spans = [], 0, 0
+    for read, row, weight in zip(tokens, aligned, weights, strict=True):
+        if row is None or read.truncated or not len(read) or weight <= 0.0:
+            continue
+        if any(field in place for field in row.unaligned):
+            continue
+        tags, fit = tags_of(row.spans, read, place)
+        tagged, spans = tagged + fit, spans + len(row.spans)
+        examples.append(_example(read, row, tags, layout, place, weight))
+    counted = Counter(value for example in examples for value in set(example.values))
+    names = _names(examples, layout, min_count, max_features)
+    return Lesson(_sequences(examples, names, counted), names, tuple(by_value(counted)), tagged, spans)
+
+
+def tags_of(spans: Iterable[Span], tokens: Tokens, place: dict[str, int]) -> tuple[list[int], int]:
+    """The tags of a text's tokens, and how many of the spans begin and end with tokens.
+
+    A token belongs to the first span that it overlaps.
+    """
+    tags, exact, at = [0] * len(tokens), 0, 0
+    bounds = tokens.bounds
+    for span in sorted(spans):
+        while at < len(bounds) and bounds[at][1] <= span.start:
+            at += 1
+        first = at
+        while at < len(bounds) and bounds[at][0] < span.end:
+            tags[at] = 2 + 2 * place[span.field]
+            at += 1
+        if at > first:
+            tags[first] -= 1
+            exact += bounds[first][0] == span.start and bounds[at - 1][1] == span.end
+    return tags, exact
+
+
+def _example(
+    read: Tokens, row: Alignment, tags: list[int], layout: Layout, place: dict[str, int], weight: float
+) -> Example:
+    lower = [word.lower() for word in read.words]
+    values = tuple(
+        (words, place[span.field])
+        for span in row.spans
+        if 0 < len(words := tuple(_inside(lower, read, span))) <= MAX_WORDS
+    )
+    choices = tuple(
+        choice_feature(group.field, int(row.choices.get(group.field, 0)))  # type: ignore[arg-type]
+        for group in layout.single
+        if group.field not in row.unaligned
+    )
+    return Example(read.words, lower, choices, tags, values, weight)
+
+
+def _inside(lower: list[str], read: Tokens, span: Span) -> Iterator[str]:
+    return (
+        word for word, (start, end) in zip(lower, read.bounds, strict=True) if start >= span.start and end <= span.end
+    )
+
+
+def _names(examples: Sequence[Example], layout: Layout, min_count: int, max_features: int) -> tuple[str, ...]:
+    """Names of the features that are frequent enough, the most frequent `max_features` of them, sorted."""
+    words: Counter[str] = Counter({BEFORE: len(examples), AFTER: len(examples)})
+    pairs: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    for example in examples:
+        words.update(example.words)
+        pairs.update(_pairs(example.lower))
+        counts.update(example.choices)
+    for word, count in words.items():
+        for names in word_features(word):
+            for name in names:
+                counts[name] += count
+    for pair, count in pairs.items():
+        if count >= min_count:
+            counts.update(dict.fromkeys(pair_features(pair), count))
+    listed = [listed_feature(field, where) for field in range(len(layout.copied)) for where in PLACES]
+    ranked = sorted((-count, name) for name, count in counts.items() if count >= min_count)
+    return tuple(sorted([*listed, *(name for _, name in ranked[:max_features])]))
+
+
+def _pairs(lower: list[str]) -> list[str]:
+    return [f"{left} {right}" for left, right in zip([BEFORE, *lower], [*lower, AFTER], strict=True)]
+
+
+def _sequences(examples: Sequence[Example], names: tuple[str, ...], counted: Counter[Value]) -> Sequences:
+    """Every token's features. A value that only one text has is not listed for that very text: the chain is to learn
+    how far the list can be trusted on texts that did not make it."""
+    ids = {name: place for place, name in enumerate(names)}
+    gazetteer = Gazetteer(by_value(counted))
+    seen: dict[str, list[list[int]]] = {}
+    seen_pairs: dict[str, list[int | None]] = {}
+    columns: list[int] = []
+    starts, first, tags = [0], [0], []
+    for example in examples:
+        padded = [BEFORE, BEFORE, *example.words, AFTER, AFTER]
+        for word in padded:
+            if word not in seen:
+                seen[word] = [[ids[name] for name in at if name in ids] for at in word_features(word)]
+        pairs = ["", *_pairs(example.lower), ""]
+        for pair in pairs:
+            if pair not in seen_pairs:
+                seen_pairs[pair] = [ids.get(name) for name in pair_features(pair)]
+        everywhere = [ids[name] for name in example.choices if name in ids]
+        own = {value for value in example.values if counted[value] == 1}
+        listed = listed_at(gazetteer, example.lower, own)
+        for token in range(len(example.words)):
+            columns += everywhere
+            for block in range(len(OFFSETS)):
+                columns += seen[padded[token + block]][block]
+            for block in range(len(PAIR_OFFSETS)):
+                place = seen_pairs[pairs[token + block]][block]
+                if place is not None:
+                    columns.append(place)
+            columns += [ids[listed_feature(*each)] for each in listed.get(token, ())]
+            starts.append(len(columns))
+        tags += example.tags
+        first.append(len(tags))
+    weights = np.array([example.weight for example in examples], dtype=np.float32)
+    return Sequences(
+        columns=np.array(columns, dtype=np.int32),
+        starts=np.array(starts, dtype=np.int64),
+        first=np.array(first, dtype=np.int64),
+        tags=np.array(tags, dtype=np.int64),
+        weights=weights / max(float(weights.mean()), 1e-12) if len(weights) else weights,
+        features=len(names),
+    )
+
+
+def listed_at(
+    gazetteer: Gazetteer, lower: Sequence[str], but: set[Value] | frozenset[Value] = frozenset()
+) -> dict[int, set[tuple[int, str]]]:
+    """By token the fields with a listed value there, and whether it begins there or goes on."""
+    found: dict[int, set[tuple[int, str]]] = {}
+    for field, start, after in gazetteer.find(lower):
+        if but and (tuple(lower[start:after]), field) in but:
+            continue
+        for token in range(start, after):
+            found.setdefault(token, set()).add((field, PLACES[token > start]))
+    return found

@@ -1,0 +1,75 @@
+"""Words of a text to the probability of every tag: table, choices, gazetteer and chain together, as served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.students.encoders.tag_layout import Layout
+from stepdown.students.patterns.chain import LEAST, Chain
+from stepdown.students.patterns.emission_table import EmissionTable
+from stepdown.students.patterns.gazetteer_lists import PLACES, Gazetteer
+from stepdown.students.patterns.lesson import choice_feature, listed_at, listed_feature
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Read:
+    """scores: (tokens, tags), log-probabilities. known: the share of words that were learned. listed: of the tokens
+    that belong to a field, the share that stands in a value of it known from training."""
+
+    scores: FloatArray
+    known: float
+    listed: float
+
+
+class PatternReader:
+    """Reads texts with a trained chain."""
+
+    def __init__(self, layout: Layout, table: EmissionTable, gazetteer: Gazetteer, chain: Chain) -> None:
+        self._table, self._gazetteer, self._chain = table, gazetteer, chain
+        self._singles = layout.single
+        rows = [
+            table.row(choice_feature(group.field, choice)) for group in self._singles for choice in range(group.size)
+        ]
+        self._choices = np.array(rows, dtype=np.float32).reshape(len(rows), table.tags)
+        self._listed = np.array(
+            [[table.row(listed_feature(field, place)) for place in PLACES] for field in range(len(layout.copied))],
+            dtype=np.float32,
+        ).reshape(-1, table.tags)
+
+    def read(self, words: Sequence[str], logits: FloatArray | None) -> Read:
+        """What a text of at least one word says. logits: of the closed fields, None where there are none."""
+        lower = [word.lower() for word in words]
+        scores = self._table.emissions(words, lower)
+        if logits is not None and len(self._choices):
+            scores += self._probabilities(logits) @ self._choices
+        listed = listed_at(self._gazetteer, lower)
+        if listed:
+            at = [
+                (token, len(PLACES) * field + PLACES.index(place))
+                for token, all_ in listed.items()
+                for field, place in all_
+            ]
+            marks = np.zeros((len(words), len(self._listed)), dtype=np.float32)
+            tokens, places = zip(*at, strict=True)
+            marks[tokens, places] = 1.0
+            scores += marks @ self._listed
+        marginals = self._chain.marginals(scores)
+        tagged = [(token, (tag - 1) // 2) for token, tag in enumerate(marginals.argmax(axis=1).tolist()) if tag]
+        hits = sum(any(field == each for each, _ in listed.get(token, ())) for token, field in tagged)
+        known = self._table.known(lower)
+        return Read(np.log(np.maximum(marginals, LEAST)), known, hits / len(tagged) if tagged else 1.0)
+
+    def _probabilities(self, logits: FloatArray) -> FloatArray:
+        """Of every choice of the closed fields that have one answer, side by side."""
+        found = []
+        for group in self._singles:
+            own = logits[group.start : group.start + group.size]
+            exponents = np.exp(own - own.max())
+            found.append(exponents / exponents.sum())
+        return np.concatenate(found)
