@@ -1,7 +1,7 @@
 """SNIPS (sonos/nlu-benchmark, CC0): seven intents with their slots, as JSON answers and as calls of seven tools.
 
-A slot that comes twice in some training utterance of an intent is a list in every answer of that intent (in the JSON
-task: of all intents, for the slots of all stand in one schema), so that every field has one type; all are optional.
+A slot that comes twice in some training utterance is a list in every answer, so that a field has one type everywhere;
+all are optional.
 """
 
 from __future__ import annotations
@@ -77,8 +77,7 @@ def decoded(raw: bytes) -> tuple[str, int]:
 def json_task(data: Path) -> Task:
     """Text → {"intent", "slots"}."""
     found, notes = utterances(data)
-    many = _repeated(found)
-    lists = {slot for slots in many.values() for slot in slots}
+    lists = _repeated(found)
     slots = sorted({slot for one in found for slot, *_ in one.values})
     properties = {
         "intent": {"type": "string", "enum": list(INTENTS)},
@@ -106,13 +105,13 @@ def json_task(data: Path) -> Task:
 def tool_task(data: Path) -> Task:
     """Text → a call of one of seven tools."""
     found, notes = utterances(data)
-    many = _repeated(found)
+    lists = _repeated(found)
     tools = []
     for intent in INTENTS:
         slots = sorted({slot for one in found if one.intent == intent for slot, *_ in one.values})
         parameters = {
             "type": "object",
-            "properties": {slot: one_or_more(slot in many[intent]) for slot in slots},
+            "properties": {slot: one_or_more(slot in lists) for slot in slots},
             "additionalProperties": False,
         }
         function = {"name": tool_name(intent), "description": ABOUT[intent], "parameters": parameters}
@@ -123,7 +122,7 @@ def tool_task(data: Path) -> Task:
         "utterance, letter for letter, and leave out those that it does not mention.",
         user="Utterance: {text}",
         asks={"tools": tools, "tool_choice": "required"},
-        rows=tuple(_row(one, many[one.intent], tools=True) for one in found),
+        rows=tuple(_row(one, lists, tools=True) for one in found),
         decision="tool",
         values="arguments.",
         contract=CONTRACT,
@@ -149,14 +148,15 @@ def _utterance(name: str, intent: str, pieces: list[dict[str, str]], split: str)
     return Utterance(name, text, intent, tuple(values), split)
 
 
-def _repeated(found: list[Utterance]) -> dict[str, set[str]]:
-    """By intent the slots that come twice in some training utterance (and in no test utterance otherwise)."""
-    many: dict[str, set[str]] = {intent: set() for intent in INTENTS}
-    for one in found:
-        counted = Counter(slot for slot, *_ in one.values)
-        if one.split != "test":
-            many[one.intent] |= {slot for slot, times in counted.items() if times > 1}
-    return many
+def _repeated(found: list[Utterance]) -> set[str]:
+    """The slots that come twice in some training utterance; no test utterance has another one twice."""
+    return {
+        slot
+        for one in found
+        if one.split != "test"
+        for slot, times in Counter(slot for slot, *_ in one.values).items()
+        if times > 1
+    }
 
 
 def _row(one: Utterance, lists: set[str], tools: bool) -> Row:
