@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from stepdown.core.cascade import Decision
+from stepdown.gateway.departures import said_characters
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import EVENT_STREAM, JSON, Response
 from stepdown.gateway.served import Manners, ServedTask
@@ -42,7 +43,8 @@ def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) ->
         "created": int(exchange.at),
         "model": manners.model or str(exchange.chat.get("model") or task.name),
         "choices": [
-            {"index": index, "message": message, "logprobs": None, "finish_reason": ended} for index in range(count)
+            {"index": index, "message": _named(message, exchange, index), "logprobs": None, "finish_reason": ended}
+            for index in range(count)
         ],
         "usage": {
             "prompt_tokens": prompt,
@@ -51,6 +53,15 @@ def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) ->
         },
         "system_fingerprint": f"stepdown-{task.certificate[:12]}",
     }
+
+
+def _named(message: dict[str, Any], exchange: Exchange, choice: int) -> dict[str, Any]:
+    """The message with an id of its own for every tool call, by which the client will say what the tool gave."""
+    if not message.get("tool_calls"):
+        return message
+    mark = f"call_{exchange.id.removeprefix('call-').replace('-', '_')}_{choice}"
+    calls = [{**call, "id": f"{mark}_{number}"} for number, call in enumerate(message["tool_calls"])]
+    return {**message, "tool_calls": calls}
 
 
 def wire_response(exchange: Exchange, body: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> Response:
@@ -77,15 +88,6 @@ def student_headers(exchange: Exchange, task: ServedTask) -> list[tuple[bytes, b
         (b"x-stepdown-confidence", b"%.4f" % (exchange.confidence or 0.0)),
         standing,
     ]
-
-
-def said_characters(message: dict[str, Any]) -> int:
-    """How much a message says: its text, and the names and arguments of the tools that it calls."""
-    total = len(message.get("content") or "")
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") or {}
-        total += len(function.get("name") or "") + len(function.get("arguments") or "")
-    return total
 
 
 def header_text(text: str) -> bytes:

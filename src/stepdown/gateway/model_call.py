@@ -14,14 +14,15 @@ from stepdown.core.keys import Key
 from stepdown.core.tasks import input_text, is_empty
 from stepdown.gateway.answers import chat_completion, choices_asked, header_text, student_headers, wire_response
 from stepdown.gateway.cascades import BUSY, StudentFailed
-from stepdown.gateway.departures import why_cut_short
+from stepdown.gateway.departures import why_not_as_asked
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Reply
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.reading import read_request
 from stepdown.gateway.redaction import masked_body
-from stepdown.gateway.routing import WORKLOAD_HEADERS, Routes, answer_shape
+from stepdown.gateway.routing import WORKLOAD_HEADERS, Routes
 from stepdown.gateway.served import ServedTask
+from stepdown.gateway.shape import answer_shape, choice_of_tools, may_choose
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -106,6 +107,8 @@ class ModelCalls:
             return "prompt differs"
         if answer_shape(exchange.chat) not in task.manners.shapes:
             return "answer shape differs"
+        if not may_choose(choice_of_tools(exchange.chat), task.manners.choices):
+            return "tool_choice"
         if exchange.chat.get("logprobs") or exchange.chat.get("top_logprobs"):
             return "logprobs asked"
         if not choices_asked(exchange.chat):
@@ -134,9 +137,9 @@ class ModelCalls:
         if decision.answer is None:
             return None
         completion = chat_completion(exchange, task, decision)
-        cut_short = why_cut_short(exchange.chat, completion, task.manners)
-        if cut_short:
-            exchange.reason = cut_short
+        other = why_not_as_asked(exchange.chat, completion, task.manners)
+        if other:
+            exchange.reason = other
             return None
         exchange.rung = decision.rung
         return wire_response(exchange, exchange.wire.from_completion(completion), student_headers(exchange, task))

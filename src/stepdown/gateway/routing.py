@@ -158,30 +158,3 @@ def _workload(exchange: Exchange) -> str:
             if isinstance(value, str) and value:
                 return value[:200]
     return ""
-
-
-def answer_shape(chat: dict[str, Any]) -> tuple[Any, ...]:
-    """What kind of answer a request asks for: its response format's type and name, its tools' names, its modalities."""
-    shape, tools, modalities = chat.get("response_format"), chat.get("tools"), chat.get("modalities")
-    if shape is None and not tools and not chat.get("functions") and modalities is None:
-        return _TEXT
-    inner = shape.get("json_schema") if isinstance(shape, dict) else None
-    name = str(inner.get("name")) if isinstance(inner, dict) else ""
-    kind = str(shape.get("type")) if isinstance(shape, dict) else "text"
-    other = [str(each) for each in modalities if each != "text"] if isinstance(modalities, list) else []
-    return kind, name, (*_tool_names(tools), *_function_names(chat.get("functions")), *other)
-
-
-_TEXT: tuple[Any, ...] = ("text", "", ())
-
-
-def _tool_names(tools: Any) -> Iterable[str]:
-    for tool in tools if isinstance(tools, list) else ():
-        function = tool.get("function") if isinstance(tool, dict) else None
-        yield str(function.get("name")) if isinstance(function, dict) else ""
-
-
-def _function_names(functions: Any) -> Iterable[str]:
-    """Of the field that came before `tools` and that old clients still send."""
-    for function in functions if isinstance(functions, list) else ():
-        yield str(function.get("name")) if isinstance(function, dict) else ""

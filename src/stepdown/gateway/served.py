@@ -10,6 +10,7 @@ from stepdown.core.cascade import Decision
 from stepdown.core.contract import Privacy
 from stepdown.core.family import Family
 from stepdown.core.tasks import Task
+from stepdown.gateway.shape import FREE
 
 Decide = Callable[[str, bool], Awaitable[Decision]]
 """Answers a text, off the event loop; True where the surest rung must answer although none is sure enough."""
@@ -22,9 +23,9 @@ class Manners:
     like: one of its own messages as a pattern; likes: one for each kind of answer, where messages hold more than it
     (`Family.like_key`). model: the name that it gives itself; models: every name in recorded requests and answers, for
     a certificate speaks of no other incumbent. prompt_tokens_per_character and completion_tokens_per_character: from
-    its recorded usage. cost_usd: of one of its calls. shapes: the kinds of answer (response format, tool names)
-    recorded requests asked for; others are the incumbent's. least_limit: the fewest tokens that a recorded request
-    allowed and was answered whole in, 0 where none said how many.
+    its recorded usage. cost_usd: of one of its calls. shapes, choices: the kinds of answer (`answer_shape`) and the
+    choices of a tool (`choice_of_tools`) that recorded requests asked for; others are the incumbent's. least_limit: the
+    fewest tokens that a recorded request allowed and was answered whole in, 0 where none said how many.
     """
 
     like: dict[str, Any]
@@ -35,6 +36,7 @@ class Manners:
     cost_usd: float = 0.0
     models: frozenset[str] = frozenset()
     shapes: frozenset[tuple[Any, ...]] = frozenset()
+    choices: frozenset[str] = frozenset({FREE})
     least_limit: int = 0
 
 

@@ -10,17 +10,17 @@ from stepdown.core.calls import Call
 from stepdown.core.family import families
 from stepdown.core.record import BuildRecord
 from stepdown.core.tasks import Task
-from stepdown.gateway.answers import said_characters
-from stepdown.gateway.departures import tokens_allowed
-from stepdown.gateway.routing import answer_shape
+from stepdown.gateway.departures import said_characters, tokens_allowed
 from stepdown.gateway.served import Manners
+from stepdown.gateway.shape import answer_shape, choice_of_tools
 
 
 def manners_of(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manners | None:
     """How the incumbent answers, from recorded calls; None where none of them can be read."""
     family = families().load(task.family)
     by_key: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    model, models, shapes, limits = "", set(), set(), set()
+    model = ""
+    models, shapes, choices, limits = set(), set(), set(), set()
     prompt = completion = prompt_characters = completion_characters = 0
     for call in calls:
         answer = None if call.rung else family.read_answer(task, call)
@@ -30,6 +30,7 @@ def manners_of(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manner
         model = call.model
         models |= {call.model, str(call.request.get("model") or "")}
         shapes.add(answer_shape(call.request))
+        choices.add(choice_of_tools(call.request))
         limits.add(tokens_allowed(call.request) or 0)
         if call.prompt_tokens and call.completion_tokens and said_characters(call.message):
             prompt, completion = prompt + call.prompt_tokens, completion + call.completion_tokens
@@ -47,5 +48,6 @@ def manners_of(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manner
         completion_tokens_per_character=completion / completion_characters if completion_characters else 0.25,
         cost_usd=cost.value / 1000.0 if cost else 0.0,
         shapes=frozenset(shapes),
+        choices=frozenset(choices),
         least_limit=min(limits - {0}, default=0),
     )

@@ -57,7 +57,8 @@ def stream_of(completion: dict[str, Any], include_usage: bool = False) -> Iterat
 def _choice(writer: ChunkWriter, choice: dict[str, Any], position: int) -> Iterator[bytes]:
     index = choice.get("index", position)
     message = choice.get("message") or {}
-    yield writer.chunk({"role": "assistant", "content": "", "refusal": None}, index)
+    silent = bool(message.get("tool_calls")) and not message.get("content")
+    yield writer.chunk({"role": "assistant", "content": None if silent else "", "refusal": None}, index)
     for key in ("reasoning", "reasoning_content", "refusal"):
         if message.get(key):
             yield writer.chunk({key: message[key]}, index)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stepdown.core.canonical import canonical_json
+import msgspec
+
 from stepdown.core.wires.event_stream import frame
 
 
@@ -69,7 +70,7 @@ def _block(index: int, block: dict[str, Any]) -> Iterator[bytes]:
             yield block_delta(index, {"type": "text_delta", "text": block["text"]})
     elif kind == "tool_use":
         yield block_start(index, {**block, "input": {}})
-        arguments = canonical_json(block.get("input") or {}).decode()
+        arguments = msgspec.json.encode(block.get("input") or {}).decode()
         yield block_delta(index, {"type": "input_json_delta", "partial_json": arguments})
     elif kind == "thinking":
         yield block_start(index, {**block, "thinking": "", "signature": ""})
