@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from stepdown.core.estimates import Estimate
+from stepdown.core.extraction.form import Span
 
 
 class LabelRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +22,10 @@ class LabelRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
-    """An input on which student and incumbent differ, worth a person's reading."""
+    """An input on which student and incumbent differ, worth a person's reading. Answers that are no text are JSON.
+
+    student_spans, incumbent_spans: where the values of each stand in `text`, for answers with fields.
+    """
 
     id: str
     text: str
@@ -29,6 +33,15 @@ class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
     incumbent: str
     gold: str | None
     confidence: float
+    student_spans: tuple[Span, ...] = ()
+    incumbent_spans: tuple[Span, ...] = ()
+
+
+class ShownMetric(msgspec.Struct, frozen=True, kw_only=True):
+    """How people read a metric, which is a loss: under which name, and whether as 1 − loss (accuracy, F1 …)."""
+
+    name: str
+    complement: bool = False
 
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest
 from stepdown.core.estimates import Estimate
-from stepdown.core.measurements import Disagreement, Quality, Speed, StudentMeasurement
+from stepdown.core.extraction.form import Role
+from stepdown.core.measurements import Disagreement, Quality, ShownMetric, Speed, StudentMeasurement
 
 
 class IncumbentMeasurement(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +89,12 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One build. seconds: how long each stage took. plan: every choice that followed from contract, data and budget."""
+    """One build. seconds: how long each stage took. plan: every choice that followed from contract, data and budget.
+
+    loss: the one that the contract is about, by name. shown: how people read each metric. roles: of answers that have
+    fields, how a student gets each and how many of the training answers could teach it; refused: the fields that none
+    can fill, with the reason.
+    """
 
     version: int = 1
     task: str
@@ -111,3 +117,12 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     disagreements: tuple[Disagreement, ...]
     environment: dict[str, Any]
     plan: dict[str, Any]
+    loss: str = "error"
+    shown: dict[str, ShownMetric] = {}
+    roles: tuple[Role, ...] = ()
+    refused: dict[str, str] = {}
+
+    @property
+    def part(self) -> str:
+        """The word for what the rows of `Quality.labels` are."""
+        return "field" if self.roles or self.refused else "label"

@@ -14,7 +14,10 @@ from stepdown.certificate.observations import outcome
 from stepdown.core.cascade import INCUMBENT, choose_rungs
 from stepdown.core.dataset import Answer, SplitName
 from stepdown.core.estimates import Estimate
-from stepdown.core.measurements import Disagreement, Quality
+from stepdown.core.extraction.form import Role, Span
+from stepdown.core.extraction.roles import learn_roles
+from stepdown.core.extraction.spans import align
+from stepdown.core.measurements import Disagreement, Quality, ShownMetric
 from stepdown.core.record import (
     BuildRecord,
     CascadeMeasurement,
@@ -26,6 +29,7 @@ from stepdown.evaluation.curve import cascade_curve, risk_coverage_curve
 from stepdown.evaluation.disagreements import pick_disagreements
 from stepdown.evaluation.dominance import explain_dominated
 from stepdown.evaluation.intervals import rate
+from stepdown.evaluation.metric import metrics
 from stepdown.evaluation.quality import measure_incumbent, measure_quality
 from stepdown.evaluation.speed import Served, incumbent_latency, measure_speed, size_on_disk
 from stepdown.loop.answering import open_cascade
@@ -33,7 +37,7 @@ from stepdown.loop.certifying import Certified
 from stepdown.loop.curating import Curated
 from stepdown.loop.environment import describe_environment
 from stepdown.loop.job import Job
-from stepdown.loop.learning import Learned
+from stepdown.loop.learning import Learned, training_data
 from stepdown.loop.measuring import Measured, references_in, sample_texts
 from stepdown.loop.records import BuildFolder
 from stepdown.loop.returns import task_roi
@@ -47,6 +51,7 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
     """Everything the report is drawn from. The seconds of this stage and the next are not in it yet."""
     incumbent = _incumbent(job, curated)
     cascade = _cascade(job, measured, certified, incumbent.cost_per_1k)
+    roles = _roles(job, curated)
     return BuildRecord(
         task=job.task.name,
         family=job.task.family,
@@ -65,14 +70,31 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
         risk_coverage=_curve(certified),
         certificate=certified.certificate,
         roi=task_roi(job, curated, incumbent, cascade),
-        disagreements=_disagreements(job, measured, certified),
+        disagreements=_disagreements(job, roles, measured, certified),
         environment=describe_environment(),
         plan={
             "students": [one.as_dict() for one in learned.plan],
             "reused": [one.plan.kind for one in learned.fitted if one.reused],
             "cascade": certified.candidate.why,
         },
+        loss=job.loss.name,
+        shown=_shown_metrics(),
+        roles=roles,
+        refused=dict(job.task.form.refused) if job.task.form else {},
     )
+
+
+def _roles(job: Job, curated: Curated) -> tuple[Role, ...]:
+    """How a student gets each field, of answers that have some, and how many of the training answers could teach it."""
+    data = training_data(job, curated.dataset)
+    return learn_roles(data.form, data.texts, data.targets) if data.form else ()
+
+
+def _shown_metrics() -> dict[str, ShownMetric]:
+    """How people read each metric; a loss of a quarter tells which of them as 1 − loss."""
+    quarter = Estimate(value=0.25, low=0.25, high=0.25, n=1, method="")
+    said = {name: metric.shown_as(quarter) for name, metric in metrics().all().items()}
+    return {name: ShownMetric(name=shown, complement=value.value > 0.5) for name, (shown, value) in said.items()}
 
 
 def _incumbent(job: Job, curated: Curated) -> IncumbentMeasurement:
@@ -183,8 +205,14 @@ def _curve(certified: Certified) -> tuple[CurvePoint, ...]:
     return cascade_curve(losses, rows.incumbent_loss, [one.rung >= 0 for one in found], chosen)
 
 
-def _disagreements(job: Job, measured: Measured, certified: Certified) -> tuple[Disagreement, ...]:
+def _disagreements(
+    job: Job, roles: tuple[Role, ...], measured: Measured, certified: Certified
+) -> tuple[Disagreement, ...]:
     split: SplitName = "test" if measured.answered["test"].examples else "certify"
     answers, sure = cascade_answers(measured, certified, split)
-    examples = measured.answered[split].examples
-    return pick_disagreements(examples, answers, sure, job.task.family, SHOWN_DISAGREEMENTS) if examples else ()
+    examples, form = measured.answered[split].examples, job.task.form
+
+    def places(text: str, answer: Answer) -> Sequence[Span]:
+        return align(form, roles, text, answer).spans if form else ()
+
+    return pick_disagreements(examples, answers, sure, job.task.family, SHOWN_DISAGREEMENTS, places) if examples else ()
