@@ -9,6 +9,7 @@ from typing import Any
 MAX_DEPTH = 24
 MAX_VALUES = 20_000
 """Objects, lists and scalars in one answer."""
+MAX_INTEGER = 10**40
 _ESCAPE = str.maketrans({"\\": "\\\\", ".": "\\."})
 
 
@@ -19,7 +20,7 @@ class _Unusable(Exception):
 def canonical_object(value: Any) -> dict[str, Any] | None:
     """A JSON object without null, "", [] and {} at any depth; texts stripped, whole floats as integers.
 
-    None when it is no object, too deep or too large, or holds what JSON cannot (NaN, integers beyond 64 bits).
+    None when it is no object, too deep or too large, or holds what JSON cannot (NaN).
     """
     if not isinstance(value, dict):
         return None
@@ -52,7 +53,7 @@ def _scalar(value: Any) -> Any:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    if isinstance(value, int) and -(2**63) <= value < 2**63:
+    if isinstance(value, int) and abs(value) < MAX_INTEGER:
         return value
     raise _Unusable
 

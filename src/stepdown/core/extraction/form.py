@@ -6,6 +6,7 @@ A task that calls tools has answers {"tool": NAME, "arguments": {…}}; a reply 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -13,6 +14,8 @@ import msgspec
 TOOL = "tool"
 """The field that says which tool is called."""
 ARGUMENTS = "arguments"
+WHOLE = "$"
+"""In place of a field's name where a form refuses the whole answer."""
 
 Absent = Literal["omit", "null", "empty"]
 RoleName = Literal["copied", "closed", "text"]
@@ -54,6 +57,24 @@ class Form(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def field(self, name: str) -> Field | None:
         """The field of that name, or None."""
         return next((field for field in self.fields if field.name == name), None)
+
+    def refused_in(self, values: Mapping[str, Any]) -> set[str]:
+        """The refused fields that an answer's flat values have: a field itself, what it lies in, or its tool."""
+        if not self.refused:
+            return set()
+        known = {field.name for field in self.fields}
+        found = {
+            refused
+            for refused in self.refused
+            for name in values
+            if name == refused or (name not in known and (refused == WHOLE or name.startswith(refused + ".")))
+        }
+        return found | ({refused_tool(str(values.get(TOOL)))} & self.refused.keys())
+
+
+def refused_tool(name: str) -> str:
+    """The name under which a form refuses a whole tool."""
+    return f"{TOOL} {name}"
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

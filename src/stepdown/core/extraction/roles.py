@@ -16,7 +16,7 @@ import msgspec
 from stepdown.core.canonical import canonical_json
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.form import TOOL, Field, Form, Role
-from stepdown.core.extraction.spans import choice_of, field_places, refused_name
+from stepdown.core.extraction.spans import choice_of, field_places
 from stepdown.core.extraction.values import NORMALISERS
 
 SAMPLE = 4_000
@@ -148,8 +148,8 @@ def unfillable(form: Form, roles: Iterable[Role], answers: Sequence[Mapping[str,
     """
     there: Counter[str] = Counter()
     for answer in answers:
-        names = set(flat(answer))
-        there.update(names | ({refused_name(form, name) for name in names} - names - {""}))
+        values = flat(answer)
+        there.update(values.keys() | form.refused_in(values))
     most = MOST_MISSING * len(answers)
     reasons = {}
     for role in roles:

@@ -47,18 +47,10 @@ def align(form: Form, roles: Sequence[Role], text: str, answer: Mapping[str, Any
         elif role.role == "text" and role.field in values:
             present.append(role.field)
     filled = {role.field for role in roles}
-    for name in values.keys() - filled:
-        refused = refused_name(form, name)
-        if refused:
-            present.append(refused)
-        else:
-            unaligned.append(name)
+    refused = form.refused_in(values)
+    present += refused
+    unaligned += [name for name in values.keys() - filled if not form.refused_in({name: values[name]})]
     return Alignment(spans, choices, tuple(sorted(set(present))), tuple(sorted(set(unaligned))))
-
-
-def refused_name(form: Form, name: str) -> str:
-    """The refused field that a flat name is, or lies in; "" where none."""
-    return next((refused for refused in form.refused if name == refused or name.startswith(refused + ".")), "")
 
 
 def _nowhere(known: Field | None) -> Choice:

@@ -11,11 +11,14 @@ from stepdown.core.answer_path import load_json, parse_path, read_path, write_pa
 from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
+from stepdown.core.extraction.traits import says_more_than_a_label
 from stepdown.core.family import Loss, Shape
 from stepdown.core.tasks import Task
 
 MAX_LABEL_CHARACTERS = 200
 _DECISION_WORDS = ("category", "label", "intent", "class", "decision", "verdict", "answer", "topic", "sentiment")
+_LEAST_OF_SEVERAL = 0.7
+"""What a label is worth where the answers say more than it: it still fits where no other family does better."""
 _CONFIDENCE_FIELDS = ("confidence", "score", "probability", "certainty")
 
 
@@ -36,7 +39,8 @@ def fits(calls: Sequence[Call]) -> float:
     repeated = sum(count for count in Counter(values).values() if count > 1) / len(values)
     short = sum(len(value) <= MAX_LABEL_CHARACTERS for value in values) / len(values)
     parsed = len(values) / max(1, len(contents))
-    return 0.0 if distinct > max(20, len(values) / 2) else repeated * short * parsed
+    whole = _LEAST_OF_SEVERAL if says_more_than_a_label(calls) else 1.0
+    return 0.0 if distinct > max(20, len(values) / 2) else repeated * short * parsed * whole
 
 
 def read_shape(calls: Sequence[Call], path: str = "") -> Shape:
