@@ -36,7 +36,7 @@ def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) ->
     count = choices_asked(exchange.chat) or 1
     prompt = max(1, round(_characters(exchange.chat) * manners.prompt_tokens_per_character))
     completion = max(1, round(said_characters(message) * manners.completion_tokens_per_character)) * count
-    ended = "tool_calls" if message.get("tool_calls") else "stop"
+    ended = next((key for key in ("tool_calls", "function_call") if message.get(key)), "stop")
     return {
         "id": exchange.id,
         "object": "chat.completion",

@@ -56,6 +56,7 @@ def _called(message: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and arguments of the tools that a message calls."""
     calls = message.get("tool_calls")
     functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    functions.append(message.get("function_call"))  # the field that came before `tool_calls`
     return [
         (str(function.get("name") or ""), _text(function.get("arguments")))
         for function in functions

@@ -42,7 +42,7 @@ def read_gold(path: str) -> Iterator[Gold | Broken]:
         if isinstance(gold, Broken):
             yield gold
             continue
-        held = canonical_json([gold.gold, gold.split]).decode()
+        held = canonical_json([_read(gold.gold), gold.split]).decode()
         if gold.id not in kept:
             kept[gold.id] = (number, held)
             yield gold
@@ -116,6 +116,16 @@ def _gold(source: Source, number: int, row: Mapping[str, Any]) -> Gold | Broken:
     if reason:
         return source.broken(number, reason, canonical_json(row))
     return Gold(id=identity, gold=gold, split=split, source=source.at(number))
+
+
+def _read(gold: Any) -> Any:
+    """An object is the same gold whether it stands as JSON or, as a table has it, as text."""
+    if isinstance(gold, str) and gold.lstrip()[:1] == "{":
+        try:
+            return msgspec.json.decode(gold)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            return gold
+    return gold
 
 
 def _loss(row: Mapping[str, Any]) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -38,7 +39,7 @@ def command(task: str, text: str | None, path: Path | None, threads: int, home: 
         if console.json:
             console.row(row)
         else:
-            console.say(f"{row['answer']}  (confidence {row['confidence']:.3f}, {row['rung']})")
+            console.say(f"{_shown(row['answer'])}  (confidence {row['confidence']:.3f}, {row['rung']})")
 
 
 def _answer_file(answerer: Answerer, path: Path, console: Console) -> None:
@@ -63,6 +64,11 @@ def _sifted(rows: Iterable[Row | Broken], broken: list[Broken], console: Console
         if len(broken) < SHOWN_BROKEN:
             console.note(f"{row.source}:{row.line}: {row.reason}")
         broken.append(msgspec.structs.replace(row, raw=""))
+
+
+def _shown(answer: Any) -> str:
+    """An object as JSON, all else as it is."""
+    return msgspec.json.encode(answer).decode() if isinstance(answer, dict) else str(answer)
 
 
 def _valid(text: str) -> str:

@@ -10,9 +10,12 @@ from rich.table import Table
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.core.estimates import Estimate
+from stepdown.core.extraction.form import Field, Form
 from stepdown.loop.discovery import discover
 from stepdown.loop.home import open_home
 from stepdown.traffic.summary import TaskSummary
+
+MOST_FIELDS, MOST_CHOICES = 40, 6
 
 
 @click.command()
@@ -29,6 +32,8 @@ def command(home: Path | None, console: Console) -> None:
     console.say(table)
     for one in summaries:
         console.say(f"{one.task.name}: {one.reason}")
+        if one.task.form is not None:
+            console.say(f"  fields: {_fields(one.task.form)}")
     ready = next((one.task.name for one in summaries if one.task.family), None)
     if ready:
         console.say(f"Next: stepdown scan {ready}")
@@ -46,6 +51,22 @@ def _row(one: TaskSummary) -> tuple[str, ...]:
         one.task.answer,
         one.verdict,
     )
+
+
+def _fields(form: Form) -> str:
+    """Every field with what it may hold."""
+    shown = [f"{field.name} ({_kind(field)})" for field in form.fields[:MOST_FIELDS]]
+    more = len(form.fields) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def _kind(field: Field) -> str:
+    if field.choices:
+        named = ", ".join(str(choice) for choice in field.choices[:MOST_CHOICES])
+        what = f"one of {named}" + (", …" if len(field.choices) > MOST_CHOICES else "")
+    else:
+        what = " or ".join(field.types)
+    return f"list of {what}" if field.many else what
 
 
 def _money(estimate: Estimate | None) -> str:

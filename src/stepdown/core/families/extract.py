@@ -75,18 +75,22 @@ def _calls_tools(calls: Sequence[Call]) -> bool:
     return sum(bool(tool_calls_in(call)) for call in calls) >= LEAST_TOOL_CALLS * max(1, len(calls))
 
 
-def read_shape(calls: Sequence[Call]) -> Shape:
-    """The form that the requests state, else what the answers have in common."""
+def read_shape(calls: Sequence[Call], path: str = "") -> Shape:
+    """The form that the requests state, else what the answers have in common.
+
+    path: where in the JSON the answer sits; what requests state is of the whole, and is not read then.
+    """
+    path = path or "$"
     answered = [call for call in calls if call.message is not None]
     tools = _calls_tools(answered)
-    answers = [raw for call in answered if (raw := raw_answer(call, tools)) is not None]
-    stated = form_of((call.request for call in calls), tools)
+    answers = [raw for call in answered if (raw := raw_answer(call, tools, path)) is not None]
+    stated = form_of((call.request for call in calls), tools) if path == "$" or tools else None
     if stated is None or not (stated.fields or stated.refused):
         form = infer(answers, tools)
         form = msgspec.structs.replace(form, schemas=stated.schemas) if stated is not None else form
     else:
         form = with_absent(stated, answers)
-    return Shape(form=form if tools else _without_confidence(form, answers))
+    return Shape(path=path, form=form if tools else _without_confidence(form, answers))
 
 
 def _without_confidence(form: Form, answers: Sequence[Mapping[str, Any]]) -> Form:

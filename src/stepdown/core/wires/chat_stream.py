@@ -57,13 +57,15 @@ def stream_of(completion: dict[str, Any], include_usage: bool = False) -> Iterat
 def _choice(writer: ChunkWriter, choice: dict[str, Any], position: int) -> Iterator[bytes]:
     index = choice.get("index", position)
     message = choice.get("message") or {}
-    silent = bool(message.get("tool_calls")) and not message.get("content")
+    silent = not message.get("content") and bool(message.get("tool_calls") or message.get("function_call"))
     yield writer.chunk({"role": "assistant", "content": None if silent else "", "refusal": None}, index)
     for key in ("reasoning", "reasoning_content", "refusal"):
         if message.get(key):
             yield writer.chunk({key: message[key]}, index)
     if message.get("content"):
         yield writer.chunk({"content": message["content"]}, index, logprobs=choice.get("logprobs"))
+    if message.get("function_call"):
+        yield writer.chunk({"function_call": message["function_call"]}, index)
     for number, call in enumerate(message.get("tool_calls") or ()):
         yield writer.chunk({"tool_calls": [{"index": number, **call}]}, index)
     yield writer.chunk({}, index, choice.get("finish_reason") or "stop")

@@ -137,6 +137,8 @@ def _add(choices: dict[int, dict[str, Any]], choice: dict[str, Any]) -> None:
     for position, call in enumerate(delta.get("tool_calls") or ()):
         if isinstance(call, dict):
             _add_tool_call(so_far["calls"], call, position)
+    if isinstance(delta.get("function_call"), dict):
+        _add_function(so_far.setdefault("function_call", {"name": "", "arguments": ""}), delta["function_call"])
 
 
 def _add_tool_call(calls: dict[int, dict[str, Any]], delta: dict[str, Any], position: int) -> None:
@@ -146,8 +148,12 @@ def _add_tool_call(calls: dict[int, dict[str, Any]], delta: dict[str, Any], posi
     given = delta.get("function")
     function: dict[str, Any] = given if isinstance(given, dict) else {}
     call["id"] = delta.get("id") or call["id"]
-    call["function"]["name"] = function.get("name") or call["function"]["name"]
-    call["function"]["arguments"] += function.get("arguments") or ""
+    _add_function(call["function"], function)
+
+
+def _add_function(whole: dict[str, Any], delta: dict[str, Any]) -> None:
+    whole["name"] = delta.get("name") or whole["name"]
+    whole["arguments"] += delta.get("arguments") or ""
 
 
 def _index(delta: dict[str, Any], position: int) -> int:
@@ -159,7 +165,8 @@ def _finished(choice: dict[str, Any]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": choice["parts"]}
     if all(isinstance(part, str) for part in choice["parts"]):
         message["content"] = "".join(choice["parts"]) or None
-    message |= {key: choice[key] for key in ("reasoning", "reasoning_content", "refusal") if key in choice}
+    known = ("reasoning", "reasoning_content", "refusal", "function_call")
+    message |= {key: choice[key] for key in known if key in choice}
     if choice["calls"]:
         message["tool_calls"] = [choice["calls"][index] for index in sorted(choice["calls"])]
     whole = {"index": choice["index"], "finish_reason": choice["finish_reason"], "message": message}
