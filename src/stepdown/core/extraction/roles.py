@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from stepdown.core.canonical import canonical_json
-from stepdown.core.extraction.answers import flat
+from stepdown.core.extraction.answers import flat, same
 from stepdown.core.extraction.form import TOOL, Field, Form, Role
+from stepdown.core.extraction.graphemes import is_word_edge
 from stepdown.core.extraction.spans import choice_of, field_places
 from stepdown.core.extraction.values import NORMALISERS
 
@@ -24,6 +25,11 @@ SAMPLE = 4_000
 LEAST_COPIED = 0.8
 LEAST_CLOSED = 0.9
 SURELY_COPIED = 0.97
+MOST_CHANCE = 0.25
+"""Of the texts, that may hold a value that is not their answer's, before standing in the text tells nothing of a value that is one of a few."""
+FEW_CHOICES = 12
+CLEARLY = 0.01
+"""By how much more of the values a less plain rule has to explain."""
 MAX_CHOICES = 200
 MOST_MISSING = 0.2
 """Of the answers, those that may have a field that no student fills, before the task is not worth learning."""
@@ -81,10 +87,13 @@ def _role(field: Field, values: Values, seen: Counter[bytes], form: Form) -> Rol
     copying = _copying(field, values)
     covered = _covered(field, seen, choices)
     closed = covered >= LEAST_CLOSED and len(choices) <= min(MAX_CHOICES, max(2, sum(seen.values()) // 5))
-    if copying.share >= LEAST_COPIED and (copying.share >= SURELY_COPIED or not closed or copying.share >= covered):
-        return Role(field=field.name, role="copied", normaliser=copying.normaliser)
-    if closed:
+    few = len(choices) <= FEW_CHOICES
+    if closed and few and _by_chance(field, copying, values) > MOST_CHANCE:
         return Role(field=field.name, role="closed", choices=choices)
+    if closed and copying.share < min(SURELY_COPIED, covered):
+        return Role(field=field.name, role="closed", choices=choices)
+    if copying.share >= LEAST_COPIED:
+        return Role(field=field.name, role="copied", normaliser=copying.normaliser)
     return Role(field=field.name, role="text", normaliser=copying.normaliser)
 
 
@@ -109,13 +118,27 @@ def _copying(field: Field, values: Values) -> _Copying:
         if best.share > 0.995:
             break
         share = sum(_stands(field, name, text, value) for text, value in values) / len(values)
-        if share > best.share + (0.005 if best.share else 0.0):
+        if share > best.share + (CLEARLY if best.share else 0.0):
             best = _Copying(name, share)
     return best
 
 
+def _by_chance(field: Field, copying: _Copying, values: Values) -> float:
+    """The share of values that stand in the text of an answer with another value: "no" stands nearly everywhere."""
+    values = [values[row] for row in sampled(len(values), SAMPLE // 16)]
+    half = len(values) // 2
+    pairs = [
+        (text, value)
+        for (_, value), (text, other) in zip(values, values[half:] + values[:half], strict=True)
+        if not same(value, other)
+    ]
+    return sum(_stands(field, copying.normaliser, text, value) for text, value in pairs) / max(1, len(pairs))
+
+
 def _stands(field: Field, normaliser: str, text: str, value: Any) -> bool:
-    return field_places(field, normaliser, text, value) is not None
+    """Whether a value stands in a text as whole words: what stands inside others ("no" in "know") does so by chance."""
+    found = field_places(field, normaliser, text, value)
+    return found is not None and all(is_word_edge(text, edge) for places in found for edge in places[0])
 
 
 def count_alignment(
@@ -138,7 +161,7 @@ def count_alignment(
 def _fits(field: Field, role: Role, text: str, value: Any) -> bool:
     if role.role == "closed":
         return choice_of(role, value, field.many) is not None
-    return _stands(field, role.normaliser, text, value)
+    return field_places(field, role.normaliser, text, value) is not None
 
 
 def unfillable(form: Form, roles: Iterable[Role], answers: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -38,8 +38,8 @@ def align(form: Form, roles: Sequence[Role], text: str, answer: Mapping[str, Any
     choices: dict[str, Choice] = {}
     present, unaligned = [], list(unplaced)
     for role in roles:
-        known = form.field(role.field)
         if role.role == "closed":
+            known = form.field(role.field)
             chosen = choice_of(role, values.get(role.field), known is not None and known.many)
             choices[role.field] = _nowhere(known) if chosen is None else chosen
             if chosen is None:
@@ -88,8 +88,10 @@ def _place(
     """Spans of the copied fields, and the fields that have none."""
     waiting, unplaced = [], []
     for order, role in enumerate(roles):
+        if role.role != "copied" or role.field not in values:
+            continue
         known = form.field(role.field)
-        if role.role != "copied" or role.field not in values or known is None:
+        if known is None:
             continue
         found = field_places(known, role.normaliser, text, values[role.field])
         if found is None:

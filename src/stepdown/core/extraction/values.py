@@ -26,12 +26,21 @@ class Normaliser:
     """A rule. of: the value of a piece, None where the rule does not read it.
 
     patterns: what pieces look like, where that does not depend on the value; () where the value's own letters are
-    looked for.
+    looked for. gives: what the values look like, then.
     """
 
     name: str
     of: Callable[[str], Any]
     patterns: tuple[str, ...] = ()
+    gives: str = ""
+
+    def may_give(self, text: str) -> bool:
+        """Whether a value, as text, can come of the rule at all."""
+        return bool(re.fullmatch(self.gives, text)) if self.patterns else self.of(text) == text
+
+
+_NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
+_DATE = r"\d{4}-\d\d-\d\d"
 
 
 def _code(piece: str) -> str:
@@ -52,12 +61,12 @@ NORMALISERS: dict[str, Normaliser] = {
         Normaliser("upper", lambda piece: " ".join(piece.split()).upper()),
         Normaliser("title", _title),
         Normaliser("code", _code),
-        Normaliser("integer", numerals.whole, (numerals.ORDINAL, numerals.DIGITS, numerals.WORDS)),
-        Normaliser("number", numerals.decimal, (numerals.SCALED, numerals.DECIMAL, numerals.WORDS)),
-        Normaliser("money", numerals.money, (numerals.MONEY,)),
-        Normaliser("date, month first", calendar.month_first, calendar.MONTH_FIRST),
-        Normaliser("date, day first", calendar.day_first, calendar.DAY_FIRST),
-        Normaliser("time", calendar.time_of_day, calendar.TIME),
+        Normaliser("integer", numerals.whole, (numerals.ORDINAL, numerals.DIGITS, numerals.WORDS), _NUMBER),
+        Normaliser("number", numerals.decimal, (numerals.SCALED, numerals.DECIMAL, numerals.WORDS), _NUMBER),
+        Normaliser("money", numerals.money, (numerals.MONEY,), _NUMBER),
+        Normaliser("date, month first", calendar.month_first, calendar.MONTH_FIRST, _DATE),
+        Normaliser("date, day first", calendar.day_first, calendar.DAY_FIRST, _DATE),
+        Normaliser("time", calendar.time_of_day, calendar.TIME, r"\d\d:\d\d"),
     )
 }
 """Every rule by name, the plainest first: of rules that do equally well, the first is taken."""
@@ -102,6 +111,8 @@ def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",
     No place begins or ends inside a grapheme.
     """
     rule = NORMALISERS[name]
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not rule.may_give(str(value)):
+        return []
     found = []
     for start, end in _matches(rule, text) if rule.patterns else _spelled(name, text, value):
         if not (is_boundary(text, start) and is_boundary(text, end)):
@@ -135,8 +146,6 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _spelled(name: str, text: str, value: Any) -> Iterator[tuple[int, int]]:
     """Where a value's own letters stand, in any case and with any white space for a space."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return
     sought = str(value)
     if not sought:
         return
