@@ -47,5 +47,13 @@ def test_names_that_do_not(label):
     assert not is_out_of_scope(label)
 
 
+def test_answers_that_are_objects_are_counted_by_their_slice(make_example):
+    calls = [{"tool": "book", "arguments": {"guests": n}} for n in range(12)] + [{"tool": "find"}, {}]
+    task = Task(name="t", family="extract", match=Match())
+    found = balance([make_example(str(n), str(n), call) for n, call in enumerate(calls)], task).findings
+    assert found["labels"] == 3
+    assert found["rare_labels"]["first"] == ["find", "none"]
+
+
 def test_nothing_to_count(task):
     assert balance([], task).findings["labels"] == 0

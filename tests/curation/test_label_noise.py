@@ -119,3 +119,5 @@ def test_it_says_why_it_did_not_run(make_example):
     one = [make_example("1", "x")]
     assert label_noise(one, CurationOptions(out_of_sample=never)).findings["skipped"] == "fewer than two labels"
     assert "no cross-fitted" in label_noise(many, CurationOptions()).findings["skipped"]
+    objects = [make_example(str(row), f"text {row}", {"city": "ab"[row % 2]}) for row in range(50)]
+    assert label_noise(objects, CurationOptions(out_of_sample=never)).findings["skipped"] == "answers are not labels"

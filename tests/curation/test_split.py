@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stepdown.core.dataset import Example
 from stepdown.core.errors import InputError, NotEnoughData
+from stepdown.core.family import families
 from stepdown.core.store import Gold
 from stepdown.curation.exact_duplicates import exact_duplicates
 from stepdown.curation.options import CurationOptions
@@ -198,6 +199,22 @@ def test_real_times_put_the_latest_into_evidence(make_example):
 )
 def test_why_a_cut_in_time_would_not_be_fair(make_example, at, label, groups, why):
     assert why in why_not_by_time(timed(make_example, at, label, groups), 200, 0)
+
+
+def test_new_objects_of_known_kinds_are_no_drift(make_example):
+    """Nearly every object is new; it is the tool that must not drift."""
+
+    def called(tool):
+        return [
+            msgspec.structs.replace(one, incumbent={"tool": tool(n), "arguments": {"number": n}})
+            for n, one in enumerate(timed(make_example, lambda n: 1e9 + n * 600 + n * n % 97, "a", None))
+        ]
+
+    slice_of = families().load("extract").slice_of
+    steady, new = called(lambda n: "ab"[n % 2]), called(lambda n: "a" if n < 900 else "b")
+    assert "never seen" in why_not_by_time(steady, 200, 0)
+    assert why_not_by_time(steady, 200, 0, slice_of) == ""
+    assert "never seen" in why_not_by_time(new, 100, 0, slice_of)
 
 
 def test_the_shipped_times_are_not_taken_for_times(banking):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from stepdown.core.dataset import Example
 from stepdown.core.errors import NotEnoughData
-from stepdown.evaluation.quality import measure_excess, measure_incumbent, measure_quality
+from stepdown.evaluation.quality import QualityOptions, measure_excess, measure_incumbent, measure_quality
 
 
 def example(number: int, incumbent: str | None, gold: str | None) -> Example:
@@ -100,3 +102,50 @@ def test_ten_thousand_labels_are_no_trouble() -> None:
     assert quality.labels[0].error.value == 1.0
     assert quality.labels[-1].error.value == 0.0
     assert quality.labels[-1].error.high > 0.5, "two rows prove little"
+
+
+BOOKINGS: list[tuple[Any, Any, Any]] = [
+    # the student's, the incumbent's, gold
+    (
+        {"tool": "book", "arguments": {"to": "Rome", "day": 2}},
+        None,
+        {"tool": "book", "arguments": {"to": "Rome", "day": 2}},
+    ),
+    ({"tool": "book", "arguments": {"from": "Bonn"}}, {}, {"tool": "book", "arguments": {"to": "Bonn", "day": 1}}),
+    ({"tool": "find", "arguments": {"to": "Bonn"}}, {"tool": "find"}, {"tool": "find", "arguments": {"to": "Bonn"}}),
+    (None, {"tool": "find"}, {"tool": "find"}),
+]
+
+
+def test_of_objects_there_is_a_row_for_each_field() -> None:
+    rows = [
+        Example(id=f"e{number}", input="x", incumbent=incumbent, gold=gold)
+        for number, (_, incumbent, gold) in enumerate(BOOKINGS)
+    ]
+    quality = measure_quality([answer for answer, *_ in BOOKINGS], None, rows, "extract", "test", "gold")
+    assert [(row.name, row.n, row.error.value) for row in quality.labels] == [
+        ("arguments.day", 2, 0.5),
+        ("arguments.to", 3, pytest.approx(1 / 3)),
+        ("tool", 4, 0.25),
+    ], "a field is wrong where gold has it and the answer lacks it or has another value; from is nowhere in gold"
+    day, to, tool = quality.labels
+    assert (to.precision, to.recall, to.f1) == (1.0, pytest.approx(2 / 3), pytest.approx(4 / 5))
+    assert to.most_confused_with == "arguments.from", "that is where Bonn went"
+    assert day.most_confused_with == ""
+    theirs = [row.incumbent_error.value for row in (day, to, tool) if row.incumbent_error is not None]
+    assert theirs == [1.0, 1.0, 0.5], "an answer of the incumbent's that could not be used misses every field"
+    assert quality.metrics["exact_match"].value == 0.5
+    assert quality.metrics["error"].value == 0.5
+    assert quality.metrics["field_f1"].value == pytest.approx(1 - 2 * 6 / (7 + 9))
+    assert quality.metrics["invalid_schema"].value == 0.25
+
+
+def test_the_loss_of_the_contract_is_the_error() -> None:
+    rows = [
+        Example(id=f"e{number}", input="x", incumbent=gold, gold=gold) for number, (*_, gold) in enumerate(BOOKINGS)
+    ]
+    answers = [answer for answer, *_ in BOOKINGS]
+    graded = measure_quality(answers, None, rows, "extract", "test", "gold", QualityOptions(loss="field-f1"))
+    per_answer = [0.0, 1 - 2 * 1 / (2 + 3), 0.0, 1.0]
+    assert graded.metrics["error"].value == pytest.approx(np.mean(per_answer))
+    assert graded.metrics["exact_match"].value == 0.5, "whatever the contract is about"

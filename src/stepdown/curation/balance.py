@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from stepdown.core.dataset import Answer, Example
+from stepdown.core.family import families
 from stepdown.core.tasks import Task
 from stepdown.curation.outcome import Outcome
 
@@ -23,9 +24,12 @@ _LIST_ITEM = re.compile(
 
 
 def balance(examples: list[Example], task: Task) -> Outcome:
-    """Findings only; nothing is removed. Answers that are not labels (objects, long texts) are not counted."""
-    learned = Counter(label for one in examples if one.split == "train" and (label := _label(target(one))))
-    asked = {label for one in examples if one.split != "train" and (label := _label(target(one)))}
+    """Findings only; nothing is removed. Answers that are no labels are counted by their slice: a tool, an intent."""
+    slice_of = families().load(task.family).slice_of
+    labels = ["" if (answer := target(one)) is None else slice_of(answer) for one in examples]
+    named = [(one.split, label) for one, label in zip(examples, labels, strict=True) if label]
+    learned = Counter(label for split, label in named if split == "train")
+    asked = {label for split, label in named if split != "train"}
     rows = sum(learned.values())
     shares = [count / rows for count in learned.values()]
     entropy = -sum(share * math.log2(share) for share in shares)
@@ -68,7 +72,3 @@ def labels_in_prompt(task: Task, seen: set[str]) -> set[str]:
                 if len(items & seen) * 2 > len(items):
                     found |= items
     return found
-
-
-def _label(answer: Answer | None) -> str:
-    return answer if isinstance(answer, str) and len(answer) <= 200 else ""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Dataset, Example, Excluded, Step
 from stepdown.core.errors import NotEnoughData
+from stepdown.core.family import families
 from stepdown.core.tasks import Task
 from stepdown.curation.balance import balance
 from stepdown.curation.collapse import collapse
@@ -45,6 +46,7 @@ def curate(calls: Iterable[Call], task: Task, options: CurationOptions) -> Datas
 
     Raises NotEnoughData when the calls are too few or all answered alike, InputError for an unknown split in gold.
     """
+    options = replace(options, slice_of=families().load(task.family).slice_of)
     models: Counter[str] = Counter()
     ledger = Ledger()
     parsed, sources = parse(_noting_models(calls, models), task, options)

@@ -70,7 +70,8 @@ def label_noise(examples: list[Example], options: CurationOptions) -> Outcome:
     audited = [row for row, one in enumerate(examples) if one.split == "train" and isinstance(one.incumbent, str)]
     answers = [str(examples[row].incumbent) for row in audited]
     labels, given = np.unique(np.array(answers, dtype=object).astype(str), return_inverse=True)
-    refusal = _why_not(len(audited), len(labels), options)
+    others = any(one.split == "train" and one.incumbent is not None for one in examples) and not audited
+    refusal = "answers are not labels" if others else _why_not(len(audited), len(labels), options)
     if refusal or options.out_of_sample is None:
         return Outcome(examples, findings={"skipped": refusal})
     probabilities = options.out_of_sample([examples[row].text for row in audited], answers)

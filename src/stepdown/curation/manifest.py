@@ -116,7 +116,7 @@ def make_manifest(
         sources=origin[0],
         counts=count_rows(examples, excluded),
         gold_counts=count_gold(examples, excluded, options),
-        labels=tuple(sorted({answer for answer in targets if isinstance(answer, str)})),
+        labels=tuple(sorted({options.slice_of(answer) for answer in targets if answer is not None})),
         steps=tuple(steps),
         permission=origin[1],
         seed=options.seed,

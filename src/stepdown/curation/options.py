@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.contract import Evidence, Privacy
+from stepdown.core.dataset import Answer
 from stepdown.core.store import Gold
 
 OutOfSample = Callable[[list[str], list[str]], NDArray[np.float64]]
@@ -27,6 +28,7 @@ class CurationOptions:
     outputs. source_hashes: sha256 by file name. near_duplicate: Jaccard similarity of character 4-grams.
     flagged_weight: what a likely wrong answer of the incumbent counts for in learning; 1 keeps it as it is.
     certify_rows, tune_rows: None follows the rules of docs/curation.md. max_characters: longer inputs are excluded.
+    slice_of: the kind of an answer, by which the spread of answers is looked at; `curate` takes that of the family.
     """
 
     gold: Mapping[str, Gold] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class CurationOptions:
     certify_rows: int | None = None
     tune_rows: int | None = None
     max_characters: int = 100_000
+    slice_of: Callable[[Answer], str] = str
 
     def rows_to_certify(self, rows: int, evidence: Evidence) -> int:
         """Evidence wanted: a fifth, at most 2,000 (3,000 without gold), more than a fifth where data are few."""

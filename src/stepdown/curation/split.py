@@ -40,7 +40,7 @@ def split(examples: list[Example], options: CurationOptions) -> Outcome:
     """
     standing = _stand(examples, options)
     wanted = _want(examples, standing, options)
-    order, findings = order_groups(examples, wanted.certify + wanted.tune, options.seed)
+    order, findings = order_groups(examples, wanted.certify + wanted.tune, options.seed, options.slice_of)
     if standing.evidence == "judged":
         with_gold = {one.group for one in examples if one.gold is not None}
         order.sort(key=lambda group: group not in with_gold)

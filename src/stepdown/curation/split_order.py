@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
-from stepdown.core.dataset import Example
+from stepdown.core.dataset import Answer, Example
 
 LEAST_SPAN_S = 86_400.0
 EVEN_SHARE = 0.95
@@ -18,13 +19,15 @@ RANDOM_SLICES = 20
 DRIFT_DEVIATIONS = 4.0
 
 
-def order_groups(examples: list[Example], rows: int, seed: int) -> tuple[list[str], dict[str, str]]:
+def order_groups(
+    examples: list[Example], rows: int, seed: int, slice_of: Callable[[Answer], str] = str
+) -> tuple[list[str], dict[str, str]]:
     """All groups in dealing order, and what decided it: "order" and, for a hash, "why". rows: how many are evidence.
 
     By time, the latest calls become evidence: they are nearest to the traffic a certificate is about. That holds only
     where a cut in time is a fair cut, which `why_not_by_time` checks.
     """
-    against = why_not_by_time(examples, rows, seed)
+    against = why_not_by_time(examples, rows, seed, slice_of)
     groups = {example.group for example in examples}
     if not against:
         latest = {example.group: example.timestamp for example in examples}
@@ -32,8 +35,11 @@ def order_groups(examples: list[Example], rows: int, seed: int) -> tuple[list[st
     return sorted(groups, key=lambda group: _hash(seed, group)), {"order": "seeded hash", "why": against}
 
 
-def why_not_by_time(examples: list[Example], rows: int, seed: int) -> str:
-    """Why the latest `rows` calls would not be evidence like the traffic; "" when they would."""
+def why_not_by_time(examples: list[Example], rows: int, seed: int, slice_of: Callable[[Answer], str] = str) -> str:
+    """Why the latest `rows` calls would not be evidence like the traffic; "" when they would.
+
+    slice_of: the kind of an answer; of objects, nearly every one of which is new, their kinds must not drift.
+    """
     times = np.array([example.timestamp for example in examples])
     if len(times) < 2 or times.min() <= 0:
         return "timestamps are missing"
@@ -49,11 +55,12 @@ def why_not_by_time(examples: list[Example], rows: int, seed: int) -> str:
     if spanning > SPANNING_SHARE:
         # Such a group would go to one side whole, and the evidence would lack just the inputs that keep coming.
         return f"{spanning:.0%} of the latest calls repeat earlier inputs, and groups are not divided"
-    return _drift(examples, cut, seed)
+    return _drift(examples, cut, seed, slice_of)
 
 
-def _drift(examples: list[Example], cut: float, seed: int) -> str:
-    answers = [canonical_json(one.gold if one.gold is not None else one.incumbent) for one in examples]
+def _drift(examples: list[Example], cut: float, seed: int, slice_of: Callable[[Answer], str]) -> str:
+    targets = [one.gold if one.gold is not None else one.incumbent for one in examples]
+    answers = [canonical_json(None if answer is None else slice_of(answer)) for answer in targets]
     _, labels = np.unique(np.array(answers, dtype=object).astype(str), return_inverse=True)
     late = np.array([example.timestamp >= cut for example in examples])
     if set(labels[late].tolist()) - set(labels[~late].tolist()):

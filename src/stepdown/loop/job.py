@@ -62,7 +62,7 @@ class Job:
     @property
     def grading(self) -> QualityOptions:
         """How the quality of answers is measured."""
-        return QualityOptions(self.loss.name, self.request.seed)
+        return QualityOptions(self.loss.name, self.request.seed, self.task.form)
 
     @property
     def yardstick(self) -> Yardstick:
