@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
 from stepdown.core.estimates import Estimate
+from stepdown.core.extraction.form import TOOL
 from stepdown.core.tasks import Task
 from stepdown.stats.intervals import quantile_interval
 from stepdown.traffic.answers import Reading
@@ -135,11 +137,16 @@ def _offer(task: Task) -> str:
     """What the answers are made of."""
     if task.form is None:
         return f"{len(task.labels):,} labels"
-    names = [field.name for field in task.form.fields]
+    tools = _listed("tool", task.form.tools)
+    fields = _listed("field", [field.name for field in task.form.fields if field.name != TOOL or not tools])
+    return " with ".join(said for said in (tools, fields) if said)
+
+
+def _listed(what: str, names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    fields = f"{len(names):,} field{'s' if len(names) != 1 else ''} ({', '.join(names[:MOST_NAMED])}{more})"
-    tools = len(task.form.tools)
-    return f"{tools:,} tool{'s' if tools != 1 else ''} with {fields}" if tools else fields
+    return f"{len(names):,} {what}{'s' if len(names) != 1 else ''} ({', '.join(names[:MOST_NAMED])}{more})" * bool(
+        names
+    )
 
 
 def _refused(task: Task) -> list[str]:
