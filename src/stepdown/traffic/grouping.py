@@ -67,6 +67,8 @@ def _summary(group: Group, name: str, said: TaskSettings) -> TaskSummary:
     template, match = group.template, Match()
     if group.kind == "workload":
         template = workload_template([prompt for prompt in group.prompts.items if prompt is not None])
+        if template is not None and group.tally.turns * 2 > group.tally.calls and not _has_turns(template):
+            template = None  # It is of the first turns alone, and most calls are later ones.
         match = Match(workload=group.name)
     elif template is not None:
         match = Match(template=template.fingerprint)
@@ -85,6 +87,10 @@ def workload_template(prompts: Sequence[Prompt]) -> Template | None:
     largest = clusters(alike)[0]
     known = is_sure(constants(largest.template))
     return largest.template if known and len(largest.prompts) >= _LEAST_SHARE * len(prompts) else None
+
+
+def _has_turns(template: Template) -> bool:
+    return any(message.role not in {"system", "developer", "user"} for message in template.messages)
 
 
 def _names(groups: Sequence[Group]) -> list[str]:

@@ -143,10 +143,10 @@ def _offer(task: Task) -> str:
 
 
 def _listed(what: str, names: Sequence[str]) -> str:
+    if not names:
+        return ""
     more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    return f"{len(names):,} {what}{'s' if len(names) != 1 else ''} ({', '.join(names[:MOST_NAMED])}{more})" * bool(
-        names
-    )
+    return f"{len(names):,} {what}{'s' if len(names) != 1 else ''} ({', '.join(names[:MOST_NAMED])}{more})"
 
 
 def _refused(task: Task) -> list[str]:
