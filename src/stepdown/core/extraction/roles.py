@@ -26,7 +26,7 @@ LEAST_COPIED = 0.8
 LEAST_CLOSED = 0.9
 SURELY_COPIED = 0.97
 MOST_CHANCE = 0.25
-"""Of the texts, that may hold a value that is not their answer's, before standing in the text tells nothing of a value that is one of a few."""
+"""Of the texts of other answers, that may hold a value too, before standing there tells nothing of a few choices."""
 FEW_CHOICES = 12
 CLEARLY = 0.01
 """By how much more of the values a less plain rule has to explain."""
