@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +53,11 @@ class _Scope:
 
 
 class Answering:
-    """Reads a tagger's outputs by its form and roles."""
+    """Reads a tagger's outputs by its form and roles. fits: whether an answer fits its schema, where there is one."""
 
-    def __init__(self, form: Form, roles: Sequence[Role]) -> None:
+    def __init__(self, form: Form, roles: Sequence[Role], fits: Callable[[dict[str, Any]], bool] | None = None) -> None:
         self._form, self._roles = form, tuple(roles)
+        self._fits = fits
         self.layout = layout_of(form, roles)
         self._tool = next((group for group in self.layout.groups if group.field == TOOL and form.tools), None)
         self._many = {field.name for field in form.fields if field.many}
@@ -88,7 +89,8 @@ class Answering:
         tagged = tag(tag_logits[units.places], scope.forbidden) if len(units.places) and self.layout.copied else None
         spans = self._spans(tagged, units) if tagged else []
         choices: dict[str, Choice] = {name: each.choice for name, each in chosen.items()}
-        answer = assemble(self._form, self._roles, text, spans, choices)
+        named = {*choices, *(span.field for span in spans)}
+        answer = assemble(self._form, [role for role in self._roles if role.field in named], text, spans, choices)
         valid = self._is_valid(answer, spans, scope) if not replies else True
         beyond = any(chosen[group.field].choice for group in self.layout.seen_only if group.field in chosen)
         abstains = truncated or replies or beyond or not valid
@@ -108,17 +110,18 @@ class Answering:
         return [span for sure, span in found if span.field in self._many or sure == best[span.field]]
 
     def _is_valid(self, answer: dict[str, Any], spans: Sequence[Span], scope: _Scope) -> bool:
-        """Whether all that is required is there, and all that was tagged could be read as its field's value."""
+        """Whether all that is required is there, all that was tagged could be read as a value, and it fits."""
         values = flat(answer)
         if not scope.required <= values.keys():
             return False
         tagged: dict[str, int] = {}
         for span in spans:
             tagged[span.field] = tagged.get(span.field, 0) + 1
-        return all(
+        read = all(
             field in values and (field not in self._many or len(values[field]) == count)
             for field, count in tagged.items()
         )
+        return read and (self._fits is None or self._fits(answer))
 
     def _parts(self, chosen: dict[str, Chosen], tagged: Tagged | None, scope: _Scope) -> dict[str, float]:
         parts = {name: _within(each.probability) for name, each in chosen.items()}

@@ -16,6 +16,7 @@ from stepdown.core.dataset import Answer
 from stepdown.core.errors import TamperedError, UsageError
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.roles import learn_roles, unfillable
+from stepdown.core.extraction.writing import is_valid
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.learning import Plan, learn
@@ -210,7 +211,8 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> TaggerStuden
         ) from None
     tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
     encoder = ServedEncoder(folder / GRAPH, tokeniser, threads)
-    return TaggerStudent(Answering(reading.form, reading.roles), reading.whole_words, encoder)
+    fits = partial(is_valid, reading.form) if reading.form.schemas else None
+    return TaggerStudent(Answering(reading.form, reading.roles, fits), reading.whole_words, encoder)
 
 
 def examples() -> TrainingData:
