@@ -118,7 +118,7 @@ def population(world: World) -> Population:
     if not world.beyond:
         return _population(world)
     low, high, target = 0.0, 1.0, SLIGHTLY * world.margin
-    for _ in range(16):
+    for _ in range(30):
         middle = (low + high) / 2
         found = _population(replace(world, worst=tuple(middle for _ in world.worst)))
         low, high = (low, middle) if found.excess.mean() > target else (middle, high)
