@@ -175,7 +175,7 @@ def _types(node: Mapping[str, Any]) -> list[str]:
     if not named and ("items" in node or "prefixItems" in node):
         named = ["array"]
     if not named and ("enum" in node or "const" in node):
-        named = [type_of(each) for each in _listed(node)]
+        named = [kind for each in _listed(node) if (kind := type_of(each)) not in ("object", "array")]
     return list(dict.fromkeys(each for each in named if each))
 
 

@@ -10,6 +10,7 @@ import msgspec
 from stepdown.core.canonical import canonical_json
 from stepdown.core.extraction.form import ARGUMENTS, TOOL, Field, Form, refused_tool
 from stepdown.core.extraction.schema import SchemaReader
+from stepdown.core.extraction.validation import kept
 
 MAX_SCHEMAS = 8
 """Different schemas of one answer that are kept to check answers by."""
@@ -19,7 +20,7 @@ _EITHER = "any of the schemas that requests state"
 def form_of_answer(schema: Any) -> Form:
     """The form of answers that one schema describes."""
     read = SchemaReader(schema)
-    return Form(fields=tuple(read.fields.values()), refused=read.refused, schemas={"": schema})
+    return Form(fields=tuple(read.fields.values()), refused=read.refused, schemas={"": kept(schema)})
 
 
 def form_of_tools(tools: Any) -> Form:
@@ -41,7 +42,7 @@ def form_of_tools(tools: Any) -> Form:
         if name not in twice:
             parameters = each.get("parameters") or {"type": "object", "properties": {}}
             read = SchemaReader(parameters, (ARGUMENTS,), (name,))
-            one = Form(fields=tuple(read.fields.values()), refused=read.refused, schemas={name: parameters})
+            one = Form(fields=tuple(read.fields.values()), refused=read.refused, schemas={name: kept(parameters)})
             form = merged(form, one)
     return form
 
@@ -113,7 +114,11 @@ def form_of(requests: Iterable[Mapping[str, Any]], tools: bool) -> Form | None:
         stated = (request.get("tools") or request.get("functions")) if tools else _stated(request)
         if not stated:
             continue
-        key = canonical_json(stated)
+        try:
+            key = canonical_json(stated)
+        except RecursionError:
+            # Deeper than JSON is written: whoever asks so states nothing that could be kept.
+            continue
         if key in seen:
             continue
         seen.add(key)
