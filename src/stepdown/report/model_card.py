@@ -10,7 +10,6 @@ from stepdown.report.format import (
     JOULES,
     MEGABYTES,
     PERCENT,
-    SCORE,
     SECONDS,
     SPACE,
     USD,
@@ -21,12 +20,21 @@ from stepdown.report.format import (
     hash_head,
     moment,
     plainly,
-    points,
     quantity,
     show,
     wording,
 )
-from stepdown.report.reading import best_student, incumbent_name, kind_in_words, read, rung_kinds, shown_speed
+from stepdown.report.loss_words import ERROR, loss_words
+from stepdown.report.reading import (
+    best_student,
+    incumbent_name,
+    kind_in_words,
+    metric_rows,
+    parts_known,
+    read,
+    rung_kinds,
+    shown_speed,
+)
 from stepdown.report.sections.certificate import claim_figures, not_said
 from stepdown.report.sections.students import learned_in_words
 from stepdown.report.sentence import certified, verdict_sentence
@@ -80,9 +88,23 @@ def _intended_use(record: BuildRecord) -> list[str]:
         "",
         f"- Answers the recurring requests of {escape_markdown(record.task)} in place of {name}.",
         f"- What it is not sure of goes to {name}.",
-        f"- Labels it can give: {count(len(record.dataset.labels))}. It gives no other.",
+        *_parts(record),
         "- Out of scope: other tasks, other prompts, and traffic unlike that of the evidence.",
     ]
+
+
+def _parts(record: BuildRecord) -> list[str]:
+    """What it can answer with, and what it leaves alone."""
+    if record.part == "label":
+        return [f"- Labels it can give: {count(parts_known(record))}. It gives no other."]
+    filled = [role for role in record.roles if role.role != "text"]
+    left = [role.field for role in record.roles if role.role == "text"] + list(record.refused)
+    said = [f"- Fields it can fill: {count(len(filled))}. It fills no other."]
+    if left:
+        named = ", ".join(escape_markdown(name) for name in left[:WORST_LABELS])
+        more = f" and {count(len(left) - WORST_LABELS)} more" if len(left) > WORST_LABELS else ""
+        said.append(f"- Answers with one of these go to {escape_markdown(incumbent_name(record))}: {named}{more}.")
+    return said
 
 
 def _factors(record: BuildRecord) -> list[str]:
@@ -96,20 +118,25 @@ def _factors(record: BuildRecord) -> list[str]:
         "## Factors",
         "",
         f"- {said}",
-        f"- Worst labels are listed under “Quantitative analyses”, read on {escape_markdown(read(record).rows)}.",
+        f"- Worst {record.part}s are listed under “Quantitative analyses”, read on "
+        f"{escape_markdown(read(record).rows)}.",
     ]
 
 
 def _metrics(record: BuildRecord) -> list[str]:
     contract = record.contract
     sure = quantity(contract.confidence, PERCENT)
-    allowed = f"at most {points(contract.margin)} more error than the incumbent at {sure} confidence"
+    words = loss_words(record.loss)
+    loss = (
+        "Error is the share of wrong answers." if words == ERROR else f"The loss is {escape_markdown(words.as_loss)}."
+    )
+    allowed = f"at most {escape_markdown(words.difference(contract.margin))} than the incumbent at {sure} confidence"
     return [
         "## Metrics",
         "",
         f"- The contract: {allowed}, by {escape_markdown(record.certificate.evidence)} evidence.",
-        "- Error is the share of wrong answers.",
-        "- Excess error is the cascade's error less the incumbent's on the same requests.",
+        f"- {loss}",
+        f"- {escape_markdown(words.excess)} is the cascade's loss less the incumbent's on the same requests.",
         "- Every figure has its n and a two-sided interval; those marked *estimated* rest on an assumption.",
     ]
 
@@ -167,13 +194,15 @@ def _quantitative(record: BuildRecord) -> list[str]:
             "| claim | estimate | bound | limit | p | n | holds |",
             "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
         ]
-        lines += [_claim_row(claim_figures(claim)) for claim in claims]
+        lines += [_claim_row(claim_figures(claim, loss_words(record.loss))) for claim in claims]
     quality = read(record).of(record.cascade.quality) if record.cascade else None
     if quality and quality.labels:
         worst = sorted(quality.labels, key=lambda row: (-row.error.value, row.name))[:WORST_LABELS]
-        lines += ["", "| worst labels | error | n | confused with |", "| --- | ---: | ---: | --- |"]
+        head = f"| worst {record.part}s | error | n | precision | recall | confused with |"
+        lines += ["", head, "| --- | ---: | ---: | ---: | ---: | --- |"]
         lines += [
             f"| {escape_markdown(row.name)} | {quantity(row.error.value, PERCENT)} | {count(row.n)} | "
+            f"{quantity(row.precision, PERCENT)} | {quantity(row.recall, PERCENT)} | "
             f"{escape_markdown(row.most_confused_with)} |"
             for row in worst
         ]
@@ -188,15 +217,14 @@ def _figures(record: BuildRecord) -> list[tuple[str, Estimate | None, Unit]]:
     speed = found[1] if found else None
     return [
         ("Answered without the incumbent", cascade.offload if cascade else None, PERCENT),
-        (reading.error_name, reading.error(quality), PERCENT),
+        (reading.error_name, reading.shown_error(quality), PERCENT),
         (
-            "The incumbent's error",
-            reading.error(record.incumbent.quality) if reading.reference == "gold" else None,
+            f"The incumbent's {reading.words.noun}",
+            reading.shown_error(record.incumbent.quality) if reading.reference == "gold" else None,
             PERCENT,
         ),
-        ("Macro-F1", reading.macro_f1(quality), SCORE),
+        *((row.name, row.of(reading, quality), row.unit) for row in metric_rows(record)),
         ("Agreement with the incumbent", reading.agreement(quality), PERCENT),
-        ("Calibration error", reading.metric(quality, "calibration_error"), SCORE),
         ("Latency p50", speed.latency_p50 if speed else None, SECONDS),
         ("Latency p95", speed.latency_p95 if speed else None, SECONDS),
         ("Memory", speed.memory_mb if speed else None, MEGABYTES),
@@ -210,11 +238,8 @@ def _figure(name: str, estimate: Estimate, unit: Unit) -> str:
     shown = show(estimate, unit)
     assert shown is not None
     value = shown.value + (" *estimated*" if shown.estimated else "")
-    return (
-        f"| {name} | {value} | {shown.interval or '–'} | {count(shown.n)} | {escape_markdown(shown.method)} |".replace(
-            SPACE, " "
-        )
-    )
+    cells = (escape_markdown(name), value, shown.interval or "–", count(shown.n), escape_markdown(shown.method))
+    return f"| {' | '.join(cells)} |".replace(SPACE, " ")
 
 
 def _claim_row(claim: dict[str, str]) -> str:
@@ -231,7 +256,7 @@ def _ethics(record: BuildRecord) -> list[str]:
         f"- Personal data in the traffic: {personal}.",
         f"- May a request leave the machine: {escape_markdown(record.contract.privacy)}.",
         "- A student repeats the mistakes and the bias of the answers it learned from.",
-        "- Read the worst labels and the disagreements in the report before serving.",
+        f"- Read the worst {record.part}s and the disagreements in the report before serving.",
     ]
 
 

@@ -7,11 +7,8 @@ that one description, so that a new kind gets all formats, and a new format all 
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib.util
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,11 +19,11 @@ from stepdown.core.exports import ExportedModel
 from stepdown.core.kinds import Kinds
 from stepdown.core.students import ArtefactManifest
 from stepdown.students.artefact import read_manifest
+from stepdown.students.bundling import bundle, source_of
 
 PROGRAMS = "stepdown.students.programs"
 GRAPH_MODULE = f"{PROGRAMS}.graph"
 MODELS = "models"
-_IMPORT = re.compile(r"^from stepdown(?:\.\w+)*\.(\w+) import ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -36,13 +33,15 @@ class Export:
     graph: a serialised ONNX model with one input. program: the dotted name of a module with a class
     `Model(folder: Path, settings: dict)` whose `answer(text)` gives an answer and its signals, as the student does; it
     may import numpy, tokenizers, `stepdown.students.programs.graph`, and modules of the house that import no more.
-    files: what the program reads, by name. settings: what it is given, JSON.
+    files: what the program reads, by name. settings: what it is given, JSON. stand_ins: for modules of the house that the
+    program comes by and that import more than it may, others that have what it needs of them, by dotted name.
     """
 
     graph: bytes
     program: str
     files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
 
 
 class Exportable(Protocol):
@@ -68,7 +67,7 @@ class Exporter(Protocol):
     """The packages that the exported program needs."""
 
     def write(self, graph: bytes, folder: Path) -> dict[str, Any]:
-        """Write an ONNX graph into `folder` in this format; returns facts for the manifest.
+        """Write an ONNX graph into `folder` in this format; returns facts for the manifest, "files" among them.
 
         Raises UsageError for an operator that the format has no word for, MissingExtra.
         """
@@ -100,8 +99,9 @@ def export_student(artefact: Path, format_name: str, model: Path, program: Path)
         (model / name).write_bytes(content)
     settings = {**exported.settings, "program": exported.program.rpartition(".")[2], "kind": manifest.kind}
     (model / "model.json").write_bytes(canonical_json(settings))
-    modules = write_modules({exported.program: "", GRAPH_MODULE: exporter.GRAPH_MODULE}, program / MODELS)
-    own = {path.name: path for path in model.iterdir() if path.is_file()}
+    stand_ins = {GRAPH_MODULE: exporter.GRAPH_MODULE, **exported.stand_ins}
+    modules = {f"{MODELS}/{path.name}": path for path in bundle([exported.program], stand_ins, program / MODELS)}
+    own = {name: model / name for name in (*facts.pop("files"), *exported.files, "model.json")}
     return ExportedModel(
         kind=manifest.kind,
         parent=manifest.digest,
@@ -114,29 +114,9 @@ def export_student(artefact: Path, format_name: str, model: Path, program: Path)
     )
 
 
-def write_modules(modules: Mapping[str, str], folder: Path) -> dict[str, Path]:
-    """Copy modules, and what they import of the house, side by side into a folder; returns them as "models/NAME".
-
-    modules: dotted names, each with the module that stands in for it, or "". Imports are rewritten to be relative, so
-    that what was one package `stepdown` is one folder. Raises ValueError where two modules would have one name.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    written: dict[str, str] = {}
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        short = name.rpartition(".")[2]
-        if written.setdefault(short, name) != name:
-            raise ValueError(f"Got {written[short]} and {name} for one program; expected modules of different names.")
-        source = _source(modules.get(name) or name)
-        (folder / f"{short}.py").write_text(_IMPORT.sub(r"from .\1 import ", source), encoding="utf-8")
-        waiting += [each for each in _imported(source) if written.get(each.rpartition(".")[2]) != each]
-    return {f"{MODELS}/{short}.py": folder / f"{short}.py" for short in written}
-
-
 def run_program() -> str:
     """The source of `run.py`."""
-    return _source(f"{PROGRAMS}.run")
+    return source_of(f"{PROGRAMS}.run")
 
 
 def sha256(path: Path) -> str:
@@ -152,20 +132,6 @@ def onnx_package(needed_for: str) -> Any:
     except ImportError:
         raise MissingExtra("onnx", "train", needed_for) from None
     return onnx
-
-
-def _source(module: str) -> str:
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
-        raise ValueError(f"Got the program {module!r}, which has no source; expected a module of Python.")
-    return Path(found.origin).read_text(encoding="utf-8")
-
-
-def _imported(source: str) -> Iterator[str]:
-    """The modules of the house that a module imports when it is loaded."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stepdown."):
-            yield str(node.module)
 
 
 def _no_export(kind: str, format_name: str) -> UsageError:

@@ -17,4 +17,5 @@ def write(graph: bytes, folder: Path) -> dict[str, Any]:
     """Write `model.onnx`."""
     model = onnx_package("Exporting to onnx").load_model_from_string(graph)
     (folder / "model.onnx").write_bytes(graph)
-    return {"opset": {each.domain or "ai.onnx": each.version for each in model.opset_import}, "ir": model.ir_version}
+    opset = {each.domain or "ai.onnx": each.version for each in model.opset_import}
+    return {"files": ["model.onnx"], "opset": opset, "ir": model.ir_version}

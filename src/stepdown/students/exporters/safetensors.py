@@ -57,7 +57,8 @@ def write(graph: bytes, folder: Path) -> dict[str, Any]:
     ]
     described = {"input": body.input[0].name, "outputs": [each.name for each in body.output], "nodes": nodes}
     (folder / "graph.json").write_bytes(canonical_json(described))
-    return {"operators": len(nodes), "tensors": len(weights)}
+    files = ["graph.json", "model.safetensors"]
+    return {"files": files, "operators": len(nodes), "tensors": len(weights)}
 
 
 def _names(body: Any) -> dict[str, str]:

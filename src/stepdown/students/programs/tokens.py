@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
+
+
+Outputs = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text as tokens. ids: (tokens,). bounds: (tokens, 2) characters. words: (tokens,), -1 for what is no text."""
+
+    ids: Any
+    bounds: Any
+    words: Any
+    truncated: bool
 
 
 class Tokens:
@@ -21,5 +35,14 @@ class Tokens:
     def read(self, text: str) -> tuple[Any, bool]:
         """(ids (tokens,), whether the text was cut)."""
         encoding = self._tokenizer.encode(text[: self._characters])
-        cut = len(text) > self._characters or bool(encoding.overflowing)
-        return np.array(encoding.ids, dtype=np.int64), cut
+        return np.array(encoding.ids, dtype=np.int64), self._cut(text, encoding)
+
+    def places(self, text: str) -> Any:
+        """The same with where each token stands: a Reading."""
+        encoding = self._tokenizer.encode(text[: self._characters])
+        bounds = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+        words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
+        return Reading(np.array(encoding.ids, dtype=np.int64), bounds, words, self._cut(text, encoding))
+
+    def _cut(self, text: str, encoding: Any) -> bool:
+        return len(text) > self._characters or bool(encoding.overflowing)

@@ -1,0 +1,3 @@
+"""The word that exported programs share with `core/students.py`."""
+
+ABSTAINS = "abstains"
