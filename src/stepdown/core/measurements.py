@@ -85,3 +85,48 @@ class StudentMeasurement(msgspec.Struct, frozen=True, kw_only=True):
             if quality.split == split and quality.reference == reference:
                 return quality.metrics.get(name)
         return None
+
+
+class FieldRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a student's confidence in one field can be taken at its word.
+
+    error: how often the field is wrong: missing, too many, or with another value. calibration_error: the mean gap of
+    stated confidence and being right, in bins of equal mass. accepted: the share of rows in which it is sure enough.
+    """
+
+    name: str
+    n: int
+    error: Estimate
+    calibration_error: float
+    accepted: float
+
+
+class FieldEscalation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one student could give if single fields could be left to the incumbent, beside whole answers as today.
+
+    Both ways are held to the contract's margin: the surest are given, as many as keep the share of answers with a wrong
+    field within the margin above the incumbent's own. Confidences and thresholds are from tune, figures from `split`,
+    against `reference`. Estimates, not claims: no certificate is about them.
+
+    threshold: the confidence from which a field is given. answers_whole: the share of answers given when an answer is
+    given whole or not at all. answers_complete: of those whose every field is sure enough. fields_whole, fields_single:
+    the share of the reference's fields given the one way and the other. lacking: the share of answers by how many of
+    their fields would be left to the incumbent ("0", "1", "2", "3 or more"): each but the first still takes a request.
+    excess_whole, excess_single: share of answers with a wrong field, less the incumbent's.
+    """
+
+    kind: str
+    artefact: str
+    split: str
+    reference: str
+    n: int
+    margin: float
+    threshold: float
+    answers_whole: Estimate
+    answers_complete: Estimate
+    fields_whole: float
+    fields_single: float
+    lacking: dict[str, float]
+    excess_whole: Estimate
+    excess_single: Estimate
+    rows: tuple[FieldRow, ...] = ()

@@ -11,7 +11,7 @@ from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Role
-from stepdown.core.measurements import Disagreement, Quality, ShownMetric, Speed, StudentMeasurement
+from stepdown.core.measurements import Disagreement, FieldEscalation, Quality, ShownMetric, Speed, StudentMeasurement
 
 
 class IncumbentMeasurement(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +93,8 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     loss: the one that the contract is about, by name. shown: how people read each metric. roles: of answers that have
     fields, how a student gets each and how many of the training answers could teach it; refused: the fields that none
-    can fill, with the reason.
+    can fill, with the reason. field_escalation: by student that is sure of single fields, what leaving only those to
+    the incumbent of which it is not would save.
     """
 
     version: int = 1
@@ -121,6 +122,7 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     shown: dict[str, ShownMetric] = {}
     roles: tuple[Role, ...] = ()
     refused: dict[str, str] = {}
+    field_escalation: tuple[FieldEscalation, ...] = ()
 
     @property
     def part(self) -> str:

@@ -44,7 +44,7 @@ class PairCounts:
     def by_name(self, counts: Floats, drawn: Integers | None = None) -> Floats:
         """The sums of `counts` (k,) by name, each row as often as it is drawn (n,)."""
         weighted = counts if drawn is None else counts * drawn[self.row]
-        return np.bincount(self.name, weighted, minlength=len(self.names))
+        return np.bincount(self.name, weighted, minlength=len(self.names)).astype(np.float64)
 
 
 def parts_of(family: str) -> Cut:

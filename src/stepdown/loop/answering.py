@@ -12,10 +12,12 @@ from stepdown.certificate.calibrate import open_confidence
 from stepdown.core.calls import Broken
 from stepdown.core.cascade import INCUMBENT, Cascade, CascadeSpec, Decision, OpenRung
 from stepdown.core.errors import InputError, TamperedError
+from stepdown.core.family import families
 from stepdown.core.tasks import Input, input_text, is_empty
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.personal_data import mask
 from stepdown.loop.certificates import why_not_in_force
+from stepdown.loop.field_confidence import confidences_of, open_fields
 from stepdown.loop.home import Home, open_home
 from stepdown.loop.records import BuildFolder, latest
 from stepdown.students.artefact import open_student
@@ -60,6 +62,9 @@ class Answerer:
         self._redacts = certificate.contract.get("privacy") == "redact"
         self.why_not = why_not_in_force(certificate, home.clock())
         self.cascade = open_cascade(home, spec, threads) if not self.why_not else Cascade(rungs=())
+        self._parts = families().load(folder.read_task().family).parts
+        fields = folder.read_fields()
+        self._fields = {rung.kind: open_fields(fields[rung.artefact]) for rung in spec.rungs if rung.artefact in fields}
 
     def answer(self, value: Input) -> Decision:
         """The cascade's decision on one input. What curation leaves out no certificate speaks of: inputs that are
@@ -67,16 +72,33 @@ class Answerer:
         text = input_text(value)
         if len(text) > CurationOptions.max_characters or is_empty(value):
             return Decision(answer=None, confidence=0.0, rung=INCUMBENT)
+        return self.cascade.decide(self._shown(text))
+
+    def field_confidences(self, value: Input, decision: Decision) -> dict[str, float]:
+        """How sure the student is of each field of an answer that it gave, calibrated; {} where it cannot say.
+
+        The student is asked again: what serves has no use for it, and does not pay for it.
+        """
+        calibrators = self._fields.get(decision.rung)
+        student = next((rung.student for rung in self.cascade.rungs if rung.student.kind == decision.rung), None)
+        if not calibrators or student is None:
+            return {}
+        chances = student.answer_many([self._shown(input_text(value))]).parts
+        return confidences_of(decision.answer, chances[0], self._parts, calibrators) if chances else {}
+
+    def _shown(self, text: str) -> str:
         # The students learned from masked texts and were certified on them, so they are shown none other.
-        return self.cascade.decide(mask(text) if self._redacts else text)
+        return mask(text) if self._redacts else text
 
 
 def answer_rows(answerer: Answerer, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
-    """Rows `{id, answer, confidence, rung}` in the order of the input."""
+    """Rows `{id, answer, confidence, rung}` in the order of the input; `fields`, by name how sure, where known."""
     for row in rows:
         decision = answerer.answer(row.input)
         answer = None if decision.rung == INCUMBENT else decision.answer
-        yield {"id": row.id, "answer": answer, "confidence": round(decision.confidence, 6), "rung": decision.rung}
+        said = {"id": row.id, "answer": answer, "confidence": round(decision.confidence, 6), "rung": decision.rung}
+        fields = answerer.field_confidences(row.input, decision)
+        yield said | ({"fields": {name: round(sure, 6) for name, sure in fields.items()}} if fields else {})
 
 
 def read_rows(path: Path) -> Iterator[Row | Broken]:

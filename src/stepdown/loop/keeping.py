@@ -37,6 +37,9 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
     draft.write(draft.task, job.task)
     draft.write(draft.cascade, certified.candidate.cascade(certificate.chosen))
     draft.write(draft.certificate, seal(certificate))
+    fields = {one.artefact: known for one, known in zip(measured.entrants, measured.fields, strict=True) if known}
+    if fields:
+        draft.write(draft.fields, fields)
     write_whole(draft.evidence, certified.evidence.to_bytes())
     write_dataset(dataset, draft.dataset)
     draft.write(draft.record, msgspec.structs.replace(record, seconds=dict(job.seconds)))

@@ -18,6 +18,7 @@ from stepdown.evaluation.dominance import mark_dominated
 from stepdown.evaluation.quality import measure_quality
 from stepdown.evaluation.speed import Served, describe_machine, measure_speed
 from stepdown.loop.curating import Curated
+from stepdown.loop.field_confidence import Calibrators, fit_fields, table_of
 from stepdown.loop.home import write_whole
 from stepdown.loop.job import Job
 from stepdown.loop.learning import Learned
@@ -32,7 +33,7 @@ OPENER = "stepdown.students.artefact:open_student"
 class Measured:
     """Students with their measurements, what they said on each split, and tune as the certificate room reads it.
 
-    calibrators: one for each student, fitted on tune.
+    calibrators: one for each student, fitted on tune. fields: those of its fields, by name, where it is sure of each.
     """
 
     students: tuple[Student, ...]
@@ -41,6 +42,7 @@ class Measured:
     entrants: tuple[Entrant, ...]
     tune: Observations
     calibrators: tuple[dict[str, object], ...]
+    fields: tuple[Calibrators, ...]
     curated: Curated
 
     @property
@@ -70,7 +72,13 @@ def measure_students(job: Job, curated: Curated, learned: Learned) -> Measured:
         for entrant, one in zip(entrants, marked, strict=True)
     )
     tune = observe(answered["tune"], priced, job.yardstick, kind, None)
-    return Measured(learned.students, marked, answered, priced, tune, calibrators, curated)
+    fields = tuple(_fields(job, answered["tune"], place, calibrator) for place, calibrator in enumerate(calibrators))
+    return Measured(learned.students, marked, answered, priced, tune, calibrators, fields, curated)
+
+
+def _fields(job: Job, tune: Answered, place: int, calibrator: dict[str, object]) -> Calibrators:
+    table, _ = table_of(tune, place, calibrator, job.family.parts)
+    return {} if table is None else fit_fields(table)
 
 
 def _measurement(

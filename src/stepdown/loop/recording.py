@@ -36,6 +36,7 @@ from stepdown.loop.answering import open_cascade
 from stepdown.loop.certifying import Certified
 from stepdown.loop.curating import Curated
 from stepdown.loop.environment import describe_environment
+from stepdown.loop.field_escalation import escalate_all
 from stepdown.loop.job import Job
 from stepdown.loop.learning import Learned, training_data
 from stepdown.loop.measuring import Measured, references_in, sample_texts
@@ -81,6 +82,7 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
         shown=_shown_metrics(),
         roles=roles,
         refused=dict(job.task.form.refused) if job.task.form else {},
+        field_escalation=escalate_all(job, measured),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -41,6 +41,11 @@ class BuildFolder:
         return self.path / "cascade.json"
 
     @property
+    def fields(self) -> Path:
+        """How sure each student is of each field, as calibrators; only of answers that have fields."""
+        return self.path / "fields.json"
+
+    @property
     def task(self) -> Path:
         return self.path / "task.json"
 
@@ -72,6 +77,10 @@ class BuildFolder:
 
     def read_cascade(self) -> CascadeSpec:
         return _read(self.cascade, CascadeSpec)
+
+    def read_fields(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """By artefact and field; {} where answers have no fields."""
+        return _read(self.fields, dict[str, dict[str, dict[str, Any]]]) if self.fields.exists() else {}
 
     def read_task(self) -> Task:
         return _read(self.task, Task)

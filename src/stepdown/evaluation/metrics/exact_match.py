@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stepdown.core.canonical import canonical_json
+from stepdown.core.dataset import Answer
 from stepdown.core.estimates import Estimate
 from stepdown.evaluation.intervals import mean_loss
 from stepdown.evaluation.metric import MetricExample, complement
@@ -30,8 +31,8 @@ def shown_as(loss: Estimate) -> tuple[str, Estimate]:
 
 
 def examples() -> list[MetricExample]:
-    said = ({"city": "Rome", "day": 2}, {"city": "Rome"}, None, {})
-    wanted = ({"day": 2, "city": "Rome"}, {"city": "Rome", "day": 2}, {"city": "Rome"}, {})
+    said: tuple[Answer, ...] = ({"city": "Rome", "day": 2}, {"city": "Rome"}, None, {})
+    wanted: tuple[Answer, ...] = ({"day": 2, "city": "Rome"}, {"city": "Rome", "day": 2}, {"city": "Rome"}, {})
     return [
         MetricExample(said, wanted, 0.5, family="extract"),
         MetricExample(({"all": True, "to": ["a", "b"]},), ({"all": True, "to": ["b", "a"]},), 1.0, family="extract"),
