@@ -173,13 +173,18 @@ def details(outcome: Outcome) -> str:
     lines = [f"{outcome.task}: seconds { ({name: round(value, 1) for name, value in outcome.seconds.items()}) }"]
     lines += [f"  excluded: {outcome.excluded}"] if outcome.excluded else []
     lines += [f"  {reason}" for reason in outcome.reasons]
-    for one in outcome.students:
-        seen = ", ".join(f"{name} {found}+{lost}" for name, (found, lost) in sorted(one.aligned.items()))
-        lines += [f"  {one.kind}: training values aligned + not: {seen}"] if seen else []
+    lines += [f"  {one.kind}: training values {_aligned(one)}" for one in outcome.students if one.aligned]
     lines += [f"  {kind} was dropped: {why}" for kind, why in outcome.dropped.items()]
     lines += [f"  by group: {json.dumps(outcome.groups)}"] if outcome.groups else []
     lines += [f"  published: {figure} ({source})" for figure, source in PUBLISHED.get(outcome.task, ())]
     return "\n".join([*lines, *(f"  {note}" for note in outcome.notes)])
+
+
+def _aligned(one: StudentFigures) -> str:
+    """How many were found in their texts, and of which fields some were not."""
+    found, lost = (sum(counts[place] for counts in one.aligned.values()) for place in (0, 1))
+    fields = [f"{name} {missing} of {there + missing}" for name, (there, missing) in one.aligned.items() if missing]
+    return f"aligned {found:,}, not {lost:,}" + (f" ({', '.join(fields)})" if fields else "")
 
 
 def main() -> int:
