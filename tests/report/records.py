@@ -13,7 +13,8 @@ from stepdown.core.certificate import Certificate, Claim, PathPoint
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest, Step
 from stepdown.core.estimates import Estimate
-from stepdown.core.measurements import Disagreement, LabelRow, Quality, Speed, StudentMeasurement
+from stepdown.core.extraction.form import Role, Span
+from stepdown.core.measurements import Disagreement, LabelRow, Quality, ShownMetric, Speed, StudentMeasurement
 from stepdown.core.record import (
     BuildRecord,
     CascadeMeasurement,
@@ -501,6 +502,140 @@ def certified(**changes: Any) -> BuildRecord:
     return BuildRecord(**{**values, **changes})
 
 
+FIELDS = (
+    Role(field="intent", role="closed", choices=("PlayMusic", "BookRestaurant", "GetWeather"), aligned=7214),
+    Role(field="slots.artist", role="copied", aligned=1201, unaligned=14),
+    Role(field="slots.album", role="copied", aligned=160, unaligned=3),
+    Role(field="slots.party_size", role="copied", normaliser="numbers", aligned=812),
+    Role(field="slots.restaurant_name", role="copied", normaliser="case and spaces", aligned=390, unaligned=41),
+    Role(field="slots.city", role="copied", aligned=1622, unaligned=2),
+    Role(field="slots.outdoor", role="closed", choices=(True, False), aligned=88),
+    Role(field="slots.note", role="text", aligned=3, unaligned=41),
+    Role(field="slots.never_seen", role="closed"),
+)
+
+
+def placed(text: str, **values: str) -> tuple[Span, ...]:
+    """Spans of the values where they first stand in the text."""
+    found = [(text.index(value), value, name) for name, value in values.items() if value in text]
+    return tuple(Span(start, start + len(value), f"slots.{name}") for start, value, name in sorted(found))
+
+
+def object_disagreement(
+    number: int, text: str, ours: dict[str, Any], theirs: dict[str, Any], gold: Any
+) -> Disagreement:
+    def said(intent: str, slots: dict[str, str]) -> str:
+        return msgspec.json.encode({"intent": intent, "slots": slots}).decode()
+
+    return Disagreement(
+        id=f"call-{number}",
+        text=text,
+        student=said("PlayMusic", ours),
+        incumbent=said("PlayMusic", theirs),
+        gold=None if gold is None else said("PlayMusic", gold),
+        confidence=0.97 - number / 50,
+        student_spans=placed(text, **ours),
+        incumbent_spans=placed(text, **theirs),
+    )
+
+
+def object_disagreements(gold: bool = True) -> tuple[Disagreement, ...]:
+    """Values that overlap, that stand nowhere, in emoji, in right-to-left text, far down in a long one."""
+    texts: list[tuple[str, dict[str, str], dict[str, str], dict[str, str]]] = [
+        (
+            "play everything by the black keys from their brothers album",
+            {"artist": "the black keys", "album": "brothers"},
+            {"artist": "black keys", "album": "their brothers"},
+            {"artist": "the black keys", "album": "brothers"},
+        ),
+        (
+            "🎶👩‍👩‍👧 put on Björk's Homogenic 🎶",
+            {"artist": "Björk"},
+            {"artist": "Björk", "album": "Homogenic"},
+            {"artist": "Björk", "album": "Homogenic"},
+        ),
+        (
+            "احجز طاولة في مطعم السلام لأربعة أشخاص",
+            {"restaurant_name": "السلام"},
+            {"restaurant_name": "مطعم السلام", "party_size": "4"},
+            {"restaurant_name": "مطعم السلام", "party_size": "4"},
+        ),
+        (
+            "well " * 400 + "play some abba in rome",
+            {"artist": "abba", "city": "rome"},
+            {"album": "abba", "city": "rome"},
+            {"artist": "abba", "city": "rome"},
+        ),
+        ('<b>play</b> & "sing"', {"artist": "<b>play</b>"}, {"artist": '& "sing"'}, {"artist": "nobody"}),
+    ]
+    return tuple(
+        object_disagreement(number, text, ours, theirs, right if gold else None)
+        for number, (text, ours, theirs, right) in enumerate(texts)
+    )
+
+
+def field_rows() -> tuple[LabelRow, ...]:
+    return label_rows([role.field for role in FIELDS[:-1]], 0.09, 0.06, seed=4)
+
+
+def extraction(loss: str = "exact-match", **changes: Any) -> BuildRecord:
+    """Answers with fields: exact match is what the contract is about, and F1 of fields and spans are measured."""
+    record = certified()
+    assert record.cascade is not None
+    shown = {
+        "brier": ShownMetric(name="Brier score"),
+        "error": ShownMetric(name="accuracy", complement=True),
+        "exact_match": ShownMetric(name="exact match", complement=True),
+        "field_f1": ShownMetric(name="field F1", complement=True),
+        "span_f1": ShownMetric(name="span F1", complement=True),
+        "valid_schema": ShownMetric(name="valid answers", complement=True),
+    }
+
+    def of_fields(quality: tuple[Quality, ...]) -> tuple[Quality, ...]:
+        figures = {"exact_match": 0.12, "field_f1": 0.05, "span_f1": 0.06, "valid_schema": 0.0}
+        more = {name: estimate(value, 0.01) for name, value in figures.items()}
+        return tuple(
+            msgspec.structs.replace(each, metrics=each.metrics | more, labels=field_rows() if each.labels else ())
+            for each in quality
+        )
+
+    rungs = {"version": 1, "task": "assistant", "rungs": [{"kind": "tagger", "threshold": 0.31}]}
+    students = tuple(
+        msgspec.structs.replace(one, kind=kind, quality=of_fields(one.quality))
+        for one, kind in zip(record.students[2:], ("gazetteer", "tagger"), strict=True)
+    )
+    values: dict[str, Any] = {
+        "task": "assistant",
+        "family": "extract",
+        "loss": loss,
+        "shown": shown,
+        "roles": FIELDS,
+        "refused": {"slots.stops": "a list of objects"},
+        "students": students,
+        "cascade": msgspec.structs.replace(record.cascade, quality=of_fields(record.cascade.quality)),
+        "certificate": certificate(cascade=rungs, claims=certificate().claims[:3]),
+        "disagreements": object_disagreements(),
+    }
+    return msgspec.structs.replace(record, **{**values, **changes})
+
+
+def refused_extraction() -> BuildRecord:
+    """Mean field F1, and the cascade loses too much of it."""
+    bad = refused_for_quality()
+    return extraction("field-f1", certificate=bad.certificate, cascade=None, risk_coverage=(), roi=None)
+
+
+def extraction_by_agreement() -> BuildRecord:
+    """No gold, and answers that may be partly right."""
+    alike = agreement()
+    return extraction(
+        "field-f1",
+        contract=alike.contract,
+        certificate=alike.certificate,
+        disagreements=object_disagreements(gold=False),
+    )
+
+
 def refused_for_want_of_evidence() -> BuildRecord:
     short = Claim(
         name="excess-loss",
@@ -708,6 +843,9 @@ def every_sort() -> dict[str, BuildRecord]:
         "one-student": one_student(),
         "bare": bare(),
         "extreme": extreme(),
+        "extraction": extraction(),
+        "refused-extraction": refused_extraction(),
+        "extraction-agreement": extraction_by_agreement(),
         "injection": everywhere(INJECTION),
         "mixed": everywhere(MIXED),
     }

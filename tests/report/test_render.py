@@ -14,12 +14,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from stepdown.core.extraction.form import Role, Span
+from stepdown.core.measurements import Disagreement
 from stepdown.core.record import BuildRecord
 from stepdown.report.render import render
 
 HARMLESS = {
     "abbr", "bdi", "body", "caption", "circle", "code", "dd", "details", "div", "dl", "dt", "em",
-    "figcaption", "figure", "footer", "h1", "h2", "h3", "head", "header", "html", "li", "line", "main",
+    "figcaption", "figure", "footer", "h1", "h2", "h3", "head", "header", "html", "li", "line", "main", "mark",
     "meta", "nav", "ol", "p", "polygon", "polyline", "rect", "section", "small", "span", "strong", "style",
     "summary", "svg", "table", "tbody", "td", "text", "th", "thead", "title", "tr", "ul", "wbr", "a",
 }  # fmt: skip
@@ -86,6 +88,73 @@ def test_markup_in_the_record_is_shown_and_not_obeyed(records: ModuleType, page:
     assert "<img" not in markup
     assert records.INJECTION in read.text
     assert "49" not in re.findall(r"\{\{ (\d+) \}\}", markup)
+
+
+def test_fields_are_marked_with_their_names_and_who_says_so(records: ModuleType, page: ModuleType) -> None:
+    read = page.Page(render(records.extraction()))
+    kinds = {mark["class"] for mark in read.named("mark")}
+    assert kinds == {"both", "student", "incumbent", "differ"}
+    text = read.unbroken
+    assert "the  slots.artist (student)black keys slots.artist" in text
+    assert "Homogenic slots.album (incumbent)" in text
+    assert "مطعم  slots.restaurant_name (incumbent)السلام slots.restaurant_name" in text
+    assert "abba slots.artist (student) slots.album (incumbent)" in text
+    assert "Both say: intent PlayMusic" in text
+    assert "both wrong" in text  # "nobody" stands nowhere in the text, and is listed beside it
+
+
+def test_the_rows_of_fields_say_how_each_is_filled(records: ModuleType, page: ModuleType) -> None:
+    text = page.Page(render(records.extraction())).text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "Field by field" in text
+    assert "copied from the text, case and spaces 390 of 431 stand in the text" in text
+    assert "one of 3 all 7,214 are among them" in text
+    assert (
+        "Of 4,245 training values to be copied, 4,185 (98.6 %) stand in the text; the other 60 are not learned" in text
+    )
+    assert "In no answer here: “ slots. never_ seen”" in text or "In no answer here: “slots.never_seen”" in text
+    assert "a list of objects" in text
+    assert "Label by label" not in text
+    assert "9 fields" not in text
+    assert "10 fields" in text
+
+
+def test_a_contract_about_exact_match_is_read_as_exact_match(records: ModuleType, page: ModuleType) -> None:
+    text = page.Page(render(records.extraction())).text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "with at most 1.3 points less exact match at 95 % confidence (measured: 2.1 points more)" in text
+    assert "Exact match lost over all requests" in text
+    assert "Field F1" in text
+    assert "Span F1" in text
+    assert "Valid answers" in text
+    assert "xcess error" not in text
+    table = text[text.index("Students") :]
+    assert "Exact match n = 3,080" in table
+
+
+def test_a_refusal_about_field_f1_speaks_of_it(records: ModuleType, page: ModuleType) -> None:
+    text = page.Page(render(records.refused_extraction())).text.replace("\N{NO-BREAK SPACE}", " ")
+    assert (
+        "the best cascade that was built has 7.1 points less mean field F1 where the contract allows 2 points" in text
+    )
+    assert "the contract allows 2 points less mean field F1 than" in text
+
+
+def test_markup_in_fields_and_texts_is_shown_and_not_obeyed(records: ModuleType, page: ModuleType) -> None:
+    evil = records.INJECTION
+    said = msgspec.json.encode({evil: evil, "other": "x"}).decode()
+    span = (Span(start=3, end=len(evil) - 4, field=evil),)
+    shown = Disagreement(id="1", text=evil, student=said, incumbent="{}", gold=None, confidence=0.5, student_spans=span)
+    role = Role(field=evil, role="copied", normaliser=evil, aligned=1)
+    record = records.extraction(disagreements=(shown,), roles=(role,), refused={evil: evil}, loss=evil)
+    markup = render(record)
+    assert "<script" not in markup
+    assert "<img" not in markup
+    assert page.Page(markup).unbroken.count(evil) >= 4
+
+
+def test_answers_that_are_no_objects_are_shown_as_they_are(records: ModuleType, page: ModuleType) -> None:
+    broken = Disagreement(id="1", text="t", student="{" * 5000, incumbent="[1]", gold="null", confidence=0.5)
+    text = page.Page(render(records.extraction(disagreements=(broken,)))).text
+    assert "[1]" in text
 
 
 def test_characters_that_no_page_may_hold_are_replaced(records: ModuleType) -> None:

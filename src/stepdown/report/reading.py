@@ -6,9 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stepdown.core.estimates import Estimate
-from stepdown.core.measurements import Quality, Speed, StudentMeasurement
+from stepdown.core.measurements import Quality, ShownMetric, Speed, StudentMeasurement
 from stepdown.core.record import BuildRecord
-from stepdown.report.format import clean, wording
+from stepdown.report.format import PERCENT, SCORE, Unit, clean, wording
+from stepdown.report.loss_words import ERROR, LossWords, complement, loss_words
 
 # Gold is worth more than agreement; rows that nothing was chosen on are worth more than rows that something was.
 _PREFERRED = (
@@ -25,18 +26,30 @@ _KINDS = {
     "static": "static token embeddings distilled from an encoder, with a linear head",
     "frozen": "a small pretrained encoder left as it is, with a head trained on this task",
     "encoder": "a small encoder fine-tuned on this task",
-    "tagger": "a small encoder with a head per token",
+    "gazetteer": "values and patterns seen in the training answers, looked up in the text",
+    "tagger": "a small encoder with a head per token, and one for each field that is chosen",
     "seq2seq": "a small encoder-decoder",
     "decoder": "a small causal language model",
 }
 
 
+# A record older than the words for its metrics has these; how surely something is known is not about any one option.
+_SHOWN = {
+    "macro_f1": ShownMetric(name="macro-F1", complement=True),
+    "calibration_error": ShownMetric(name="calibration error"),
+    "brier": ShownMetric(name="Brier score"),
+}
+_LAST = ("calibration_error", "brier")
+_ELSEWHERE = ("error", "agreement", "risk_coverage")
+
+
 @dataclass(frozen=True)
 class Reading:
-    """The split and reference that the figures of the report are read on."""
+    """The split and reference that the figures of the report are read on, and the words for the contract's loss."""
 
     split: str
     reference: str
+    words: LossWords = ERROR
 
     @property
     def rows(self) -> str:
@@ -46,7 +59,15 @@ class Reading:
 
     @property
     def error_name(self) -> str:
-        return "Error" if self.reference == "gold" else "Disagreement with the incumbent"
+        """What `shown_error` is called."""
+        if self.reference == "gold":
+            return self.words.name
+        return f"{self.words.name} with the incumbent" if self.words.measure else "Disagreement with the incumbent"
+
+    @property
+    def loss_name(self) -> str:
+        """What `error` is called, where down is better."""
+        return self.words.as_loss if self.reference == "gold" or self.words.measure else self.error_name.lower()
 
     def of(self, qualities: tuple[Quality, ...]) -> Quality | None:
         for quality in qualities:
@@ -63,9 +84,9 @@ class Reading:
         """The loss that the contract is about; the share of answers unlike the incumbent's where there is no gold."""
         return self.metric(qualities, "error")
 
-    def macro_f1(self, qualities: tuple[Quality, ...]) -> Estimate | None:
-        """Macro-F1 as people read it; the metric is its loss, 1 − F1."""
-        return complement(self.metric(qualities, "macro_f1"))
+    def shown_error(self, qualities: tuple[Quality, ...]) -> Estimate | None:
+        """The same as people read it: the error, or the measure that the loss is 1 minus."""
+        return self.words.shown(self.error(qualities))
 
     def agreement(self, qualities: tuple[Quality, ...]) -> Estimate | None:
         """The share of answers like the incumbent's, on the same split; the metric is its loss."""
@@ -74,14 +95,15 @@ class Reading:
 
 def read(record: BuildRecord) -> Reading:
     """The best split and reference on which the cascade, else any student, was measured."""
+    words = loss_words(record.loss)
     measured = [quality for student in record.students for quality in student.quality]
     if record.cascade is not None and record.cascade.quality:
         measured = list(record.cascade.quality)
     found = [(quality.split, quality.reference) for quality in measured]
     for preferred in _PREFERRED:
         if preferred in found:
-            return Reading(*preferred)
-    return Reading(*found[0]) if found else Reading("certify", "gold")
+            return Reading(*preferred, words)
+    return Reading(*found[0], words) if found else Reading("certify", "gold", words)
 
 
 def best_student(record: BuildRecord) -> StudentMeasurement | None:
@@ -107,6 +129,13 @@ def incumbent_name(record: BuildRecord) -> str:
     return clean(record.incumbent.model).rstrip("/").rsplit("/", 1)[-1] or "the incumbent"
 
 
+def parts_known(record: BuildRecord) -> int:
+    """How many labels, or fields, the answers can have."""
+    if record.part == "label":
+        return len(record.dataset.labels)
+    return len({role.field for role in record.roles} | record.refused.keys())
+
+
 def kind_in_words(kind: str) -> str:
     """What a kind of student is, "" for a kind this page does not know."""
     return _KINDS.get(kind, "")
@@ -120,20 +149,29 @@ def rung_kinds(record: BuildRecord) -> list[str]:
     return [clean(rung.get("kind", "")) for rung in rungs if isinstance(rung, dict)]
 
 
-def metric_in_words(name: str) -> str:
-    return {"macro_f1": "Macro-F1", "f1": "F1"}.get(name, wording(name).capitalize())
+@dataclass(frozen=True)
+class MetricRow:
+    """A metric beside the contract's loss: its file's name, what people call it and how its figure is written."""
+
+    metric: str
+    name: str
+    unit: Unit
+    complement: bool
+
+    def of(self, reading: Reading, qualities: tuple[Quality, ...]) -> Estimate | None:
+        loss = reading.metric(qualities, self.metric)
+        return complement(loss) if self.complement else loss
 
 
-def complement(estimate: Estimate | None) -> Estimate | None:
-    """1 − a loss, with its interval."""
-    if estimate is None:
-        return None
-    return Estimate(
-        value=1 - estimate.value,
-        low=1 - estimate.high,
-        high=1 - estimate.low,
-        n=estimate.n,
-        method=estimate.method,
-        confidence=estimate.confidence,
-        estimated=estimate.estimated,
-    )
+def metric_rows(record: BuildRecord) -> list[MetricRow]:
+    """Every metric that the record says how to read, except the contract's own loss; calibration comes last."""
+    known = record.shown or _SHOWN
+    own = record.loss.replace("-", "_") if loss_words(record.loss).share else ""
+    names = [name for name in known if name not in (*_ELSEWHERE, own)]
+    return [_metric_row(name, known[name]) for name in sorted(names, key=_LAST.__contains__)]
+
+
+def _metric_row(metric: str, shown: ShownMetric) -> MetricRow:
+    name = clean(shown.name) or wording(metric)
+    unit = PERCENT if shown.complement and "F1" not in name else SCORE
+    return MetricRow(metric, name[:1].upper() + name[1:], unit, shown.complement)

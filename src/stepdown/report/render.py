@@ -34,7 +34,7 @@ _READING_ORDER: tuple[tuple[str, ModuleType], ...] = (
     ("Risk against coverage", risk),
     ("The certificate", certificate),
     ("Students", students),
-    ("Label by label", labels),
+    ("{Part} by {part}", labels),
     ("Latency", latency),
     ("Saving and return", saving),
     ("Energy", energy),
@@ -59,8 +59,9 @@ def render(record: BuildRecord) -> str:
     sections = []
     for title, module in _READING_ORDER:
         anchor = module.__name__.rsplit(".", 1)[-1]
+        named = title.format(part=record.part, Part=record.part.capitalize())
         body = environment.get_template(f"sections/{anchor}.html.j2").render(**module.view(record))
-        sections.append(Section(anchor, title, Markup(body)))  # noqa: S704 – rendered by a template that escapes
+        sections.append(Section(anchor, named, Markup(body)))  # noqa: S704 – rendered by a template that escapes
     style = _style()
     return environment.get_template("report.html.j2").render(
         title=f"{clean(record.task)}: {clean(record.certificate.verdict)}",

@@ -18,6 +18,7 @@ from stepdown.report.format import (
     quantity,
     usd,
 )
+from stepdown.report.loss_words import ERROR, LossWords, loss_words
 from stepdown.report.reading import best_student, incumbent_name, read, rung_kinds
 
 
@@ -30,20 +31,24 @@ def verdict_sentence(record: BuildRecord) -> str:
     return _certified(record) if certified(record) else _refused(record)
 
 
-def claim_in_words(claim: Claim, confidence: float, evidence: str) -> str:
+def claim_in_words(claim: Claim, confidence: float, evidence: str, words: LossWords = ERROR) -> str:
     """ "at most 1.3 points more error at 95 % confidence (measured: 2.1 points less)"."""
     sure = quantity(confidence, PERCENT)
     # The test rejected at the limit, so the limit holds even where the bound is a looser method's.
     bound = min(claim.bound, claim.limit) if claim.holds else claim.bound
-    if evidence == "agreement":
+    if evidence == "agreement" and words.share:
         differ = "answers unlike the incumbent's on at most"
         return f"{differ} {_share(bound)} of requests at {sure} confidence (measured: {_share(claim.estimate)})"
-    measured = _more_or_less(claim.estimate)
+    if evidence == "agreement":
+        least, found = _share(1 - bound), _share(1 - claim.estimate)
+        own = "against the incumbent's own answers"
+        return f"a {words.noun} of at least {least} {own} at {sure} confidence (measured: {found})"
+    measured = _more_or_less(claim.estimate, words)
     if not bounded(bound):
-        return f"an unknown amount of error more (measured: {measured})"
+        return f"an unknown amount of {words.noun} {words.more(1.0)} (measured: {measured})"
     if bound < 0:
-        return f"at least {points(bound)} less error at {sure} confidence (measured: {measured})"
-    more = "no more error" if bound == 0 else f"at most {points(bound)} more error"
+        return f"at least {words.difference(bound)} at {sure} confidence (measured: {measured})"
+    more = words.unchanged if bound == 0 else f"at most {words.difference(bound)}"
     return f"{more} at {sure} confidence (measured: {measured})"
 
 
@@ -70,11 +75,13 @@ def next_steps(record: BuildRecord) -> list[str]:
             f"Give the students more data or more time: they had {plural(_learned(record), 'example')} and "
             f"a budget of {duration(record.budget_s)}. Gold labels help most where the incumbent is often wrong."
         )
-        worst = _worst_labels(record)
-        if worst:
+        worst = _worst_parts(record)
+        if worst and record.part == "label":
             steps.append(f"Step down a part: leave {worst} with the incumbent and certify the other labels.")
+        elif worst:
+            steps.append(f"Look at {worst} first: there the students lose most, and gold labels of them help most.")
         steps.append(
-            f"Or ask for less: the contract allows {points(record.contract.margin)} more error than "
+            f"Or ask for less: the contract allows {loss_words(record.loss).difference(record.contract.margin)} than "
             f"{incumbent_name(record)}."
         )
     if not steps:
@@ -102,17 +109,19 @@ def _certified(record: BuildRecord) -> str:
         f"in place of {incumbent_name(record)}"
     )
     if claim is not None:
-        sentence += ", with " + claim_in_words(claim, record.contract.confidence, record.certificate.evidence)
+        evidence, words = record.certificate.evidence, loss_words(record.loss)
+        sentence += ", with " + claim_in_words(claim, record.contract.confidence, evidence, words)
     return sentence + _money(record) + "."
 
 
 def _refused(record: BuildRecord) -> str:
     certificate, claim = record.certificate, record.certificate.excess_loss
+    words = loss_words(record.loss)
     start = f"{clean(record.task)} should stay with {incumbent_name(record)} for now: "
     if certificate.labels_needed:
         looks = ""
         if claim is not None and claim.estimate <= claim.limit:
-            measured = _more_or_less(claim.estimate)
+            measured = _more_or_less(claim.estimate, words)
             looks = f" The small model looks good enough (measured: {measured}), but that is not yet proof."
         are = "is" if certificate.n == 1 else "are"
         what = "recorded call" if certificate.evidence == "agreement" else "labelled example"
@@ -121,13 +130,17 @@ def _refused(record: BuildRecord) -> str:
             f"about {count(certificate.labels_needed)} more are needed.{looks}"
         )
     if claim is not None and claim.estimate > claim.limit:
-        found = f"{points(claim.estimate)} more error where the contract allows {points(claim.limit)}"
-        return f"{start}the best cascade that was built makes {found}."
+        makes = "has" if words.measure else "makes"
+        found = f"{words.difference(claim.estimate)} where the contract allows {points(claim.limit)}"
+        return f"{start}the best cascade that was built {makes} {found}."
     student, reading = best_student(record), read(record)
     error = reading.error(student.quality) if student else None
     if certificate.reasons:
         return start + _sentence_end(clean(certificate.reasons[0]))
     if student and error:
+        if not words.share:
+            reached = f"has a {words.noun} of {quantity(1 - error.value, PERCENT)}"
+            return f"{start}the best student, {clean(student.kind)}, {reached}."
         return f"{start}the best student, {clean(student.kind)}, is wrong on {quantity(error.value, PERCENT)}."
     return start + "no cascade honours the contract."
 
@@ -145,10 +158,10 @@ def _money(record: BuildRecord) -> str:
     return f"; {usd(ours.value)} per thousand instead of {usd(theirs.value)}"
 
 
-def _more_or_less(difference: float) -> str:
-    if not bounded(difference):
+def _more_or_less(excess: float, words: LossWords) -> str:
+    if not bounded(excess):
         return "nothing"
-    return f"{points(difference)} {'less' if difference < 0 else 'more'}"
+    return f"{points(excess)} {words.more(excess)}"
 
 
 def _share(value: float) -> str:
@@ -165,8 +178,8 @@ def _learned(record: BuildRecord) -> int:
     return record.dataset.counts.get("train", 0)
 
 
-def _worst_labels(record: BuildRecord) -> str:
-    """Up to three labels whose slices fail, else those on which the cascade loses most to the incumbent."""
+def _worst_parts(record: BuildRecord) -> str:
+    """Up to three labels or fields whose slices fail, else those on which the cascade loses most to the incumbent."""
     failed = [
         claim.name.split("=", 1)[-1] for claim in record.certificate.claims if "=" in claim.name and not claim.holds
     ]

@@ -58,7 +58,10 @@ def summary_lines(record: BuildRecord) -> list[str]:
 
 
 def _error_name(record: BuildRecord) -> str:
-    return "error" if read(record).reference == "gold" else "unlike the incumbent"
+    reading = read(record)
+    if reading.words.measure or reading.reference == "gold":
+        return _terminal(reading.words.noun)
+    return "unlike the incumbent"
 
 
 def _pad(cell: str, width: int, index: int) -> str:
@@ -67,7 +70,7 @@ def _pad(cell: str, width: int, index: int) -> str:
 
 def _lines(record: BuildRecord) -> list[Line]:
     reading, incumbent = read(record), record.incumbent
-    theirs = reading.error(incumbent.quality) if reading.reference == "gold" else None
+    theirs = reading.shown_error(incumbent.quality) if reading.reference == "gold" else None
     cells = (
         _terminal(incumbent_name(record)),
         _value(theirs, PERCENT),
@@ -95,7 +98,7 @@ def _lines(record: BuildRecord) -> list[Line]:
     for name, role, quality, speed, cost in measured:
         cells = (
             name + (" (dominated)" if role == "dominated" else ""),
-            _value(reading.error(quality), PERCENT),
+            _value(reading.shown_error(quality), PERCENT),
             _value(reading.agreement(quality), PERCENT),
             _value(speed.latency_p50, SECONDS),
             _plain(quantity(speed.size_mb, MEGABYTES)),

@@ -21,12 +21,12 @@ from stepdown.report.format import (
     duration,
     moment,
     p_value,
-    points,
     quantity,
     signed_points,
     usd,
     wording,
 )
+from stepdown.report.loss_words import ERROR, LossWords, loss_words
 from stepdown.report.reading import incumbent_name
 from stepdown.report.sentence import certified
 
@@ -43,7 +43,8 @@ _EVIDENCE = {
 
 def view(record: BuildRecord) -> dict[str, Any]:
     certificate = record.certificate
-    claims = [_claim(claim) for claim in sorted(certificate.claims, key=_order)[:MOST]]
+    words = loss_words(record.loss)
+    claims = [_claim(claim, words) for claim in sorted(certificate.claims, key=_order)[:MOST]]
     return {
         "certified": certified(record),
         "claims": claims[:SHOWN],
@@ -62,12 +63,12 @@ def _order(claim: Claim) -> tuple[bool, bool, bool, float]:
     return claim.name != "excess-loss", claim.name.startswith("slice:"), claim.holds, -claim.bound
 
 
-def claim_figures(claim: Claim) -> dict[str, str]:
+def claim_figures(claim: Claim, words: LossWords = ERROR) -> dict[str, str]:
     """A claim's figures in words."""
     claim = _with_true_infinity(claim)
     write = _writer(claim)
     return {
-        "name": _claim_name(claim),
+        "name": _claim_name(claim, words),
         "verdict": "holds" if claim.holds else "not shown",
         "estimate": write(claim.estimate),
         "bound": write(claim.bound),
@@ -83,11 +84,11 @@ def _with_true_infinity(claim: Claim) -> Claim:
     return msgspec.structs.replace(claim, **dict.fromkeys(figures, math.inf)) if figures else claim
 
 
-def _claim(claim: Claim) -> dict[str, Any]:
+def _claim(claim: Claim, words: LossWords) -> dict[str, Any]:
     claim = _with_true_infinity(claim)
     return {
-        **claim_figures(claim),
-        "about": "Excess error where" if claim.name.startswith("slice:") else "",
+        **claim_figures(claim, words),
+        "about": f"{words.excess} where" if claim.name.startswith("slice:") else "",
         "share": f"tested at {quantity(claim.share, PERCENT)}" if claim.share > 0 else "",
         "method": clean(claim.method) + (" (asymptotic)" if claim.asymptotic else ""),
         "holds": claim.holds,
@@ -95,11 +96,11 @@ def _claim(claim: Claim) -> dict[str, Any]:
     }
 
 
-def _claim_name(claim: Claim) -> str:
+def _claim_name(claim: Claim, words: LossWords) -> str:
     if claim.name.startswith("slice:"):
         return clean(claim.name.removeprefix("slice:")).replace("=", " is ", 1)
     known = {
-        "excess-loss": "Excess error over all requests",
+        "excess-loss": f"{words.excess} over all requests",
         "latency-p95": "Latency, 95th percentile",
         "cost-per-1k": "Cost per 1,000 requests",
     }
@@ -130,7 +131,8 @@ def _facts(record: BuildRecord) -> list[tuple[str, str]]:
         ("Attempts on this evidence", tries),
         (
             "Contract",
-            f"at most {points(contract.margin)} more error, at {quantity(contract.confidence, PERCENT)} confidence",
+            f"at most {loss_words(record.loss).difference(contract.margin)}, at "
+            f"{quantity(contract.confidence, PERCENT)} confidence",
         ),
         ("Privacy", clean(contract.privacy)),
         ("Issued", moment(certificate.issued_at)),
@@ -183,8 +185,8 @@ def not_said(record: BuildRecord) -> list[str]:
         f"It compares with {name}; it does not say that either is right often enough for your use.",
         "It is about requests like those it was proved on. When traffic changes the claim lapses until it is renewed "
         "by live evidence.",
-        "It is about the average request. A label or a group may fare worse than the average unless it is a claim in "
-        "the table.",
+        f"It is about the average request. A {record.part} or a group may fare worse than the average unless it is a "
+        "claim in the table.",
         "It is about one exact cascade: these artefacts, thresholds and calibrators, by hash. Change one, and it needs "
         "another certificate.",
     ]

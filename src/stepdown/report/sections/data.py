@@ -8,6 +8,7 @@ from stepdown.core.dataset import SPLITS, Step
 from stepdown.core.record import BuildRecord
 from stepdown.report.charts.inline import share_bar
 from stepdown.report.format import PERCENT, clean, count, plainly, plural, quantity, wording
+from stepdown.report.reading import parts_known
 
 _SPLIT_USE = {
     "train": "the students learn from it",
@@ -28,7 +29,7 @@ def view(record: BuildRecord) -> dict[str, Any]:
         "excluded_total": count(sum(record.excluded.values())),
         "permission": clean(dataset.permission).strip(),
         "splits": _splits(record),
-        "labels": plural(len(dataset.labels), "label"),
+        "parts": plural(parts_known(record), record.part),
         "hash": clean(dataset.content_hash),
         "seed": dataset.seed,
     }

@@ -14,7 +14,7 @@ from stepdown.report.reading import incumbent_name, read
 def view(record: BuildRecord) -> dict[str, Any]:
     marks = _marks(record)
     reading = read(record)
-    chart = svg.both(lambda size: frontier.draw(marks, reading.error_name.lower(), size)) if marks else None
+    chart = svg.both(lambda size: frontier.draw(marks, reading.loss_name, size)) if marks else None
     return {
         "chart": chart,
         "rows": reading.rows,

@@ -1,10 +1,11 @@
-"""One row per label, worst first, beside the incumbent."""
+"""One row per label or field, worst first, beside the incumbent; of fields also how a student gets each."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from stepdown.core.estimates import Estimate
+from stepdown.core.extraction.form import Role
 from stepdown.core.measurements import LabelRow, Quality
 from stepdown.core.record import BuildRecord
 from stepdown.report.charts.inline import error_bar
@@ -13,6 +14,7 @@ from stepdown.report.reading import best_student, incumbent_name, read
 
 SHOWN = 15
 MOST = 500
+MOST_NAMED = 8
 
 
 def view(record: BuildRecord) -> dict[str, Any]:
@@ -21,19 +23,26 @@ def view(record: BuildRecord) -> dict[str, Any]:
     most = max(
         (_end(estimate) for row in rows for estimate in (row.error, row.incumbent_error) if estimate), default=1.0
     )
-    written = [_row(row, most) for row in rows[:MOST]]
+    ways = _ways(record)
+    written = [_row(row, most, ways.get(row.name, ("", ""))) for row in rows[:MOST]]
+    part = record.part
     return {
+        "part": part,
         "who": who,
         "incumbent": incumbent_name(record),
         "compared": any(row.incumbent_error is not None for row in rows),
+        "confused": any(row.most_confused_with for row in rows),
         "rows": written[:SHOWN],
         "more": written[SHOWN:],
-        "more_in_words": plural(len(written) - SHOWN, "more label") if len(written) > SHOWN else "",
-        "left_out": plural(len(rows) - MOST, "label") if len(rows) > MOST else "",
+        "more_in_words": plural(len(written) - SHOWN, f"more {part}") if len(written) > SHOWN else "",
+        "left_out": plural(len(rows) - MOST, part) if len(rows) > MOST else "",
         "better": sum(1 for row in rows if row.incumbent_error and row.error.value <= row.incumbent_error.value),
-        "total": plural(len(rows), "label"),
+        "total": plural(len(rows), part),
         "read_on": read(record).rows,
         "most": quantity(most, PERCENT, 2),
+        "alignment": _alignment(record.roles),
+        "unseen": _named([role.field for role in record.roles if role.field not in {row.name for row in rows}]),
+        "refused": [(clean(name), clean(why)) for name, why in list(record.refused.items())[:MOST]],
     }
 
 
@@ -51,7 +60,7 @@ def _end(estimate: Estimate) -> float:
     return estimate.value
 
 
-def _row(row: LabelRow, most: float) -> dict[str, Any]:
+def _row(row: LabelRow, most: float, way: tuple[str, str]) -> dict[str, Any]:
     error, theirs = show(row.error, PERCENT), show(row.incumbent_error, PERCENT)
     return {
         "name": clean(row.name),
@@ -64,4 +73,52 @@ def _row(row: LabelRow, most: float) -> dict[str, Any]:
         "recall": quantity(row.recall, PERCENT),
         "f1": f"{row.f1:.3f}",
         "confused": clean(row.most_confused_with),
+        "way": way[0],
+        "taught": way[1],
     }
+
+
+def _ways(record: BuildRecord) -> dict[str, tuple[str, str]]:
+    """For each field how a student gets it, and how many of the training answers that have it could teach it."""
+    found = dict.fromkeys(record.refused, ("left to the incumbent", ""))
+    return found | {role.field: (_way(role), _taught(role)) for role in record.roles}
+
+
+def _way(role: Role) -> str:
+    if role.role == "copied":
+        return f"copied from the text, {clean(role.normaliser)}"
+    if role.role == "closed":
+        return f"one of {count(len(role.choices))}" if len(role.choices) != 1 else "there or not"
+    return "free text: left to the incumbent"
+
+
+def _taught(role: Role) -> str:
+    total = role.aligned + role.unaligned
+    if not total:
+        return "not in the training answers"
+    where = {"copied": "stand in the text", "closed": "are among them", "text": "stand in the text"}[role.role]
+    if not role.unaligned:
+        return f"all {count(total)} {where}"
+    return f"{count(role.aligned)} of {count(total)} {where}"
+
+
+def _alignment(roles: tuple[Role, ...]) -> str:
+    """How much of what is to be copied stands in its text, over all fields, and where most is missing."""
+    copied = [role for role in roles if role.role == "copied"]
+    aligned, unaligned = sum(role.aligned for role in copied), sum(role.unaligned for role in copied)
+    if not aligned + unaligned:
+        return ""
+    share = quantity(aligned / (aligned + unaligned), PERCENT)
+    said = (
+        f"Of {plural(aligned + unaligned, 'training value')} to be copied, {count(aligned)} ({share}) stand in the text"
+    )
+    if not unaligned:
+        return said + "."
+    worst = sorted((role for role in copied if role.unaligned), key=lambda role: (-role.unaligned, role.field))[:3]
+    named = ", ".join(f"“{clean(role.field)}” {count(role.unaligned)}" for role in worst)
+    return f"{said}; the other {count(unaligned)} are not learned from (most of them: {named})."
+
+
+def _named(names: list[str]) -> str:
+    shown = ", ".join(f"“{clean(name)}”" for name in names[:MOST_NAMED])
+    return shown + (f" and {count(len(names) - MOST_NAMED)} more" if len(names) > MOST_NAMED else "")

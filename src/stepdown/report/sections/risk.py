@@ -8,6 +8,7 @@ from stepdown.core.record import BuildRecord, CurvePoint
 from stepdown.report import svg
 from stepdown.report.charts import curve
 from stepdown.report.format import PERCENT, plural, points, quantity
+from stepdown.report.loss_words import loss_words
 from stepdown.report.sentence import certified
 
 
@@ -27,14 +28,16 @@ def view(record: BuildRecord) -> dict[str, Any]:
         "marked": any(point.certified for point in found),
         "certified": certified(record),
         "agreement": record.certificate.evidence == "agreement",
+        "words": loss_words(record.loss),
     }
 
 
 def _risk(record: BuildRecord, found: list[CurvePoint]) -> curve.Curve:
     lines = (curve.Line("incumbent, same requests", tuple(point.incumbent_risk for point in found), "level incumbent"),)
+    loss = loss_words(record.loss).as_loss
     return curve.Curve(
-        name="Error on the requests the cascade answers itself, against coverage",
-        axis="error on the requests it answers itself, %",
+        name=f"{loss[:1].upper() + loss[1:]} on the requests the cascade answers itself, against coverage",
+        axis=f"{loss} on the requests it answers itself, %",
         coverage=tuple(point.coverage for point in found),
         values=tuple(point.risk for point in found),
         lines=() if record.certificate.evidence == "agreement" else lines,
@@ -44,10 +47,10 @@ def _risk(record: BuildRecord, found: list[CurvePoint]) -> curve.Curve:
 
 
 def _excess(record: BuildRecord, found: list[CurvePoint]) -> curve.Curve:
-    margin = record.contract.margin
+    margin, excess = record.contract.margin, loss_words(record.loss).excess
     return curve.Curve(
-        name="Excess error over all requests, against coverage, with the contract's margin",
-        axis="excess error over all requests, points",
+        name=f"{excess} over all requests, against coverage, with the contract's margin",
+        axis=f"{excess[:1].lower() + excess[1:]} over all requests, points",
         coverage=tuple(point.coverage for point in found),
         values=tuple(point.excess for point in found),
         lines=(

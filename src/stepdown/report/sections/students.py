@@ -14,7 +14,6 @@ from stepdown.report.format import (
     MEGABYTES,
     PER_SECOND,
     PERCENT,
-    SCORE,
     SECONDS,
     USD,
     Shown,
@@ -27,7 +26,16 @@ from stepdown.report.format import (
     show,
     wording,
 )
-from stepdown.report.reading import Reading, incumbent_name, kind_in_words, read, rung_kinds
+from stepdown.report.loss_words import LossWords
+from stepdown.report.reading import (
+    MetricRow,
+    Reading,
+    incumbent_name,
+    kind_in_words,
+    metric_rows,
+    read,
+    rung_kinds,
+)
 
 
 @dataclass(frozen=True)
@@ -71,9 +79,11 @@ def view(record: BuildRecord) -> dict[str, Any]:
     said = set(reasons.values())
     return {
         "options": options,
-        "measures": [measure for measure in _measures(options, reading) if any(measure.cells)],
+        "measures": [measure for measure in _measures(record, options, reading) if any(measure.cells)],
         "rows": reading.rows,
-        "dominated": [(option.name, _why_dominated(option, reasons)) for option in options if option.dominated_by],
+        "dominated": [
+            (option.name, _why_dominated(option, reasons, reading.words)) for option in options if option.dominated_by
+        ],
         "dropped": [(clean(one.kind), clean(one.why)) for one in record.dropped if clean(one.why) not in said],
         "machine": clean(next((option.speed.machine for option in options if option.speed), "")),
     }
@@ -85,9 +95,10 @@ def _reason_given(option: Option, dropped: tuple[Dropped, ...]) -> str:
     return next((why for why in found if option.dominated_by and option.dominated_by in why), "")
 
 
-def _why_dominated(option: Option, reasons: dict[str, str]) -> str:
+def _why_dominated(option: Option, reasons: dict[str, str], words: LossWords) -> str:
     """The build's own reason, else the rule."""
-    rule = f"{option.dominated_by} has less error, beyond noise, and is neither slower nor dearer."
+    better = f"{words.more(-1.0)} {words.noun}"
+    rule = f"{option.dominated_by} has {better}, beyond noise, and is neither slower nor dearer."
     return reasons.get(option.name, rule)
 
 
@@ -137,13 +148,11 @@ def learned_in_words(learned_from: dict[str, int]) -> str:
     return ", ".join(parts) or "nothing recorded"
 
 
-def _measures(options: list[Option], reading: Reading) -> list[Measure]:
+def _measures(record: BuildRecord, options: list[Option], reading: Reading) -> list[Measure]:
     return [
-        _row(reading.error_name, options, PERCENT, lambda option: reading.error(option.quality)),
-        _row("Macro-F1", options, SCORE, lambda option: reading.macro_f1(option.quality)),
+        _row(reading.error_name, options, PERCENT, lambda option: reading.shown_error(option.quality)),
+        *(_metric(row, options, reading) for row in metric_rows(record)),
         _row("Agreement with the incumbent", options, PERCENT, lambda option: reading.agreement(option.quality)),
-        _row("Calibration error", options, SCORE, lambda option: reading.metric(option.quality, "calibration_error")),
-        _row("Brier score", options, SCORE, lambda option: reading.metric(option.quality, "brier")),
         _row("Latency p50", options, SECONDS, lambda option: option.latency[0]),
         _row("Latency p95", options, SECONDS, lambda option: option.latency[1]),
         _row("Throughput", options, PER_SECOND, lambda option: option.speed.throughput if option.speed else None),
@@ -159,6 +168,10 @@ def _measures(options: list[Option], reading: Reading) -> list[Measure]:
         Measure("Trained in", "", [Cell(option.trained) if option.trained else None for option in options]),
         Measure("Learned from", "", [Cell(option.learned) if option.learned else None for option in options]),
     ]
+
+
+def _metric(row: MetricRow, options: list[Option], reading: Reading) -> Measure:
+    return _row(row.name, options, row.unit, lambda option: row.of(reading, option.quality))
 
 
 def _row(name: str, options: list[Option], unit: Unit, pick: Callable[[Option], Estimate | None]) -> Measure:

@@ -24,6 +24,7 @@ from stepdown.report.format import (
     signed_points,
     usd,
 )
+from stepdown.report.loss_words import loss_words
 from stepdown.report.reading import incumbent_name, read, shown_speed
 from stepdown.report.sentence import certified, next_steps, verdict_sentence
 
@@ -84,11 +85,13 @@ def _excess(record: BuildRecord) -> Tile | None:
     claim = record.certificate.excess_loss
     if claim is None:
         return None
+    words = loss_words(record.loss)
     by_agreement = record.certificate.evidence == "agreement"
     write = (lambda value: quantity(value, PERCENT)) if by_agreement else signed_points
     sure = quantity(record.contract.confidence, PERCENT)
+    unlike = "Answers unlike the incumbent's" if words.share else f"{words.name} lost, against the incumbent's answers"
     return Tile(
-        "Answers unlike the incumbent's" if by_agreement else "Excess error",
+        unlike if by_agreement else words.excess,
         write(claim.estimate),
         f"at most {write(claim.bound)}; {write(claim.limit)} allowed",
         f"one-sided {sure} bound · {sample(claim.n)}",
@@ -102,8 +105,8 @@ def _were_it(record: BuildRecord) -> str:
 def _error(record: BuildRecord) -> Tile | None:
     reading = read(record)
     if record.cascade is not None:
-        ours = reading.error(record.cascade.quality)
-        theirs = reading.error(record.incumbent.quality) if reading.reference == "gold" else None
+        ours = reading.shown_error(record.cascade.quality)
+        theirs = reading.shown_error(record.incumbent.quality) if reading.reference == "gold" else None
         beside = f"{incumbent_name(record)}: {_value(show(theirs, PERCENT))}" if theirs else ""
         return _tile(reading.error_name, show(ours, PERCENT), beside)
     return None
