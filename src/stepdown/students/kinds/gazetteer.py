@@ -1,4 +1,4 @@
-"""gazetteer: known values and word patterns mark what is copied, n-grams choose the rest: the cheap rung of `extract`."""
+"""gazetteer: known values and word patterns mark what is copied, n-grams choose the rest. The cheap rung here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from stepdown.students.patterns.chain_training import ChainOptions, fit_chain
 from stepdown.students.patterns.closed_heads import HeadTargets, fit_heads
 from stepdown.students.patterns.emission_table import EmissionTable
 from stepdown.students.patterns.gazetteer_lists import Gazetteer
-from stepdown.students.patterns.lesson import Lesson, make_lesson
+from stepdown.students.patterns.lesson import Lesson, Limits, make_lesson
 from stepdown.students.patterns.reading import PatternReader
 from stepdown.students.patterns.tokens import Tokens, read_tokens
 from stepdown.students.quantised import QuantisedRows, quantise_rows
@@ -63,6 +63,8 @@ class Options:
     """The chain's rate of learning."""
     dropout: float = 0.1
     """The share of patterns that each step of the chain does without."""
+    unknown: float = 0.1
+    """The share of values of which the chain sees but the shape, as it will of values that are new."""
     penalty: float = 1e-5
     """L2 penalty on the weights of the closed fields' heads, relative to the mean loss of a row."""
     iterations: int = 35
@@ -116,7 +118,7 @@ class GazetteerStudent:
         tokens = read_tokens(text, self._max_tokens)
         count, listed = len(tokens), 1.0
         if self._reader is not None and count:
-            read = self._reader.read(tokens.words, logits)
+            read = self._reader.read(tokens, logits)
             scores, known, listed = read.scores, read.known, read.listed
         else:
             scores = np.zeros((count, self._answering.layout.tags), dtype=np.float32)
@@ -259,7 +261,9 @@ def _train_chain(
     tokens: list[Tokens] = [read_tokens(text, options.max_tokens) for text in data.texts]
     most = max(1_000, min(options.max_features, MAX_WEIGHTS // layout.tags))
     weights = _weights(data, aligned).tolist()
-    lesson: Lesson = make_lesson(tokens, aligned.rows, weights, layout, options.min_count, most)
+    lesson: Lesson = make_lesson(
+        tokens, aligned.rows, weights, layout, Limits(options.min_count, most, options.unknown), context.seed
+    )
     settings = ChainOptions(options.epochs, rate=options.rate, dropout=options.dropout)
     weight, transitions = fit_chain(
         lesson.sequences,

@@ -1,7 +1,7 @@
 """A linear-chain conditional random field as it is served: the probability of every tag of every token.
 
 Lafferty, McCallum & Pereira (2001), Conditional random fields. Forward and backward sums are kept as probabilities,
-scaled at each token (Rabiner 1989, section V), so that a token costs two products of a vector and a matrix.
+scaled every few tokens (Rabiner 1989, section V), so that a token costs two products of a vector and a matrix.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 LEAST = 1e-12
+_SCALED_EVERY = 4
+"""Tokens between scalings: a step changes sums by no more than LEAST and a few powers of ten."""
 
 
 def allowed_steps(tags: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -29,29 +31,28 @@ class Chain:
 
     def __init__(self, transitions: FloatArray) -> None:
         steps, first = allowed_steps(len(transitions))
-        self._steps = np.where(steps, np.exp(transitions), 0.0).astype(np.float32)
+        self._steps = np.where(steps, np.exp(transitions.astype(np.float64)), 0.0)
         self._back = np.ascontiguousarray(self._steps.T)
-        self._first = first.astype(np.float32)
+        self._first = first.astype(np.float64)
 
-    def marginals(self, emissions: FloatArray) -> FloatArray:
+    def marginals(self, emissions: FloatArray) -> NDArray[np.float64]:
         """The probability of every tag of every token: (tokens, tags), rows that sum to 1. tokens > 0."""
-        local = np.exp(emissions - emissions.max(axis=1, keepdims=True))
-        # Scores are clipped from below so that no row of sums is empty, whatever the text.
-        np.maximum(local, np.float32(LEAST), out=local)
+        local = np.exp(emissions - emissions.max(axis=1, keepdims=True), dtype=np.float64)
+        # From below, so that no row of sums is empty, whatever the text.
+        np.maximum(local, LEAST, out=local)
         forward = np.empty_like(local)
-        sums = local[0] * self._first
-        forward[0] = sums = sums / sums.sum()
-        steps, back = self._steps, self._back
-        tokens = len(local)
+        np.multiply(local[0], self._first, out=forward[0])
+        tokens, steps, back = len(local), self._steps, self._back
         for token in range(1, tokens):
-            sums = sums.dot(steps)
-            sums *= local[token]
-            sums /= sums.sum()
-            forward[token] = sums
-        sums = np.ones_like(sums)
+            row = forward[token]
+            np.multiply(forward[token - 1].dot(steps), local[token], out=row)
+            if not token % _SCALED_EVERY:
+                row /= row.sum()
+        sums = np.ones(len(steps))
         for token in range(tokens - 1, 0, -1):
             sums = (sums * local[token]).dot(back)
-            sums /= sums.sum()
+            if not token % _SCALED_EVERY:
+                sums /= sums.sum()
             forward[token - 1] *= sums
         forward /= forward.sum(axis=1, keepdims=True)
         return forward

@@ -19,11 +19,14 @@ _START = 1e-6
 @dataclass(frozen=True)
 class Sequences:
     """Texts to learn tags from. columns: the features of all tokens, one after the other; starts: (tokens + 1,), where
-    each token's begin. first: (texts + 1,), where each text's tokens begin. tags: (tokens,). weights: (texts,), mean 1.
+    each token's begin. whole, whole_starts: the same for texts, whose features hold for each of their tokens. first:
+    (texts + 1,), where each text's tokens begin. tags: (tokens,). weights: (texts,), mean 1.
     """
 
     columns: NDArray[np.int32]
     starts: IntArray
+    whole: NDArray[np.int32]
+    whole_starts: IntArray
     first: IntArray
     tags: IntArray
     weights: FloatArray
@@ -88,8 +91,10 @@ class _Learner:
     def step(self, batch: _Batch, rate: np.float32, generator: np.random.Generator) -> None:
         matrix, columns = self._features(batch, generator)
         touched = self.weights[columns]
-        emissions = matrix @ touched
-        slopes, step_slopes = self._slopes(batch, emissions)
+        sums = matrix @ touched
+        tokens = len(batch.order)
+        slopes, step_slopes = self._slopes(batch, sums[:tokens] + sums[tokens:][batch.rows])
+        slopes = np.concatenate([slopes, np.add.reduceat(slopes, np.flatnonzero(batch.places == 0), axis=0)])
         scale = np.float32(1.0 / len(batch.texts))
         slope = (matrix.T @ slopes) * scale + np.float32(self._options.penalty) * touched
         squares = self._squares[columns] + slope * slope
@@ -100,17 +105,17 @@ class _Learner:
         self.transitions -= rate * step_slopes / np.sqrt(self._step_squares)
 
     def _features(self, batch: _Batch, generator: np.random.Generator) -> tuple[Any, IntArray]:
-        """A CSR matrix (tokens, features of the batch), and which features those are."""
+        """A CSR matrix (tokens and then texts, features of the batch), and which features those are."""
         from scipy import sparse
 
         data = self._data
-        counts = data.starts[batch.order + 1] - data.starts[batch.order]
-        ends = np.cumsum(counts)
-        places = np.arange(int(ends[-1])) + np.repeat(data.starts[batch.order] - (ends - counts), counts)
-        columns, own = np.unique(data.columns[places], return_inverse=True)
+        near, near_counts = _gather(data.columns, data.starts, batch.order)
+        whole, whole_counts = _gather(data.whole, data.whole_starts, batch.texts)
+        counts = np.concatenate([near_counts, whole_counts])
+        columns, own = np.unique(np.concatenate([near, whole]), return_inverse=True)
         kept = generator.random(len(own), dtype=np.float32) >= self._options.dropout
         values = kept.astype(np.float32) / np.float32(1.0 - self._options.dropout)
-        starts = np.concatenate([[0], ends])
+        starts = np.concatenate([[0], np.cumsum(counts)])
         return sparse.csr_matrix((values, own, starts), shape=(len(counts), len(columns))), columns
 
     def _slopes(self, batch: _Batch, emissions: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -151,6 +156,13 @@ class _Learner:
             scales[token, :here] = sums.sum(axis=1)
             forward[token, :here] = sums / scales[token, :here, None]
         return forward, scales
+
+
+def _gather(columns: NDArray[np.int32], starts: IntArray, rows: IntArray) -> tuple[NDArray[np.int32], IntArray]:
+    """The features of some rows, one after the other, and how many each has."""
+    counts = starts[rows + 1] - starts[rows]
+    ends = np.cumsum(counts)
+    return columns[np.arange(int(ends[-1])) + np.repeat(starts[rows] - (ends - counts), counts)], counts
 
 
 def _batches(sequences: Sequences, size: int, generator: np.random.Generator) -> list[_Batch]:

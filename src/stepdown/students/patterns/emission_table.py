@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.students.patterns.patterns import AFTER, BEFORE, OFFSETS, PAIR_OFFSETS, pair_features, word_features
+from stepdown.students.patterns.patterns import (
+    AFTER,
+    BEFORE,
+    OFFSETS,
+    PAIR_OFFSETS,
+    neighbours,
+    pair_features,
+    text_features,
+    word_features,
+)
+from stepdown.students.patterns.tokens import Tokens
 from stepdown.students.quantised import QuantisedRows
 
 FloatArray = NDArray[np.float32]
@@ -73,24 +83,28 @@ class EmissionTable:
         self.tags = weights.values.shape[1]
         self._words = FoldedRows(len(OFFSETS), self.tags, self._fold_word)
         self._pairs = FoldedRows(len(PAIR_OFFSETS), self.tags, self._fold_pair)
+        self._texts = {name: place for name, place in ids.items() if name.startswith("t ")}
         self._known_words = {name[4:] for name in ids if name.startswith("0 w ")}
-        self._known_pairs = {name.split(" ", 2)[2] for name in ids if name.split(" ", 2)[1] == "b"}
+        self._known_pairs = {name.split(" ", 2)[2] for name in ids if name.split(" ", 2)[1] == "b" and name[0] != "t"}
 
-    def emissions(self, words: Sequence[str], lower: Sequence[str]) -> FloatArray:
+    def emissions(self, tokens: Tokens, lower: Sequence[str]) -> FloatArray:
         """(tokens, tags) of words and their neighbours."""
-        count = len(words)
-        rows = self._words.gather([BEFORE, BEFORE, *words, AFTER, AFTER])
+        count = len(tokens)
+        rows = self._words.gather([BEFORE, BEFORE, *tokens.words, AFTER, AFTER])
         scores: FloatArray = rows[0:count, 0] + rows[1 : count + 1, 1]
         for block in range(2, len(OFFSETS)):
             scores += rows[block : count + block, block]
         known = self._known_pairs
-        pairs = [f"{left} {right}" for left, right in zip([BEFORE, *lower], [*lower, AFTER], strict=True)]
+        pairs = neighbours(lower)
         here = [at for at, pair in enumerate(pairs) if pair in known]
         if here:
             wide = np.zeros((count + 3, len(PAIR_OFFSETS), self.tags), dtype=np.float32)
             wide[[at + 1 for at in here]] = self._pairs.gather([pairs[at] for at in here])
             for block in range(len(PAIR_OFFSETS)):
                 scores += wide[block : count + block, block]
+        if tokens.lines:
+            texts = self._texts
+            scores += self._weights.sums([texts[name] for name in text_features(lower, pairs) if name in texts])
         return scores
 
     def known(self, lower: Sequence[str]) -> float:

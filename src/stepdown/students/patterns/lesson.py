@@ -4,30 +4,54 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepdown.core.extraction.form import Span
 from stepdown.core.extraction.spans import Alignment
-from stepdown.students.encoders.tag_layout import Layout
+from stepdown.students.encoders.tag_layout import OUTSIDE, Layout
 from stepdown.students.patterns.chain_training import Sequences
 from stepdown.students.patterns.gazetteer_lists import MAX_WORDS, PLACES, Gazetteer, by_value
-from stepdown.students.patterns.patterns import AFTER, BEFORE, OFFSETS, PAIR_OFFSETS, pair_features, word_features
+from stepdown.students.patterns.patterns import (
+    AFTER,
+    BEFORE,
+    OFFSETS,
+    PAIR_OFFSETS,
+    UNKNOWN,
+    neighbours,
+    pair_features,
+    shape,
+    text_features,
+    word_features,
+)
 from stepdown.students.patterns.tokens import Tokens
 
+TEXT_MIN_COUNT = 5
+"""What stands anywhere in a text is learned from where it is so many times more frequent than `min_count`."""
 Value = tuple[tuple[str, ...], int]
 """A value's words in lower case, and its field's place among the copied ones."""
 
 
 @dataclass(frozen=True)
+class Limits:
+    """min_count, max_features: which features are kept. unknown: the share of values of whose words only the shape is
+    shown, so that a value that was never seen is learned from what stands round it."""
+
+    min_count: int
+    max_features: int
+    unknown: float
+
+
+@dataclass(frozen=True)
 class Example:
-    """A text whose copied values are all known. lower: its words in lower case. choices: the names of features that
-    hold for all of it. tags: (tokens,). values: those of its answer."""
+    """A text whose copied values are all known. lower: its words in lower case. whole: the names of features that hold
+    for all of it. tags: (tokens,). values: those of its answer."""
 
     words: list[str]
     lower: list[str]
-    choices: tuple[str, ...]
+    whole: tuple[str, ...]
     tags: list[int]
     values: tuple[Value, ...]
     weight: float
@@ -60,8 +84,8 @@ def make_lesson(
     aligned: Sequence[Alignment | None],
     weights: Sequence[float],
     layout: Layout,
-    min_count: int,
-    max_features: int,
+    limits: Limits,
+    seed: int,
 ) -> Lesson:
     """The lesson of the rows whose copied values all stand in their text and whose text was read whole."""
     place = {field: position for position, field in enumerate(layout.copied)}
@@ -75,8 +99,14 @@ def make_lesson(
         tagged, spans = tagged + fit, spans + len(row.spans)
         examples.append(_example(read, row, tags, layout, place, weight))
     counted = Counter(value for example in examples for value in set(example.values))
-    names = _names(examples, layout, min_count, max_features)
-    return Lesson(_sequences(examples, names, counted), names, tuple(by_value(counted)), tagged, spans)
+    names = _names(examples, layout, limits.min_count, limits.max_features)
+    return Lesson(
+        _sequences(_some_unknown(examples, limits.unknown, seed), names, counted),
+        names,
+        tuple(by_value(counted)),
+        tagged,
+        spans,
+    )
 
 
 def tags_of(spans: Iterable[Span], tokens: Tokens, place: dict[str, int]) -> tuple[list[int], int]:
@@ -113,7 +143,23 @@ def _example(
         for group in layout.single
         if group.field not in row.unaligned
     )
-    return Example(read.words, lower, choices, tags, values, weight)
+    anywhere = text_features(lower, neighbours(lower)) if read.lines else ()
+    return Example(read.words, lower, (*choices, *anywhere), tags, values, weight)
+
+
+def _some_unknown(examples: Sequence[Example], share: float, seed: int) -> list[Example]:
+    generator = np.random.default_rng(seed)
+    return [_hide(example, generator.random(len(example.words)) < share) for example in examples]
+
+
+def _hide(example: Example, chosen: NDArray[np.bool_]) -> Example:
+    """Without the words of the values that begin where chosen."""
+    words, lower, hidden = list(example.words), list(example.lower), False
+    for at, tag in enumerate(example.tags):
+        hidden = tag > OUTSIDE and (bool(chosen[at]) if tag % 2 else hidden)
+        if hidden:
+            words[at] = lower[at] = UNKNOWN + shape(words[at])
+    return replace(example, words=words, lower=lower)
 
 
 def _inside(lower: list[str], read: Tokens, span: Span) -> Iterator[str]:
@@ -124,13 +170,14 @@ def _inside(lower: list[str], read: Tokens, span: Span) -> Iterator[str]:
 
 def _names(examples: Sequence[Example], layout: Layout, min_count: int, max_features: int) -> tuple[str, ...]:
     """Names of the features that are frequent enough, the most frequent `max_features` of them, sorted."""
+    texts: Counter[str] = Counter()
     words: Counter[str] = Counter({BEFORE: len(examples), AFTER: len(examples)})
     pairs: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for example in examples:
         words.update(example.words)
-        pairs.update(_pairs(example.lower))
-        counts.update(example.choices)
+        pairs.update(neighbours(example.lower))
+        texts.update(example.whole)
     for word, count in words.items():
         for names in word_features(word):
             for name in names:
@@ -138,13 +185,10 @@ def _names(examples: Sequence[Example], layout: Layout, min_count: int, max_feat
     for pair, count in pairs.items():
         if count >= min_count:
             counts.update(dict.fromkeys(pair_features(pair), count))
+    counts.update({name: count for name, count in texts.items() if count >= TEXT_MIN_COUNT * min_count})
     listed = [listed_feature(field, where) for field in range(len(layout.copied)) for where in PLACES]
     ranked = sorted((-count, name) for name, count in counts.items() if count >= min_count)
     return tuple(sorted([*listed, *(name for _, name in ranked[:max_features])]))
-
-
-def _pairs(lower: list[str]) -> list[str]:
-    return [f"{left} {right}" for left, right in zip([BEFORE, *lower], [*lower, AFTER], strict=True)]
 
 
 def _sequences(examples: Sequence[Example], names: tuple[str, ...], counted: Counter[Value]) -> Sequences:
@@ -155,21 +199,22 @@ def _sequences(examples: Sequence[Example], names: tuple[str, ...], counted: Cou
     seen: dict[str, list[list[int]]] = {}
     seen_pairs: dict[str, list[int | None]] = {}
     columns: list[int] = []
-    starts, first, tags = [0], [0], []
+    whole: list[int] = []
+    starts, whole_starts, first, tags = [0], [0], [0], []
     for example in examples:
         padded = [BEFORE, BEFORE, *example.words, AFTER, AFTER]
         for word in padded:
             if word not in seen:
                 seen[word] = [[ids[name] for name in at if name in ids] for at in word_features(word)]
-        pairs = ["", *_pairs(example.lower), ""]
+        pairs = ["", *neighbours(example.lower), ""]
         for pair in pairs:
             if pair not in seen_pairs:
                 seen_pairs[pair] = [ids.get(name) for name in pair_features(pair)]
-        everywhere = [ids[name] for name in example.choices if name in ids]
+        whole += [place for name in example.whole if (place := ids.get(name)) is not None]
+        whole_starts.append(len(whole))
         own = {value for value in example.values if counted[value] == 1}
         listed = listed_at(gazetteer, example.lower, own)
         for token in range(len(example.words)):
-            columns += everywhere
             for block in range(len(OFFSETS)):
                 columns += seen[padded[token + block]][block]
             for block in range(len(PAIR_OFFSETS)):
@@ -184,6 +229,8 @@ def _sequences(examples: Sequence[Example], names: tuple[str, ...], counted: Cou
     return Sequences(
         columns=np.array(columns, dtype=np.int32),
         starts=np.array(starts, dtype=np.int64),
+        whole=np.array(whole, dtype=np.int32),
+        whole_starts=np.array(whole_starts, dtype=np.int64),
         first=np.array(first, dtype=np.int64),
         tags=np.array(tags, dtype=np.int64),
         weights=weights / max(float(weights.mean()), 1e-12) if len(weights) else weights,

@@ -4,10 +4,13 @@ speaks of."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 BEFORE, AFTER = "<s>", "</s>"
 """Stand for what is before and after the text; no token is written so."""
+UNKNOWN = "<?>"
+"""Begins what stands for a word of which only the shape is seen."""
 OFFSETS = (-2, -1, 0, 1, 2)
 """Where a word stands, seen from the token that a feature speaks of."""
 PAIR_OFFSETS = (-2, -1, 0, 1)
@@ -20,6 +23,8 @@ def word_features(word: str) -> tuple[tuple[str, ...], ...]:
     """Names of a word's features, for each of OFFSETS: all of it at 0, less of it the further away it stands."""
     if word in (BEFORE, AFTER):
         return tuple((f"{offset} w {word}",) for offset in OFFSETS)
+    if word.startswith(UNKNOWN):
+        return tuple((f"{offset} h {word[len(UNKNOWN) :]}",) if abs(offset) < 2 else () for offset in OFFSETS)
     lower = word.lower()
     form = shape(word)
     near = (f"w {lower}", f"h {form}")
@@ -34,6 +39,16 @@ def word_features(word: str) -> tuple[tuple[str, ...], ...]:
 def pair_features(pair: str) -> tuple[str, ...]:
     """The name of a pair's feature at each of PAIR_OFFSETS."""
     return tuple(f"{offset} b {pair}" for offset in PAIR_OFFSETS)
+
+
+def text_features(lower: Sequence[str], pairs: Sequence[str]) -> list[str]:
+    """Names of the words and pairs of a text of several lines: another line may say what a bare "9" means."""
+    return [f"t w {word}" for word in dict.fromkeys(lower)] + [f"t b {pair}" for pair in dict.fromkeys(pairs)]
+
+
+def neighbours(lower: Sequence[str]) -> list[str]:
+    """Pairs of neighbours, with what is before and after the text."""
+    return [f"{left} {right}" for left, right in zip([BEFORE, *lower], [*lower, AFTER], strict=True)]
 
 
 @lru_cache(4096)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,10 @@ from stepdown.students.patterns.chain import LEAST, Chain
 from stepdown.students.patterns.emission_table import EmissionTable
 from stepdown.students.patterns.gazetteer_lists import PLACES, Gazetteer
 from stepdown.students.patterns.lesson import choice_feature, listed_at, listed_feature
+from stepdown.students.patterns.tokens import Tokens
 
 FloatArray = NDArray[np.float32]
+Listed = Mapping[int, set[tuple[int, str]]]
 
 
 @dataclass(frozen=True)
@@ -42,28 +44,25 @@ class PatternReader:
             dtype=np.float32,
         ).reshape(-1, table.tags)
 
-    def read(self, words: Sequence[str], logits: FloatArray | None) -> Read:
+    def read(self, tokens: Tokens, logits: FloatArray | None) -> Read:
         """What a text of at least one word says. logits: of the closed fields, None where there are none."""
-        lower = [word.lower() for word in words]
-        scores = self._table.emissions(words, lower)
+        lower = [word.lower() for word in tokens.words]
+        scores = self._table.emissions(tokens, lower)
         if logits is not None and len(self._choices):
             scores += self._probabilities(logits) @ self._choices
         listed = listed_at(self._gazetteer, lower)
         if listed:
-            at = [
-                (token, len(PLACES) * field + PLACES.index(place))
-                for token, all_ in listed.items()
-                for field, place in all_
-            ]
-            marks = np.zeros((len(words), len(self._listed)), dtype=np.float32)
-            tokens, places = zip(*at, strict=True)
-            marks[tokens, places] = 1.0
-            scores += marks @ self._listed
+            scores += self._marked(listed, len(tokens)) @ self._listed
         marginals = self._chain.marginals(scores)
-        tagged = [(token, (tag - 1) // 2) for token, tag in enumerate(marginals.argmax(axis=1).tolist()) if tag]
-        hits = sum(any(field == each for each, _ in listed.get(token, ())) for token, field in tagged)
-        known = self._table.known(lower)
-        return Read(np.log(np.maximum(marginals, LEAST)), known, hits / len(tagged) if tagged else 1.0)
+        logs = np.log(np.maximum(marginals, LEAST), dtype=np.float32)
+        return Read(logs, self._table.known(lower), _listed_share(listed, marginals.argmax(axis=1).tolist()))
+
+    def _marked(self, listed: Listed, tokens: int) -> FloatArray:
+        """(tokens, features of the gazetteer), 1 where one holds."""
+        marks = np.zeros((tokens, len(self._listed)), dtype=np.float32)
+        at = [(token, len(PLACES) * field + PLACES.index(place)) for token in listed for field, place in listed[token]]
+        marks[tuple(zip(*at, strict=True))] = 1.0
+        return marks
 
     def _probabilities(self, logits: FloatArray) -> FloatArray:
         """Of every choice of the closed fields that have one answer, side by side."""
@@ -73,3 +72,9 @@ class PatternReader:
             exponents = np.exp(own - own.max())
             found.append(exponents / exponents.sum())
         return np.concatenate(found)
+
+
+def _listed_share(listed: Listed, tags: list[int]) -> float:
+    tagged = [(token, (tag - 1) // 2) for token, tag in enumerate(tags) if tag]
+    found = sum(any(field == each for each, _ in listed.get(token, ())) for token, field in tagged)
+    return found / len(tagged) if tagged else 1.0

@@ -20,11 +20,15 @@ _TOKEN = re.compile(rf"\d{{1,32}}|[{_UNSPACED}]|[^\W\d_{_UNSPACED}]{{1,32}}|[^\w
 
 @dataclass(frozen=True)
 class Tokens:
-    """words: as written. bounds: the characters start to end of each. truncated: the text has more than was read."""
+    """words: as written. bounds: the characters start to end of each. truncated: the text has more than was read.
+
+    lines: it has more than one, as inputs of several slots do, one a line.
+    """
 
     words: list[str]
     bounds: list[tuple[int, int]]
     truncated: bool
+    lines: bool = False
 
     def __len__(self) -> int:
         return len(self.words)
@@ -38,7 +42,7 @@ def read_tokens(text: str, limit: int) -> Tokens:
         bounds = _whole_characters(read, bounds)
     truncated = len(bounds) > limit or len(read) < len(text)
     bounds = bounds[:limit]
-    return Tokens([read[start:end] for start, end in bounds], bounds, truncated)
+    return Tokens([read[start:end] for start, end in bounds], bounds, truncated, "\n" in read.strip())
 
 
 def _whole_characters(text: str, bounds: list[tuple[int, int]]) -> list[tuple[int, int]]:
