@@ -42,6 +42,22 @@ def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_home(tmp_path_factory.mktemp("certified") / "home")
 
 
+@pytest.fixture(scope="session")
+def booked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `certified`, for bookings whose answers are JSON objects."""
+    from tests.cli.bookings import build_home
+
+    return build_home(tmp_path_factory.mktemp("booked") / "home", "json")
+
+
+@pytest.fixture(scope="session")
+def booked_by_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `certified`, for bookings whose answers call tools."""
+    from tests.cli.bookings import build_home
+
+    return build_home(tmp_path_factory.mktemp("booked-by-tools") / "home", "tools")
+
+
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[LargeModel]:
     """A large model to ask, the same for a whole module."""
