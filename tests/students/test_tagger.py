@@ -87,7 +87,7 @@ def test_unlabelled_texts_are_learned_from_by_distillation(options, context) -> 
     )
     manifest = tagger.train(half, options, context)
     rows = [entry.parameters["rows"] for entry in manifest.lineage if entry.step == "train"]
-    assert rows == [240, 480]
+    assert rows == [180, 360]
 
 
 @pytest.mark.parametrize("teacher_epochs", [0.0, 1.0])

@@ -10,7 +10,7 @@ from stepdown.core.canonical import digest_of
 from stepdown.core.extraction.form import Field, Form
 from stepdown.core.students import TrainingData
 
-ROWS = 480
+ROWS = 360
 _TITLES = ("Green Rivers", "The Long Road", "Salt", "Winter Birds", "A Quiet House", "Maps of Stone", "Lanterns")
 _NAMES = ("Ada Moor", "Bela Kiss", "Carla Voss", "Dan Reed", "Eva Lund", "Finn Hale", "Gita Rao", "Hugo Paz")
 _ACTIONS = {
@@ -31,7 +31,7 @@ _FORM = Form(
 
 
 def tiny_extraction() -> TrainingData:
-    """480 requests with an action, one or two titles, and at times a member, a branch and haste; every fifth answer is
+    """360 requests with an action, one or two titles, and at times a member, a branch and haste; every fifth answer is
     the incumbent's, the others are gold."""
     generator = np.random.default_rng(11)
     rows = [_row(position, generator) for position in range(ROWS)]

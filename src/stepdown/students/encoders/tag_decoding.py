@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +72,7 @@ def tag(logits: FloatArray, forbidden: FloatArray | None = None) -> Tagged:
     return Tagged(tags, scores, log_probabilities, max(0.0, float(margins.min())), np.maximum(entropy, 0.0))
 
 
-def forbid(layout: Layout, allowed: set[str]) -> FloatArray:
+def forbid(layout: Layout, allowed: Set[str]) -> FloatArray:
     """What to add to logits so that no field is tagged but the allowed ones: (tags,)."""
     added = np.zeros(layout.tags, dtype=np.float32)
     for place, field in enumerate(layout.copied):
