@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stepdown.core.answer_path import load_json, read_path
@@ -79,3 +80,20 @@ def _read_call(call: Any) -> dict[str, Any] | None:
         except ValueError:
             return None
     return {TOOL: name, ARGUMENTS: arguments} if isinstance(arguments, dict) else None
+
+
+def functions_in(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The functions that a message calls, each with name and arguments."""
+    calls = message.get("tool_calls")
+    functions = [each.get("function") for each in calls if isinstance(each, dict)] if isinstance(calls, list) else []
+    functions.append(message.get("function_call"))
+    return [each for each in functions if isinstance(each, dict) and isinstance(each.get("name"), str)]
+
+
+def object_in(text: str) -> dict[str, Any] | None:
+    """The JSON object that a text is; None where it is none."""
+    try:
+        value = load_json(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from stepdown.core.extraction.answers import flat, is_nothing, join, split
 from stepdown.core.extraction.form import ARGUMENTS, TOOL, Field, Form
-from stepdown.core.extraction.messages import CALLS, is_sure
+from stepdown.core.extraction.messages import CALLS, is_sure, object_in
 from stepdown.core.extraction.validation import validator
 
 
@@ -128,3 +128,11 @@ def as_text(whole: Any, like: str) -> str:
         return json.dumps(whole, ensure_ascii=False, indent=indent or None)
     separators = (", ", ": ") if ": " in like else (",", ":")
     return json.dumps(whole, ensure_ascii=False, separators=separators)
+
+
+def function_of(form: Form, call: Mapping[str, Any], pattern: str) -> dict[str, Any]:
+    """A call as the wire has it: the tool's name, its arguments as JSON text, spaced and filled as in `pattern`."""
+    old = object_in(pattern)
+    like = {ARGUMENTS: old} if old is not None else {}
+    arguments = written(form, call, like).get(ARGUMENTS, {})
+    return {"name": call[TOOL], "arguments": as_text(arguments, pattern)}

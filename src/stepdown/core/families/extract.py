@@ -7,17 +7,24 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.answer_path import load_json
 from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.extraction.answers import canonical_object, flat, same
 from stepdown.core.extraction.form import ARGUMENTS, TOOL, Form
 from stepdown.core.extraction.inferring import infer, with_absent
-from stepdown.core.extraction.messages import CALLS, confidence_like, is_confidence, raw_answer, tool_calls_in
+from stepdown.core.extraction.messages import (
+    CALLS,
+    confidence_like,
+    functions_in,
+    is_confidence,
+    object_in,
+    raw_answer,
+    tool_calls_in,
+)
 from stepdown.core.extraction.stated import form_of
 from stepdown.core.extraction.traits import asked, real_fields
-from stepdown.core.extraction.writing import as_text, is_valid, written
+from stepdown.core.extraction.writing import as_text, function_of, is_valid, written
 from stepdown.core.family import Loss, Shape
 from stepdown.core.tasks import Task
 
@@ -149,16 +156,13 @@ def _real(raw: Mapping[str, Any], form: Form | None) -> dict[str, Any]:
 def canonical(task: Task, value: Any) -> dict[str, Any] | None:
     """A gold value, an object or its JSON text, in canonical form; None when it cannot be one."""
     if isinstance(value, str):
-        try:
-            value = load_json(value)
-        except ValueError:
-            return None
+        value = object_in(value)
     if not isinstance(value, dict):
         return None
     if task.form is None or not task.form.tools:
         return canonical_object(_real(value, task.form))
     if isinstance(value.get(ARGUMENTS), str):
-        value = {**value, ARGUMENTS: _loaded(value[ARGUMENTS])}
+        value = {**value, ARGUMENTS: object_in(value[ARGUMENTS])}
     return canonical_object(value)
 
 
@@ -169,14 +173,14 @@ def write_answer(task: Task, answer: Answer, confidence: float, like: dict[str, 
     An answer {} of a task of tools is the incumbent's text where that was always the same: `like` has it, else "".
     """
     form = task.form or Form()
-    if not (form.tools if task.form is not None else _named(like)):
+    if not (form.tools if task.form is not None else functions_in(like)):
         return _as_content(task, form, answer, confidence, like)
     calls = answer.get(CALLS, [answer] if TOOL in answer else [])
     if not calls:
         content = like.get("content")
-        return {"role": "assistant", "content": content if isinstance(content, str) and not _named(like) else ""}
-    patterns = {each["name"]: str(each.get("arguments", "")) for each in _named(like)}
-    functions = [_function(form, call, patterns.get(call[TOOL], "")) for call in calls]
+        return {"role": "assistant", "content": content if isinstance(content, str) and not functions_in(like) else ""}
+    patterns = {each["name"]: str(each.get("arguments", "")) for each in functions_in(like)}
+    functions = [function_of(form, call, patterns.get(call[TOOL], "")) for call in calls]
     if isinstance(like.get("function_call"), dict) and len(functions) == 1:
         return {"role": "assistant", "content": None, "function_call": functions[0]}
     tool_calls = [
@@ -186,26 +190,11 @@ def write_answer(task: Task, answer: Answer, confidence: float, like: dict[str, 
     return {"role": "assistant", "content": None, "tool_calls": tool_calls}
 
 
-def _function(form: Form, call: Mapping[str, Any], pattern: str) -> dict[str, Any]:
-    old = _loaded(pattern)
-    like = {ARGUMENTS: old} if old is not None else {}
-    arguments = written(form, call, like).get(ARGUMENTS, {})
-    return {"name": call[TOOL], "arguments": as_text(arguments, pattern)}
-
-
-def _named(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The functions that a message calls, each with name and arguments."""
-    calls = message.get("tool_calls")
-    functions = [each.get("function") for each in calls if isinstance(each, dict)] if isinstance(calls, list) else []
-    functions.append(message.get("function_call"))
-    return [each for each in functions if isinstance(each, dict) and isinstance(each.get("name"), str)]
-
-
 def _as_content(
     task: Task, form: Form, answer: Mapping[str, Any], confidence: float, like: Mapping[str, Any]
 ) -> dict[str, Any]:
     text = str(like.get("content") or "")
-    whole = _loaded(text) or {}
+    whole = object_in(text) or {}
     keys = task.answer.split(".")[1:]
     holder: Any = whole
     for key in keys[:-1]:
@@ -225,28 +214,22 @@ def _as_content(
 def like(task: Task, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The first message, without what differs between them beside the fields: texts become empty, all else null."""
     first = messages[0]
-    if _named(first):
+    if functions_in(first):
         return {name: first[name] for name in ("role", "content", "tool_calls", "function_call") if name in first}
     contents = [each for message in messages if isinstance(each := message.get("content"), str)]
     text = contents[0] if contents else ""
-    whole = None if task.form is not None and task.form.tools else _loaded(text)
+    whole = None if task.form is not None and task.form.tools else object_in(text)
     if whole is None:
         return {"role": "assistant", "content": text if len(set(contents)) == 1 else ""}
     known = {field.name.split(".")[0] for field in task.form.fields} if task.form is not None else set()
     for key, value in whole.items():
         if key not in known and not is_confidence(key, value) and task.answer == "$":
-            others = {canonical_json(found.get(key)) for content in contents if (found := _loaded(content)) is not None}
+            others = {
+                canonical_json(found.get(key)) for content in contents if (found := object_in(content)) is not None
+            }
             if len(others) > 1:
                 whole[key] = "" if isinstance(value, str) else None
     return {"role": "assistant", "content": as_text(whole, text)}
-
-
-def _loaded(text: str) -> dict[str, Any] | None:
-    try:
-        value = load_json(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def like_key(task: Task, answer: Answer) -> str:
