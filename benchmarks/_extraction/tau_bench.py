@@ -1,7 +1,8 @@
 """tau_bench airline (Sierra, MIT): what a gpt-4o agent did next, which tool or a reply, in 200 recorded runs.
 
 The one task here whose incumbent is a real model. There is no gold: answers are held against the incumbent's own. Each
-of its messages is a call; its input is the conversation so far, of which the last few messages are shown, shortened.
+of its messages is a call; its input is the conversation so far as a small student can read it: the identifiers that it
+named (a reservation is often named twenty messages before it is looked up) and its last few messages, shortened.
 The runs do not record the tools' definitions: those here have the names, arguments and JSON types that the runs show.
 
 A run's rows stay on one side, and so do the four runs of one customer's task: gold repeats the incumbent's answer for
@@ -12,12 +13,18 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks._extraction.task import Answer, Row, Task
 
+IDENTIFIER = re.compile(
+    r"[a-z]+_[a-z]+_\d{4}\b|\b(?!HAT)(?=[A-Z]*\d)[A-Z0-9]{6}\b|(?:credit_card|gift_card|certificate)_\d+"
+)
+"""Customers, reservations and means of payment."""
+MOST_IDENTIFIERS = 10
 SHOWN_MESSAGES = 3
 TOOL_CHARACTERS = 100
 MESSAGE_CHARACTERS = 180
@@ -71,7 +78,9 @@ def _answer(message: dict[str, Any]) -> Answer:
 
 
 def _shown(messages: list[dict[str, Any]]) -> str:
-    return "\n".join(_line(message) for message in messages[-SHOWN_MESSAGES:])
+    named = dict.fromkeys(name for message in messages for name in IDENTIFIER.findall(json.dumps(message)))
+    lines = [f"named: {' '.join(list(named)[-MOST_IDENTIFIERS:])}"] if named else []
+    return "\n".join([*lines, *(_line(message) for message in messages[-SHOWN_MESSAGES:])])
 
 
 def _line(message: dict[str, Any]) -> str:
