@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
@@ -21,64 +20,27 @@ from stepdown.core.students import ArtefactManifest, Lineage, Predictions, Train
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.tag_answering import SIGNAL_NAMES as ANSWERED
 from stepdown.students.encoders.tag_answering import Answered, Answering
-from stepdown.students.encoders.tag_layout import Layout, Units, layout_of
-from stepdown.students.encoders.tag_preparing import Aligned, align_all
-from stepdown.students.logistic import LogisticOptions
+from stepdown.students.encoders.tag_layout import Units, layout_of
+from stepdown.students.encoders.tag_preparing import align_all
 from stepdown.students.ngram_table import NgramTable
-from stepdown.students.ngrams import Vocabulary, choose_vocabulary, count_ngrams, features
-from stepdown.students.patterns.chain import LEAST, Chain
-from stepdown.students.patterns.chain_training import ChainOptions, fit_chain
-from stepdown.students.patterns.closed_heads import HeadTargets, fit_heads
+from stepdown.students.ngrams import Vocabulary
+from stepdown.students.patterns.chain import Chain
 from stepdown.students.patterns.emission_table import EmissionTable
 from stepdown.students.patterns.gazetteer_lists import Gazetteer
-from stepdown.students.patterns.lesson import Lesson, Limits, make_lesson
+from stepdown.students.patterns.options import Options
 from stepdown.students.patterns.reading import PatternReader
-from stepdown.students.patterns.tokens import Tokens, read_tokens
-from stepdown.students.quantised import QuantisedRows, quantise_rows
-from stepdown.students.targets import INCUMBENT, learned_from
+from stepdown.students.patterns.tokens import read_tokens
+from stepdown.students.patterns.training import NGRAMS, PATTERNS, Values, train_chain, train_heads
+from stepdown.students.quantised import QuantisedRows
+from stepdown.students.targets import learned_from
 from stepdown.students.tiny_extraction import tiny_extraction
 
 FAMILIES = ("extract",)
 EXTRA = "train"
 COST_ORDER = 4.0
 SIGNAL_NAMES = (*ANSWERED, "known", "listed")
-MAX_WEIGHTS = 24_000_000
 T = TypeVar("T")
-FORM, PATTERNS, NGRAMS = "form.json", "patterns", "ngrams"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a gazetteer student is trained."""
-
-    epochs: int = 10
-    """How often the chain of tags sees every text."""
-    min_count: int = 2
-    """How often a word, an affix or a pair of words must stand in the texts to be learned."""
-    max_features: int = 150_000
-    """At most this many patterns, the most frequent first; fewer where there are very many fields."""
-    max_tokens: int = 512
-    """Longer texts, in words, are left to the incumbent: the signals `truncated` and `abstains` say so."""
-    rate: float = 0.3
-    """The chain's rate of learning."""
-    dropout: float = 0.1
-    """The share of patterns that each step of the chain does without."""
-    unknown: float = 0.1
-    """The share of values of which the chain sees but the shape, as it will of values that are new."""
-    penalty: float = 1e-5
-    """L2 penalty on the weights of the closed fields' heads, relative to the mean loss of a row."""
-    iterations: int = 35
-    """At most this many steps of L-BFGS for each closed field."""
-    incumbent_smoothing: float = 0.1
-    """How much to doubt a choice of the incumbent's: the probability spread over all choices."""
-
-
-class _Values(msgspec.Struct, frozen=True, kw_only=True):
-    """What `patterns.json` holds. names: the features, in the order of their weights. values: the gazetteer, words of
-    a value with the places of its fields among the copied ones."""
-
-    names: tuple[str, ...]
-    values: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...]
+FORM = "form.json"
 
 
 class _Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,9 +131,9 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     _require_training()
     parameters = {"unaligned": aligned.counted(), "fields": {role.field: role.role for role in roles}}
     if layout.groups:
-        parameters |= _train_heads(data, aligned, layout, options, context)
+        parameters |= train_heads(data, aligned, layout, options, context)
     if layout.copied:
-        parameters |= _train_chain(data, aligned, layout, options, context)
+        parameters |= train_chain(data, aligned, layout, options, context)
     (context.folder / FORM).write_bytes(canonical_json(_Form(form=data.form, roles=roles)))
     rounded = Lineage(step="quantise", parameters={"weights": "int8 per row"})
     return seal(
@@ -207,7 +169,7 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> GazetteerStu
         table = NgramTable(vocabulary, stored, arrays["squares"], arrays["bias"])
     if layout.copied:
         arrays = load_file(folder / f"{PATTERNS}.safetensors")
-        values = _read_json(folder, f"{PATTERNS}.json", _Values)
+        values = _read_json(folder, f"{PATTERNS}.json", Values)
         ids = {name: place for place, name in enumerate(values.names)}
         emissions = EmissionTable(ids, QuantisedRows(arrays["weights"], arrays["scales"]))
         reader = PatternReader(layout, emissions, Gazetteer(values.values), Chain(arrays["transitions"]))
@@ -223,74 +185,6 @@ def examples() -> TrainingData:
 def _answered(data: TrainingData) -> tuple[list[str], list[dict[str, object]]]:
     rows = [(text, target) for text, target in zip(data.texts, data.targets, strict=True) if isinstance(target, dict)]
     return [text for text, _ in rows], [target for _, target in rows]
-
-
-def _train_heads(
-    data: TrainingData, aligned: Aligned, layout: Layout, options: Options, context: TrainingContext
-) -> dict[str, object]:
-    """Heads on n-grams for all closed fields, in one table."""
-    from safetensors.numpy import save_file
-
-    context.progress("counting n-grams", 0.1)
-    counted = count_ngrams(data.texts, 2, 5)
-    most = max(1_000, min(100_000, MAX_WEIGHTS // layout.labels))
-    vocabulary, idf = choose_vocabulary(counted, options.min_count, most)
-    matrix = features(counted.texts, vocabulary, idf)
-    doubt = [options.incumbent_smoothing if source == INCUMBENT else 0.0 for source in data.sources]
-    targets = HeadTargets(aligned.rows, np.array(doubt, dtype=np.float32), _weights(data, aligned))
-    settings = LogisticOptions(options.penalty, options.iterations, threads=context.threads)
-    weight, bias = fit_heads(
-        matrix, layout, targets, settings, lambda share: context.progress("closed fields", 0.15 + 0.25 * share)
-    )
-    stored = quantise_rows(weight * idf[:, None])
-    save_file(
-        {"weights": stored.values, "scales": stored.scales, "squares": idf * idf, "bias": bias},
-        context.folder / f"{NGRAMS}.safetensors",
-    )
-    (context.folder / f"{NGRAMS}.json").write_bytes(canonical_json(vocabulary.as_dict()))
-    return {"ngrams": len(vocabulary)}
-
-
-def _train_chain(
-    data: TrainingData, aligned: Aligned, layout: Layout, options: Options, context: TrainingContext
-) -> dict[str, object]:
-    """The chain of tags, and the gazetteer."""
-    from safetensors.numpy import save_file
-
-    context.progress("reading words", 0.4)
-    tokens: list[Tokens] = [read_tokens(text, options.max_tokens) for text in data.texts]
-    most = max(1_000, min(options.max_features, MAX_WEIGHTS // layout.tags))
-    weights = _weights(data, aligned).tolist()
-    lesson: Lesson = make_lesson(
-        tokens, aligned.rows, weights, layout, Limits(options.min_count, most, options.unknown), context.seed
-    )
-    settings = ChainOptions(options.epochs, rate=options.rate, dropout=options.dropout)
-    weight, transitions = fit_chain(
-        lesson.sequences,
-        layout.tags,
-        settings,
-        context.seed,
-        lambda share: context.progress("copied fields", 0.45 + 0.55 * share),
-    )
-    stored = quantise_rows(weight)
-    save_file(
-        {"weights": stored.values, "scales": stored.scales, "transitions": transitions},
-        context.folder / f"{PATTERNS}.safetensors",
-    )
-    values = _Values(names=lesson.names, values=lesson.values)
-    (context.folder / f"{PATTERNS}.json").write_bytes(canonical_json(values))
-    return {
-        "patterns": len(lesson.names),
-        "listed": len(lesson.values),
-        "texts": len(lesson.sequences),
-        "spans": lesson.spans,
-        "spans_of_whole_words": lesson.tagged,
-    }
-
-
-def _weights(data: TrainingData, aligned: Aligned) -> NDArray[np.float32]:
-    weights = np.where([row is not None for row in aligned.rows], data.weights, 0.0)
-    return (weights * (len(weights) / max(float(weights.sum()), LEAST))).astype(np.float32)
 
 
 def _require_training() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -40,11 +39,6 @@ class Gazetteer:
                 after += 1
             found += [(field, first, last) for field in fields]
         return found
-
-
-def list_values(values: Iterable[tuple[tuple[str, ...], int]]) -> Counter[tuple[tuple[str, ...], int]]:
-    """How many texts have a value of a field. values: the words of each text's values, with the field's place."""
-    return Counter((words, field) for words, field in values if 0 < len(words) <= MAX_WORDS)
 
 
 def by_value(

@@ -1,0 +1,99 @@
+"""The two halves of a gazetteer student, trained and written: heads for closed fields, a chain for copied ones."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from stepdown.core.canonical import canonical_json
+from stepdown.core.students import TrainingContext, TrainingData
+from stepdown.students.encoders.tag_layout import Layout
+from stepdown.students.encoders.tag_preparing import Aligned
+from stepdown.students.logistic import LogisticOptions
+from stepdown.students.ngrams import choose_vocabulary, count_ngrams, features
+from stepdown.students.patterns.chain import LEAST
+from stepdown.students.patterns.chain_training import ChainOptions, fit_chain
+from stepdown.students.patterns.closed_heads import HeadTargets, fit_heads
+from stepdown.students.patterns.lesson import Lesson, Limits, make_lesson
+from stepdown.students.patterns.options import Options
+from stepdown.students.patterns.tokens import Tokens, read_tokens
+from stepdown.students.quantised import quantise_rows
+from stepdown.students.targets import INCUMBENT
+
+PATTERNS, NGRAMS = "patterns", "ngrams"
+"""Names of the files of the chain and of the heads, a .json and a .safetensors each."""
+MAX_WEIGHTS = 24_000_000
+
+
+class Values(msgspec.Struct, frozen=True, kw_only=True):
+    """What `patterns.json` holds. names: the features, in the order of their weights. values: the gazetteer, words of
+    a value with the places of its fields among the copied ones."""
+
+    names: tuple[str, ...]
+    values: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...]
+
+
+def train_heads(
+    data: TrainingData, aligned: Aligned, layout: Layout, options: Options, context: TrainingContext
+) -> dict[str, object]:
+    """Heads on n-grams for all closed fields, in one table."""
+    context.progress("counting n-grams", 0.1)
+    counted = count_ngrams(data.texts, 2, 5)
+    most = max(1_000, min(100_000, MAX_WEIGHTS // layout.labels))
+    vocabulary, idf = choose_vocabulary(counted, options.min_count, most)
+    matrix = features(counted.texts, vocabulary, idf)
+    doubt = [options.incumbent_smoothing if source == INCUMBENT else 0.0 for source in data.sources]
+    targets = HeadTargets(aligned.rows, np.array(doubt, dtype=np.float32), _weights(data, aligned))
+    settings = LogisticOptions(options.penalty, options.iterations, threads=context.threads)
+    weight, bias = fit_heads(
+        matrix, layout, targets, settings, lambda share: context.progress("closed fields", 0.15 + 0.25 * share)
+    )
+    stored = quantise_rows(weight * idf[:, None])
+    save_file(
+        {"weights": stored.values, "scales": stored.scales, "squares": idf * idf, "bias": bias},
+        context.folder / f"{NGRAMS}.safetensors",
+    )
+    (context.folder / f"{NGRAMS}.json").write_bytes(canonical_json(vocabulary.as_dict()))
+    return {"ngrams": len(vocabulary)}
+
+
+def train_chain(
+    data: TrainingData, aligned: Aligned, layout: Layout, options: Options, context: TrainingContext
+) -> dict[str, object]:
+    """The chain of tags, and the gazetteer."""
+    context.progress("reading words", 0.4)
+    tokens: list[Tokens] = [read_tokens(text, options.max_tokens) for text in data.texts]
+    most = max(1_000, min(options.max_features, MAX_WEIGHTS // layout.tags))
+    weights = _weights(data, aligned).tolist()
+    lesson: Lesson = make_lesson(
+        tokens, aligned.rows, weights, layout, Limits(options.min_count, most, options.unknown), context.seed
+    )
+    settings = ChainOptions(options.epochs, rate=options.rate, dropout=options.dropout)
+    weight, transitions = fit_chain(
+        lesson.sequences,
+        layout.tags,
+        settings,
+        context.seed,
+        lambda share: context.progress("copied fields", 0.45 + 0.55 * share),
+    )
+    stored = quantise_rows(weight)
+    save_file(
+        {"weights": stored.values, "scales": stored.scales, "transitions": transitions},
+        context.folder / f"{PATTERNS}.safetensors",
+    )
+    values = Values(names=lesson.names, values=lesson.values)
+    (context.folder / f"{PATTERNS}.json").write_bytes(canonical_json(values))
+    return {
+        "patterns": len(lesson.names),
+        "listed": len(lesson.values),
+        "texts": len(lesson.sequences),
+        "spans": lesson.spans,
+        "spans_of_whole_words": lesson.tagged,
+    }
+
+
+def _weights(data: TrainingData, aligned: Aligned) -> NDArray[np.float32]:
+    weights = np.where([row is not None for row in aligned.rows], data.weights, 0.0)
+    return (weights * (len(weights) / max(float(weights.sum()), LEAST))).astype(np.float32)
