@@ -134,8 +134,8 @@ def field_probabilities(tagged: Tagged) -> FloatArray:
     A unit counts as right for a field by its own tag where that is the field's, else by being none of the field's.
     """
     spread = np.exp(tagged.log_probabilities)
-    there = np.minimum(spread[:, 1::2] + spread[:, 2::2], 1.0 - _LEAST)
-    logs = np.log1p(-there.astype(np.float64))
+    there = np.minimum((spread[:, 1::2] + spread[:, 2::2]).astype(np.float64), 1.0 - _LEAST)
+    logs = np.log1p(-there)
     for unit in np.flatnonzero(tagged.tags).tolist():
         logs[unit, (int(tagged.tags[unit]) - 1) // 2] = tagged.scores[unit]
     probabilities: FloatArray = np.exp(logs.sum(axis=0)).astype(np.float32)
