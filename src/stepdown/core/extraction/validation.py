@@ -107,11 +107,17 @@ def _unique(judge: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[Any
 
 
 def kept(schema: Any) -> Any:
-    """The schema as it is kept to check answers by: `tamed`, and true for one that is too large."""
+    """The schema as it is kept to check answers by: as it is, `tamed` where it is too deep, true where too large."""
     try:
-        return tamed(schema)
+        safe = tamed(schema)
     except (_Beyond, RecursionError):
         return True
+    return safe if _is_deep(schema, MAX_DEPTH) else schema
+
+
+def _is_deep(node: Any, depth: int) -> bool:
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return depth <= 0 or any(_is_deep(each, depth - 1) for each in inner if isinstance(each, dict | list))
 
 
 def tamed(schema: Any) -> Any:
