@@ -14,7 +14,16 @@ from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest, Step
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Role, Span
-from stepdown.core.measurements import Disagreement, LabelRow, Quality, ShownMetric, Speed, StudentMeasurement
+from stepdown.core.measurements import (
+    Disagreement,
+    FieldEscalation,
+    FieldRow,
+    LabelRow,
+    Quality,
+    ShownMetric,
+    Speed,
+    StudentMeasurement,
+)
 from stepdown.core.record import (
     BuildRecord,
     CascadeMeasurement,
@@ -615,8 +624,32 @@ def extraction(loss: str = "exact-match", **changes: Any) -> BuildRecord:
         "cascade": msgspec.structs.replace(record.cascade, quality=of_fields(record.cascade.quality)),
         "certificate": certificate(cascade=rungs, claims=certificate().claims[:3]),
         "disagreements": object_disagreements(),
+        "field_escalation": tuple(escalation(one.kind, one.artefact) for one in students),
     }
     return msgspec.structs.replace(record, **{**values, **changes})
+
+
+def escalation(kind: str, artefact: str) -> FieldEscalation:
+    return FieldEscalation(
+        kind=kind,
+        artefact=artefact,
+        split="test",
+        reference="gold",
+        n=2010,
+        margin=0.02,
+        threshold=0.71,
+        answers_whole=estimate(0.81, 0.02, n=2010),
+        answers_complete=estimate(0.842, 0.02, n=2010),
+        fields_whole=0.794,
+        fields_single=0.951,
+        lacking={"0": 0.842, "1": 0.11, "2": 0.031, "3 or more": 0.017},
+        excess_whole=estimate(0.011, 0.01, n=2010),
+        excess_single=estimate(-0.004, 0.01, n=2010),
+        rows=tuple(
+            FieldRow(name=row.name, n=row.n, error=row.error, calibration_error=0.02, accepted=1 - row.error.value)
+            for row in field_rows()
+        ),
+    )
 
 
 def refused_extraction() -> BuildRecord:

@@ -56,8 +56,8 @@ def _window(length: int, spans: Mapping[str, list[Span]], most: int) -> tuple[in
     differing = set().union(*sets) - (set.intersection(*sets) if sets else set())
     first = min((span.start for span in differing), default=0)
     last = min((span.end for span in differing if span.start == first), default=0)
-    start = 0 if last <= most else min(max(0, first - BEFORE), length - most)
-    return start, start + most
+    start = 0 if last <= most else max(0, first - BEFORE)
+    return start, min(length, start + most)
 
 
 def _said(spans: Mapping[str, list[Span]], left: int, right: int) -> dict[str, tuple[str, ...]]:

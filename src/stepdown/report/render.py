@@ -25,6 +25,7 @@ from stepdown.report.sections import (
     making,
     risk,
     saving,
+    single_fields,
     students,
     verdict,
 )
@@ -35,6 +36,7 @@ _READING_ORDER: tuple[tuple[str, ModuleType], ...] = (
     ("The certificate", certificate),
     ("Students", students),
     ("{Part} by {part}", labels),
+    ("Single fields", single_fields),
     ("Latency", latency),
     ("Saving and return", saving),
     ("Energy", energy),
@@ -60,7 +62,10 @@ def render(record: BuildRecord) -> str:
     for title, module in _READING_ORDER:
         anchor = module.__name__.rsplit(".", 1)[-1]
         named = title.format(part=record.part, Part=record.part.capitalize())
-        body = environment.get_template(f"sections/{anchor}.html.j2").render(**module.view(record))
+        seen = module.view(record)
+        if seen is None:
+            continue
+        body = environment.get_template(f"sections/{anchor}.html.j2").render(**seen)
         sections.append(Section(anchor, named, Markup(body)))  # noqa: S704 – rendered by a template that escapes
     style = _style()
     return environment.get_template("report.html.j2").render(

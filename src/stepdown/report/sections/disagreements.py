@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from stepdown.core.canonical import canonical_json
-from stepdown.core.extraction.answers import canonical_object, flat
+from stepdown.core.extraction.answers import canonical_object, flat, split
 from stepdown.core.measurements import Disagreement
 from stepdown.core.record import BuildRecord
 from stepdown.report.format import PERCENT, clean, count, quantity, shorten
@@ -28,8 +29,8 @@ def view(record: BuildRecord) -> dict[str, Any]:
     student = best_student(record)
     if not found and student is not None:
         found = list(student.disagreements)
-    row = _row if record.part == "label" else _marked
-    rows = [row(each) for each in found[:MOST]]
+    names = _Names(record)
+    rows = [_row(each) if record.part == "label" else _marked(each, names) for each in found[:MOST]]
     return {
         "rows": rows[:SHOWN],
         "more": rows[SHOWN:],
@@ -55,6 +56,19 @@ def _row(each: Disagreement) -> dict[str, Any]:
     }
 
 
+class _Names:
+    """Fields by their last key, where no other field of the record's ends with it."""
+
+    def __init__(self, record: BuildRecord) -> None:
+        full = {role.field for role in record.roles} | record.refused.keys()
+        last = {name: (split(name) or ("",))[-1] for name in full}
+        seen = Counter(last.values())
+        self._short = {name: clean(key) for name, key in last.items() if seen[key] == 1 and key.strip()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._short.get(name) or clean(name)
+
+
 @dataclass(frozen=True)
 class Difference:
     """A field in which the two differ: what each says, "" where it says nothing, and who is right by gold."""
@@ -66,35 +80,35 @@ class Difference:
     right: str
 
 
-def _marked(each: Disagreement) -> dict[str, Any]:
+def _marked(each: Disagreement, names: _Names) -> dict[str, Any]:
     """The text with the values marked, the fields in which the two differ, and those that they agree on."""
     ours, theirs = _fields(each.student), _fields(each.incumbent)
     if ours is None or theirs is None:
         return _row(each)
     gold = None if each.gold is None else _fields(each.gold)
-    names = list(dict.fromkeys([*theirs, *ours]))
-    differing = [name for name in names if theirs.get(name) != ours.get(name)]
+    both = list(dict.fromkeys([*theirs, *ours]))
+    differing = [name for name in both if theirs.get(name) != ours.get(name)]
     if gold is not None:
         # What both leave out is a difference too: from what is right.
-        differing += [name for name in gold if name not in names]
+        differing += [name for name in gold if name not in both]
     pieces = mark(each.text, {STUDENT: each.student_spans, INCUMBENT: each.incumbent_spans}, MOST_CHARACTERS)
     return {
         **_row(each),
-        "pieces": [_piece(piece) for piece in pieces],
-        "differences": [_difference(name, ours, theirs, gold) for name in differing[:MOST_FIELDS]],
-        "agreed": [(clean(name), _shown(ours[name])) for name in names if theirs.get(name) == ours.get(name)][
+        "pieces": [_piece(piece, names) for piece in pieces],
+        "differences": [_difference(name, names[name], (theirs, ours, gold)) for name in differing[:MOST_FIELDS]],
+        "agreed": [(names[name], _shown(ours[name])) for name in both if theirs.get(name) == ours.get(name)][
             :MOST_FIELDS
         ],
     }
 
 
-def _piece(piece: Piece) -> dict[str, Any]:
+def _piece(piece: Piece, names: _Names) -> dict[str, Any]:
     """Its text, and what is said of it: [(field, who)], "" for both."""
     if not piece.said:
         return {"text": piece.text, "said": [], "kind": ""}
     ours, theirs = piece.said[STUDENT], piece.said[INCUMBENT]
-    said = [(clean(name), "" if name in theirs else STUDENT) for name in ours]
-    said += [(clean(name), INCUMBENT) for name in theirs if name not in ours]
+    said = [(names[name], "" if name in theirs else STUDENT) for name in ours]
+    said += [(names[name], INCUMBENT) for name in theirs if name not in ours]
     kind = "both" if piece.agreed else STUDENT if not theirs else INCUMBENT if not ours else "differ"
     return {"text": piece.text, "said": said, "kind": kind}
 
@@ -109,19 +123,16 @@ def _fields(answer: str) -> dict[str, bytes] | None:
 
 
 def _difference(
-    name: str, ours: dict[str, bytes], theirs: dict[str, bytes], gold: dict[str, bytes] | None
+    name: str, shown: str, said: tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes] | None]
 ) -> Difference:
+    """said: what the incumbent, the student and gold say, by field."""
+    theirs, ours, gold = said
     right = ""
     if gold is not None:
         wanted = gold.get(name)
         right = STUDENT if ours.get(name) == wanted else INCUMBENT if theirs.get(name) == wanted else "neither"
-    return Difference(
-        clean(name),
-        _shown(theirs.get(name)),
-        _shown(ours.get(name)),
-        None if gold is None else _shown(gold.get(name)),
-        right,
-    )
+    written = None if gold is None else _shown(gold.get(name))
+    return Difference(shown, _shown(theirs.get(name)), _shown(ours.get(name)), written, right)
 
 
 def _shown(value: bytes | None) -> str:

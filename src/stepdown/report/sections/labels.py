@@ -86,7 +86,7 @@ def _ways(record: BuildRecord) -> dict[str, tuple[str, str]]:
 
 def _way(role: Role) -> str:
     if role.role == "copied":
-        return f"copied from the text, {clean(role.normaliser)}"
+        return f"copied, {clean(role.normaliser)}"
     if role.role == "closed":
         return f"one of {count(len(role.choices))}" if len(role.choices) != 1 else "there or not"
     return "free text: left to the incumbent"
@@ -96,7 +96,7 @@ def _taught(role: Role) -> str:
     total = role.aligned + role.unaligned
     if not total:
         return "not in the training answers"
-    where = {"copied": "stand in the text", "closed": "are among them", "text": "stand in the text"}[role.role]
+    where = "among them" if role.role == "closed" else "in the text"
     if not role.unaligned:
         return f"all {count(total)} {where}"
     return f"{count(role.aligned)} of {count(total)} {where}"

@@ -34,10 +34,12 @@ def view(record: BuildRecord) -> dict[str, Any]:
 
 def _risk(record: BuildRecord, found: list[CurvePoint]) -> curve.Curve:
     lines = (curve.Line("incumbent, same requests", tuple(point.incumbent_risk for point in found), "level incumbent"),)
-    loss = loss_words(record.loss).as_loss
+    words = loss_words(record.loss)
+    loss = words.as_loss
+    where = "where it answers itself" if words.measure else "on the requests it answers itself"
     return curve.Curve(
         name=f"{loss[:1].upper() + loss[1:]} on the requests the cascade answers itself, against coverage",
-        axis=f"{loss} on the requests it answers itself, %",
+        axis=f"{loss} {where}, %",
         coverage=tuple(point.coverage for point in found),
         values=tuple(point.risk for point in found),
         lines=() if record.certificate.evidence == "agreement" else lines,
