@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stepdown.core.dataset import Dataset, DatasetManifest, Example
 
-OutOfSample = Callable[[list[str], list[str]], NDArray[np.float64]]
+OutOfSample = Callable[[list[str], list[str]], tuple[list[str], NDArray[np.float64]]]
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def naive_bayes() -> OutOfSample:
     text = pytest.importorskip("sklearn.feature_extraction.text")
     bayes = pytest.importorskip("sklearn.naive_bayes")
 
-    def out_of_sample(texts: list[str], labels: list[str]) -> NDArray[np.float64]:
+    def out_of_sample(texts: list[str], labels: list[str]) -> tuple[list[str], NDArray[np.float64]]:
         names, codes = np.unique(np.array(labels), return_inverse=True)
         words = text.HashingVectorizer(n_features=2**13, alternate_sign=False, ngram_range=(1, 2)).transform(texts)
         folds = np.random.default_rng(0).integers(0, 3, len(texts))
@@ -61,7 +61,7 @@ def naive_bayes() -> OutOfSample:
         for fold in range(3):
             model = bayes.MultinomialNB(alpha=0.01, fit_prior=False).fit(words[folds != fold], codes[folds != fold])
             result[np.ix_(folds == fold, model.classes_)] = model.predict_proba(words[folds == fold])
-        return result
+        return names[result.argmax(axis=1)].tolist(), result.max(axis=1)
 
     return out_of_sample
 

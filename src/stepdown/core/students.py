@@ -129,9 +129,10 @@ class TrainingContext:
 class StudentKind(Protocol):
     """The protocol a module in `students/kinds/` keeps.
 
-    Two names may be left out: `TEACHES = True` for a kind that is the best there is whatever it costs to run, and
+    Three names may be left out: `TEACHES = True` for a kind that is the best there is whatever it costs to run;
     `why_not(data: TrainingData) -> str`, which says before any training why the kind cannot learn these answers, naming
-    the field; "" where it can.
+    the field, "" where it can; and `out_of_sample(data, seed, folds, threads)`, a cross-validation quicker than
+    training each fold, which gives the answers and how likely each is right (n,).
     """
 
     FAMILIES: tuple[str, ...]

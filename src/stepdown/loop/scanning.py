@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from stepdown.core.students import Progress
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.dataset import Answer
+from stepdown.core.family import families
+from stepdown.core.students import Progress, TrainingData
+from stepdown.core.tasks import Task
 from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions
 from stepdown.evaluation.scan import CallStatistics, ScanReport, gather_facts, scan
-from stepdown.evaluation.scan.gather import ScanOptions
-from stepdown.loop.curating import check_labels, cross_validator, priced, summarise
+from stepdown.evaluation.scan.gather import OutOfSample, ScanOptions
+from stepdown.loop.curating import check_labels, priced, summarise
 from stepdown.loop.discovery import calls_of, resolve_learnable
 from stepdown.loop.home import Home
 from stepdown.loop.job import machine_price
-from stepdown.students.kinds import student_kinds
+from stepdown.students.out_of_sample import answer_out_of_sample
 from stepdown.traffic.pricing import Prices
 from stepdown.traffic.summary import TaskSummary
 
@@ -34,13 +42,33 @@ def scan_task(home: Home, name: str, seed: int, progress: Progress) -> ScanRepor
         dataset = curate(priced(calls_of(store, task), prices), task, options)
         check_labels(dataset)
     progress("trying a cheap student", 0.5)
-    taught = any(task.family in kind.FAMILIES for kind in student_kinds().all().values())
-    out_of_sample = cross_validator(seed, THREADS) if taught else None
     statistics = _statistics(summary)
     facts = gather_facts(
-        dataset, task, contract, statistics, out_of_sample, ScanOptions(seed=seed, machine=machine_price(home))
+        dataset, task, contract, statistics, _trying(task, seed), ScanOptions(seed=seed, machine=machine_price(home))
     )
     return scan(facts)
+
+
+def _trying(task: Task, seed: int) -> OutOfSample:
+    """How the scan sees each row through the task's cheapest student, which never saw it."""
+    slice_of = families().load(task.family).slice_of
+
+    def out_of_sample(texts: list[str], answers: list[Answer]) -> tuple[Sequence[Answer], NDArray[np.float64]]:
+        data = TrainingData(
+            task=task.name,
+            family=task.family,
+            texts=texts,
+            targets=answers,
+            sources=["incumbent"] * len(answers),
+            weights=np.ones(len(answers)),
+            labels=tuple(sorted({slice_of(answer) for answer in answers})),
+            dataset_hash="",
+            form=task.form,
+        )
+        found = answer_out_of_sample(data, seed, threads=THREADS)
+        return found.answers, found.confidences
+
+    return out_of_sample
 
 
 def _statistics(summary: TaskSummary) -> CallStatistics:

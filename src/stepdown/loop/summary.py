@@ -51,6 +51,7 @@ def _student(student: StudentMeasurement) -> dict[str, Any]:
         "kind": student.kind,
         "error": best_figure(student, "error", ("gold", "incumbent")),
         "agreement": _complement(best_figure(student, "agreement", ("incumbent",))),
+        "metrics": _metrics(student),
         "latency_p50_ms": student.speed.latency_p50.value * MS,
         "size_mb": student.speed.size_mb,
         "trained_s": student.trained_s,
@@ -66,6 +67,13 @@ def best_figure(student: StudentMeasurement, metric: str, references: tuple[str,
             if found is not None and found.n > 0:
                 return found.value
     return None
+
+
+def _metrics(student: StudentMeasurement) -> dict[str, float]:
+    """Every metric, a loss by the name of its file, on the rows furthest from training."""
+    names = dict.fromkeys(name for quality in student.quality for name in quality.metrics)
+    found = {name: best_figure(student, name, ("gold", "incumbent")) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _complement(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Out-of-sample probabilities for every row, from the cheapest student: for the noise audit and for the scan."""
+"""Out-of-sample probabilities of labels for every row, from a linear student: for the noise audit and for the scan."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def out_of_sample_probabilities(
     most = max(1_000, min(MAX_FEATURES, MAX_WEIGHTS // len(labels)))
     vocabulary, idf = choose_vocabulary(counted, min_count=2, max_features=most)
     matrix = features(counted.texts, vocabulary, idf)
-    fold_of_row = _assign_folds(texts, folds, seed)
+    fold_of_row = assign_folds(texts, folds, seed)
     probabilities = np.empty((len(texts), len(labels)), dtype=np.float32)
     options = LogisticOptions(penalty=3e-5, max_iterations=ITERATIONS, threads=threads)
     for fold in range(folds):
@@ -56,7 +56,7 @@ def out_of_sample_probabilities(
     return probabilities
 
 
-def _assign_folds(texts: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
+def assign_folds(texts: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
     """Distinct texts dealt to folds at random."""
     place: dict[str, int] = {}
     distinct = np.array([place.setdefault(text, len(place)) for text in texts])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from numpy.typing import NDArray
 
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Dataset, Example
+from stepdown.core.errors import NotEnoughData
 from stepdown.core.estimates import Estimate
+from stepdown.core.extraction.form import Field, Form
 from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template
 from stepdown.evaluation.scan import CallStatistics, ScanFacts, ScanReport, gather_facts, scan
 from stepdown.evaluation.scan.gather import ScanOptions, answer_facts, input_facts
 from stepdown.evaluation.scan.verdict import LOOK_CLOSER, STAY, STEP_DOWN, THESE_LABELS
 
-OutOfSample = Callable[[list[str], list[str]], NDArray[np.float64]]
+OutOfSample = Callable[[list[str], list[str]], tuple[list[str], NDArray[np.float64]]]
 MakeDataset = Callable[[Sequence[Example]], Dataset]
 
 TASK = Task(name="banking-intent", family="classify", match=Match())
@@ -154,8 +157,9 @@ def test_free_chat_stays(shared_data: Path, dataset_of: MakeDataset, naive_bayes
     examples = [each for number, run in enumerate(runs) for each in _turns(number, run["traj"])]
     policy = MessageTemplate(role="system", parts=(Part(text=runs[0]["traj"][0]["content"]),))
     user = MessageTemplate(role="user", parts=(Part(slot="conversation"),))
-    task = Task(name="airline", family="generate", match=Match(), template=Template(messages=(policy, user)))
-    for student in (None, naive_bayes):
+    template = Template(messages=(policy, user))
+    for family, student in (("generate", None), ("classify", naive_bayes)):
+        task = Task(name="airline", family=family, match=Match(), template=template)
         report = scan(gather_facts(dataset_of(examples), task, Contract(), CALLS, student, QUICK))
         assert report.verdict == STAY
         assert "free text" in report.reasons[0]
@@ -187,9 +191,9 @@ def test_answers_that_do_not_follow_from_the_input_stay(
 def test_rows_of_test_are_never_read(some: list[Example], dataset_of: MakeDataset) -> None:
     seen: list[str] = []
 
-    def remember(texts: list[str], labels: list[str]) -> NDArray[np.float64]:
+    def remember(texts: list[str], labels: list[str]) -> tuple[list[str], NDArray[np.float64]]:
         seen.extend(texts)
-        return np.full((len(texts), len(set(labels))), 1.0 / len(set(labels)))
+        return labels[:1] * len(texts), np.full(len(texts), 1.0 / len(set(labels)))
 
     held = [msgspec.structs.replace(each, split="test", input=f"secret {each.id}") for each in some[:300]]
     facts = gather_facts(dataset_of([*some[300:900], *held]), TASK, Contract(), CALLS, remember, QUICK)
@@ -202,13 +206,79 @@ def test_facts_of_answers_and_inputs() -> None:
     rows = [Example(id=str(n), input=text, incumbent=answer) for n, (text, answer) in enumerate(
         [("a", "x"), ("a", "x"), ("a", "y"), ("b", "y"), ("c", "x"), ("d", "y")]
     )]  # fmt: skip
-    found = answer_facts(rows)
+    found = answer_facts(rows, TASK)
     assert (found.n, found.distinct, found.entropy_bits, found.top_share) == (6, 2, pytest.approx(1.0), 0.5)
     assert found.conflict_share == pytest.approx(1 / 3)
     assert found.effective == pytest.approx(2.0)
     assert input_facts(rows).duplicate_share == pytest.approx(2 / 6)
-    assert answer_facts([]).entropy_bits == 0.0
+    assert answer_facts([], TASK).entropy_bits == 0.0
     assert input_facts([]).characters_p95 == 0.0
+
+
+FORM = Form(
+    fields=(Field(name="tool"), Field(name="arguments.room"), Field(name="arguments.guests", types=("integer",)))
+)
+BOOKINGS = Task(name="bookings", family="extract", match=Match(), form=FORM)
+
+
+def bookings(n: int) -> list[Example]:
+    """Requests whose answers are nearly all new; of those to cancel, what is said does not tell the room."""
+    found = []
+    for number in range(n):
+        cancels = number % 4 == 0
+        arguments = {"room": f"r{number * 7919 % 997}", "guests": number % 9 + 1}
+        said = "cancel it" if cancels else f"room {arguments['room']} for {arguments['guests']}"
+        answer = {"tool": "cancel" if cancels else "book", "arguments": arguments}
+        found.append(Example(id=str(number), input=f"{said}, {number}", incumbent=answer))
+    return found
+
+
+def reading(texts: list[str], answers: list[Any]) -> tuple[list[Any], NDArray[np.float64]]:
+    """A student of one pattern. It knows the rooms that it can read."""
+    found: list[Any] = []
+    for text in texts:
+        read = re.match(r"room (\w+) for (\d+)", text)
+        arguments = {"room": read[1], "guests": int(read[2])} if read else {"room": "r1"}
+        found.append({"tool": "book" if read else "cancel", "arguments": arguments})
+    return found, np.array([0.99 if answer["tool"] == "book" else 0.1 for answer in found])
+
+
+def test_answers_with_fields_are_new_and_can_be_learned_all_the_same(dataset_of: MakeDataset) -> None:
+    contract = Contract(against="agreement")
+    facts = gather_facts(dataset_of(bookings(1200)), BOOKINGS, contract, CALLS, reading, QUICK)
+    assert facts.answers.distinct == 1200, "free text, if they were labels"
+    assert (facts.answers.fields, facts.answers.top_share) == (3, 0.75)
+    report = scan(facts)
+    assert report.verdict == STEP_DOWN, report.reasons
+    assert facts.cheap is not None
+    assert facts.cheap.disagreement.value == 0.25
+    assert facts.cheap.offload.value == pytest.approx(0.75, abs=0.02)
+    labels = {label.name: label for label in facts.cheap.labels}
+    assert labels["book"].excess.value == 0.0
+    assert labels["cancel"].excess.value == 1.0
+    rated = {each.name: each for each in report.dimensions}
+    assert rated["answer entropy"].figure == "3 fields, 1,200 different answers of 0.81 bits in kind"
+    assert rated["answer entropy"].rating == "good"
+
+
+def test_the_loss_is_the_contract_s(dataset_of: MakeDataset) -> None:
+    contract = Contract(against="agreement", loss="field-f1")
+    facts = gather_facts(dataset_of(bookings(1200)), BOOKINGS, contract, CALLS, reading, QUICK)
+    assert facts.cheap is not None
+    # Of a cancelling, the tool is right: 1 of 2 + 3 fields.
+    assert facts.cheap.disagreement.value == pytest.approx(0.25 * (1 - 2 / 5), abs=0.01)
+
+
+def test_why_no_student_was_tried_is_said(dataset_of: MakeDataset) -> None:
+    def unable(texts: list[str], answers: list[Any]) -> tuple[list[Any], NDArray[np.float64]]:
+        raise NotEnoughData("the field 'note' is free text.")
+
+    facts = gather_facts(
+        dataset_of(bookings(200)), BOOKINGS, Contract(against="agreement"), CALLS, unable, ScanOptions()
+    )
+    report = scan(facts)
+    assert report.verdict == STAY
+    assert report.reasons == ("No student could be tried: the field 'note' is free text.",)
 
 
 def _snips(shared_data: Path, each_intent: int) -> list[Example]:

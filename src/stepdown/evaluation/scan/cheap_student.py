@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.contract import Contract
-from stepdown.core.dataset import Example
+from stepdown.core.dataset import Answer, Example
 from stepdown.core.estimates import Estimate
+from stepdown.core.family import Loss
 from stepdown.evaluation.intervals import mean_loss, paired_mean, resampled
 from stepdown.evaluation.scan.facts import CheapStudent, LabelFact, LearningPoint
 
@@ -24,23 +25,31 @@ EVIDENCE_SHARE = 0.2
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """n rows with the answers (n) and confidences (n,) of students that never saw the row."""
+    """n rows with the answers (n) and confidences (n,) of students that never saw the row.
+
+    loss: the one that the contract is about. slice_of: the kind of an answer; a label is its own.
+    """
 
     examples: Sequence[Example]
     taught_by: str
-    answers: Sequence[str]
+    answers: Sequence[Answer]
     confidences: Floats
+    loss: Loss
+    slice_of: Callable[[Answer], str]
 
 
 @dataclass(frozen=True)
 class Excess:
-    """Rows on which the student can be held against a reference: which, both losses (m,), and confidences (m,)."""
+    """Rows on which the student can be held against a reference: which, both losses (m,), and confidences (m,).
+
+    slices: (m), of the student's answers.
+    """
 
     reference: str
     losses: Floats
     incumbent: Floats
     confidences: Floats
-    answers: Sequence[str]
+    slices: Sequence[str]
 
     @property
     def values(self) -> Floats:
@@ -52,10 +61,10 @@ def judge_cheap_student(
 ) -> CheapStudent:
     """Everything a scan wants to know of one cross-validated run."""
     gold = _against_gold(run)
-    against = gold if gold is not None and len(gold.answers) >= FEWEST_GOLD else _against_incumbent(run)
+    against = gold if gold is not None and len(gold.slices) >= FEWEST_GOLD else _against_incumbent(run)
     # Gold that does not teach is all evidence; of everything else, a share is kept for it.
     all_evidence = against.reference == "gold" and run.taught_by == "incumbent"
-    evidence = len(against.answers) * (1.0 if all_evidence else EVIDENCE_SHARE)
+    evidence = len(against.slices) * (1.0 if all_evidence else EVIDENCE_SHARE)
     offload, accepted = _offload(against, contract, max(1.0, evidence), generator)
     return CheapStudent(
         n=len(run.examples),
@@ -80,24 +89,27 @@ def learning_point(run: CrossValidated) -> LearningPoint:
 
 
 def _against_incumbent(run: CrossValidated) -> Excess:
-    losses = np.array(
-        [float(answer != str(each.incumbent)) for answer, each in zip(run.answers, run.examples, strict=True)]
-    )
-    return Excess("incumbent", losses, np.zeros_like(losses), run.confidences, run.answers)
+    pairs = zip(run.answers, run.examples, strict=True)
+    losses = np.array([run.loss.of(answer, each.incumbent) for answer, each in pairs], dtype=np.float64)
+    return Excess("incumbent", losses, np.zeros_like(losses), run.confidences, _slices(run, run.answers))
+
+
+def _slices(run: CrossValidated, answers: Sequence[Answer]) -> list[str]:
+    return ["" if answer is None else run.slice_of(answer) for answer in answers]
 
 
 def _against_gold(run: CrossValidated) -> Excess | None:
     kept = [index for index, each in enumerate(run.examples) if each.gold is not None]
     if not kept:
         return None
-    golds = [str(run.examples[index].gold) for index in kept]
-    answers = [run.answers[index] for index in kept]
+    golds = [run.examples[index].gold for index in kept]
+    answers, theirs = [run.answers[index] for index in kept], [run.examples[index].incumbent for index in kept]
     return Excess(
         "gold",
-        np.array([float(answer != gold) for answer, gold in zip(answers, golds, strict=True)]),
-        np.array([float(str(run.examples[i].incumbent) != gold) for i, gold in zip(kept, golds, strict=True)]),
+        np.array([run.loss.of(answer, gold) for answer, gold in zip(answers, golds, strict=True)], dtype=np.float64),
+        np.array([run.loss.of(answer, gold) for answer, gold in zip(theirs, golds, strict=True)], dtype=np.float64),
         run.confidences[kept],
-        answers,
+        _slices(run, answers),
     )
 
 
@@ -131,8 +143,8 @@ def _reach(excess: Floats, contract: Contract, evidence: float) -> Callable[[NDA
 
 
 def _label_facts(against: Excess) -> tuple[LabelFact, ...]:
-    """By the student's answer, which is what is known when a request comes in; the commonest first."""
-    names, codes, counts = np.unique(np.array(against.answers), return_inverse=True, return_counts=True)
+    """By the slice of the student's answer, which is what is known when a request comes in; the commonest first."""
+    names, codes, counts = np.unique(np.array(against.slices), return_inverse=True, return_counts=True)
     order = np.argsort(codes, kind="stable")
     parts = np.split(against.values[order], np.cumsum(counts)[:-1])
     found = [

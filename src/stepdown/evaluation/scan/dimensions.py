@@ -115,6 +115,11 @@ def answer_entropy(facts: ScanFacts) -> Dimension:
     rows_each = found.n / found.effective
     rating = _rated(rows_each, 50.0, 10.0)
     reason = f"About {rows_each:,.0f} rows for each equally common answer to learn from."
+    if found.fields:
+        figure = (
+            f"{found.fields:,} fields, {found.distinct:,} different answers of {found.entropy_bits:.2f} bits in kind"
+        )
+        reason = f"About {rows_each:,.0f} rows for each equally common kind of answer to learn from."
     return Dimension(name="answer entropy", figure=figure, rating=rating, reason=reason)
 
 

@@ -34,6 +34,8 @@ class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The incumbent's answers, over `n` rows. entropy_bits: Shannon's, plug-in. top_share: of the commonest answer.
 
     conflict_share: of the rows whose input occurs more than once, those whose answer is not that input's commonest.
+    fields: how many the answers may have; 0 for labels. Of answers that have fields nearly each is new, so that their
+    entropy and top_share are those of their slices (a tool, an intent).
     """
 
     n: int
@@ -41,11 +43,12 @@ class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True):
     entropy_bits: float
     top_share: float
     conflict_share: float
+    fields: int = 0
 
     @property
     def mostly_new(self) -> bool:
         """Whether this is free text: more than half of the answers, of enough to tell, occur for the first time."""
-        return self.n >= FEWEST_ROWS and self.distinct * 2 > self.n
+        return not self.fields and self.n >= FEWEST_ROWS and self.distinct * 2 > self.n
 
     @property
     def effective(self) -> float:
@@ -70,7 +73,7 @@ class InstructionFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LabelFact(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows to which the cheap student gives one answer: their share of the traffic and their excess loss."""
+    """Rows to which the cheap student gives answers of one slice (a label, a tool): their share and excess loss."""
 
     name: str
     n: int
@@ -86,7 +89,7 @@ class LearningPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheapStudent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a linear student reaches, each row answered by one that never saw it (cross-validation).
+    """What the cheapest student reaches, each row answered by one that never saw it (cross-validation).
 
     taught_by: "gold" or "incumbent". reference: what `excess` and `offload` are held against; "gold" where enough rows
     have it. offload: the share it could answer within the margin, judged as the certificate will judge it.

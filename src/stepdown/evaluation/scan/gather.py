@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.canonical import canonical_json
 from stepdown.core.contract import Contract
-from stepdown.core.dataset import Dataset, Example
+from stepdown.core.dataset import Answer, Dataset, Example
+from stepdown.core.errors import NotEnoughData
+from stepdown.core.family import Loss, families, loss_named
 from stepdown.core.tasks import Task
 from stepdown.evaluation.cost import MachinePrice
 from stepdown.evaluation.scan.cheap_student import CrossValidated, judge_cheap_student, learning_point
@@ -26,8 +29,10 @@ from stepdown.evaluation.scan.facts import (
     ScanFacts,
 )
 
-OutOfSample = Callable[[list[str], list[str]], NDArray[np.floating[Any]]]
-"""Texts (n) and their labels (n) to probabilities (n, labels sorted), each row by a model that never saw it."""
+OutOfSample = Callable[[list[str], list[Answer]], tuple[Sequence[Answer], NDArray[np.float64]]]
+"""Texts (n) and their answers (n) to answers (n) and confidences (n,), each row's by a model that never saw it.
+
+It raises NotEnoughData where nothing could be learned, with the reason."""
 
 _SHARES = (0.25, 0.5)
 _RULE = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+\S")
@@ -66,7 +71,7 @@ def gather_facts(
         contract=contract,
         machine=options.machine,
         calls=calls,
-        answers=answer_facts(answered),
+        answers=answer_facts(answered, task),
         inputs=input_facts(rows),
         instructions=instruction_facts(task),
         gold=sum(each.gold is not None for each in rows),
@@ -75,13 +80,17 @@ def gather_facts(
     )
 
 
-def answer_facts(examples: Sequence[Example]) -> AnswerFacts:
+def answer_facts(examples: Sequence[Example], task: Task) -> AnswerFacts:
     """Spread and steadiness of the incumbent's answers; all zeros for no rows."""
-    counts = Counter(str(each.incumbent) for each in examples)
-    shares = np.array(sorted(counts.values()), dtype=np.float64) / max(1, len(examples))
-    by_text: dict[str, Counter[str]] = defaultdict(Counter)
+    counts = Counter(canonical_json(each.incumbent) for each in examples)
+    spread: Counter[Any] = counts
+    if task.form is not None:
+        slice_of = families().load(task.family).slice_of
+        spread = Counter(slice_of(each.incumbent) for each in examples)
+    shares = np.array(sorted(spread.values()), dtype=np.float64) / max(1, len(examples))
+    by_text: dict[str, Counter[bytes]] = defaultdict(Counter)
     for each in examples:
-        by_text[each.text][str(each.incumbent)] += 1
+        by_text[each.text][canonical_json(each.incumbent)] += 1
     repeated = [answers for answers in by_text.values() if answers.total() > 1]
     others = sum(answers.total() - max(answers.values()) for answers in repeated)
     return AnswerFacts(
@@ -90,6 +99,7 @@ def answer_facts(examples: Sequence[Example]) -> AnswerFacts:
         entropy_bits=float(-(shares * np.log2(shares)).sum()) if examples else 0.0,
         top_share=float(shares.max()) if examples else 0.0,
         conflict_share=others / max(1, sum(answers.total() for answers in repeated)),
+        fields=len(task.form.fields) if task.form is not None else 0,
     )
 
 
@@ -132,16 +142,16 @@ def _try_student(
     generator = np.random.default_rng(options.seed)
     taught_by = "gold" if sum(each.gold is not None for each in answered) * 2 >= len(answered) else "incumbent"
     sample = _sample(answered, options.most_rows, generator)
-    targets = [_target(each, taught_by) for each in sample]
-    if len(set(targets)) < 2:
+    if len({canonical_json(_target(each, taught_by)) for each in sample}) < 2:
         return None, "every answer is the same, so there is nothing to learn: a constant would do"
-    shares = (*(_SHARES if options.learning_curve else ()), 1.0)
-    runs = [_cross_validate(sample[: round(len(sample) * share)], taught_by, out_of_sample) for share in shares]
-    points = tuple(learning_point(run) for run in runs if run is not None)
-    whole = runs[-1]
-    if whole is None:
-        return None, "every answer is the same, so there is nothing to learn: a constant would do"
-    return judge_cheap_student(whole, contract, generator, points), ""
+    trial = _Trial(taught_by, out_of_sample, loss_named(task.family, contract.loss), task.family)
+    parts = [sample[: round(len(sample) * share)] for share in (_SHARES if options.learning_curve else ())]
+    try:
+        runs = [*(run for part in parts if (run := trial.run_or_none(part)) is not None), trial.run(sample)]
+    except NotEnoughData as error:
+        return None, error.got.rstrip(".")
+    points = tuple(learning_point(run) for run in runs)
+    return judge_cheap_student(runs[-1], contract, generator, points), ""
 
 
 def _sample(answered: Sequence[Example], most: int, generator: np.random.Generator) -> list[Example]:
@@ -151,22 +161,33 @@ def _sample(answered: Sequence[Example], most: int, generator: np.random.Generat
     return [kept[index] for index in generator.permutation(len(kept))]
 
 
-def _cross_validate(sample: Sequence[Example], taught_by: str, out_of_sample: OutOfSample) -> CrossValidated | None:
-    """The sample with the answers and confidences of students that never saw the row; None for a single label."""
-    targets = [_target(each, taught_by) for each in sample]
-    labels = sorted(set(targets))
-    if len(labels) < 2:
-        return None
-    probabilities = out_of_sample([each.text for each in sample], targets)
-    if probabilities.shape != (len(sample), len(labels)):
-        raise ValueError(f"Got probabilities {probabilities.shape}; expected ({len(sample)}, {len(labels)}).")
-    return CrossValidated(
-        examples=sample,
-        taught_by=taught_by,
-        answers=[labels[code] for code in probabilities.argmax(axis=1)],
-        confidences=probabilities.max(axis=1).astype(np.float64),
-    )
+@dataclass(frozen=True)
+class _Trial:
+    """How rows are cross-validated and judged."""
+
+    taught_by: str
+    out_of_sample: OutOfSample
+    loss: Loss
+    family: str
+
+    def run(self, sample: Sequence[Example]) -> CrossValidated:
+        """The sample with the answers and confidences of students that never saw the row. Raises NotEnoughData."""
+        targets = [_target(each, self.taught_by) for each in sample]
+        answers, confidences = self.out_of_sample([each.text for each in sample], targets)
+        if len(answers) != len(sample) or confidences.shape != (len(sample),):
+            raise ValueError(f"Got {len(answers)} answers and confidences {confidences.shape}; expected {len(sample)}.")
+        slice_of = families().load(self.family).slice_of
+        return CrossValidated(sample, self.taught_by, answers, confidences, self.loss, slice_of)
+
+    def run_or_none(self, sample: Sequence[Example]) -> CrossValidated | None:
+        """The same of a part of the rows, which may be too few to learn from, or all answered alike."""
+        if len({canonical_json(_target(each, self.taught_by)) for each in sample}) < 2:
+            return None
+        try:
+            return self.run(sample)
+        except NotEnoughData:
+            return None
 
 
-def _target(example: Example, taught_by: str) -> str:
-    return str(example.gold if taught_by == "gold" and example.gold is not None else example.incumbent)
+def _target(example: Example, taught_by: str) -> Answer:
+    return example.gold if taught_by == "gold" and example.gold is not None else example.incumbent

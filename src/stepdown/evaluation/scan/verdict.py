@@ -107,7 +107,7 @@ def _reaches(
         raise ValueError("A task without a student has been decided before.")
     offload = student.offload
     told = (
-        f"Within the margin of {facts.contract.margin:g}, a linear student could answer {offload.value:.0%} of the "
+        f"Within the margin of {facts.contract.margin:g}, a cheap student could answer {offload.value:.0%} of the "
         f"traffic ({offload.low:.0%} to {offload.high:.0%}, n = {offload.n}, cross-validated)."
     )
     if offload.value >= MOST_OF_THE_TRAFFIC:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
+from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.students.logistic import MAX_CELLS, LogisticOptions, fit_logistic
 from stepdown.students.ngram_table import NgramTable
 from stepdown.students.ngrams import Vocabulary, choose_vocabulary, count_ngrams, features
@@ -142,6 +144,13 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> LinearStuden
     arrays = load_file(folder / "weights.safetensors")
     stored = QuantisedRows(arrays["weights"], arrays["scales"])
     return LinearStudent(manifest.labels, NgramTable(vocabulary, stored, arrays["squares"], arrays["bias"]))
+
+
+def out_of_sample(data: TrainingData, seed: int, folds: int, threads: int) -> tuple[list[Answer], NDArray[np.float64]]:
+    """Labels and their probabilities by smaller students that never saw the row; features are counted once for all."""
+    found = out_of_sample_probabilities(data.texts, data.targets, seed, folds, threads)
+    labels = sorted(set(data.targets))
+    return [labels[best] for best in found.argmax(axis=1)], found.max(axis=1).astype(np.float64)
 
 
 def examples() -> TrainingData:

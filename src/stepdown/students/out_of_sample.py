@@ -1,0 +1,117 @@
+"""What the cheapest student of a family answers to rows that it never saw, by cross-validation: for the scan."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.core.dataset import Answer
+from stepdown.core.errors import NotEnoughData
+from stepdown.core.family import loss_named
+from stepdown.core.kinds import Kinds
+from stepdown.core.students import ABSTAINS, StudentKind, TrainingContext, TrainingData
+from stepdown.stats.calibration import fit_calibrator
+from stepdown.students.cross_validate import assign_folds
+from stepdown.students.kinds import student_kinds
+
+Floats = NDArray[np.float64]
+TRAINING_S = 8.0
+"""What one fold may take, by the kind's own guess: a scan is a matter of seconds."""
+
+
+@dataclass(frozen=True)
+class OutOfSample:
+    """Answers to n rows by students that never saw the row, with how likely each is right (n,)."""
+
+    answers: Sequence[Answer]
+    confidences: Floats
+
+
+def answer_out_of_sample(
+    data: TrainingData, seed: int, folds: int = 3, threads: int = 2, kinds: Kinds[StudentKind] | None = None
+) -> OutOfSample:
+    """Cross-validate the cheapest kind that reads these answers, or ask its own `out_of_sample` where it has one.
+
+    Equal texts share a fold. Confidences are calibrated on the rows out of sample, all of them together. Raises
+    NotEnoughData where no kind is quick enough or can learn these answers, naming the field.
+    """
+    kind = _cheapest(data.family, (kinds or student_kinds()).all())
+    own = getattr(kind, "out_of_sample", None)
+    if own is not None:
+        return OutOfSample(*own(data, seed, folds, threads))
+    options = _options(kind, data, folds)
+    fold_of_row = assign_folds(data.texts, folds, seed)
+    answers: list[Answer] = [None] * len(data.texts)
+    signals: Floats | None = None
+    names: tuple[str, ...] = ()
+    for fold in range(folds):
+        held_out = np.flatnonzero(fold_of_row == fold)
+        with tempfile.TemporaryDirectory(prefix="stepdown-") as folder:
+            context = TrainingContext(
+                folder=Path(folder),
+                home=Path(folder),
+                seed=seed,
+                seconds=TRAINING_S,
+                threads=threads,
+                progress=_quietly,
+            )
+            manifest = kind.train(_rows(data, np.flatnonzero(fold_of_row != fold)), options, context)
+            student = kind.open(Path(folder), manifest, threads)
+            said = student.answer_many([data.texts[row] for row in held_out])
+        signals = np.empty((len(data.texts), said.signals.shape[1])) if signals is None else signals
+        signals[held_out], names = said.signals, student.signal_names
+        for row, answer in zip(held_out, said.answers, strict=True):
+            answers[row] = answer
+    return OutOfSample(answers, _confidences(data, answers, np.asarray(signals), names))
+
+
+def _cheapest(family: str, kinds: dict[str, StudentKind]) -> StudentKind:
+    """The kind with the cheapest answers of those that read this family."""
+    able = [kind for kind in kinds.values() if family in kind.FAMILIES]
+    if not able:
+        raise NotEnoughData(f"there is no student yet for answers of the family {family!r}")
+    return min(able, key=lambda kind: kind.COST_ORDER)
+
+
+def _options(kind: StudentKind, data: TrainingData, folds: int) -> Any:
+    """What to train each fold with. Raises NotEnoughData saying why that cannot be done."""
+    rows = len(data.texts) * (folds - 1) // folds
+    options = kind.options_for(rows, len(data.labels), TRAINING_S)
+    if options is None:
+        raise NotEnoughData(f"no student of the family {data.family!r} learns {rows:,} rows in {TRAINING_S:g} s")
+    why_not = getattr(kind, "why_not", None)
+    reason = why_not(data) if why_not is not None else ""
+    if reason:
+        raise NotEnoughData(reason)
+    return options
+
+
+def _rows(data: TrainingData, rows: NDArray[np.int64]) -> TrainingData:
+    return replace(
+        data,
+        texts=[data.texts[row] for row in rows],
+        targets=[data.targets[row] for row in rows],
+        sources=[data.sources[row] for row in rows],
+        weights=data.weights[rows],
+        soft=None if data.soft is None else data.soft[rows],
+    )
+
+
+def _confidences(data: TrainingData, answers: Sequence[Answer], signals: Floats, names: tuple[str, ...]) -> Floats:
+    loss = loss_named(data.family)
+    right = np.array([1.0 - loss.of(answer, target) for answer, target in zip(answers, data.targets, strict=True)])
+    said = signals[:, names.index(ABSTAINS)] < 0.5 if ABSTAINS in names else np.ones(len(signals), dtype=bool)
+    found = np.zeros(len(signals))
+    if said.any():
+        found[said] = fit_calibrator(signals[said], right[said]).probabilities(signals[said])
+    return found
+
+
+def _quietly(what: str, share: float) -> None:
+    """A scan says itself what it is at."""
