@@ -1,4 +1,4 @@
-"""Modules of the house as a folder that stands alone: copied side by side, their imports of one another made relative."""
+"""Modules of the house as a folder that stands alone: side by side, their imports of one another made relative."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def source_of(module: str) -> str:
 
 
 def _made_relative(source: str) -> tuple[str, list[str]]:
-    """The source with its imports of the house rewritten, and what they import. Each of them stands on its own lines."""
+    """The source with its imports of the house rewritten, and what they import. Each stands on lines of its own."""
     lines = source.splitlines()
     imported: list[str] = []
     for node in reversed(ast.parse(source).body):

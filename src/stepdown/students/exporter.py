@@ -33,8 +33,8 @@ class Export:
     graph: a serialised ONNX model with one input. program: the dotted name of a module with a class
     `Model(folder: Path, settings: dict)` whose `answer(text)` gives an answer and its signals, as the student does; it
     may import numpy, tokenizers, `stepdown.students.programs.graph`, and modules of the house that import no more.
-    files: what the program reads, by name. settings: what it is given, JSON. stand_ins: for modules of the house that the
-    program comes by and that import more than it may, others that have what it needs of them, by dotted name.
+    files: what the program reads, by name. settings: what it is given, JSON. stand_ins: for modules of the house that
+    the program comes by and that import more than it may, others that have what it needs of them, by dotted name.
     """
 
     graph: bytes

@@ -25,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 def load(folder: Path = HERE) -> tuple[dict[str, Any], list[Any]]:
     """The cascade's description, and its models in the same order as its rungs."""
     cascade = json.loads((folder / "cascade.json").read_text(encoding="utf-8"))
+    sys.path.insert(0, str(folder))
     models = []
     for rung in cascade["rungs"]:
         settings = json.loads((folder / rung["folder"] / "model.json").read_text(encoding="utf-8"))

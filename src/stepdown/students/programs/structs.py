@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +13,8 @@ class Struct:
     def __init_subclass__(
         cls, frozen: bool = False, kw_only: bool = False, order: bool = False, **options: Any
     ) -> None:
-        for name in cls.__dict__.get("__annotations__", {}):
-            default = cls.__dict__.get(name)
+        for name in inspect.get_annotations(cls):
+            default = vars(cls).get(name)
             if isinstance(default, dict | list | set):
                 setattr(cls, name, field(default_factory=default.copy))
         dataclass(frozen=frozen, kw_only=kw_only, order=order)(cls)

@@ -1,4 +1,4 @@
-"""An object of values that are marked in a text or chosen: tokens through the graph, then its outputs read as a form."""
+"""An object of values that are marked in a text or chosen: tokens through the graph, its outputs read as a form."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-
 Outputs = tuple[Any, ...]
 
 

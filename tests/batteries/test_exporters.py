@@ -1,0 +1,130 @@
+"""What every export format must do, for every kind of student that can be exported. Both are found by looking."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.batteries.test_students import ODD_TEXTS
+from tests.batteries.trained import trained_folder
+
+from stepdown.core.canonical import canonical_json
+from stepdown.core.errors import UsageError
+from stepdown.core.exports import ExportedModel
+from stepdown.core.students import Student
+from stepdown.students import exporter as exporting
+from stepdown.students.artefact import open_student, read_manifest
+from stepdown.students.exported_program import Said, ask
+from stepdown.students.exporter import export_student, exportables, exporters, run_program
+from stepdown.students.kinds import student_kinds
+
+FORMATS = exporters().names()
+PAIRS = [(kind, name) for kind in exportables().names() for name in FORMATS]
+
+
+@dataclass(frozen=True)
+class Made:
+    """One kind in one format, with its parent, and what both say to the same texts."""
+
+    kind: str
+    folder: Path
+    model: ExportedModel
+    parent: Student
+    texts: list[str]
+    said: Said
+
+
+def export_one(kind: str, name: str, artefact: Path, folder: Path) -> ExportedModel:
+    """An export of one rung that accepts everything, its confidence the first signal."""
+    folder.mkdir(parents=True)
+    model = export_student(artefact, name, folder, folder)
+    signals = read_manifest(artefact).signal_names
+    weights = [1.0] + [0.0] * (len(signals) - 1)
+    calibrator = {"weights": weights, "bias": 0.0, "squash": False, "knots": [], "levels": []}
+    if "abstains" in signals:
+        calibrator["abstains"] = signals.index("abstains")
+    rung = {"folder": ".", "kind": kind, "threshold": 0.0, "calibrator": calibrator}
+    cascade = {"task": "t", "family": "f", "most_characters": 100_000, "certified_until": None, "rungs": [rung]}
+    (folder / "cascade.json").write_bytes(canonical_json(cascade))
+    (folder / "run.py").write_text(run_program(), encoding="utf-8")
+    return model
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    kind, name = request.param
+    pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
+    artefact = trained_folder(kind, tmp_path_factory)
+    folder = tmp_path_factory.mktemp("export") / "model"
+    model = export_one(kind, name, artefact, folder)
+    texts = [*student_kinds().load(kind).examples().texts[::7], *ODD_TEXTS]
+    return Made(kind, folder, model, open_student(artefact), texts, ask(folder, model.requires, texts)[0])
+
+
+def test_it_answers_as_its_parent_does(made: Made) -> None:
+    parent = made.parent.answer_many(made.texts)
+    assert made.said.answers == parent.answers
+    # int8 arithmetic done over again rounds the other way now and then; nothing else may move.
+    np.testing.assert_allclose(made.said.signals[:, :3], parent.signals[:, :3], atol=0.02)
+    place = made.parent.signal_names.index("truncated")
+    np.testing.assert_array_equal(made.said.signals[:, place], parent.signals[:, place])
+
+
+def test_the_manifest_names_what_it_runs_on(made: Made) -> None:
+    assert made.model.files.keys() <= {p.relative_to(made.folder).as_posix() for p in made.folder.rglob("*.*")}
+    assert all(exporting.sha256(made.folder / name) == digest for name, digest in made.model.files.items())
+    assert made.model.signal_names == tuple(made.parent.signal_names)
+    assert not any("stepdown" in line for path in made.folder.rglob("*.py") for line in imports(path))
+
+
+def test_the_program_answers_by_itself(made: Made, tmp_path: Path) -> None:
+    text = made.texts[0]
+    rows = [{"id": 1, "input": text}, {"id": "x", "input": {"slot": "🙂"}}, {"id": 3, "input": " "}, {"nothing": 1}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    one, many = run(made.folder, text), run(made.folder, "--file", str(path))
+    said = json.loads(one.stdout)
+    answer, signals = made.parent.answer(text)
+    assert (said["answer"], said["rung"]) == (answer, made.kind)
+    assert said["confidence"] == pytest.approx(signals[0], abs=0.02)
+    lines = [json.loads(line) for line in many.stdout.splitlines()]
+    assert (one.returncode, many.returncode) == (0, 1)
+    assert [line["id"] for line in lines] == [1, "x", 3]
+    assert lines[0] == {"id": 1, **said}
+    assert lines[2] == {"id": 3, "escalate": True, "confidence": 0.0}
+    assert "line 4 is no row" in many.stderr
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_kind_without_an_export_is_refused_by_name(
+    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
+    artefact = trained_folder("linear", tmp_path_factory)
+    known = exporting.exportables()
+    monkeypatch.setattr(known, "names", lambda: ["encoder"])
+    monkeypatch.setattr(exporting, "exportables", lambda: known)
+    with pytest.raises(UsageError, match=f"'linear' has no {name} export"):
+        export_student(artefact, name, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_says_what_it_is_and_needs(name: str) -> None:
+    exporter = exporters().load(name)
+    assert exporter.FORMAT.endswith(".")
+    assert "numpy" in exporter.REQUIRES
+    assert not set(exporter.REQUIRES) & {"torch", "onnx", "stepdown", "msgspec"}
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", "-B", str(folder / "run.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
+
+
+def imports(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(("import", "from"))]
