@@ -30,10 +30,16 @@ def _certified(certificate: Certificate) -> str:
     bound = f" ({claim.estimate:+.4f} on the evidence, at most {claim.bound:+.4f})" if claim else ""
     return (
         f"CERTIFIED. For the task {certificate.task!r}, this cascade answers {certificate.offload:.1%} of requests "
-        f"[{low:.1%}, {high:.1%}]\nwithout the incumbent, and with {confidence:.0%} confidence its expected loss is at "
-        f"most {margin:g} above the incumbent's{bound}.\n{_basis(certificate)}\n"
+        f"[{low:.1%}, {high:.1%}]\nwithout the incumbent, and with {confidence:.0%} confidence its expected "
+        f"{_loss(certificate)} is at most {margin:g} above the incumbent's{bound}.\n{_basis(certificate)}\n"
         f"Issued {_day(certificate.issued_at)}; lapses {_day(certificate.expires_at)} unless live evidence renews it.\n"
     )
+
+
+def _loss(certificate: Certificate) -> str:
+    """ "loss", and which one where the contract names it."""
+    name = str(certificate.contract.get("loss") or "")
+    return f"loss ({name})" if name else "loss"
 
 
 def _refused(certificate: Certificate) -> str:
