@@ -31,7 +31,7 @@ FEW_CHOICES = 12
 CLEARLY = 0.01
 """By how much more of the values a less plain rule has to explain."""
 MAX_CHOICES = 200
-MOST_MISSING = 0.2
+MOST_MISSING = 0.5
 """Of the answers, those that may have a field that no student fills, before the task is not worth learning."""
 
 Values = list[tuple[str, Any]]
