@@ -93,6 +93,14 @@ def test_a_chain_gives_the_probabilities_that_all_paths_add_up_to(rng: np.random
     np.testing.assert_allclose(Chain(transitions).marginals(emissions), expected / total, atol=1e-5)
 
 
+def test_fields_that_no_token_speaks_for_change_nothing(rng: np.random.Generator) -> None:
+    transitions = rng.normal(size=(9, 9)).astype(np.float32)
+    emissions = rng.normal(scale=2.0, size=(8, 9)).astype(np.float32)
+    emissions[:, 5:] -= 40.0
+    fewer = Chain(transitions[:5, :5]).marginals(emissions[:, :5])
+    np.testing.assert_allclose(Chain(transitions).marginals(emissions), np.pad(fewer, ((0, 0), (0, 4))), atol=1e-9)
+
+
 def test_a_chain_of_many_unlikely_tokens_stays_a_chain_of_probabilities() -> None:
     transitions = np.full((7, 7), -30.0, dtype=np.float32)
     emissions = np.where(np.arange(512)[:, None] % 7 == np.arange(7), 200.0, -200.0).astype(np.float32)

@@ -37,7 +37,7 @@ from stepdown.students.tiny_extraction import tiny_extraction
 
 FAMILIES = ("extract",)
 EXTRA = "train"
-COST_ORDER = 4.0
+COST_ORDER = 8.0
 SIGNAL_NAMES = (*ANSWERED, "known", "listed")
 T = TypeVar("T")
 FORM = "form.json"
