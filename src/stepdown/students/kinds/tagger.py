@@ -61,7 +61,7 @@ class Options:
     """Epochs of fine-tuning all layers first, to distil from; 0 to fine-tune the kept layers at once."""
     epochs: float = 6.0
     """Epochs of training the layers that are kept."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 1.5e-4
     """The peak rate of the top layer while fine-tuning all layers; what is distilled learns at 1.5 times that where all
     layers are kept, at three times that where fewer are."""
     batch: int = 32
