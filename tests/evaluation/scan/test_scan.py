@@ -261,6 +261,18 @@ def test_answers_with_fields_are_new_and_can_be_learned_all_the_same(dataset_of:
     assert rated["answer entropy"].rating == "good"
 
 
+def test_what_a_student_abstains_from_is_not_offloaded_however_right(dataset_of: MakeDataset) -> None:
+    def abstaining(texts: list[str], answers: list[Any]) -> tuple[list[Any], NDArray[np.float64]]:
+        return answers, np.array([0.0 if answer["tool"] == "cancel" else 0.9 for answer in answers])
+
+    contract = Contract(against="agreement")
+    facts = gather_facts(dataset_of(bookings(1200)), BOOKINGS, contract, CALLS, abstaining, QUICK)
+    assert facts.cheap is not None
+    assert facts.cheap.disagreement.value == 0.0
+    assert facts.cheap.offload.value == 0.75
+    assert [label.name for label in facts.cheap.labels] == ["book"]
+
+
 def test_the_loss_is_the_contract_s(dataset_of: MakeDataset) -> None:
     contract = Contract(against="agreement", loss="field-f1")
     facts = gather_facts(dataset_of(bookings(1200)), BOOKINGS, contract, CALLS, reading, QUICK)

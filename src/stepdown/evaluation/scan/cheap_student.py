@@ -117,9 +117,11 @@ def _offload(
     against: Excess, contract: Contract, evidence: float, generator: np.random.Generator
 ) -> tuple[Estimate, NDArray[np.bool_]]:
     """The largest share, surest rows first, whose excess loss over all rows a certificate could show to be within the
-    margin; and the rows in it. The bound is the normal one for `evidence` rows."""
+    margin; and the rows in it. The bound is the normal one for `evidence` rows. Rows of confidence 0 are never among
+    them: there the student says that it has no answer."""
     order = np.argsort(-against.confidences, kind="stable")
-    reach = _reach(against.values[order], contract, evidence)
+    answered = int((against.confidences > 0.0).sum())
+    reach = _reach(against.values[order][:answered], order.size, contract, evidence)
     covered = reach(np.ones(order.size, dtype=np.int64))
     accepted = np.zeros(order.size, dtype=bool)
     accepted[order[: round(covered * order.size)]] = True
@@ -127,12 +129,14 @@ def _offload(
     return spread, accepted
 
 
-def _reach(excess: Floats, contract: Contract, evidence: float) -> Callable[[NDArray[np.int64]], float]:
-    """Coverage within the margin of rows in order of falling confidence, from how often each is drawn."""
-    n = excess.size
+def _reach(excess: Floats, n: int, contract: Contract, evidence: float) -> Callable[[NDArray[np.int64]], float]:
+    """Coverage within the margin of the first of n rows in order of falling confidence, from how often each is drawn.
+
+    excess: of those that the student answers; the others cost nothing."""
     quantile = NormalDist().inv_cdf(contract.confidence)
 
-    def coverage(drawn: NDArray[np.int64]) -> float:
+    def coverage(every: NDArray[np.int64]) -> float:
+        drawn = every[: excess.size]
         mean = np.cumsum(drawn * excess) / n
         deviation = np.sqrt(np.maximum(np.cumsum(drawn * excess**2) / n - mean**2, 0.0))
         bound = mean + np.maximum(quantile * deviation / evidence**0.5, 3.0 / evidence)
@@ -144,11 +148,14 @@ def _reach(excess: Floats, contract: Contract, evidence: float) -> Callable[[NDA
 
 def _label_facts(against: Excess) -> tuple[LabelFact, ...]:
     """By the slice of the student's answer, which is what is known when a request comes in; the commonest first."""
-    names, codes, counts = np.unique(np.array(against.slices), return_inverse=True, return_counts=True)
+    answered = np.flatnonzero(against.confidences > 0.0)
+    if not answered.size:
+        return ()
+    names, codes, counts = np.unique(np.array(against.slices)[answered], return_inverse=True, return_counts=True)
     order = np.argsort(codes, kind="stable")
-    parts = np.split(against.values[order], np.cumsum(counts)[:-1])
+    parts = np.split(against.values[answered][order], np.cumsum(counts)[:-1])
     found = [
-        LabelFact(name=str(name), n=part.size, share=part.size / codes.size, excess=paired_mean(part))
+        LabelFact(name=str(name), n=part.size, share=part.size / against.values.size, excess=paired_mean(part))
         for name, part in zip(names, parts, strict=True)
         if part.size >= FEWEST_PER_LABEL
     ]
