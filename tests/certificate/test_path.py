@@ -121,3 +121,22 @@ def test_a_walk_is_worth_what_its_weakest_points_let_through() -> None:
     assert expected_saving(np.array([0.5, 1.0]), np.array([1.0, 0.5])) == pytest.approx(0.75)
     assert expected_saving(np.array([0.5, 1.0]), np.array([0.5, 1.0])) == pytest.approx(0.5)
     assert expected_saving(np.array([]), np.array([])) == 0.0
+
+
+def test_students_that_cost_more_than_they_save_still_give_a_candidate(bench: Callable[..., Any]) -> None:
+    """One that nearly always abstains saves less than asking it costs; then nothing is worth it, and nothing breaks."""
+    made = bench(worst=(0.4, 0.5), steepness=(2.0, 2.0))
+
+    def dear(seen: Observations) -> Observations:
+        entrants = tuple(
+            Entrant(kind=each.kind, artefact=each.artefact, signal_names=("top", "abstains"), cost_usd=10.0)
+            for each in seen.entrants
+        )
+        silent = np.arange(seen.n) % 50 != 0
+        signals = tuple(np.column_stack([each[:, :1], silent]) for each in seen.signals)
+        return replace(seen, entrants=entrants, signals=signals, escalation_cost_usd=np.full(seen.n, 0.001))
+
+    made = made.with_both(dear)
+    candidate = made.candidate(CONTRACT)
+    assert candidate.points
+    assert candidate.points[-1].tune_offload < 0.05

@@ -88,7 +88,8 @@ def choose_candidate(task: str, prospects: Prospects) -> Candidate:
 
 def _best_single(singles: list[Walk], tuning: Tuning) -> tuple[Walk, str]:
     most = max(walk.value for walk in singles)
-    alike = [walk for walk in singles if walk.value >= most * (1.0 - RUNG_MUST_EARN)]
+    # A saving may be below 0: students that hardly ever answer cost more than they save.
+    alike = [walk for walk in singles if walk.value >= most - RUNG_MUST_EARN * abs(most)]
     best = min(alike, key=lambda walk: float(walk.likely_end.excess.mean()))
     chosen = next(walk for walk in alike if not _clearly_worse(walk, best))
     kind = tuning.seen.entrants[chosen.students[0]].kind
