@@ -10,7 +10,10 @@ import msgspec
 import pytest
 
 from stepdown.core.calls import Call
+from stepdown.core.family import families
 from stepdown.core.store import Gold, Verdict
+from stepdown.core.tasks import Match, Task
+from stepdown.loop.settings import parse_settings
 from stepdown.traffic.format import ReadOptions, formats
 from stepdown.traffic.gold import read_gold, read_verdicts
 from stepdown.traffic.pricing import Prices
@@ -49,7 +52,14 @@ def test_the_bounds_are_the_codes() -> None:
 def test_prices_gold_and_verdicts(tmp_path: Path) -> None:
     texts = {kind: text for _, kind, text in SNIPPETS}
     assert Prices(tomllib.loads(texts["prices"])["prices"]).source("qwen/qwen3-30b-a3b") == "your own prices"
-    for kind in ("gold", "verdicts"):
-        (tmp_path / kind).write_text(texts[kind])
-    assert [type(row) for row in read_gold(str(tmp_path / "gold"))] == [Gold]
+    assert parse_settings(tomllib.loads(texts["tasks"])).task("bookings").answer == "$.result"
+    (tmp_path / "verdicts").write_text(texts["verdicts"])
     assert [type(row) for row in read_verdicts(str(tmp_path / "verdicts"))] == [Verdict]
+    (labels, objects) = (text for _, kind, text in SNIPPETS if kind == "gold")
+    (tmp_path / "gold").write_text(labels)
+    assert [type(row) for row in read_gold(str(tmp_path / "gold"))] == [Gold]
+    (tmp_path / "gold").write_text(objects)
+    (found,) = read_gold(str(tmp_path / "gold"))
+    assert isinstance(found, Gold)
+    task = Task(name="bookings", family="extract", match=Match())
+    assert families().load("extract").canonical(task, found.gold) == {"people": 4, "date": "2026-05-05"}

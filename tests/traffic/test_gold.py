@@ -54,3 +54,19 @@ def test_a_file_of_something_else_is_said_to_be_one(tmp_path: Path) -> None:
         list(read_gold(str(path)))
     path.write_text("")
     assert [row.reason for row in read_gold(str(path)) if isinstance(row, Broken)] == ["empty"]
+
+
+def test_an_object_is_the_same_gold_as_text_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "gold.jsonl"
+    path.write_text(
+        '{"id": "a", "gold": {"x": 1, "y": [2]}}\n{"id": "a", "gold": "{\\"y\\": [2], \\"x\\": 1}"}\n'
+        '{"id": "a", "gold": "{\\"x\\": 2}"}\n{"id": "b", "gold": "{no"}\n{"id": "b", "gold": "{no"}\n'
+        '{"id": "c", "gold": {}}\n'
+    )
+    rows = list(read_gold(str(path)))
+    assert [(row.id, row.gold) for row in rows if isinstance(row, Gold)] == [
+        ("a", {"x": 1, "y": [2]}),
+        ("b", "{no"),
+        ("c", {}),
+    ]
+    assert [row.line for row in rows if isinstance(row, Broken)] == [3]

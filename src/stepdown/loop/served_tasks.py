@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Privacy, parse_duration
 from stepdown.core.errors import StepdownError
@@ -142,7 +144,11 @@ class ServedTasks:
 
     def _opened(self, store: Store, folder: BuildFolder, why_not: str) -> ServedTask:
         certificate = folder.read_certificate()
-        task = with_settings(folder.read_task(), self._home.settings)
+        built = folder.read_task()
+        # How requests are recognised may change; how answers are read and written is what was certified.
+        task = msgspec.structs.replace(
+            with_settings(built, self._home.settings), family=built.family, answer=built.answer
+        )
         privacy = self._privacy(task.name, str(certificate.contract.get("privacy", "any")))
         if why_not:
             return self._unbuilt(task, why_not, privacy)
