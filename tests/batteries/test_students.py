@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.batteries.trained import trained_folder
 
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import NotEnoughData, TamperedError
@@ -17,7 +18,7 @@ from stepdown.core.extraction.answers import flat
 from stepdown.core.family import families
 from stepdown.core.students import ABSTAINS, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
 from stepdown.core.tasks import Match, Task
-from stepdown.students.artefact import open_student
+from stepdown.students.artefact import open_student, read_manifest
 from stepdown.students.kinds import student_kinds
 
 NAMES = student_kinds().names()
@@ -80,11 +81,9 @@ def _train(kind: StudentKind, data: TrainingData, folder: Path, home: Path, seed
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     kind = student_kinds().load(request.param)
     pytest.importorskip("torch", reason="training needs the extra 'train'")
-    home = tmp_path_factory.mktemp("home")
-    data = kind.examples()
-    folder = home / "student"
-    manifest = _train(kind, data, folder, home)
-    return Trained(request.param, kind, data, folder, home, manifest, open_student(folder))
+    folder = trained_folder(request.param, tmp_path_factory)
+    manifest = read_manifest(folder)
+    return Trained(request.param, kind, kind.examples(), folder, folder.parent, manifest, open_student(folder))
 
 
 def test_it_learns_its_own_examples(trained: Trained) -> None:
