@@ -41,7 +41,7 @@ CHATTED = (
 WORDS = "How can I help you with your booking?"
 SYSTEM = "Take the booking of a restaurant guest out of the message."
 _TEXT = {"type": "string"}
-BOOKING = {
+BOOKING: dict[str, Any] = {
     "type": "object",
     "properties": {
         "people": {"type": "integer"},

@@ -101,7 +101,7 @@ def test_a_tool_call_has_the_incumbents_shape(tools_gateway: Gateway) -> None:
     completion = client_of(tools_gateway).chat.completions.create(**request(CANCEL, "tools"), n=2)
     for choice in completion.choices:
         assert (choice.finish_reason, choice.message.content) == ("tool_calls", None)
-        (called,) = choice.message.tool_calls or ()
+        (called,) = list(choice.message.tool_calls or ())
         assert called.type == "function"
         assert called.function.name == "cancel_booking"
         assert called.function.arguments == json.dumps(CANCELLED)
@@ -144,7 +144,7 @@ def test_langchain_binds_tools(tools_gateway: Gateway) -> None:
     answer = bound.invoke(messages)
     assert [(each["name"], each["args"]) for each in answer.tool_calls] == [("cancel_booking", CANCELLED)]
     pieces = list(bound.stream(messages))
-    whole = pieces[0]
+    whole: Any = pieces[0]
     for piece in pieces[1:]:
         whole += piece
     assert [(each["name"], each["args"]) for each in whole.tool_calls] == [("cancel_booking", CANCELLED)]
@@ -160,7 +160,8 @@ def test_an_anthropic_client_gets_tool_use(tools_gateway: Gateway) -> None:
         pieces = [event.partial_json for event in stream if event.type == "input_json"]
         streamed = stream.get_final_message()
     assert json.loads("".join(pieces)) == CANCELLED
-    for final in (whole, streamed):
+    finals: tuple[Any, Any] = whole, streamed
+    for final in finals:
         (block,) = final.content
         assert block.type == "tool_use"
         assert (block.name, block.input, final.stop_reason) == ("cancel_booking", CANCELLED, "tool_use")

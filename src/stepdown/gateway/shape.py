@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ _FORCED = "function:"
 _LONGEST_KEPT = 64 << 10
 _TEXT: tuple[Any, ...] = ("text", "", ())
 
-_encode = msgspec.json.Encoder(order="sorted").encode
+_encode: Callable[[Any], bytes] = msgspec.json.Encoder(order="sorted").encode
 
 
 def answer_shape(chat: dict[str, Any]) -> tuple[Any, ...]:

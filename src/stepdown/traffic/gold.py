@@ -71,7 +71,7 @@ def read_verdicts(path: str) -> Iterator[Verdict | Broken]:
             reason = "no loss or score in [0, 1], and no accepted of yes or no"
             yield source.broken(number, reason, canonical_json(row))
         else:
-            answer = row.get("answer") if row.get("answer") != "" else None
+            answer = _read(row.get("answer")) if row.get("answer") != "" else None
             yield Verdict(id=identity, loss=loss, answer=answer, judge=_text(row.get("judge")))
 
 
