@@ -77,7 +77,7 @@ def choice_of_tools(chat: dict[str, Any]) -> str:
         return said or FREE
     function = said.get("function", said) if isinstance(said, dict) else None
     if isinstance(function, dict) and isinstance(function.get("name"), str):
-        return _FORCED + function["name"]
+        return f"{_FORCED}{function['name']}"
     return _encode(said).decode()
 
 
