@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -52,8 +53,8 @@ def _window(length: int, spans: Mapping[str, list[Span]], most: int) -> tuple[in
     """The characters to show: from the beginning where that reaches the first difference, else from before it."""
     if length <= most:
         return 0, length
-    sets = [set(given) for given in spans.values()]
-    differing = set().union(*sets) - (set.intersection(*sets) if sets else set())
+    counted = Counter(span for given in spans.values() for span in set(given))
+    differing = [span for span, number in counted.items() if number < len(spans)]
     first = min((span.start for span in differing), default=0)
     last = min((span.end for span in differing if span.start == first), default=0)
     start = 0 if last <= most else max(0, first - BEFORE)
