@@ -56,7 +56,7 @@ class Answers:
         if self._sample.seen == SAMPLE:
             self._reading = reading_of(self._sample.items)
             self._labels.update(self._reading.labels)
-            # A form's answers are held against their schema, which takes long: the sample tells their slices well enough.
+            # To hold answers against a schema takes long, and the sample tells their slices well enough.
             if self._reading.task.family and self._reading.task.form is None:
                 self._family = families().load(self._reading.task.family)
         elif self._family is not None and len(self._labels) < MAX_LABELS:
