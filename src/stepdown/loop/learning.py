@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,12 +42,21 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     )
     ladder = fit_ladder(plan, data, _context(job))
     if not ladder.students:
-        reasons = " ".join(dict.fromkeys(one.why for one in (*ladder.dropped, *left_out)))
-        raise NotEnoughData(f"No student could be trained for {job.task.name!r}. {reasons}", "", "")
+        raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
     fitted = tuple(sorted(ladder.students, key=lambda one: order[one.plan.kind]))
     students = tuple(open_student(one.folder) for one in fitted)
     return Learned(fitted, students, tuple(plan), (*left_out, *ladder.dropped))
+
+
+def _nothing_trained(job: Job, dropped: Sequence[Dropped]) -> NotEnoughData:
+    reasons = dict.fromkeys(one.why.rstrip(".") for one in dropped)
+    said = ". ".join(reason[:1].upper() + reason[1:] for reason in reasons) or "No kind of student answers such a task"
+    return NotEnoughData(
+        f"No student could be trained for {job.task.name!r}. {said}.",
+        "No evidence was spent.",
+        "Change what is named here, or leave the task to the large model: docs/bring-a-task.md.",
+    )
 
 
 def training_seconds(budget_s: float, rows: int) -> float:
