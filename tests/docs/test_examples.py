@@ -1,8 +1,8 @@
 """The pages that teach by example are run as they stand, from the first block to the last, in an empty folder.
 
-A block after a line that ends in a file's name and a colon (`` `logs.py`: ``) is that file. A block of `sh` is run, and so is
-one of `python` without a file's name; a block of `text` after it says what it prints: each of its lines must be there,
-"…" standing for anything. `pip install -e FOLDER` does what pip does for a package of plain modules, without a network.
+A block after a line that ends in a file's name and a colon (`` `logs.py`: ``) is that file. A block of `sh` is run, and
+so is one of `python` without a file's name; a block of `text` after it says what it prints: each of its lines must be
+there, "…" standing for anything. `pip install -e FOLDER` does what pip does for plain modules, without a network.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ installed = pathlib.Path(__file__).parent.parent / "installed"
 (installed / (project["name"] + ".pth")).write_text(str(folder) + "\\n")
 facts = installed / f"{{project['name'].replace('-', '_')}}-{{project['version']}}.dist-info"
 facts.mkdir()
-(facts / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {{project['name']}}\\nVersion: {{project['version']}}\\n")
-groups = project.get("entry-points", {{}}).items()
-lines = (f"[{{group}}]\\n" + "".join(f"{{name}} = {{at}}\\n" for name, at in points.items()) for group, points in groups)
+lines = ["Metadata-Version: 2.1", f"Name: {{project['name']}}", f"Version: {{project['version']}}", ""]
+(facts / "METADATA").write_text("\\n".join(lines))
+lines = []
+for group, points in project.get("entry-points", {{}}).items():
+    lines += [f"[{{group}}]", *(f"{{name}} = {{at}}" for name, at in points.items()), ""]
 (facts / "entry_points.txt").write_text("\\n".join(lines))
 """
 # What is on PYTHONPATH is imported from, but its .pth files are read only in a site folder.
