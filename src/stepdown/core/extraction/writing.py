@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from stepdown.core.extraction.answers import flat, is_nothing, join, split
+from stepdown.core.extraction.answers import flat, is_nothing, join, nested, split
 from stepdown.core.extraction.form import ARGUMENTS, TOOL, Field, Form
 from stepdown.core.extraction.messages import CALLS, is_sure, object_in
-from stepdown.core.extraction.validation import validator
+from stepdown.core.extraction.validation import Check, validator
 
 
 def written(form: Form, answer: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -33,13 +33,18 @@ def written(form: Form, answer: Mapping[str, Any], like: Mapping[str, Any] | Non
 
 def _with_objects(form: Form, whole: dict[str, Any], order: Iterable[str]) -> dict[str, Any]:
     """The object with {} where an object has no field that is there, if it fits its schema only so."""
-    above = dict.fromkeys(split(name)[:depth] for name in order for depth in range(1, len(split(name))))
+    above = _objects_above(order)
     if not above or _fits(form, whole):
         return whole
     fuller = copy.deepcopy(whole)
     for keys in above:
         _put(fuller, keys, {}, list(order))
     return fuller if _fits(form, fuller) else whole
+
+
+def _objects_above(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Where the objects lie that hold these fields, the outermost first."""
+    return list(dict.fromkeys(split(name)[:depth] for name in names for depth in range(1, len(split(name)))))
 
 
 def _nothing(field: Field) -> Any:
@@ -98,26 +103,74 @@ def is_valid(form: Form, answer: Mapping[str, Any], whole: Mapping[str, Any] | N
 
     whole: the answer as it was written, where it was. An answer of a tool that the form does not know fits nothing.
     """
-    return _fits(form, written(form, answer) if whole is None else whole)
+    return fitting(form)(answer) if whole is None else _fits(form, whole)
+
+
+def fitting(form: Form) -> Callable[[Mapping[str, Any]], bool]:
+    """`is_valid` for many answers of one form: what does not depend on the answer is worked out once."""
+    tools = ("", *form.tools)
+    fields = {tool: [field for field in form.fields if not field.tools or tool in field.tools] for tool in tools}
+    absent = {
+        tool: {field.name: _nothing(field) for field in own if field.absent != "omit"} for tool, own in fields.items()
+    }
+    above = {tool: _objects_above(field.name for field in own) for tool, own in fields.items()}
+    judged = _judge(form)
+
+    def fits(answer: Mapping[str, Any]) -> bool:
+        called = answer.get(TOOL)
+        tool = called if called in form.tools else ""
+        whole = nested({**absent[tool], **flat(answer)})
+        if judged(whole):
+            return True
+        # An object without a field that is there is no part of a canonical answer, and may have to be there.
+        missing = [keys for keys in above[tool] if _holder(whole, keys) is None]
+        for keys in missing:
+            holder = _holder(whole, keys[:-1])
+            if isinstance(holder, dict):
+                holder.setdefault(keys[-1], {})
+        return bool(missing) and judged(whole)
+
+    return fits
+
+
+def _holder(whole: dict[str, Any], keys: Iterable[str]) -> Any:
+    """What lies at a path, None where nothing does."""
+    found: Any = whole
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 def _fits(form: Form, whole: Mapping[str, Any]) -> bool:
+    return _judge(form)(whole)
+
+
+def _judge(form: Form) -> Callable[[Mapping[str, Any]], bool]:
+    """A function that says whether an answer as it was written fits the form's schemas."""
+    checks = {name: validator(schema) for name, schema in form.schemas.items()}
     if form.tools:
-        calls = whole.get(CALLS, [whole] if TOOL in whole else [])
-        return isinstance(calls, list) and all(_call_fits(form, call) for call in calls)
-    schema = form.schemas.get("", True)
-    if isinstance(schema, dict) and isinstance(schema.get("required"), list):
-        # How sure an answer is stands beside it; whoever writes it fills that in.
-        known = {field.name for field in form.fields}
-        whole = {key: 1.0 for key in schema["required"] if is_sure(str(key)) and key not in known} | dict(whole)
-    return validator(schema)(whole)
+        return lambda whole: _calls_fit(form, checks, whole)
+    check = checks.get("")
+    if check is None:
+        return lambda whole: True
+    schema = form.schemas[""]
+    required = schema.get("required") if isinstance(schema, dict) else None
+    known = {field.name for field in form.fields}
+    # How sure an answer is stands beside it; whoever writes it fills that in.
+    sure = {str(key): 1.0 for key in required or () if is_sure(str(key)) and key not in known}
+    return lambda whole: check(sure | dict(whole) if sure else whole)
 
 
-def _call_fits(form: Form, call: Any) -> bool:
+def _calls_fit(form: Form, checks: Mapping[str, Check], whole: Mapping[str, Any]) -> bool:
+    calls = whole.get(CALLS, [whole] if TOOL in whole else [])
+    return isinstance(calls, list) and all(_call_fits(form, checks, call) for call in calls)
+
+
+def _call_fits(form: Form, checks: Mapping[str, Check], call: Any) -> bool:
     tool = call.get(TOOL) if isinstance(call, Mapping) else None
     if tool not in form.tools:
         return False
-    return tool not in form.schemas or validator(form.schemas[tool])(call.get(ARGUMENTS, {}))
+    return tool not in checks or checks[tool](call.get(ARGUMENTS, {}))
 
 
 def as_text(whole: Any, like: str) -> str:

@@ -16,6 +16,7 @@ from stepdown.core.dataset import Answer
 from stepdown.core.errors import MissingExtra, TamperedError, UsageError
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.roles import learn_roles, unfillable
+from stepdown.core.extraction.writing import fitting
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.tag_answering import SIGNAL_NAMES as ANSWERED
@@ -173,7 +174,8 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> GazetteerStu
         ids = {name: place for place, name in enumerate(values.names)}
         emissions = EmissionTable(ids, QuantisedRows(arrays["weights"], arrays["scales"]))
         reader = PatternReader(layout, emissions, Gazetteer(values.values), Chain(arrays["transitions"]))
-    answering = Answering(reading.form, reading.roles)
+    fits = fitting(reading.form) if reading.form.schemas else None
+    answering = Answering(reading.form, reading.roles, fits)
     return GazetteerStudent(answering, table, reader, int(manifest.options["max_tokens"]))
 
 

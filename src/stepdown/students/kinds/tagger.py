@@ -16,7 +16,7 @@ from stepdown.core.dataset import Answer
 from stepdown.core.errors import TamperedError, UsageError
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.roles import learn_roles, unfillable
-from stepdown.core.extraction.writing import is_valid
+from stepdown.core.extraction.writing import fitting
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.learning import Plan, learn
@@ -209,7 +209,7 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> TaggerStuden
         ) from None
     tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
     encoder = ServedEncoder(folder / GRAPH, tokeniser, threads)
-    fits = partial(is_valid, reading.form) if reading.form.schemas else None
+    fits = fitting(reading.form) if reading.form.schemas else None
     return TaggerStudent(Answering(reading.form, reading.roles, fits), reading.whole_words, encoder)
 
 
