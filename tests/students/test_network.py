@@ -7,7 +7,7 @@ import pytest
 
 from stepdown.core.errors import InputError
 from stepdown.students.encoders.onnx_graph import rounded_rows
-from stepdown.students.encoders.pretrained import resolve
+from stepdown.students.encoders.pretrained import POOLING, resolve
 from stepdown.students.encoders.served import run_sequences, session
 from stepdown.students.encoders.threads import torch_threads
 from stepdown.students.shrink import prune, quantise
@@ -47,6 +47,28 @@ def test_the_exact_graph_is_the_network(tmp_path: Path, write_encoder, sequences
     written = quantise.quantise(network, sequences, quantise.Options(precision="float32"), head=head)
     assert written.lineage.parameters["difference"] < 1e-4
     assert written.lineage.parameters["agreement"] == 1.0
+
+
+@pytest.mark.parametrize("precision", quantise.PRECISIONS)
+@pytest.mark.parametrize("head", [True, False])
+def test_a_base_that_speaks_by_its_first_token_is_written_so(
+    tmp_path: Path, write_encoder, sequences, precision: str, head: bool
+) -> None:
+    reference = write_encoder(tmp_path)
+    (tmp_path / POOLING).parent.mkdir(exist_ok=True)
+    (tmp_path / POOLING).write_text('{"pooling_mode_cls_token": true}')
+    network = load_pretrained(resolve(str(tmp_path)), labels=3)
+    torch.nn.init.normal_(network.head.weight)
+    options = quantise.Options(precision=precision, least_agreement=0.0)
+    opened = session(quantise.quantise(network, sequences, options, head=head).graph)
+    ids, lengths = padded(sequences[:1])
+    with torch.inference_mode():
+        first = reference(input_ids=ids).last_hidden_state[:, 0]
+        np.testing.assert_allclose(network.embed(ids, lengths).numpy(), first.numpy(), atol=2e-5)
+        expected = (network.head(first) if head else first).numpy()
+    found = run_sequences(opened, sequences[:1], expected.shape[1])
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=1e-4 if precision == "float32" else 0.2 * np.abs(expected).max())
 
 
 def test_the_rounded_graph_is_close_smaller_and_blind_to_its_neighbours(

@@ -53,7 +53,7 @@ class _Graph:
 
     def constant(self, value: Any) -> str:
         name = f"constant_{len(self.constants)}"
-        self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.constants.append(self.onnx.numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def node(self, operator: str, inputs: list[str], **attributes: Any) -> str:
@@ -165,7 +165,7 @@ def _rounded_input(graph: _Graph, x: str, bounds: tuple[float, float]) -> tuple[
     low, high = min(bounds[0], 0.0), max(bounds[1], 0.0)
     step = np.float32(max(high - low, 1e-6) / 255.0)
     zero = np.uint8(np.clip(np.rint(-low / step), 0, 255))
-    names = graph.constant(step), graph.constant(zero)
+    names = graph.constant(np.array([step])), graph.constant(np.array([zero]))
     return graph.node("QuantizeLinear", [x, *names]), *names
 
 
