@@ -23,8 +23,7 @@ from stepdown.students.artefact import open_student
 from stepdown.students.kinds import gazetteer
 from stepdown.students.patterns.chain import Chain, allowed_steps
 from stepdown.students.patterns.chain_training import ChainOptions, Sequences, fit_chain
-from stepdown.students.patterns.gazetteer_lists import Gazetteer, by_value
-from stepdown.students.patterns.lesson import listed_at
+from stepdown.students.patterns.gazetteer_lists import Gazetteer, by_value, listed_at
 from stepdown.students.patterns.tokens import read_tokens
 from stepdown.students.tiny_extraction import tiny_extraction
 

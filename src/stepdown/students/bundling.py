@@ -15,7 +15,7 @@ def bundle(modules: Sequence[str], stand_ins: Mapping[str, str], folder: Path) -
     """Copy modules, and all of the house that they import when they are loaded, into one folder; returns the files.
 
     modules: dotted names; the last part is the file's name. stand_ins: for a module, another that is copied under its
-    name. Raises ValueError where two modules would have one name.
+    name. Several students may share a folder. Raises ValueError where two modules would have one name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, str] = {}
@@ -29,7 +29,10 @@ def bundle(modules: Sequence[str], stand_ins: Mapping[str, str], folder: Path) -
             continue
         written[short] = name
         source, imported = _made_relative(source_of(stand_ins.get(name, name)))
-        (folder / f"{short}.py").write_text(source, encoding="utf-8")
+        path = folder / f"{short}.py"
+        if path.exists() and path.read_text(encoding="utf-8") != source:
+            raise ValueError(f"Got {name} beside another module in {path}; expected different last names.")
+        path.write_text(source, encoding="utf-8")
         waiting += imported
     return [folder / f"{short}.py" for short in sorted(written)]
 

@@ -19,7 +19,11 @@ from stepdown.core.errors import StepdownError
 
 _TIMEOUT_S = 3600.0
 _TIMING_S = 1.5
-_ALSO = {"tokenizers": ("huggingface_hub",), "onnxruntime": ("packaging", "flatbuffers", "google", "coloredlogs")}
+_ALSO = {
+    "tokenizers": ("huggingface_hub",),
+    "onnxruntime": ("packaging", "flatbuffers", "google", "coloredlogs"),
+    "jsonschema": ("attr", "attrs", "jsonschema_specifications", "referencing", "rpds", "typing_extensions"),
+}
 """What those packages may import of their own dependencies."""
 
 

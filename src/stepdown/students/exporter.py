@@ -35,6 +35,7 @@ class Export:
     may import numpy, tokenizers, `stepdown.students.programs.graph`, and modules of the house that import no more.
     files: what the program reads, by name. settings: what it is given, JSON. stand_ins: for modules of the house that
     the program comes by and that import more than it may, others that have what it needs of them, by dotted name.
+    requires: packages that this student's program needs beside those of every format.
     """
 
     graph: bytes
@@ -42,6 +43,7 @@ class Export:
     files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     stand_ins: Mapping[str, str] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
 
 
 class Exportable(Protocol):
@@ -109,7 +111,7 @@ def export_student(artefact: Path, format_name: str, model: Path, program: Path)
         program=settings["program"],
         signal_names=manifest.signal_names,
         files={name: sha256(path) for name, path in sorted({**own, **modules}.items())},
-        requires=exporter.REQUIRES,
+        requires=tuple(sorted({*exporter.REQUIRES, *exported.requires})),
         facts=facts,
     )
 

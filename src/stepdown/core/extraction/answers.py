@@ -10,6 +10,8 @@ MAX_DEPTH = 24
 MAX_VALUES = 20_000
 """Objects, lists and scalars in one answer."""
 MAX_INTEGER = 10**40
+_SURE = frozenset({"confidence", "score", "probability", "certainty"})
+"""Fields by which an incumbent says how sure it is; a student fills in its own calibrated confidence."""
 _ESCAPE = str.maketrans({"\\": "\\\\", ".": "\\."})
 
 
@@ -68,6 +70,11 @@ def _text(value: str) -> str:
 def is_nothing(value: Any) -> bool:
     """Whether a JSON value says that there is none: null, "", [] or {}."""
     return value is None or (isinstance(value, str | list | dict) and not value)
+
+
+def is_sure(key: str) -> bool:
+    """Whether a field is named as those that say how sure the incumbent is."""
+    return key.lower() in _SURE
 
 
 def flat(answer: Mapping[str, Any]) -> dict[str, Any]:

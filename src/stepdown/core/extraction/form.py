@@ -14,6 +14,8 @@ import msgspec
 TOOL = "tool"
 """The field that says which tool is called."""
 ARGUMENTS = "arguments"
+CALLS = "calls"
+"""The key of an answer that calls several tools at once."""
 WHOLE = "$"
 """In place of a field's name where a form refuses the whole answer."""
 

@@ -7,17 +7,8 @@ from typing import Any
 
 from stepdown.core.answer_path import load_json, read_path
 from stepdown.core.calls import Call
-from stepdown.core.extraction.form import ARGUMENTS, TOOL
-
-CALLS = "calls"
-"""The key of an answer that calls several tools at once."""
-_SURE = frozenset({"confidence", "score", "probability", "certainty"})
-"""Fields by which an incumbent says how sure it is; a student fills in its own calibrated confidence."""
-
-
-def is_sure(key: str) -> bool:
-    """Whether a field is named as those that say how sure the incumbent is."""
-    return key.lower() in _SURE
+from stepdown.core.extraction.answers import is_sure
+from stepdown.core.extraction.form import ARGUMENTS, CALLS, TOOL
 
 
 def is_confidence(key: str, value: Any) -> bool:

@@ -1,15 +1,13 @@
-"""A canonical answer as the incumbent would have written it: its keys, their order, its nulls, its spacing."""
+"""A canonical answer as the incumbent would have written it: its keys, their order, its nulls."""
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from stepdown.core.extraction.answers import flat, is_nothing, join, nested, split
-from stepdown.core.extraction.form import ARGUMENTS, TOOL, Field, Form
-from stepdown.core.extraction.messages import CALLS, is_sure, object_in
+from stepdown.core.extraction.answers import flat, is_nothing, is_sure, join, nested, split
+from stepdown.core.extraction.form import ARGUMENTS, CALLS, TOOL, Field, Form
 from stepdown.core.extraction.validation import Check, validator
 
 
@@ -171,21 +169,3 @@ def _call_fits(form: Form, checks: Mapping[str, Check], call: Any) -> bool:
     if tool not in form.tools:
         return False
     return tool not in checks or checks[tool](call.get(ARGUMENTS, {}))
-
-
-def as_text(whole: Any, like: str) -> str:
-    """An object as JSON text, spaced as `like` is."""
-    lines = like.strip().split("\n")
-    if len(lines) > 1 and lines[0].strip() in "{[":
-        indent = len(lines[1]) - len(lines[1].lstrip())
-        return json.dumps(whole, ensure_ascii=False, indent=indent or None)
-    separators = (", ", ": ") if ": " in like else (",", ":")
-    return json.dumps(whole, ensure_ascii=False, separators=separators)
-
-
-def function_of(form: Form, call: Mapping[str, Any], pattern: str) -> dict[str, Any]:
-    """A call as the wire has it: the tool's name, its arguments as JSON text, spaced and filled as in `pattern`."""
-    old = object_in(pattern)
-    like = {ARGUMENTS: old} if old is not None else {}
-    arguments = written(form, call, like).get(ARGUMENTS, {})
-    return {"name": call[TOOL], "arguments": as_text(arguments, pattern)}

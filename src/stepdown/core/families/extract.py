@@ -11,10 +11,9 @@ from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.extraction.answers import canonical_object, flat, same
-from stepdown.core.extraction.form import ARGUMENTS, TOOL, Form
+from stepdown.core.extraction.form import ARGUMENTS, CALLS, TOOL, Form
 from stepdown.core.extraction.inferring import infer, with_absent
 from stepdown.core.extraction.messages import (
-    CALLS,
     confidence_like,
     functions_in,
     is_confidence,
@@ -24,7 +23,8 @@ from stepdown.core.extraction.messages import (
 )
 from stepdown.core.extraction.stated import form_of
 from stepdown.core.extraction.traits import asked, real_fields
-from stepdown.core.extraction.writing import as_text, function_of, is_valid, written
+from stepdown.core.extraction.wire_text import as_text, function_of
+from stepdown.core.extraction.writing import is_valid, written
 from stepdown.core.family import Loss, Shape
 from stepdown.core.tasks import Task
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,9 @@ import numpy as np
 from stepdown.students.exporter import onnx_package
 
 _OPSET, _IR_VERSION = 17, 8
+
+Table = tuple[str, str]
+"""The names of an int8 table and of its scales."""
 
 
 class Writing:
@@ -19,12 +22,17 @@ class Writing:
         self._onnx = onnx_package(needed_for)
         self._given = given
         self._nodes: list[Any] = []
-        self._weights: list[Any] = []
+        self._weights: dict[str, Any] = {}
 
     def weight(self, name: str, value: Any) -> str:
         """A weight, by the name that readers of the graph will find it under."""
-        self._weights.append(self._onnx.numpy_helper.from_array(np.asarray(value), name))
+        self._weights[name] = self._onnx.numpy_helper.from_array(np.asarray(value), name)
         return name
+
+    def shared(self, numbers: list[int]) -> str:
+        """Whole numbers that several operators may need, named by themselves."""
+        name = "numbers_" + "_".join(map(str, numbers))
+        return name if name in self._weights else self.weight(name, np.array(numbers))
 
     def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """An operator on values; returns the name of its result."""
@@ -32,20 +40,33 @@ class Writing:
         self._nodes.append(self._onnx.helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
-    def rounded_rows(self, values: Any, scales: Any, places: str) -> str:
-        """float32 rows of an int8 table (rows, …, columns) with scales (rows, …), looked up at `places`."""
-        rows = self.node("Cast", self.node("Gather", self.weight("table", values), places), to=1)
-        return self.node("Mul", rows, self.node("Gather", self.weight("scales", scales[..., None]), places))
+    def rounded_table(self, name: str, values: Any, scales: Any) -> Table:
+        """An int8 table (rows, …, columns) with scales (rows, …)."""
+        prefix = f"{name}_" if name else ""
+        return self.weight(f"{prefix}table", values), self.weight(f"{prefix}scales", scales[..., None])
 
-    def serialised(self, outputs: Mapping[str, list[int]]) -> bytes:
+    def rows_at(self, table: Table, places: str) -> str:
+        """float32 rows of a rounded table, looked up at `places`."""
+        rows = self.node("Cast", self.node("Gather", table[0], places), to=1)
+        return self.node("Mul", rows, self.node("Gather", table[1], places))
+
+    def normed_sum(self, table: Table, squares: Any, bias: Any, places: str) -> None:
+        """The output "logits": Σ rows / √Σ squares + bias over the rows at `places`."""
+        total = self.node("ReduceSum", self.rows_at(table, places), self.weight("features", np.array([0])), keepdims=0)
+        each = self.node("Gather", self.weight("squares", squares), places)
+        square = self.node("ReduceSum", each, self.weight("all", np.array([0])), keepdims=0)
+        norm = self.node("Sqrt", self.node("Max", square, self.weight("tiny", np.float32(1e-12))))
+        self.node("Add", self.node("Div", total, norm), self.weight("bias", bias), output="logits")
+
+    def serialised(self, outputs: Mapping[str, Sequence[int | str]]) -> bytes:
         """The model as bytes, always the same for the same graph."""
         helper, types = self._onnx.helper, self._onnx.TensorProto
         body = helper.make_graph(
             self._nodes,
             "student",
             [helper.make_tensor_value_info(self._given, types.INT64, ["n"])],
-            [helper.make_tensor_value_info(name, types.FLOAT, shape) for name, shape in outputs.items()],
-            self._weights,
+            [helper.make_tensor_value_info(name, types.FLOAT, list(shape)) for name, shape in outputs.items()],
+            list(self._weights.values()),
         )
         model = helper.make_model(
             body,

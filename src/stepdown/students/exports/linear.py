@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from stepdown.core.students import ArtefactManifest
 from stepdown.students.exporter import Export
 from stepdown.students.exports._writing import Writing
@@ -19,12 +17,8 @@ def export(folder: Path, manifest: ArtefactManifest) -> Export:
 
     arrays = load_file(folder / "weights.safetensors")
     graph = Writing("places", "Exporting a linear student")
-    rows = graph.rounded_rows(arrays["weights"], arrays["scales"], "places")
-    total = graph.node("ReduceSum", rows, graph.weight("features", np.array([0])), keepdims=0)
-    squares = graph.node("Gather", graph.weight("squares", arrays["squares"]), "places")
-    square = graph.node("ReduceSum", squares, graph.weight("all", np.array([0])), keepdims=0)
-    norm = graph.node("Sqrt", graph.node("Max", square, graph.weight("tiny", np.float32(1e-12))))
-    graph.node("Add", graph.node("Div", total, norm), graph.weight("bias", arrays["bias"]), output="logits")
+    table = graph.rounded_table("", arrays["weights"], arrays["scales"])
+    graph.normed_sum(table, arrays["squares"], arrays["bias"], "places")
     return Export(
         graph=graph.serialised({"logits": [len(manifest.labels)]}),
         program=PROGRAM,

@@ -23,7 +23,7 @@ def export(folder: Path, manifest: ArtefactManifest) -> Export:
     hidden = len(arrays["offset"])
     graph = Writing("ids", "Exporting a static student")
     tables, scales = arrays["tables"].reshape(-1, 3, hidden), arrays["scales"].reshape(-1, 3)
-    parts = graph.rounded_rows(tables, scales, "ids")
+    parts = graph.rows_at(graph.rounded_table("", tables, scales), "ids")
     edge = graph.weight("edge", np.zeros((1, 3, hidden), dtype=np.float32))
     padded = graph.node("Concat", edge, parts, edge, axis=0)
     reached = [

@@ -8,14 +8,10 @@ from stepdown.core.students import ArtefactManifest
 from stepdown.students.encoders.pretrained import TOKENIZER
 from stepdown.students.encoders.served import CHARACTERS_PER_TOKEN
 from stepdown.students.exporter import Export
+from stepdown.students.exports._forms import FORM, STAND_INS, packages
 from stepdown.students.exports.encoder import GRAPH
 
 PROGRAM = "stepdown.students.programs.tagger"
-FORM = "form.json"
-STAND_INS = {
-    "stepdown.students.encoders.served": "stepdown.students.programs.tokens",
-    "stepdown.core.students": "stepdown.students.programs.abstaining",
-}
 
 
 def export(folder: Path, manifest: ArtefactManifest) -> Export:
@@ -27,4 +23,5 @@ def export(folder: Path, manifest: ArtefactManifest) -> Export:
         files={name: (folder / name).read_bytes() for name in (TOKENIZER, FORM)},
         settings={"max_length": longest, "characters": longest * CHARACTERS_PER_TOKEN},
         stand_ins=STAND_INS,
+        requires=packages(folder),
     )

@@ -13,13 +13,15 @@ from stepdown.core.extraction.form import Span
 from stepdown.core.extraction.spans import Alignment
 from stepdown.students.encoders.tag_layout import OUTSIDE, Layout
 from stepdown.students.patterns.chain_training import Sequences
-from stepdown.students.patterns.gazetteer_lists import MAX_WORDS, PLACES, Gazetteer, by_value
+from stepdown.students.patterns.gazetteer_lists import MAX_WORDS, PLACES, Gazetteer, Value, by_value, listed_at
 from stepdown.students.patterns.patterns import (
     AFTER,
     BEFORE,
     OFFSETS,
     PAIR_OFFSETS,
     UNKNOWN,
+    choice_feature,
+    listed_feature,
     neighbours,
     pair_features,
     shape,
@@ -30,8 +32,6 @@ from stepdown.students.patterns.tokens import Tokens
 
 TEXT_MIN_COUNT = 5
 """What stands anywhere in a text is learned from where it is so many times more frequent than `min_count`."""
-Value = tuple[tuple[str, ...], int]
-"""A value's words in lower case, and its field's place among the copied ones."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,6 @@ class Lesson:
     values: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...]
     tagged: int
     spans: int
-
-
-def choice_feature(field: str, choice: int) -> str:
-    """What a closed field's choice says of every token; 0 for "not there"."""
-    return f"c {choice} {field}"
-
-
-def listed_feature(field: int, place: str) -> str:
-    """A token begins, or is inside, a listed value of a field."""
-    return f"g {place} {field}"
 
 
 def make_lesson(
@@ -236,16 +226,3 @@ def _sequences(examples: Sequence[Example], names: tuple[str, ...], counted: Cou
         weights=weights / max(float(weights.mean()), 1e-12) if len(weights) else weights,
         features=len(names),
     )
-
-
-def listed_at(
-    gazetteer: Gazetteer, lower: Sequence[str], but: set[Value] | frozenset[Value] = frozenset()
-) -> dict[int, set[tuple[int, str]]]:
-    """By token the fields with a listed value there, and whether it begins there or goes on."""
-    found: dict[int, set[tuple[int, str]]] = {}
-    for field, start, after in gazetteer.find(lower):
-        if but and (tuple(lower[start:after]), field) in but:
-            continue
-        for token in range(start, after):
-            found.setdefault(token, set()).add((field, PLACES[token > start]))
-    return found

@@ -51,6 +51,16 @@ def neighbours(lower: Sequence[str]) -> list[str]:
     return [f"{left} {right}" for left, right in zip([BEFORE, *lower], [*lower, AFTER], strict=True)]
 
 
+def choice_feature(field: str, choice: int) -> str:
+    """What a closed field's choice says of every token; 0 for "not there"."""
+    return f"c {choice} {field}"
+
+
+def listed_feature(field: int, place: str) -> str:
+    """A token begins, or is inside, a listed value of a field."""
+    return f"g {place} {field}"
+
+
 @lru_cache(4096)
 def shape(word: str) -> str:
     """The kinds of a word's characters, runs shortened to two: "Xx" for "The", "0" and "00" for numbers, "x'"."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from stepdown.students.encoders.tag_layout import Layout
 from stepdown.students.patterns.chain import LEAST, Chain
 from stepdown.students.patterns.emission_table import EmissionTable
-from stepdown.students.patterns.gazetteer_lists import PLACES, Gazetteer
-from stepdown.students.patterns.lesson import choice_feature, listed_at, listed_feature
+from stepdown.students.patterns.gazetteer_lists import PLACES, Gazetteer, listed_at, listed_share
+from stepdown.students.patterns.patterns import choice_feature, listed_feature
 from stepdown.students.patterns.tokens import Tokens
 
 FloatArray = NDArray[np.float32]
@@ -55,7 +55,7 @@ class PatternReader:
             scores += self._marked(listed, len(tokens)) @ self._listed
         marginals = self._chain.marginals(scores)
         logs = np.log(np.maximum(marginals, LEAST), dtype=np.float32)
-        return Read(logs, self._table.known(lower), _listed_share(listed, marginals.argmax(axis=1).tolist()))
+        return Read(logs, self._table.known(lower), listed_share(listed, marginals.argmax(axis=1).tolist()))
 
     def _marked(self, listed: Listed, tokens: int) -> FloatArray:
         """(tokens, features of the gazetteer), 1 where one holds."""
@@ -72,9 +72,3 @@ class PatternReader:
             exponents = np.exp(own - own.max())
             found.append(exponents / exponents.sum())
         return np.concatenate(found)
-
-
-def _listed_share(listed: Listed, tags: list[int]) -> float:
-    tagged = [(token, (tag - 1) // 2) for token, tag in enumerate(tags) if tag]
-    found = sum(any(field == each for each, _ in listed.get(token, ())) for token, field in tagged)
-    return found / len(tagged) if tagged else 1.0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stepdown.students.programs.graph import Graph
-from stepdown.students.programs.tokens import Tokens
+from stepdown.students.programs.subwords import Tokens
 from stepdown.students.signals import one_answer
 
 

@@ -47,14 +47,18 @@ def _whole_product(values: Any, weight: Any, zero: Any) -> Any:
     return np.asarray(sums).reshape(*values.shape[:-1], -1)
 
 
+def _shares(scores: Any, axis: int) -> Any:
+    shares = np.exp(scores - scores.max(axis=axis, keepdims=True))
+    shares /= shares.sum(axis=axis, keepdims=True)
+    return shares
+
+
 def _attended(mixed: Any, heads: int) -> Any:
     texts, tokens, width = mixed.shape
     parts = mixed.astype(np.float64).reshape(texts, tokens, 3, heads, width // 3 // heads).transpose(2, 0, 3, 1, 4)
     query, key, value = parts
     scores = query @ key.swapaxes(-1, -2) / math.sqrt(query.shape[-1])
-    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    shares /= shares.sum(axis=-1, keepdims=True)
-    return (shares @ value).transpose(0, 2, 1, 3).reshape(texts, tokens, width // 3)
+    return (_shares(scores, -1) @ value).transpose(0, 2, 1, 3).reshape(texts, tokens, width // 3)
 
 
 def _slice(x: Any, starts: Any, ends: Any, axes: Any = None) -> Any:
@@ -93,9 +97,11 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "ReduceMean": lambda said, x: _reduce(np.mean, x, said),
     "ReduceSum": lambda said, x, axes: _reduce(np.sum, x, said, axes),
     "Relu": lambda said, x: np.maximum(x, np.float32(0.0)),
+    "Reshape": lambda said, x, shape: x.reshape(shape),
     "Shape": lambda said, x: np.array(x.shape),
     "SkipLayerNormalization": lambda said, x, y, w, b: _norm(x + y, w, b, said["epsilon"]),
     "Slice": lambda said, *given: _slice(*given),
+    "Softmax": lambda said, x: _shares(x.astype(np.float64), said["axis"]),
     "Sqrt": lambda said, x: np.sqrt(x),
     "Sub": lambda said, a, b: a - b,
 }

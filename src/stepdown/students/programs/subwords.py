@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-Outputs = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A text as tokens. ids: (tokens,). bounds: (tokens, 2) characters. words: (tokens,), -1 for what is no text."""
-
-    ids: Any
-    bounds: Any
-    words: Any
-    truncated: bool
+from stepdown.students.programs.readings import Reading
 
 
 class Tokens:
@@ -36,8 +25,8 @@ class Tokens:
         encoding = self._tokenizer.encode(text[: self._characters])
         return np.array(encoding.ids, dtype=np.int64), self._cut(text, encoding)
 
-    def places(self, text: str) -> Any:
-        """The same with where each token stands: a Reading."""
+    def places(self, text: str) -> Reading:
+        """The same with where each token stands."""
         encoding = self._tokenizer.encode(text[: self._characters])
         bounds = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
         words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
