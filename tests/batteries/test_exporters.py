@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from tests.batteries.test_students import ODD_TEXTS
@@ -18,12 +20,13 @@ from stepdown.core.errors import UsageError
 from stepdown.core.exports import ExportedModel
 from stepdown.core.students import Student
 from stepdown.students import exporter as exporting
-from stepdown.students.artefact import open_student, read_manifest
+from stepdown.students.artefact import open_student, read_manifest, seal
 from stepdown.students.exported_program import Said, ask
 from stepdown.students.exporter import export_student, exportables, exporters, run_program
 from stepdown.students.kinds import student_kinds
 
 FORMATS = exporters().names()
+FILLING = [kind for kind in exportables().names() if "extract" in student_kinds().load(kind).FAMILIES]
 PAIRS = [(kind, name) for kind in exportables().names() for name in FORMATS]
 
 
@@ -98,6 +101,49 @@ def test_the_program_answers_by_itself(made: Made, tmp_path: Path) -> None:
     assert lines[0] == {"id": 1, **said}
     assert lines[2] == {"id": 3, "escalate": True, "confidence": 0.0}
     assert "line 4 is no row" in many.stderr
+
+
+@pytest.fixture(scope="module", params=FILLING)
+def strict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artefact of a kind that fills in forms, whose form states a schema that not all of its answers fit."""
+    pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
+    folder = tmp_path_factory.mktemp("strict") / "artefact"
+    shutil.copytree(trained_folder(request.param, tmp_path_factory), folder)
+    said = json.loads((folder / "form.json").read_bytes())
+    titles = {"type": "array", "maxItems": 1, "uniqueItems": True}
+    said["form"]["schemas"] = {"": {"properties": {"book": {"properties": {"titles": titles}}}, "required": ["book"]}}
+    manifest = read_manifest(folder)
+    (folder / "form.json").write_bytes(canonical_json(said))
+    seal(folder, msgspec.structs.replace(manifest, files={}))
+    return folder
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_it_leaves_what_does_not_fit_its_schema_to_the_incumbent(strict: Path, tmp_path: Path, name: str) -> None:
+    parent = open_student(strict)
+    place = parent.signal_names.index("abstains")
+    model = export_one(read_manifest(strict).kind, name, strict, tmp_path / "model")
+    texts = [*student_kinds().load(model.kind).examples().texts[:40], *ODD_TEXTS]
+    expected = parent.answer_many(texts)
+    said = ask(tmp_path / "model", model.requires, texts)[0]
+    assert "jsonschema" in model.requires
+    assert said.answers == expected.answers
+    np.testing.assert_array_equal(said.signals[:, place], expected.signals[:, place])
+    several = np.array([len(answer.get("book", {}).get("titles", ())) > 1 for answer in expected.answers])
+    assert several.sum() > 5
+    assert (said.confidences[several] == 0.0).all()
+    assert (said.confidences[:40][~several[:40]] > 0.0).any()
+
+
+def test_rungs_of_different_kinds_share_a_program(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
+    models = {
+        kind: export_student(trained_folder(kind, tmp_path_factory), "onnx", tmp_path / kind, tmp_path)
+        for kind in exportables().names()
+    }
+    for kind, model in models.items():
+        for file, digest in model.files.items():
+            assert exporting.sha256((tmp_path if "/" in file else tmp_path / kind) / file) == digest
 
 
 @pytest.mark.parametrize("name", FORMATS)
