@@ -52,7 +52,7 @@ class Chain:
         if likely.all():
             return _marginals(local, self._steps, self._first)
         tags = np.flatnonzero(likely)
-        found = np.zeros_like(local)
+        found: Doubles = np.zeros_like(local)
         found[:, tags] = _marginals(local[:, tags], self._steps[tags[:, None], tags], self._first[tags])
         return found
 

@@ -34,7 +34,8 @@ class Gazetteer:
         root, count = self._root, len(words)
         for first in range(count):
             node = root.get(words[first])
-            after, fields, last = first + 1, (), first
+            fields: Sequence[int] = ()
+            after, last = first + 1, first
             while node is not None:
                 if _END in node:
                     fields, last = node[_END], after

@@ -27,7 +27,7 @@ def word_features(word: str) -> tuple[tuple[str, ...], ...]:
         return tuple((f"{offset} h {word[len(UNKNOWN) :]}",) if abs(offset) < 2 else () for offset in OFFSETS)
     lower = word.lower()
     form = shape(word)
-    near = (f"w {lower}", f"h {form}")
+    near: tuple[str, ...] = (f"w {lower}", f"h {form}")
     if any(letter.isdigit() for letter in lower):
         near += (f"n {_DIGIT.sub('0', lower)}",)
     ends = tuple(f"s {lower[-length:]}" for length in range(1, _AFFIX + 1) if length < len(lower))
