@@ -114,6 +114,17 @@ def compare(spec: CascadeSpec, rows: Rows, parents: Sequence[Predictions], said:
     return Comparison(rows=len(rows.examples), drift=drift, differences=tuple(found))
 
 
+def said_different(found: Comparison) -> str:
+    """How many rows differ, and the first of them, in words."""
+    shown = "; ".join(
+        f"{one.id!r} ({one.why}: {str(one.parent)[:60]!r} at {one.parent_confidence:.6f}, "
+        f"exported {str(one.exported)[:60]!r} at {one.exported_confidence:.6f})"
+        for one in found.differences[:3]
+    )
+    rows = len({one.id for one in found.differences})
+    return f"the exported model differs from its parent on {rows:,} of {found.rows:,} rows: {shown}"
+
+
 def _why(answers: tuple[Answer, Answer], crossed: bool, moved: float) -> Why | None:
     if answers[0] != answers[1]:
         return "another answer"

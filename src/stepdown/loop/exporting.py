@@ -12,29 +12,26 @@ import msgspec
 import numpy as np
 
 import stepdown
-from stepdown.certificate.evidence import read_evidence
 from stepdown.certificate.files import seal
 from stepdown.core.canonical import canonical_json
 from stepdown.core.cascade import CascadeSpec
 from stepdown.core.certificate import Certificate
-from stepdown.core.errors import StepdownError, TamperedError
 from stepdown.core.exports import Comparison, ExportedModel, ExportedRung, ExportManifest
-from stepdown.core.record import BuildRecord
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.curation.dataset_file import read_dataset
-from stepdown.curation.options import CurationOptions
 from stepdown.evaluation.speed import size_on_disk
-from stepdown.loop.certificates import why_not_in_force
 from stepdown.loop.export_folder import MANIFEST, check_target, drafted, hashes, publish, write_json
-from stepdown.loop.export_rows import Compared, ask_export, ask_parents, compare, rows_of
+from stepdown.loop.export_models import folders_of, write_cascade, write_models
+from stepdown.loop.export_rows import Compared, ask_export, ask_parents, compare, rows_of, said_different
+from stepdown.loop.export_source import Source, source_of
 from stepdown.loop.export_speed import rung_speed
 from stepdown.loop.home import Home, write_whole
-from stepdown.loop.recertifying import Parent, recertify
-from stepdown.loop.records import BuildFolder, latest
+from stepdown.loop.recertifying import recertify
+from stepdown.loop.records import latest
 from stepdown.report.exported_card import render_exported_card
 from stepdown.students.exported_program import Said
-from stepdown.students.exporter import export_student, exporters, run_program
+from stepdown.students.exporter import exporters
 
 
 @dataclass(frozen=True)
@@ -61,36 +58,25 @@ class Exported:
     differences: Path | None = None
 
 
-@dataclass(frozen=True)
-class _Source:
-    """The build that is exported, everything in it checked. why: why no certificate of it is in force, or ""."""
-
-    folder: BuildFolder
-    record: BuildRecord
-    spec: CascadeSpec
-    parent: Parent
-    why: str
-
-
 def export(home: Home, request: ExportRequest, progress: Progress) -> Exported:
     """Export the newest build of a task. An export that differs from its parent, or is not certified, is not written.
 
     Raises UsageError for a format or a target, StepdownError for a build that is not certified, MissingExtra …
     """
-    exporter = exporters().load(request.format)
+    exporters().load(request.format)  # an unknown format is said before anything is locked or made
     target = request.to.absolute()
     check_target(target, request.force)
     latest(home, request.task)  # a task that has no build is said before anything is locked or made
     with home.store() as store, home.building(request.task):
-        source = _source(home, request)
+        source = source_of(home, request.task, request.uncertified)
         with drafted(target) as draft:
             progress("exporting", 0.0)
-            models = _write_models(home, source.spec, request.format, draft)
+            models = write_models(home, source.spec, request.format, draft)
             progress("comparing with the parent", 0.0)
-            compared = _compare(home, source, exporter.REQUIRES, draft)
+            compared = _compare(home, source, models, draft)
             if compared.found.differences:
                 return Exported(
-                    compared.found, None, _said_different(compared.found), _keep_rows(source, compared.found)
+                    compared.found, None, said_different(compared.found), _keep_rows(source, compared.found)
                 )
             return _finish(home, store, request, source, (models, compared, draft))
 
@@ -99,7 +85,7 @@ def _finish(
     home: Home,
     store: Store,
     request: ExportRequest,
-    source: _Source,
+    source: Source,
     made: tuple[list[ExportedModel], Compared, Path],
 ) -> Exported:
     models, compared, draft = made
@@ -116,7 +102,7 @@ def _finish(
                 source.folder.path / "exports" / f"{certificate.digest[:16]}.evidence.jsonl", evidence.to_bytes()
             )
             write_json(draft / "certificate.json", seal(certificate))
-    _write_cascade(draft, source, spec, rungs, None if why else certificate)
+    write_cascade(draft, source, spec, rungs, None if why else certificate)
     manifest = _manifest(home, request, source, rungs, compared.found, why)
     if certificate and not why:
         manifest = msgspec.structs.replace(manifest, certificate=certificate.digest, cascade=certificate.cascade_hash)
@@ -130,77 +116,13 @@ def _finish(
     return Exported(compared.found, manifest, why)
 
 
-def _source(home: Home, request: ExportRequest) -> _Source:
-    folder = latest(home, request.task)
-    certificate, spec = folder.read_certificate(), folder.read_cascade()
-    if certificate.cascade_hash != spec.digest:
-        raise TamperedError(
-            f"{folder.cascade} is not the cascade that its certificate names.",
-            f"Expected hash {certificate.cascade_hash[:12]}, got {spec.digest[:12]}.",
-            f"Run: stepdown build {request.task}",
-        )
-    evidence = read_evidence(folder.evidence)
-    if evidence.content_hash != certificate.evidence_file_hash:
-        raise TamperedError(
-            f"{folder.evidence} is not the evidence that its certificate names.", "", "Restore it, or build again."
-        )
-    why = why_not_in_force(certificate, home.clock())
-    if not why and certificate.contract.get("privacy") == "redact":
-        why = "its students were certified on texts with personal data masked, and an exported program masks nothing"
-    if (why or not spec.rungs) and not (request.uncertified and spec.rungs):
-        raise StepdownError(
-            f"{request.task!r} cannot be exported as certified: {why or 'no student was chosen'}.",
-            "An export carries the certificate of its build on.",
-            f"Run: stepdown build {request.task}" + ("; or add --uncertified." if spec.rungs else "."),
-        )
-    dataset = read_dataset(folder.dataset)
-    return _Source(folder, folder.read_record(), spec, Parent(certificate, evidence, dataset.manifest), why)
-
-
-def _write_models(home: Home, spec: CascadeSpec, format_name: str, draft: Path) -> list[ExportedModel]:
-    (draft / "run.py").write_text(run_program(), encoding="utf-8")
-    folders = _folders(spec)
-    return [
-        export_student(home.artefacts / rung.artefact, format_name, draft / folder, draft)
-        for rung, folder in zip(spec.rungs, folders, strict=True)
-    ]
-
-
-def _folders(spec: CascadeSpec) -> list[str]:
-    """Where each rung lies: at the top where there is one, else in folders that sort in their order."""
-    return ["."] if len(spec.rungs) == 1 else [f"{place}-{rung.kind}" for place, rung in enumerate(spec.rungs, start=1)]
-
-
-def _compare(home: Home, source: _Source, requires: Sequence[str], draft: Path) -> Compared:
-    _write_cascade(draft, source, source.spec, None, None)
+def _compare(home: Home, source: Source, models: Sequence[ExportedModel], draft: Path) -> Compared:
+    write_cascade(draft, source, source.spec, None, None)
     rows = rows_of(read_dataset(source.folder.dataset), source.parent.evidence)
     parents = ask_parents(home, source.spec, rows, source.parent.evidence)
+    requires = sorted({name for model in models for name in model.requires})
     said = ask_export(draft, requires, rows, np.random.default_rng(source.record.seed))
     return Compared(rows, said, compare(source.spec, rows, parents, said))
-
-
-def _write_cascade(
-    draft: Path,
-    source: _Source,
-    spec: CascadeSpec,
-    rungs: Sequence[ExportedRung] | None,
-    certificate: Certificate | None,
-) -> None:
-    """What `run.py` reads: rungs with thresholds and calibrators, and until when (s since 1970) that is certified."""
-    described = [
-        {"folder": folder, "kind": rung.kind, "threshold": rung.threshold, "calibrator": rung.calibrator}
-        for rung, folder in zip(spec.rungs, _folders(spec), strict=True)
-    ]
-    for place, one in enumerate(rungs or ()):
-        described[place] |= {"model": one.model.digest, "parent": one.model.parent}
-    cascade = {
-        "task": spec.task,
-        "family": source.record.family,
-        "most_characters": CurationOptions.max_characters,
-        "certified_until": certificate.expires_at if certificate else None,
-        "rungs": described,
-    }
-    write_json(draft / "cascade.json", cascade)
 
 
 def _measured(
@@ -208,12 +130,12 @@ def _measured(
 ) -> tuple[ExportedRung, ...]:
     return tuple(
         rung_speed(home, model, folder, one.seconds)
-        for model, folder, one in zip(models, _folders(spec), said, strict=True)
+        for model, folder, one in zip(models, folders_of(spec), said, strict=True)
     )
 
 
 def _manifest(
-    home: Home, request: ExportRequest, source: _Source, rungs: tuple[ExportedRung, ...], found: Comparison, why: str
+    home: Home, request: ExportRequest, source: Source, rungs: tuple[ExportedRung, ...], found: Comparison, why: str
 ) -> ExportManifest:
     requires = tuple(sorted({name for rung in rungs for name in rung.model.requires}))
     versions = {name: importlib.metadata.version(name) for name in requires}
@@ -242,17 +164,7 @@ def _why_refused(certificate: Certificate) -> str:
     return f"the export's own certificate was refused ({attempt}): {' '.join(certificate.reasons)}"
 
 
-def _said_different(found: Comparison) -> str:
-    shown = "; ".join(
-        f"{one.id!r} ({one.why}: {str(one.parent)[:60]!r} at {one.parent_confidence:.6f}, "
-        f"exported {str(one.exported)[:60]!r} at {one.exported_confidence:.6f})"
-        for one in found.differences[:3]
-    )
-    rows = len({one.id for one in found.differences})
-    return f"the exported model differs from its parent on {rows:,} of {found.rows:,} rows: {shown}"
-
-
-def _keep_rows(source: _Source, found: Comparison) -> Path:
+def _keep_rows(source: Source, found: Comparison) -> Path:
     path = source.folder.path / "exports" / "differences.jsonl"
     write_whole(path, b"".join(canonical_json(one) + b"\n" for one in found.differences))
     return path

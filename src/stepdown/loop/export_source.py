@@ -1,0 +1,57 @@
+"""What an export is made from: the newest build of a task, its cascade, certificate and evidence checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stepdown.certificate.evidence import read_evidence
+from stepdown.core.cascade import CascadeSpec
+from stepdown.core.errors import StepdownError, TamperedError
+from stepdown.core.record import BuildRecord
+from stepdown.curation.dataset_file import read_dataset
+from stepdown.loop.certificates import why_not_in_force
+from stepdown.loop.home import Home
+from stepdown.loop.recertifying import Parent
+from stepdown.loop.records import BuildFolder, latest
+
+
+@dataclass(frozen=True)
+class Source:
+    """The build that is exported, everything in it checked. why: why no certificate of it is in force, or ""."""
+
+    folder: BuildFolder
+    record: BuildRecord
+    spec: CascadeSpec
+    parent: Parent
+    why: str
+
+
+def source_of(home: Home, task: str, uncertified: bool) -> Source:
+    """The build, everything in it checked. uncertified: also one of which no certificate is in force.
+
+    Raises TamperedError, and StepdownError for a build that is not certified.
+    """
+    folder = latest(home, task)
+    certificate, spec = folder.read_certificate(), folder.read_cascade()
+    if certificate.cascade_hash != spec.digest:
+        raise TamperedError(
+            f"{folder.cascade} is not the cascade that its certificate names.",
+            f"Expected hash {certificate.cascade_hash[:12]}, got {spec.digest[:12]}.",
+            f"Run: stepdown build {task}",
+        )
+    evidence = read_evidence(folder.evidence)
+    if evidence.content_hash != certificate.evidence_file_hash:
+        raise TamperedError(
+            f"{folder.evidence} is not the evidence that its certificate names.", "", "Restore it, or build again."
+        )
+    why = why_not_in_force(certificate, home.clock())
+    if not why and certificate.contract.get("privacy") == "redact":
+        why = "its students were certified on texts with personal data masked, and an exported program masks nothing"
+    if (why or not spec.rungs) and not (uncertified and spec.rungs):
+        raise StepdownError(
+            f"{task!r} cannot be exported as certified: {why or 'no student was chosen'}.",
+            "An export carries the certificate of its build on.",
+            f"Run: stepdown build {task}" + ("; or add --uncertified." if spec.rungs else "."),
+        )
+    dataset = read_dataset(folder.dataset)
+    return Source(folder, folder.read_record(), spec, Parent(certificate, evidence, dataset.manifest), why)
