@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,19 +44,27 @@ class Made:
 
 
 def export_one(kind: str, name: str, artefact: Path, folder: Path) -> ExportedModel:
-    """An export of one rung that accepts everything, its confidence the first signal."""
+    """An export of one rung that accepts everything."""
     folder.mkdir(parents=True)
     model = export_student(artefact, name, folder, folder)
-    signals = read_manifest(artefact).signal_names
-    weights = [1.0] + [0.0] * (len(signals) - 1)
-    calibrator = {"weights": weights, "bias": 0.0, "squash": False, "knots": [], "levels": []}
-    if "abstains" in signals:
-        calibrator["abstains"] = signals.index("abstains")
-    rung = {"folder": ".", "kind": kind, "threshold": 0.0, "calibrator": calibrator}
-    cascade = {"task": "t", "family": "f", "most_characters": 100_000, "certified_until": None, "rungs": [rung]}
+    write_program(folder, {kind: read_manifest(artefact).signal_names})
+    return model
+
+
+def write_program(folder: Path, kinds: Mapping[str, Sequence[str]]) -> None:
+    """The program for rungs of these kinds, given with their signals; the first is its confidence. One rung lies in
+    `folder` itself, several in folders named by their kinds."""
+    rungs = []
+    for kind, signals in kinds.items():
+        weights = [1.0] + [0.0] * (len(signals) - 1)
+        calibrator = {"weights": weights, "bias": 0.0, "squash": False, "knots": [], "levels": []}
+        if "abstains" in signals:
+            calibrator["abstains"] = signals.index("abstains")
+        place = "." if len(kinds) == 1 else kind
+        rungs.append({"folder": place, "kind": kind, "threshold": 0.0, "calibrator": calibrator})
+    cascade = {"task": "t", "family": "f", "most_characters": 100_000, "certified_until": None, "rungs": rungs}
     (folder / "cascade.json").write_bytes(canonical_json(cascade))
     (folder / "run.py").write_text(run_program(), encoding="utf-8")
-    return model
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
@@ -135,15 +144,18 @@ def test_it_leaves_what_does_not_fit_its_schema_to_the_incumbent(strict: Path, t
     assert (said.confidences[:40][~several[:40]] > 0.0).any()
 
 
-def test_rungs_of_different_kinds_share_a_program(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.parametrize("name", FORMATS)
+def test_rungs_of_all_kinds_share_a_program(
+    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
-    models = {
-        kind: export_student(trained_folder(kind, tmp_path_factory), "onnx", tmp_path / kind, tmp_path)
-        for kind in exportables().names()
-    }
-    for kind, model in models.items():
-        for file, digest in model.files.items():
-            assert exporting.sha256((tmp_path if "/" in file else tmp_path / kind) / file) == digest
+    artefacts = {kind: trained_folder(kind, tmp_path_factory) for kind in exportables().names()}
+    models = [export_student(artefact, name, tmp_path / kind, tmp_path) for kind, artefact in artefacts.items()]
+    write_program(tmp_path, {kind: read_manifest(artefact).signal_names for kind, artefact in artefacts.items()})
+    texts = ["can I take out Salt for Ada Moor, it is urgent", "when do you open?"]
+    requires = sorted({package for model in models for package in model.requires})
+    for artefact, said in zip(artefacts.values(), ask(tmp_path, requires, texts), strict=True):
+        assert said.answers == open_student(artefact).answer_many(texts).answers
 
 
 @pytest.mark.parametrize("name", FORMATS)
