@@ -64,8 +64,9 @@ def _logits(graph: Writing, arrays: dict[str, Any], places: str) -> None:
 
 def _scores(graph: Writing, layout: Layout, names: list[str], arrays: dict[str, Any], places: tuple[str, str]) -> None:
     """Σ rows of a token + Σ rows of the whole text + what the closed fields' choices say, by their probability."""
-    empty = np.zeros((1, layout.tags), dtype=np.int8), np.ones(1, dtype=np.float32)
-    values, scales = (np.concatenate(parts) for parts in zip((arrays["weights"], arrays["scales"]), empty, strict=True))
+    # A row of zeros at the end fills tokens up that have fewer patterns than others.
+    values = np.concatenate([arrays["weights"], np.zeros((1, layout.tags), dtype=np.int8)])
+    scales = np.concatenate([arrays["scales"], np.ones(1, dtype=np.float32)])
     table = graph.rounded_table("patterns", values, scales)
     whole, rows = places
     own = graph.node("ReduceSum", graph.rows_at(table, rows), graph.weight("of_token", np.array([1])), keepdims=0)

@@ -33,7 +33,7 @@ class Model:
         self._ngrams = NgramPlaces(folder) if layout.groups else None
         self._patterns = PatternPlaces(folder) if layout.copied else None
         if self._patterns is not None:
-            self._gazetteer = Gazetteer((words, fields) for words, fields in self._patterns.values)
+            self._gazetteer = Gazetteer(self._patterns.values)
             self._chain = Chain(np.load(folder / "transitions.npy", allow_pickle=False))
         self._nothing = np.zeros(layout.labels, dtype=np.float32)
         self._tags, self._max_tokens = layout.tags, settings["max_tokens"]

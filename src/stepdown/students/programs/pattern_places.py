@@ -30,7 +30,7 @@ class PatternPlaces:
     def __init__(self, folder: Path) -> None:
         stored = json.loads((folder / "patterns.json").read_text(encoding="utf-8"))
         self._ids = {name: place for place, name in enumerate(stored["names"])}
-        self.values: list[tuple[list[str], list[int]]] = stored["values"]
+        self.values = [(tuple(words), tuple(fields)) for words, fields in stored["values"]]
         self.zeros = len(self._ids)
         self._word = lru_cache(_KEPT)(self._of_word)
 

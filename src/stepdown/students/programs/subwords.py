@@ -25,8 +25,8 @@ class Tokens:
         encoding = self._tokenizer.encode(text[: self._characters])
         return np.array(encoding.ids, dtype=np.int64), self._cut(text, encoding)
 
-    def places(self, text: str) -> Reading:
-        """The same with where each token stands."""
+    def places(self, text: str) -> Any:
+        """The same with where each token stands: a Reading."""
         encoding = self._tokenizer.encode(text[: self._characters])
         bounds = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
         words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
