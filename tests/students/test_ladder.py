@@ -5,25 +5,33 @@ from __future__ import annotations
 import pytest
 
 from stepdown.core.contract import Contract
+from stepdown.core.family import families
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import choose_ladder
 
 
-def test_every_kind_is_planned_or_dropped_with_a_reason() -> None:
+def _kinds_of(family: str) -> list[str]:
+    return [name for name, kind in student_kinds().all().items() if family in kind.FAMILIES]
+
+
+@pytest.mark.parametrize("family", families().names())
+def test_every_kind_of_the_family_is_planned_or_dropped_with_a_reason(family: str) -> None:
     for seconds in (1.0, 20.0, 55.0, 320.0, 4000.0):
-        planned, dropped = choose_ladder(10_000, 77, Contract(), seconds, "classify")
+        planned, dropped = choose_ladder(10_000, 77, Contract(), seconds, family)
         names = sorted([plan.kind for plan in planned] + [one.kind for one in dropped])
-        assert names == student_kinds().names()
+        assert names == _kinds_of(family)
         assert sum(plan.seconds for plan in planned) <= seconds
         assert all(len(one.why) > 20 for one in dropped)
 
 
-def test_a_short_budget_keeps_the_cheapest_and_drops_the_slowest() -> None:
-    cost = {name: student_kinds().load(name).COST_ORDER for name in student_kinds().names()}
-    planned, dropped = choose_ladder(10_000, 77, Contract(), 12.0, "classify")
+@pytest.mark.parametrize(("family", "short_s"), [("classify", 12.0), ("extract", 60.0)])
+def test_a_short_budget_keeps_the_cheapest_and_drops_the_slowest(family: str, short_s: float) -> None:
+    cost = {name: student_kinds().load(name).COST_ORDER for name in _kinds_of(family)}
+    planned, dropped = choose_ladder(10_000, 77, Contract(), short_s, family)
+    assert dropped
     assert min(cost, key=lambda name: cost[name]) in {plan.kind for plan in planned}
     assert all("budget" in one.why for one in dropped)
-    everything, none = choose_ladder(2_000, 20, Contract(), 4000.0, "classify")
+    everything, none = choose_ladder(2_000, 20, Contract(), 4000.0, family)
     assert len(everything) == len(cost)
     assert none == []
 
@@ -46,3 +54,9 @@ def test_a_tight_latency_leaves_out_what_is_slow() -> None:
     planned, _ = choose_ladder(10_000, 77, Contract(latency_p95_ms=0.2), 4000.0, "classify")
     assert "linear" in {plan.kind for plan in planned}
     assert "encoder" not in {plan.kind for plan in planned}
+
+
+def test_a_kind_that_cannot_learn_these_answers_is_dropped_by_its_own_words() -> None:
+    planned, dropped = choose_ladder(2_000, 7, Contract(), 4000.0, "extract", {"tagger": "the field 'x' is free text"})
+    assert "tagger" not in {plan.kind for plan in planned}
+    assert {one.kind: one.why for one in dropped}["tagger"] == "the field 'x' is free text"
