@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
-from stepdown.core.extraction.form import Form
+from stepdown.core.extraction.form import Form, Role
+from stepdown.core.extraction.roles import learn_roles
 
 ABSTAINS = "abstains"
 """The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
@@ -106,6 +108,17 @@ class TrainingData:
     soft: NDArray[np.float64] | None = None
     extra_texts: list[str] = field(default_factory=list)
     form: Form | None = None
+
+    @cached_property
+    def answered(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """The texts whose answers have fields, and those answers."""
+        rows = [(text, each) for text, each in zip(self.texts, self.targets, strict=True) if isinstance(each, dict)]
+        return [text for text, _ in rows], [answer for _, answer in rows]
+
+    @cached_property
+    def roles(self) -> tuple[Role, ...]:
+        """How a student gets each field of the form, learned once from what is answered; () without a form."""
+        return learn_roles(self.form, *self.answered) if self.form else ()
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,14 @@ LEAST_TRAINING_S = 5.0
 
 @dataclass(frozen=True)
 class Learned:
-    """The fitted students, opened, cheapest first; the plan they came from; and what was dropped with the reason."""
+    """The fitted students, opened, cheapest first; the plan they came from; what was dropped with the reason; and what
+    they learned from."""
 
     fitted: tuple[FittedStudent, ...]
     students: tuple[Student, ...]
     plan: tuple[PlannedStudent, ...]
     dropped: tuple[Dropped, ...]
+    data: TrainingData
 
 
 def fit_students(job: Job, dataset: Dataset) -> Learned:
@@ -46,7 +48,7 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
     fitted = tuple(sorted(ladder.students, key=lambda one: order[one.plan.kind]))
     students = tuple(open_student(one.folder) for one in fitted)
-    return Learned(fitted, students, tuple(plan), (*left_out, *ladder.dropped))
+    return Learned(fitted, students, tuple(plan), (*left_out, *ladder.dropped), data)
 
 
 def _nothing_trained(job: Job, dropped: Sequence[Dropped]) -> NotEnoughData:

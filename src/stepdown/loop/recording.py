@@ -15,7 +15,6 @@ from stepdown.core.cascade import INCUMBENT, choose_rungs
 from stepdown.core.dataset import Answer, SplitName
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Role, Span
-from stepdown.core.extraction.roles import learn_roles
 from stepdown.core.extraction.spans import align
 from stepdown.core.measurements import Disagreement, Quality, ShownMetric
 from stepdown.core.record import (
@@ -38,7 +37,7 @@ from stepdown.loop.curating import Curated
 from stepdown.loop.environment import describe_environment
 from stepdown.loop.field_escalation import escalate_all
 from stepdown.loop.job import Job
-from stepdown.loop.learning import Learned, training_data
+from stepdown.loop.learning import Learned
 from stepdown.loop.measuring import Measured, references_in, sample_texts
 from stepdown.loop.records import BuildFolder
 from stepdown.loop.returns import task_roi
@@ -52,7 +51,6 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
     """Everything the report is drawn from. The seconds of this stage and the next are not in it yet."""
     incumbent = _incumbent(job, curated)
     cascade = _cascade(job, measured, certified, incumbent.cost_per_1k)
-    roles = _roles(job, curated)
     return BuildRecord(
         task=job.task.name,
         family=job.task.family,
@@ -71,7 +69,7 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
         risk_coverage=_curve(certified),
         certificate=certified.certificate,
         roi=task_roi(job, curated, incumbent, cascade),
-        disagreements=_disagreements(job, roles, measured, certified),
+        disagreements=_disagreements(job, learned.data.roles, measured, certified),
         environment=describe_environment(),
         plan={
             "students": [one.as_dict() for one in learned.plan],
@@ -80,16 +78,10 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
         },
         loss=job.loss.name,
         shown=_shown_metrics(),
-        roles=roles,
+        roles=learned.data.roles,
         refused=dict(job.task.form.refused) if job.task.form else {},
         field_escalation=escalate_all(job, measured),
     )
-
-
-def _roles(job: Job, curated: Curated) -> tuple[Role, ...]:
-    """How a student gets each field, of answers that have some, and how many of the training answers could teach it."""
-    data = training_data(job, curated.dataset)
-    return learn_roles(data.form, data.texts, data.targets) if data.form else ()
 
 
 def _shown_metrics() -> dict[str, ShownMetric]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.extraction.form import Form, Role
+from stepdown.core.extraction.roles import unfillable
 from stepdown.core.extraction.spans import Alignment, align
 from stepdown.core.students import TrainingData
 from stepdown.students.encoders.served import Reading
@@ -33,6 +34,13 @@ class Aligned:
         """How many answers have a field that is not learned from there, by field; for the record."""
         counts = Counter(name for row in self.rows if row for name in row.unaligned)
         return dict(sorted(counts.items()))
+
+
+def unlearnable(data: TrainingData) -> str:
+    """Which fields of the answers can be neither found in their texts nor chosen; "" where enough can."""
+    if data.form is None:
+        return "Its answers have no fields."
+    return "; ".join(unfillable(data.form, data.roles, data.answered[1]).values())
 
 
 def align_all(data: TrainingData, form: Form, roles: Sequence[Role]) -> Aligned:

@@ -15,14 +15,13 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import MissingExtra, TamperedError, UsageError
 from stepdown.core.extraction.form import Form, Role
-from stepdown.core.extraction.roles import learn_roles, unfillable
 from stepdown.core.extraction.writing import fitting
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.tag_answering import SIGNAL_NAMES as ANSWERED
 from stepdown.students.encoders.tag_answering import Answered, Answering
 from stepdown.students.encoders.tag_layout import Units, layout_of
-from stepdown.students.encoders.tag_preparing import align_all
+from stepdown.students.encoders.tag_preparing import align_all, unlearnable
 from stepdown.students.ngram_table import NgramTable
 from stepdown.students.ngrams import Vocabulary
 from stepdown.students.patterns.chain import Chain
@@ -93,10 +92,7 @@ class GazetteerStudent:
 
 def why_not(data: TrainingData) -> str:
     """Which fields of the answers can be neither found nor chosen; "" where enough can."""
-    if data.form is None:
-        return "Its answers have no fields."
-    texts, answers = _answered(data)
-    return "; ".join(unfillable(data.form, learn_roles(data.form, texts, answers), answers).values())
+    return unlearnable(data)
 
 
 def seconds_needed(rows: int, labels: int, options: Options) -> float:
@@ -126,16 +122,15 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
             "Build from answers that have fields.",
         )
     context.progress("aligning", 0.0)
-    roles = learn_roles(data.form, *_answered(data))
-    aligned = align_all(data, data.form, roles)
-    layout = layout_of(data.form, roles)
+    aligned = align_all(data, data.form, data.roles)
+    layout = layout_of(data.form, data.roles)
     _require_training()
-    parameters = {"unaligned": aligned.counted(), "fields": {role.field: role.role for role in roles}}
+    parameters = {"unaligned": aligned.counted(), "fields": {role.field: role.role for role in data.roles}}
     if layout.groups:
         parameters |= train_heads(data, aligned, layout, options, context)
     if layout.copied:
         parameters |= train_chain(data, aligned, layout, options, context)
-    (context.folder / FORM).write_bytes(canonical_json(_Form(form=data.form, roles=roles)))
+    (context.folder / FORM).write_bytes(canonical_json(_Form(form=data.form, roles=data.roles)))
     rounded = Lineage(step="quantise", parameters={"weights": "int8 per row"})
     return seal(
         context.folder,
@@ -182,11 +177,6 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> GazetteerStu
 def examples() -> TrainingData:
     """A tiny task that this kind learns in a second."""
     return tiny_extraction()
-
-
-def _answered(data: TrainingData) -> tuple[list[str], list[dict[str, object]]]:
-    rows = [(text, target) for text, target in zip(data.texts, data.targets, strict=True) if isinstance(target, dict)]
-    return [text for text, _ in rows], [target for _, target in rows]
 
 
 def _require_training() -> None:

@@ -15,7 +15,6 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import TamperedError, UsageError
 from stepdown.core.extraction.form import Form, Role
-from stepdown.core.extraction.roles import learn_roles, unfillable
 from stepdown.core.extraction.writing import fitting
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
@@ -27,7 +26,7 @@ from stepdown.students.encoders.served import ServedEncoder, Tokeniser
 from stepdown.students.encoders.tag_answering import SIGNAL_NAMES, Answered, Answering
 from stepdown.students.encoders.tag_decoding import same_decisions
 from stepdown.students.encoders.tag_layout import layout_of, units_of
-from stepdown.students.encoders.tag_preparing import Aligned, align_all, make_lesson, words_fit
+from stepdown.students.encoders.tag_preparing import Aligned, align_all, make_lesson, unlearnable, words_fit
 from stepdown.students.shrink import prune, quantise
 from stepdown.students.targets import learned_from
 from stepdown.students.tiny_extraction import tiny_extraction
@@ -120,12 +119,7 @@ class TaggerStudent:
 
 def why_not(data: TrainingData) -> str:
     """Which fields of the answers cannot be tagged or chosen; "" where enough can."""
-    if data.form is None:
-        return "Its answers have no fields."
-    rows = [(text, target) for text, target in zip(data.texts, data.targets, strict=True) if isinstance(target, dict)]
-    texts, answers = [text for text, _ in rows], [answer for _, answer in rows]
-    reasons = unfillable(data.form, learn_roles(data.form, texts, answers), answers)
-    return "; ".join(reasons.values())
+    return unlearnable(data)
 
 
 def seconds_needed(rows: int, labels: int, options: Options) -> float:
@@ -149,10 +143,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     Raises NotEnoughData, MissingExtra, InputError; UsageError for data without a form, or unknown units.
     """
     started = time.perf_counter()
-    form = _form_of(data, options)
-    answered = [isinstance(target, dict) for target in data.targets]
-    texts = [text for text, there in zip(data.texts, answered, strict=True) if there]
-    roles = learn_roles(form, texts, [target for target in data.targets if isinstance(target, dict)])
+    form, roles = _form_of(data, options), data.roles
     aligned = align_all(data, form, roles)
     require_training()
     context.progress("reading the base", 0.0)
