@@ -38,7 +38,7 @@ def read_shipped() -> tuple[list[Call], dict[str, Gold], Task]:
     with gzip.open(FOLDER / "traffic.jsonl.gz") as lines:
         calls = [decoder.decode(line) for line in lines]
     with (FOLDER / "gold.csv").open(newline="", encoding="utf-8") as file:
-        gold = {row["id"]: Gold(**row) for row in csv.DictReader(file)}
+        gold = {row["id"]: Gold(id=row["id"], gold=row["gold"], split=row["split"]) for row in csv.DictReader(file)}
     prompt = calls[0].request["messages"][0]["content"]
     start = prompt.index(BEFORE) + len(BEFORE)
     parts = (Part(text=prompt[:start]), Part(slot="query"), Part(text=prompt[prompt.index(AFTER, start) :]))

@@ -171,6 +171,7 @@ def test_a_store_of_the_last_version_keeps_what_it_holds(tmp_path: Path) -> None
             connection.execute(statement)
         connection.execute("DROP INDEX calls_by_time")
         connection.execute("ALTER TABLE calls DROP COLUMN response_id")
+        connection.execute("ALTER TABLE gold DROP COLUMN basis")
         connection.execute("UPDATE schema_version SET version = 3")
     store = open_store(f"sqlite:{path}")
     assert [call.id for call in store.calls()] == ["old"]

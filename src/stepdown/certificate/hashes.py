@@ -12,6 +12,7 @@ from stepdown.core.contract import Contract
 from stepdown.core.errors import ContractError
 
 UNREADABLE = "unreadable"
+_YOUNGER = ("loss", "unit", "dearest_call_usd")
 
 
 def contract_hash(contract: Contract | dict[str, Any]) -> str:
@@ -22,10 +23,12 @@ def contract_hash(contract: Contract | dict[str, Any]) -> str:
 
 def contract_table(contract: Contract) -> dict[str, Any]:
     """A contract as a certificate carries it. A key that is younger than the format is left out where it demands
-    nothing, so that older certificates keep their hashes."""
+    nothing, so that older certificates keep their hashes. `holdback` demands nothing of a cascade."""
     table: dict[str, Any] = msgspec.to_builtins(msgspec.convert(msgspec.to_builtins(contract), Contract))
-    if not table["loss"]:
-        del table["loss"]
+    del table["holdback"]
+    for younger in _YOUNGER:
+        if not table[younger]:
+            del table[younger]
     return table
 
 

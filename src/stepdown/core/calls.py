@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,6 +14,11 @@ _NAMES = frozenset({"model", "id", "object", "system_fingerprint"})
 _STRUCTURE = frozenset({"role", "id", "type", "name", "tool_call_id", "finish_reason", "index"})
 
 
+Selection = Literal["", "holdback", "escalated"]
+"""Why the incumbent answered a call. "": as production made it, with no cascade in its way. "holdback": drawn at random,
+whatever a cascade would have said. "escalated": no rung was sure, so that these are the hard calls and no sample."""
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request and its response, in OpenAI chat.completions shape whatever wire it came over.
 
@@ -21,6 +26,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: None until priced. `error` is the upstream's error when the call failed; `response` is then None.
     `source` says where it was read ("traffic.jsonl.gz:17").
     provider: who answered: an upstream's name, or "stepdown/RUNG" where the gateway answered without the incumbent.
+    selection, selection_probability: why the incumbent answered, and the probability with which a holdback was drawn.
     """
 
     id: str
@@ -34,6 +40,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = ""
     error: str = ""
     source: str = ""
+    selection: Selection = ""
+    selection_probability: float = 1.0
 
     @property
     def model(self) -> str:

@@ -16,6 +16,9 @@ Privacy = Literal["any", "redact", "local-only"]
 
 T = TypeVar("T")
 
+UNITS = ("call", "client_id", "near-duplicate")
+METADATA = "metadata."
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -24,13 +27,23 @@ def _check(holds: bool, key: str, value: object, expected: str) -> None:
         raise ContractError(f"The contract has {key} = {value!r}.", f"Expected {expected}.", f"Change {key}.")
 
 
+def is_unit(name: str) -> bool:
+    """Whether a contract may name this as the unit of independence; "" infers it."""
+    return name in ("", *UNITS) or (name.startswith(METADATA) and len(name) > len(METADATA))
+
+
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Margin, confidence and the other promises a cascade must keep. Losses in [0, 1]; costs in USD.
 
     margin: at most this much more expected loss than the incumbent. against: the kind of evidence. loss: which of the
     family's losses that is about; "" for its first.
     slices: "label", "field", or the name of a slot or of a metadata field; each must hold within `slice_margin`.
-    expires_after_s: a certificate not renewed by live evidence lapses after this many seconds.
+    expires_after_s: a certificate lapses after this many seconds.
+    unit: what is independent of one another: "call", "client_id", "metadata.NAME", "near-duplicate"; "" infers it.
+    holdback: the share of requests, drawn at random, that always goes to the incumbent. It says how evidence is
+    collected, not what is promised, so that a certificate does not depend on it.
+    dearest_call_usd: the most that one request to the incumbent can cost, on which the test of the cost rests; None
+    takes twice the dearest call outside of the evidence.
     """
 
     margin: float = 0.02
@@ -43,13 +56,18 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     slice_margin: float = 0.10
     expires_after_s: float = 30 * 86400.0
     loss: str = ""
+    unit: str = ""
+    holdback: float = 0.02
+    dearest_call_usd: float | None = None
 
     def __post_init__(self) -> None:
         _check(0.0 <= self.margin < 1.0, "margin", self.margin, "a number in [0, 1)")
         _check(0.5 <= self.confidence < 1.0, "confidence", self.confidence, "a number in [0.5, 1)")
         _check(0.0 < self.slice_margin <= 1.0, "slice_margin", self.slice_margin, "a number in (0, 1]")
         _check(self.expires_after_s > 0, "expires_after", self.expires_after_s, 'a duration such as "30d"')
-        for name in ("latency_p95_ms", "cost_per_1k"):
+        _check(0.0 <= self.holdback <= 1.0, "holdback", self.holdback, "a share in [0, 1]")
+        _check(is_unit(self.unit), "unit", self.unit, f'one of {", ".join(UNITS)} or "metadata.NAME"')
+        for name in ("latency_p95_ms", "cost_per_1k", "dearest_call_usd"):
             value = getattr(self, name)
             _check(value is None or value > 0, name, value, "a positive number")
 

@@ -24,11 +24,14 @@ class Loss:
     """A loss that a contract can be about. support: "zero_one" where it can only be 0 or 1, else "bounded".
 
     of: answer and reference to a number in [0, 1], lower is better; 1.0 for an answer of None.
+    triangle: whether loss(a, c) ≤ loss(a, b) + loss(b, c). Only then does disagreement with the incumbent bound the
+    excess loss over it, and agreement can be evidence.
     """
 
     name: str
     support: Support
     of: Callable[[Answer | None, Answer], float]
+    triangle: bool = True
 
 
 @dataclass(frozen=True)

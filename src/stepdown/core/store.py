@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -12,14 +12,22 @@ from stepdown.core.events import Event
 from stepdown.core.keys import Key
 from stepdown.core.tasks import Task
 
+GoldBasis = Literal["", "drawn", "random-sample", "all", "volunteered"]
+"""drawn: for calls that stepdown drew. random-sample: for a random sample that the user drew. all: for every call of
+the task. volunteered: for calls that somebody picked; such gold is learned from and is never evidence."""
+
 
 class Gold(msgspec.Struct, frozen=True, kw_only=True):
-    """A trusted answer for a call. split: "" or where its owner wants it used: train, tune (or dev), certify, test."""
+    """A trusted answer for a call. split: "" or where its owner wants it used: train, tune (or dev), certify, test.
+
+    basis: how it came to be that these calls were labelled and not others, as declared; "" where nobody said.
+    """
 
     id: str
     gold: Any
     split: str = ""
     source: str = ""
+    basis: GoldBasis = ""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import msgspec
 from stepdown.core.calls import Call, EncodedCall
 from stepdown.core.canonical import digest
 from stepdown.core.store import Added
-from stepdown.stores.blocks import batches, block_name, block_number, encode_call, pack, read_slots
+from stepdown.stores.blocks import batches, block_name, block_number, encode_call, encode_unselected, pack, read_slots
 from stepdown.stores.dialect import Database
 
 T = TypeVar("T")
@@ -137,6 +137,8 @@ def _content_digest(call: Call | EncodedCall, encoded: bytes) -> str:
     """Of all but where the call was read: a log that was moved or cut anew holds the same calls."""
     if isinstance(call, EncodedCall):
         return digest(call.body)[:32]
+    if not call.selection:
+        return digest(encode_unselected(call))[:32]
     content = encode_call(msgspec.structs.replace(call, source="")) if call.source else encoded
     return digest(content)[:32]
 

@@ -61,7 +61,12 @@ def m004_gateway(database: Database) -> None:
     )
 
 
-MIGRATIONS = (m001_calls, m002_answers, m003_tasks_and_journal, m004_gateway)
+def m005_basis_of_gold(database: Database) -> None:
+    """How it came to be that a call was labelled; of what lies there already nobody said."""
+    database.execute("ALTER TABLE gold ADD COLUMN basis TEXT NOT NULL DEFAULT ''")
+
+
+MIGRATIONS = (m001_calls, m002_answers, m003_tasks_and_journal, m004_gateway, m005_basis_of_gold)
 
 
 def migrate(database: Database) -> None:

@@ -105,17 +105,19 @@ class SqlStore:
         """Add trusted answers; a new answer for a known call replaces the old and counts as changed."""
         return self._upsert(
             gold,
-            known=lambda one: ("SELECT gold, split FROM gold WHERE id = ?", (one.id,)),
-            row=lambda one: (one.id, canonical_json(one.gold).decode(), one.split, one.source),
-            same=lambda row, old: row[1:3] == old,
-            sql="INSERT INTO gold VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-            " gold = excluded.gold, split = excluded.split, source = excluded.source",
+            known=lambda one: ("SELECT gold, split, basis FROM gold WHERE id = ?", (one.id,)),
+            row=lambda one: (one.id, canonical_json(one.gold).decode(), one.split, one.source, one.basis),
+            same=lambda row, old: (*row[1:3], row[4]) == old,
+            sql="INSERT INTO gold (id, gold, split, source, basis) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET gold = excluded.gold, split = excluded.split, source = excluded.source, basis = excluded.basis",
         )
 
     def gold(self) -> dict[str, Gold]:
         return {
-            name: Gold(id=name, gold=msgspec.json.decode(value), split=split, source=source)
-            for name, value, split, source in self._database.rows("SELECT * FROM gold ORDER BY id")
+            name: Gold(id=name, gold=msgspec.json.decode(value), split=split, source=source, basis=basis)
+            for name, value, split, source, basis in self._database.rows(
+                "SELECT id, gold, split, source, basis FROM gold ORDER BY id"
+            )
         }
 
     def add_verdicts(self, verdicts: Iterable[Verdict]) -> Added:

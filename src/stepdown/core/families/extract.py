@@ -57,7 +57,7 @@ def _typed(value: Any) -> tuple[Any, bool]:
 
 LOSSES = {
     "exact-match": Loss("exact-match", "zero_one", _differs),
-    "field-f1": Loss("field-f1", "bounded", _field_loss),
+    "field-f1": Loss("field-f1", "bounded", _field_loss, triangle=False),
 }
 
 
