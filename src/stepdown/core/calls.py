@@ -15,8 +15,8 @@ _STRUCTURE = frozenset({"role", "id", "type", "name", "tool_call_id", "finish_re
 
 
 Selection = Literal["", "holdback", "escalated"]
-"""Why the incumbent answered a call. "": as production made it, with no cascade in its way. "holdback": drawn at random,
-whatever a cascade would have said. "escalated": no rung was sure, so that these are the hard calls and no sample."""
+"""Why the incumbent answered a call. "": as production made it, without a cascade in its way. "holdback": drawn at
+random, whatever a cascade would have said. "escalated": no rung was sure, so that these are the hard calls, no sample."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,6 +43,32 @@ class PathPoint(msgspec.Struct, frozen=True, kw_only=True):
     p_value: float | None = None
 
 
+class Population(msgspec.Struct, frozen=True, kw_only=True):
+    """What the evidence was drawn from. calls, units: how many; first, last: seconds since the epoch, 0 where unknown.
+
+    draw: the digest of the draw as the journal has it; drawn_at: when. window: why only a part of the traffic was drawn
+    from ("" for all of it). assumption: what is assumed because stepdown did not draw the gold itself: "" (drawn by
+    stepdown), "random-sample", "all", or "split-column" (the owner of the gold named the evidence).
+    """
+
+    calls: int = 0
+    units: int = 0
+    first: float = 0.0
+    last: float = 0.0
+    draw: str = ""
+    drawn_at: float = 0.0
+    window: str = ""
+    assumption: str = ""
+
+
+class Journalled(msgspec.Struct, frozen=True, kw_only=True):
+    """The journal as it stood when the attempt was entered: its head (a hash), its events, when it was begun."""
+
+    head: str = ""
+    events: int = 0
+    begun_at: float = 0.0
+
+
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     """What is proved of a cascade. Every hash links to something that `certificate verify` reads again.
 
@@ -50,6 +76,9 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     of 1 − confidence that this attempt was allowed. offload: share answered without the incumbent, on certify, with its
     interval at the same error. evidence_hash: of the rows and their references, whatever student was tested on them;
     evidence_file_hash: of the whole evidence file; candidate_hash: of rungs, calibrators and path as fixed on tune.
+    unit: what is independent; n: how many units were tested. n_drawn: the calls drawn; n_labelled: those with gold, which
+    only rows need on which a rung differs from the incumbent. excluded: calls of the task that could not be drawn, by
+    reason. dearest_call_usd: the stated price ceiling on which the claim of the cost rests.
     """
 
     version: int = 1
@@ -77,6 +106,13 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     offload_interval: tuple[float, float] | None = None
     evidence_file_hash: str = ""
     candidate_hash: str = ""
+    unit: str = "call"
+    n_drawn: int = 0
+    n_labelled: int = 0
+    population: Population = Population()
+    excluded: dict[str, int] = {}
+    journal: Journalled = Journalled()
+    dearest_call_usd: float | None = None
 
     @property
     def digest(self) -> str:

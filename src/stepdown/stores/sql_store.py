@@ -109,7 +109,8 @@ class SqlStore:
             row=lambda one: (one.id, canonical_json(one.gold).decode(), one.split, one.source, one.basis),
             same=lambda row, old: (*row[1:3], row[4]) == old,
             sql="INSERT INTO gold (id, gold, split, source, basis) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET gold = excluded.gold, split = excluded.split, source = excluded.source, basis = excluded.basis",
+            " ON CONFLICT (id) DO UPDATE SET gold = excluded.gold, split = excluded.split, source = excluded.source,"
+            " basis = excluded.basis",
         )
 
     def gold(self) -> dict[str, Gold]:
