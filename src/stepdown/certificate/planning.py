@@ -40,11 +40,11 @@ def expect(candidate: Candidate, tune: Observations) -> Expected:
     last = candidate.points[-1 if candidate.hopeful is None else candidate.hopeful]
     found = outcome(own, candidate.confidences(own), last.thresholds)
     size = own.n + 1.0  # half a row on either side: tune is small
-    worse, better = ((np.maximum(side, 0.0).sum() + 0.5) / size for side in (found.excess, -found.excess))
+    worse, better = (float(np.maximum(side, 0.0).sum() + 0.5) / size for side in (found.excess, -found.excess))
     if own.reference == "agreement":
         return Expected(worse, worse / 2, worse / 2)
     differs = (found.rung >= 0) & (found.excess != 0.0)
-    return Expected(max((differs.sum() + 0.5) / size, worse + better), worse, better)
+    return Expected(max(float(differs.sum() + 0.5) / size, worse + better), worse, better)
 
 
 def rows_to_test(expected: Expected, contract: Contract, error: float, graded: bool) -> int | None:

@@ -16,7 +16,7 @@ from stepdown.core.store import Gold
 OutOfSample = Callable[[list[str], list[str]], NDArray[np.float64]]
 """Texts and their answers → cross-fitted probabilities, float (n, labels), the labels sorted."""
 
-EVIDENCE_SHARE, MOST_EVIDENCE = 0.2, 20_000
+EVIDENCE_SHARE, MOST_SHARE, MOST_EVIDENCE = 0.2, 0.5, 20_000
 SMALL_EVIDENCE = 600
 SMALL_TUNE = 200
 
@@ -45,6 +45,7 @@ class CurationOptions:
     slice_of: the kind of an answer, by which the spread of answers is looked at; `curate` takes that of the family, and
     the task's name.
     unit: what the contract says is independent; "" infers it. draws: the task's earlier draws of evidence, oldest first.
+    least_evidence: a new draw has at least so many calls, at most half of all.
     seen: what parsing learned of each call and the steps after it need; `curate` fills it in.
     """
 
@@ -66,6 +67,7 @@ class CurationOptions:
     task: str = ""
     unit: str = ""
     draws: tuple[Draw, ...] = ()
+    least_evidence: int = 0
     seen: Seen = field(default_factory=Seen)
 
     @property
@@ -77,7 +79,8 @@ class CurationOptions:
         differs from the incumbent need a label, so that much evidence costs little."""
         if self.certify_rows is not None:
             return self.certify_rows
-        return int(min(MOST_EVIDENCE, max(EVIDENCE_SHARE * rows, min(0.4 * rows, SMALL_EVIDENCE))))
+        usual = min(MOST_EVIDENCE, max(EVIDENCE_SHARE * rows, min(0.4 * rows, SMALL_EVIDENCE)))
+        return int(max(usual, min(self.least_evidence, MOST_SHARE * rows)))
 
     def rows_to_tune(self, rows: int) -> int:
         """A tenth, at most 1,000, more than a tenth where data are few."""

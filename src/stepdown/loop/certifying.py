@@ -24,8 +24,8 @@ from stepdown.loop.drawing import drawn_at, planned_rows
 from stepdown.loop.job import Job
 from stepdown.loop.labels import first_plan
 from stepdown.loop.measuring import Measured
+from stepdown.loop.objections import objection
 from stepdown.loop.observing import Answered, content_keys, observe_evidence, observe_judged
-from stepdown.loop.sampling import objection
 from stepdown.loop.timing import time_once
 from stepdown.stats.spending import attempt_error
 

@@ -7,8 +7,11 @@ import shutil
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from stepdown.certificate.files import seal
+from stepdown.certificate.planning import expect
+from stepdown.certificate.refusal import needed_labels
 from stepdown.core.dataset import Dataset
 from stepdown.core.record import BuildRecord
 from stepdown.curation.dataset_file import write_dataset
@@ -17,7 +20,7 @@ from stepdown.loop.home import make_folder, write_whole
 from stepdown.loop.job import Job
 from stepdown.loop.labels import label_next, rows_planned, to_label, write_next
 from stepdown.loop.measuring import Measured
-from stepdown.loop.records import BuildFolder, publish
+from stepdown.loop.records import BuildFolder, Pending, publish
 from stepdown.report.model_card import render_model_card
 from stepdown.report.render import render
 
@@ -59,6 +62,11 @@ def _write_labels(job: Job, draft: BuildFolder, dataset: Dataset, measured: Meas
     wanted = label_next(certified.certificate, whole, certified.evidence.n)
     if draw is None or not wanted:
         return
+    differs, _ = needed_labels(whole)
+    places = frozenset(np.flatnonzero(differs).tolist())
+    expected = expect(whole.candidate, measured.tune)
+    graded = whole.seen.support == "bounded"
+    draft.write(draft.pending, Pending(draw=draw.digest, places=places, expected=expected, graded=graded))
     found = to_label(dataset, whole, rows_planned(job.store, draw, whole, wanted))
     if found.examples:
         write_next(job.store, draw, found, draft.labels, job.home.clock())
