@@ -25,7 +25,7 @@ def test_the_conditional_error_integrates_to_what_the_stage_left(level: float) -
 
 
 def test_one_further_look_is_the_test_of_bauer_and_koehne() -> None:
-    """Table 1 of Bauer & Köhne (1994): for alpha 0.05 without stopping for futility, c is exp(-chi2(4) / 2) = 0.0087."""
+    """Their boundary for alpha 0.05 without stopping for futility: p1 p2 <= exp(-chi2(4) / 2) = 0.0087."""
     product = math.exp(-stats.chi2.isf(0.05, 4) / 2)
     assert product == pytest.approx(0.0087, abs=5e-5)
     # Theirs rejects at once where p1 alone is below c; with that as the stage's level, the hyperbola is the same.

@@ -22,14 +22,15 @@ share), and B(p) = level_left(level, p) above.
    because its p-value is valid on fresh rows whatever their number, for k further stages by induction on k. So the
    whole rejects with probability at most E[B(P)] <= level.
 
-The conditional error is that of Fisher's product of p-values, level_left = c / p, with c set by step 1 in closed form: the
-integral of c / p from s level to 1 is c log(1 / (s level)) = (1 - s) level. Of the functions tried, the inverse normal
-combination has up to one point more power where all stages are of one size; the product is as sharp where later stages
-are larger, leaves something after every p-value, and can be checked by hand.
+The conditional error is that of Fisher's product of p-values, level_left = c / p, with c set by step 1 in closed form:
+the integral of c / p from s level to 1 is c log(1 / (s level)) = (1 - s) level. Of the functions tried, the inverse
+normal combination has up to one point more power where all stages are of one size; the product is as sharp where later
+stages are larger, leaves something after every p-value, and can be checked by hand.
 
 The hypothesis is fixed before its first stage: another candidate, chosen with these rows in sight, is another
-hypothesis. The p-value may be the largest of several claims', all of which must hold. Points of a path that is walked in a fixed
-order are tested with a level each: a point passes if it passes at any stage, and the walk is made over those decisions.
+hypothesis. The p-value may be the largest of several claims', all of which must hold. Points of a path that is walked
+in a fixed order are tested with a level each: a point passes if it passes at any stage, and the walk is made over
+those decisions.
 
 Sources: Bauer & Köhne (1994), Evaluation of experiments with adaptive interim analyses, Biometrics 50, for the product;
 Müller & Schäfer (2001), Adaptive group sequential designs for clinical trials, Biometrics 57, for conditional errors;
