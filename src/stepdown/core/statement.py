@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from stepdown.core.certificate import Certificate, Claim
 from stepdown.core.contract import Contract
+from stepdown.core.figures import clean, count, day, moment, percent, share, signed, usd
 
 SLICE = "slice:"
 NOT_RECORDED = "the population was not recorded"
 MOST_REASONS = 8
 
 _MINUS = "\N{MINUS SIGN}"
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LOSSES = {"exact-match": f"1 {_MINUS} exact match", "field-f1": f"1 {_MINUS} field F1"}
 _UNITS = {"call": "calls", "client_id": "clients", "near-duplicate": "groups of near-duplicates"}
 _KINDS = {
@@ -32,7 +29,7 @@ _ASSUMPTIONS = {
 
 def headline(certificate: Certificate) -> str:
     """One short sentence: what is proved, or what could not be shown."""
-    claim = f"{_loss(certificate)} at most {_signed(margin_of(certificate))} on average"
+    claim = f"{_loss(certificate)} at most {signed(margin_of(certificate))} on average"
     sure = f"at {percent(confidence_of(certificate))} confidence"
     if certificate.verdict != "certified":
         return f"Not shown {sure}: {claim}."
@@ -93,7 +90,7 @@ def evidence_facts(certificate: Certificate) -> list[tuple[str, str]]:
     if population.calls or certificate.excluded:
         facts.append(("Excluded", _reasons(certificate.excluded) or "none"))
     if certificate.dearest_call_usd is not None:
-        facts.append(("Dearest call", f"{_usd(certificate.dearest_call_usd)}, on which the cost rests"))
+        facts.append(("Dearest call", f"{usd(certificate.dearest_call_usd)}, on which the cost rests"))
     if journal.head:
         facts.append(("Journal", _journal_in_words(certificate)))
     return facts
@@ -135,10 +132,10 @@ def unit_in_words(unit: str) -> str:
 
 def _proved(certificate: Certificate) -> str:
     claim = certificate.excess_loss
-    measured = f" (on the evidence: {_signed(claim.estimate)}{_bound(claim)})" if claim is not None else ""
+    measured = f" (on the evidence: {signed(claim.estimate)}{_bound(claim)})" if claim is not None else ""
     given = "" if certificate.evidence == "agreement" else ", given that gold is right"
     return (
-        f"In place of the incumbent, the cascade's {_loss(certificate)} is at most {_signed(margin_of(certificate))} "
+        f"In place of the incumbent, the cascade's {_loss(certificate)} is at most {signed(margin_of(certificate))} "
         f"on average over calls drawn like these{measured}, shown at "
         f"{percent(confidence_of(certificate))} confidence ({_attempt(certificate)}){given}."
     )
@@ -146,7 +143,7 @@ def _proved(certificate: Certificate) -> str:
 
 def _bound(claim: Claim) -> str:
     """A bound tighter than the limit, where there is one."""
-    return f", bound {_signed(claim.bound)}" if claim.bound < claim.limit else ""
+    return f", bound {signed(claim.bound)}" if claim.bound < claim.limit else ""
 
 
 def _attempt(certificate: Certificate) -> str:
@@ -159,7 +156,7 @@ def _also_proved(certificate: Certificate) -> str:
     slices = [claim for claim in held if claim.name.startswith(SLICE)]
     parts = [_other_claim(claim, certificate) for claim in held if claim.name in _OTHER]
     if slices:
-        limit = _signed(max(claim.limit for claim in slices))
+        limit = signed(max(claim.limit for claim in slices))
         each = "1 slice has" if len(slices) == 1 else f"each of {count(len(slices))} slices has"
         parts.append(f"{each} at most {limit} on average")
     return f"Shown with it, at the same confidence: {'; '.join(parts)}." if parts else ""
@@ -173,8 +170,8 @@ def _other_claim(claim: Claim, certificate: Certificate) -> str:
         limit = f"{claim.limit:.4g} {clean(claim.unit) or 'ms'}"
         return f"95 % of the answers given without the incumbent take at most {limit} on this machine, at rest"
     ceiling = certificate.dearest_call_usd
-    given = "" if ceiling is None else f", if no call to the incumbent costs more than {_usd(ceiling)}"
-    return f"1,000 calls cost at most {_usd(claim.limit)} on average, those to the incumbent included{given}"
+    given = "" if ceiling is None else f", if no call to the incumbent costs more than {usd(ceiling)}"
+    return f"1,000 calls cost at most {usd(claim.limit)} on average, those to the incumbent included{given}"
 
 
 def _not_shown(certificate: Certificate) -> str:
@@ -183,7 +180,7 @@ def _not_shown(certificate: Certificate) -> str:
     slices = [claim for claim in failed if claim.name.startswith(SLICE)]
     if slices:
         number = "1 slice" if len(slices) == 1 else f"{count(len(slices))} slices"
-        wanted.append(f"that {number} keep to {_signed(max(claim.limit for claim in slices))}")
+        wanted.append(f"that {number} keep to {signed(max(claim.limit for claim in slices))}")
     sure = f"at {percent(confidence_of(certificate))} confidence ({_attempt(certificate)})"
     if not wanted:
         why = clean(certificate.reasons[0]).rstrip(".") if certificate.reasons else "no claim could be tested"
@@ -199,9 +196,9 @@ def _kept(certificate: Certificate) -> str:
 def _wanted(claim: Claim, certificate: Certificate) -> str:
     if claim.name in _OTHER:
         return f"that {_other_claim(claim, certificate)}"
-    found = f" (on the evidence: {_signed(claim.estimate)})" if claim.n else ""
+    found = f" (on the evidence: {signed(claim.estimate)})" if claim.n else ""
     return (
-        f"that the cascade's {_loss(certificate)} is at most {_signed(claim.limit)} on average over calls "
+        f"that the cascade's {_loss(certificate)} is at most {signed(claim.limit)} on average over calls "
         f"drawn like these{found}"
     )
 
@@ -229,7 +226,7 @@ def _evidence(certificate: Certificate) -> str:
         units = f" in {count(certificate.n)} independent units ({unit_in_words(unit)})"
     by = "by stepdown, at random" if not population.assumption else "not by stepdown"
     of = f"{_population(certificate)} ({_dates(certificate)})"
-    sentence = f"The evidence is {drawn}{units}, drawn {by}, of {of}"
+    sentence = f"The evidence is {drawn}{units}, drawn {by}, from {of}"
     if population.window:
         sentence += f", which is only a part of the traffic: {clean(population.window)}"
     if population.assumption:
@@ -334,63 +331,3 @@ def _calls(number: int) -> str:
 def _number(table: Mapping[str, object], key: str, otherwise: float) -> float:
     value = table.get(key)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else otherwise
-
-
-def clean(text: object) -> str:
-    """Text on one line without control characters, and without those that turn the direction of what follows."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", str(text))
-
-
-def count(value: int) -> str:
-    """A whole number with thousands separated."""
-    return f"{value:,}".replace("-", _MINUS)
-
-
-def percent(value: float) -> str:
-    """A share in percent with at most two decimals; more where a confidence would else round to the whole."""
-    if not math.isfinite(value) or abs(value) > 1e6:
-        return "an unknown share"
-    digits = next((digits for digits in (2, 4, 6) if round(100 * value, digits) not in (0.0, 100.0)), 2)
-    return f"{_plain(100 * value, digits)} %"
-
-
-def share(value: float) -> str:
-    """A share in percent with one decimal; neither all nor none unless it is."""
-    if not math.isfinite(value) or abs(value) > 1e6:
-        return "an unknown share"
-    shown = min(max(value, 0.001), 0.999) if 0.0 < value < 1.0 else value
-    return f"{100 * shown:.1f} %"
-
-
-def day(seconds: float) -> str:
-    """Seconds since the epoch as "20 November 2026" in UTC; "" for 0 and for what no calendar holds."""
-    when = _calendar(seconds)
-    return f"{when.day} {when:%B %Y}" if when else ""
-
-
-def moment(seconds: float) -> str:
-    """The same with the time: "20 November 2026, 18:30 UTC"; "an unknown date" where there is none."""
-    when = _calendar(seconds)
-    return f"{when.day} {when:%B %Y, %H:%M} UTC" if when else "an unknown date"
-
-
-def _calendar(seconds: float) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
-    except (OverflowError, OSError, ValueError):
-        return None
-
-
-def _signed(value: float) -> str:
-    if not math.isfinite(value) or abs(value) > 1e6:
-        return "an unknown amount"
-    return f"{value:+.4g}".replace("-", _MINUS)
-
-
-def _usd(value: float) -> str:
-    return f"${value:,.4g}" if abs(value) < 1e12 else "an unknown amount"
-
-
-def _plain(value: float, digits: int) -> str:
-    text = f"{value:,.{digits}f}"
-    return text.rstrip("0").rstrip(".").replace("-", _MINUS)
