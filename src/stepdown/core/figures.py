@@ -24,7 +24,7 @@ def percent(value: float) -> str:
     """A share in percent with at most two decimals; more where a confidence would else round to the whole."""
     if not math.isfinite(value) or abs(value) > 1e6:
         return "an unknown share"
-    digits = next((digits for digits in (2, 4, 6) if round(100 * value, digits) not in (0.0, 100.0)), 2)
+    digits = next((digits for digits in (2, 5) if round(100 * value, digits) not in (0.0, 100.0)), 2)
     return f"{_plain(100 * value, digits)} %"
 
 

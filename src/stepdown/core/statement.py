@@ -179,8 +179,8 @@ def _not_shown(certificate: Certificate) -> str:
     wanted = [_wanted(claim, certificate) for claim in failed if not claim.name.startswith(SLICE)]
     slices = [claim for claim in failed if claim.name.startswith(SLICE)]
     if slices:
-        number = "1 slice" if len(slices) == 1 else f"{count(len(slices))} slices"
-        wanted.append(f"that {number} keep to {signed(max(claim.limit for claim in slices))}")
+        number = "1 slice keeps" if len(slices) == 1 else f"{count(len(slices))} slices keep"
+        wanted.append(f"that {number} to {signed(max(claim.limit for claim in slices))}")
     sure = f"at {percent(confidence_of(certificate))} confidence ({_attempt(certificate)})"
     if not wanted:
         why = clean(certificate.reasons[0]).rstrip(".") if certificate.reasons else "no claim could be tested"
@@ -299,7 +299,7 @@ def _drawn_at(certificate: Certificate) -> str:
     population = certificate.population
     if population.assumption:
         return f"not by stepdown; assumed: {_assumption(certificate)}"
-    at = f" on {moment(population.drawn_at)}" if population.drawn_at > 0 else ""
+    at = f", on {moment(population.drawn_at)}" if population.drawn_at > 0 else ""
     draw = f", draw {clean(population.draw)[:12]}" if population.draw else ""
     return f"by stepdown, at random{at}{draw}"
 
