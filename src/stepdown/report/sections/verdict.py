@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepdown.core.record import BuildRecord, Roi
+from stepdown.core.statement import statement
 from stepdown.report.format import (
     JOULES,
     MEGABYTES,
@@ -45,13 +46,13 @@ def view(record: BuildRecord) -> dict[str, Any]:
     return {
         "certified": certified(record),
         "sentence": verdict_sentence(record),
+        "statement": statement(certificate),
         "reasons": [clean(reason) for reason in certificate.reasons],
         "next_steps": next_steps(record),
         "tiles": [tile for tile in _tiles(record) if tile is not None],
         "task": clean(record.task),
         "incumbent": clean(record.incumbent.model) or "not named",
         "created": moment(record.created_at) if record.created_at > 0 else "",
-        "expires": moment(certificate.expires_at),
         "certificate": hash_head(certificate.digest),
         "rows": read(record).rows,
     }
