@@ -23,9 +23,9 @@ def claim(estimate: float, bound: float, holds: bool = True) -> Claim:
 
 def test_certified(records: ModuleType) -> None:
     assert said(records.certified()) == (
-        "A 14 MB model on your own CPU can answer 97.4 % of banking-intent calls like those of the evidence in place of "
-        "Qwen3-30B-A3B, with at most 1.3 points more error at 95 % confidence (measured: 2.1 points less); $0.037 per "
-        "thousand instead of $1.42."
+        "A 14 MB model on your own CPU can answer 97.4 % of banking-intent calls like those of the evidence in place "
+        "of Qwen3-30B-A3B, with at most 1.3 points more error at 95 % confidence (measured: 2.1 points less); "
+        "$0.037 per thousand instead of $1.42."
     )
     assert next_steps(records.certified()) == []
 

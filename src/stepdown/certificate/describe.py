@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from stepdown.certificate.claims import EXCESS, SLICE, is_unbounded
 from stepdown.core.certificate import Certificate, Claim
 from stepdown.core.figures import clean, moment
-from stepdown.core.statement import headline, is_local_only, statement
+from stepdown.core.statement import headline, is_local_only, paragraphs
 
 _MOST_SLICES = 10
 _WIDTH = 110
@@ -27,9 +27,12 @@ def _head(certificate: Certificate) -> list[str]:
         f"{verdict}. Task {certificate.task!r}, issued on {moment(certificate.issued_at)}.",
         headline(certificate),
         "",
-        *textwrap.wrap(statement(certificate), _WIDTH, break_long_words=False, break_on_hyphens=False),
-        "",
+        *(line for paragraph in paragraphs(certificate) for line in (*_wrapped(paragraph), "")),
     ]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _table(claims: Sequence[Claim]) -> list[str]:

@@ -37,13 +37,24 @@ def headline(certificate: Certificate) -> str:
 
 
 def statement(certificate: Certificate) -> str:
-    """All that is proved and what it rests on, or what could not be shown and on what evidence, in a few sentences."""
+    """All that is proved and what it rests on, or what could not be shown and on what evidence."""
+    return " ".join(paragraphs(certificate))
+
+
+def paragraphs(certificate: Certificate) -> list[str]:
+    """The statement in paragraphs: the claims, the evidence, and what follows from them."""
     if certificate.verdict == "certified":
-        parts = [_proved(certificate), _also_proved(certificate), *_basis(certificate)]
-        parts += [offload_sentence(certificate), lapse_sentence(certificate)]
+        claims = [claim_sentence(certificate), _also_proved(certificate)]
+        follows = [offload_sentence(certificate), lapse_sentence(certificate)]
     else:
-        parts = [_not_shown(certificate), *_basis(certificate), _needed(certificate)]
-    return " ".join(part for part in (*parts, _journal(certificate)) if part)
+        claims, follows = [claim_sentence(certificate)], [_needed(certificate)]
+    parts = claims, _basis(certificate), [*follows, _journal(certificate)]
+    return [" ".join(filter(None, part)) for part in parts if any(part)]
+
+
+def claim_sentence(certificate: Certificate) -> str:
+    """The first sentence of the statement: how much excess loss, on average over what, how surely."""
+    return _proved(certificate) if certificate.verdict == "certified" else _not_shown(certificate)
 
 
 def offload_sentence(certificate: Certificate) -> str:

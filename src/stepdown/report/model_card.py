@@ -6,7 +6,7 @@ import re
 
 from stepdown.core.estimates import Estimate
 from stepdown.core.record import BuildRecord
-from stepdown.core.statement import evidence_facts, rest_sentence, statement
+from stepdown.core.statement import evidence_facts, paragraphs, rest_sentence
 from stepdown.report.format import (
     JOULES,
     MEGABYTES,
@@ -52,7 +52,7 @@ def render_model_card(record: BuildRecord) -> str:
             "",
             escape_markdown(verdict_sentence(record)),
             "",
-            escape_markdown(statement(record.certificate)),
+            "\n\n".join(map(escape_markdown, paragraphs(record.certificate))),
         ],
         _details(record),
         _intended_use(record),

@@ -9,7 +9,7 @@ import msgspec
 
 from stepdown.core.certificate import Certificate, Claim, PathPoint
 from stepdown.core.record import BuildRecord
-from stepdown.core.statement import evidence_facts, statement
+from stepdown.core.statement import evidence_facts, paragraphs
 from stepdown.report.charts.inline import claim_bar
 from stepdown.report.format import (
     ENDLESS,
@@ -45,7 +45,7 @@ def view(record: BuildRecord) -> dict[str, Any]:
         "more_claims": claims[SHOWN:],
         "left_out": count(max(0, len(certificate.claims) - MOST)),
         "any_left_out": len(certificate.claims) > MOST,
-        "statement": statement(certificate),
+        "statement": paragraphs(certificate),
         "evidence": [(name, clean(value)) for name, value in evidence_facts(certificate)],
         "facts": _facts(record),
         "hashes": _hashes(certificate),

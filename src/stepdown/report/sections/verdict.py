@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepdown.core.record import BuildRecord, Roi
-from stepdown.core.statement import statement
+from stepdown.core.statement import claim_sentence
 from stepdown.report.format import (
     JOULES,
     MEGABYTES,
@@ -46,7 +46,7 @@ def view(record: BuildRecord) -> dict[str, Any]:
     return {
         "certified": certified(record),
         "sentence": verdict_sentence(record),
-        "statement": statement(certificate),
+        "claim": claim_sentence(certificate),
         "reasons": [clean(reason) for reason in certificate.reasons],
         "next_steps": next_steps(record),
         "tiles": [tile for tile in _tiles(record) if tile is not None],
@@ -78,7 +78,7 @@ def _tile(name: str, shown: Shown | None, beside: str = "") -> Tile | None:
 def _offload(record: BuildRecord) -> Tile | None:
     if record.cascade is None:
         return None
-    beside = f"of {clean(record.task)}" + _were_it(record)
+    beside = f"of the {clean(record.task)} calls in the evidence" + _were_it(record)
     return _tile("Answered without the incumbent", show(record.cascade.offload, PERCENT), beside)
 
 
