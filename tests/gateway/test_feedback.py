@@ -137,7 +137,9 @@ def test_feedback_that_is_not_json(gateway: Gateway) -> None:
 @pytest.fixture(scope="module")
 def renamed(certified: Path, upstream: LargeModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway whose task is known to clients by another workload's name."""
-    settings = f'[tasks.{TASK}]\nmatch = {{ workload = "desk" }}\n[tasks.{TASK}.contract]\nmargin = 0.05\n'
+    settings = (
+        f'[tasks.{TASK}]\nmatch = {{ workload = "desk" }}\n[tasks.{TASK}.contract]\nmargin = 0.05\nholdback = 0.0\n'
+    )
     with serving(
         copied(certified, tmp_path_factory.mktemp("x") / "h", settings), "--upstream", upstream.url
     ) as running:
