@@ -27,6 +27,8 @@ from stepdown.students.artefact import read_manifest
 
 T = TypeVar("T")
 
+_OTHER = "the certificate is for another contract: "
+
 
 def why_not_in_force(home: Home, certificate: Certificate, issued: bool) -> str:
     """ "" when answers may rest on the certificate now, else the reason in plain words.
@@ -65,7 +67,7 @@ def why_other_contract(settings: Settings, certificate: Certificate) -> str:
         return "the certificate is for another contract"
     was = ", ".join(_said(key, given.get(key.name)) for key in differ)
     now = ", ".join(_said(key, wanted.get(key.name)) for key in differ)
-    return f"the certificate is for another contract: {was}; {FILE_NAME} asks for {now}"
+    return f"{_OTHER}{was}; {FILE_NAME} asks for {now}"
 
 
 def _said(key: msgspec.structs.FieldInfo, value: Any) -> str:
@@ -77,8 +79,11 @@ def _said(key: msgspec.structs.FieldInfo, value: Any) -> str:
 
 
 def _duration(seconds: float) -> str:
-    days = seconds / 86400.0
-    return f'"{days:g}d"' if days.is_integer() else f'"{seconds:g}s"'
+    """As `parse_duration` reads it, in the largest unit that it is a whole number of."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
+        if (seconds / size).is_integer():
+            return f'"{seconds / size:g}{unit}"'
+    return f'"{seconds:g}s"'
 
 
 def served_note(home: Home, certificate: Certificate) -> str:
@@ -88,7 +93,7 @@ def served_note(home: Home, certificate: Certificate) -> str:
     if not other:
         return ""
     table = f"[tasks.{certificate.task}.contract]"
-    reason = other.removeprefix("the certificate is for ")
+    reason = other.removeprefix(_OTHER)
     return f"This certificate will not be served: it is for {reason}. To serve it, write its contract into {table}."
 
 

@@ -120,7 +120,7 @@ class SqlStore:
             stays=stays,
             sql="INSERT INTO gold (id, gold, split, source, basis) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET gold = excluded.gold, split = excluded.split, source = excluded.source,"
-            f" basis = excluded.basis WHERE gold.basis = '{VOLUNTEERED}' OR excluded.basis <> '{VOLUNTEERED}'",
+            " basis = excluded.basis WHERE gold.basis = 'volunteered' OR excluded.basis <> 'volunteered'",
         )
 
     def gold(self) -> dict[str, Gold]:
