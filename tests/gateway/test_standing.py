@@ -136,11 +136,11 @@ def test_what_may_not_leave_does_not_whatever_befell_the_build(
 
 def test_a_certificate_lapses_while_it_is_served(certified: Path, upstream: LargeModel, tmp_path: Path) -> None:
     home = copied(certified, tmp_path / "home")
-    issue(home, expires_at=time.time() + 2.5)
     with serving(home, "--upstream", upstream.url) as gateway:
         assert gateway.ask(SURE).headers["x-stepdown-rung"] == "linear"
-        assert soon(lambda: gateway.ask(SURE).headers["x-stepdown-rung"] == "incumbent")
-        assert "lapsed" in gateway.ask(SURE).headers["x-stepdown-reason"]
+        issue(home, expires_at=time.time() + 1.5)
+        assert soon(lambda: "lapsed" in gateway.ask(SURE).headers.get("x-stepdown-reason", ""))
+        assert gateway.ask(SURE).headers["x-stepdown-rung"] == "incumbent"
 
 
 def test_a_build_that_is_tampered_with_while_it_is_served(
