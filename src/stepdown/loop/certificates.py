@@ -10,18 +10,21 @@ from typing import Any, TypeVar
 import msgspec
 
 from stepdown.certificate.certify import is_valid_at
+from stepdown.certificate.evidence import read_evidence
 from stepdown.certificate.files import open_sealed
 from stepdown.certificate.hashes import contract_hash, contract_table, read_contract
 from stepdown.certificate.ledger import ATTEMPTED
 from stepdown.certificate.verify import Check, Linked, Verification, verify_files
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
-from stepdown.core.errors import StepdownError
+from stepdown.core.draw import Draw
+from stepdown.core.errors import StepdownError, TamperedError
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.curation.dataset_file import read_dataset
+from stepdown.loop.drawing import read_draws
 from stepdown.loop.home import Home
-from stepdown.loop.records import latest
+from stepdown.loop.records import BuildFolder, latest
 from stepdown.loop.settings import FILE_NAME, Settings
 from stepdown.students.artefact import read_manifest
 
@@ -47,6 +50,8 @@ def why_not_in_force(home: Home, certificate: Certificate, issued: bool) -> str:
     other = why_other_contract(home.settings, certificate)
     if other:
         return other
+    if not certificate.population.draw:
+        return "the certificate is of an earlier version, whose evidence was not drawn; build again"
     return "" if issued else "the journal knows no such certificate"
 
 
@@ -102,7 +107,8 @@ def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
     folder = latest(home, task)
     progress("recomputing every bound from the evidence", 0.0)
     with home.store() as store:
-        events = tuple(store.events(ATTEMPTED, task))
+        events = tuple(store.events(ATTEMPTED))
+        draws = read_draws(store, task)
         issued = {event.data.get("certificate") for event in store.events("built", task)}
     checks: list[Check] = []
     cascade = _checked(checks, "cascade file", folder.read_cascade)
@@ -118,7 +124,29 @@ def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
     digest = _checked(checks, "certificate file", lambda: open_sealed(folder.certificate).certificate.digest)
     known = digest is None or digest in issued
     checks.append(Check(name="journal", passed=known, detail="" if known else "the journal knows no such certificate"))
+    _checked(checks, "evidence as drawn", lambda: _check_drawn(folder, draws))
     return Verification(checks=(*checks, *found.checks))
+
+
+def _check_drawn(folder: BuildFolder, draws: tuple[Draw, ...]) -> None:
+    """The rows of the evidence are a beginning of a draw in the journal, in its order, none left out. Raises
+    TamperedError."""
+    certificate = folder.read_certificate()
+    named = certificate.population.draw
+    if not named and not certificate.n_drawn:
+        return  # nothing was drawn, or an earlier version made it
+    draw = next((one for one in draws if one.digest == named), None)
+    if draw is None:
+        raise TamperedError("The journal knows no such draw.", "", "Build the task again.")
+    ids = read_evidence(folder.evidence).seen.ids
+    places = [draw.place(each) for each in ids]
+    if places != list(range(len(ids))):
+        wrong = next(place for place, found in enumerate(places) if found != place)
+        raise TamperedError(
+            f"Row {wrong + 1} of the evidence is not the call that was drawn there.",
+            "Evidence is the draw from its first call on.",
+            "Build the task again.",
+        )
 
 
 def _checked(checks: list[Check], name: str, read: Callable[[], T]) -> T | None:
