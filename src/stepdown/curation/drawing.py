@@ -157,7 +157,8 @@ def _new(
 
 
 def _latest(eligible: list[Example], wanted: int, options: CurationOptions) -> tuple[list[Example], str]:
-    """The latest units with about as many calls as are wanted, and what is said of that; all, where time tells little."""
+    """The latest units with about as many calls as are wanted, and what is said of that; all where time tells
+    little."""
     order, findings = latest_first(eligible, wanted, options.seed, options.slice_of)
     if order is None:
         return eligible, ""

@@ -1,4 +1,4 @@
-"""Four disjoint splits in whole units: the evidence is drawn first. The rules and their reasons are in docs/curation.md."""
+"""Four disjoint splits in whole units, the evidence drawn first. docs/curation.md has the rules and their reasons."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ class _Sides:
         return [one for one in usable if one.unit not in self.of_unit]
 
     def take(self, side: SplitName, usable: list[Example], wanted: int, options: CurationOptions) -> int:
-        """Give units to a side until it has `wanted` of the usable rows more: the latest, or hashed. Returns how many."""
+        """Give units to a side until it has `wanted` of the usable rows more: the latest, or hashed. Returns their
+        number."""
         order, _ = latest_first(usable, max(1, wanted), options.seed, options.slice_of)
         rows = Counter(one.unit for one in usable)
         taken = 0
@@ -166,7 +167,7 @@ def _check(kept: list[Example], calls: int) -> None:
         raise NotEnoughData(
             f"Of {calls} usable calls {len(train)} are left to learn from ({_count(counts)}).",
             f"At least {LEAST_TRAIN} are needed, and in practice some hundreds.",
-            "Import more calls, name a finer unit, or leave the split column of gold empty so that stepdown may choose.",
+            "Import more calls, name a finer unit, or leave the split column of gold empty, so that stepdown chooses.",
         )
 
 

@@ -141,8 +141,8 @@ def _try_student(
     options: ScanOptions,
     is_fair: Callable[[Example], bool],
 ) -> tuple[CheapStudent | None, str]:
-    """The cheap student on a sample of the rows that are no evidence, or None and why not. is_fair: whether a row's gold
-    is no choice of somebody's, so that a student may be judged by it."""
+    """The cheap student on a sample of the rows that are no evidence, or None and why not. is_fair: whether a row's
+    gold is no choice of somebody's, so that a student may be judged by it."""
     if out_of_sample is None:
         return None, f"there is no student yet for answers of the family {task.family!r}"
     kept = [each for each in answered if each.split == "certify"]
