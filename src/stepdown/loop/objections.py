@@ -53,8 +53,8 @@ def _by_answers(job: Job, sample: list[Example], others: list[Example]) -> str:
     shown = ", ".join(f"{kind!r} {shares[kind][0]:.1%} to {shares[kind][1]:.1%}" for kind in furthest)
     return (
         f"The gold was declared a random sample, and is none: the incumbent's answers on its {len(sample):,} calls "
-        f"differ from those on {len(others):,} other calls beyond chance (p = {chance:.2g}; {shown}). Let stepdown draw the "
-        f"calls: stepdown sample {job.task.name}."
+        f"differ from those on {len(others):,} others beyond chance (p = {chance:.2g}; {shown}). Let stepdown draw "
+        f"the calls: stepdown sample {job.task.name}."
     )
 
 
