@@ -96,7 +96,7 @@ def evidence_facts(certificate: Certificate) -> list[tuple[str, str]]:
             facts.append(("Calls with gold", count(certificate.n_labelled)))
     facts += [
         ("Attempt on this evidence", count(certificate.attempt) if certificate.attempt else "none: nothing was tested"),
-        ("Error share of an attempt", percent(certificate.error_share)),
+        ("Error share of this attempt", percent(certificate.error_share)),
     ]
     if population.calls or certificate.excluded:
         facts.append(("Excluded", _reasons(certificate.excluded) or "none"))
