@@ -124,7 +124,9 @@ def _new(
     before: Draw | None = None,
 ) -> Draw:
     again = standing.scope != "traffic"
-    earlier: set[int] = set() if again else {key for draw in options.draws for key in draw.places}
+    # Left out is what stepdown itself drew, at random. To leave out what somebody chose would bend what remains.
+    known = [draw for draw in options.draws if draw.scope == "traffic"]
+    earlier: set[int] = set() if again else {key for draw in known for key in draw.places}
     fresh = [one for one in examples if one.id in standing.eligible and call_key(one.id) not in earlier]
     # Where everything has been drawn before, the same calls are drawn again, and the ledger counts on.
     eligible = fresh or [one for one in examples if one.id in standing.eligible]

@@ -150,6 +150,8 @@ def _rows(request: SampleRequest, contract: Contract, draw: Draw, pending: Pendi
         wanted = more + rows_for_labels(pending.expected, request.labels)
     else:
         wanted = _for_margin(pending.expected, contract, request.margin or contract.margin, pending.graded)
+    if request.labels is None and request.margin is None:
+        return min(wanted, draw.rows)
     if wanted > draw.rows:
         raise NotEnoughData(
             f"{wanted:,} calls would have to be drawn; the draw of {request.task!r} holds {draw.rows:,}.",
