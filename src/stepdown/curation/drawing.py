@@ -132,7 +132,7 @@ def _new(
     eligible = fresh or [one for one in examples if one.id in standing.eligible]
     window = ""
     if standing.scope == "traffic":
-        eligible, window = _latest(eligible, wanted, options)
+        eligible, window = _live(eligible, wanted, options) or _latest(eligible, wanted, options)
     by_unit = whole_units(eligible)
     # Of the traffic, the names of all units go into the salt: whoever sends a call can choose some name, but not with
     # it whether that unit is drawn. What its owner drew keeps its order as it grows.
@@ -159,6 +159,16 @@ def _new(
         keys=pack_keys(one.id for one in chosen),
         replaces=before.digest if before else "",
     )
+
+
+def _live(eligible: list[Example], wanted: int, options: CurationOptions) -> tuple[list[Example], str] | None:
+    """The random holdback, where it has as many calls as are wanted: beside the calls of before a cascade was live, of
+    which every one is there, the few that were held back would count for too little."""
+    held = [one for one in eligible if one.id in options.seen.holdback]
+    if len(held) < wanted or len(held) == len(eligible):
+        return None
+    found, window = _latest(held, wanted, options)
+    return found, f"the random holdback of live traffic{', ' if window else ''}{window}"
 
 
 def _latest(eligible: list[Example], wanted: int, options: CurationOptions) -> tuple[list[Example], str]:
