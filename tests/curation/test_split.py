@@ -169,7 +169,9 @@ def test_plenty_of_data_leaves_an_untouched_test(make_example):
 
 
 def test_judged_rows_are_evidence_where_a_judge_has_seen_them(make_example):
-    plain = [msgspec.structs.replace(one, judged=0.0 if n % 2 else None) for n, one in enumerate(rows(2_000, make_example))]
+    plain = [
+        msgspec.structs.replace(one, judged=0.0 if n % 2 else None) for n, one in enumerate(rows(2_000, make_example))
+    ]
     outcome = split(plain, CurationOptions(against="judged"))
     proof = [one for one in outcome.examples if one.split == "certify"]
     assert len(proof) == 1_000
