@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 
@@ -180,7 +181,7 @@ def test_a_unit_is_drawn_whole_and_comes_in_one_piece(seed, size):
     placed = sorted((draw.place(one.id), one.unit) for one in examples if draw.place(one.id) is not None)
     taken = [unit for _, unit in placed]
     assert Counter(taken) == {unit: sizes[unit] for unit in set(taken)}
-    assert sum(1 for one, after in zip(taken, taken[1:], strict=False) if one != after) == len(set(taken)) - 1
+    assert sum(1 for one, after in itertools.pairwise(taken) if one != after) == len(set(taken)) - 1
     assert draw.units == len(sizes)
     assert draw.largest == max(sizes.values())
 
