@@ -138,7 +138,15 @@ def test_the_same_call_under_another_id_is_excluded(make_call, task):
 
 def test_of_one_call_under_two_ids_the_drawn_one_stays(make_call, task):
     draw = Draw(
-        task="plain", scope="traffic", unit="call", salt="", calls=40, units=40, first=0, last=0, keys=pack_keys(["y3"])
+        task="plain",
+        scope="traffic",
+        unit="call",
+        salt="",
+        calls=40,
+        units=40,
+        first=0.0,
+        last=0.0,
+        keys=pack_keys(["y3"]),
     )
     outcome, _ = parse(repeated(make_call, lambda n: 1e9 + n * 1.7), task, CurationOptions(draws=(draw,)))
     kept = {one.id for one in outcome.examples}
