@@ -237,6 +237,19 @@ def test_gold_declared_drawn_for_calls_that_were_not_is_refused_whole(home: Path
     assert give(home, home / "l.csv", "--gold-is", "drawn").json["gold_is"] == {"drawn": 40}
 
 
+def test_feedback_does_not_replace_gold_of_the_evidence_and_that_is_said(home: Path) -> None:
+    sample(home, "l.csv", "--labels", "40")
+    fill_in(home / "l.csv", rows_of(home / "l.csv"))
+    give(home, home / "l.csv")
+    fill_in(home / "l.csv", rows_of(home / "l.csv"), lambda number: "another")
+    said = stepdown("import", "--gold", str(home / "l.csv"), "--gold-is", "volunteered", "--home", str(home))
+    assert said.code == 0, said.err
+    assert "40 differ from gold that was not volunteered, and do not replace it." in said.out
+    with open_home(home).store() as store:
+        assert {one.basis for one in store.gold().values()} == {"drawn"}
+        assert "another" not in {one.gold for one in store.gold().values()}
+
+
 def _is_drawn(home: Path, name: str) -> bool:
     from stepdown.loop.drawing import read_draws
 
