@@ -22,6 +22,7 @@ from stepdown.certificate.observations import Judged, Observations, outcome
 from stepdown.certificate.refusal import needed_labels
 from stepdown.core.certificate import Certificate, Population
 from stepdown.core.contract import Contract
+from stepdown.core.statement import statement
 from stepdown.stats import judged, unit_mean
 from stepdown.stats.stages import level_left, stage_level
 
@@ -321,7 +322,7 @@ def test_rows_wait_for_the_labels_that_are_needed_and_no_more(bench: Callable[..
     refused = made.issue(CONTRACT, Attempt(number=0, error_share=0.0375), evidence)
     assert (refused.verdict, refused.attempt, refused.claims) == ("refused", 0, ())
     assert refused.labels_needed == differs.sum()
-    assert "no attempt on this evidence is spent" in refused.reasons[0]
+    assert "no attempt on this evidence is spent" in statement(refused)
     assert f"{int(differs.sum()):,} of those have no gold yet" in refused.reasons[0]
     assert all(point.p_value is None for point in refused.path)
 

@@ -107,13 +107,13 @@ def test_volunteered_gold_never_makes_a_task_complete(home: Home, give: Callable
     assert give(others).gold_is == {"volunteered": CALLS - 1}
 
 
-def test_volunteered_gold_does_not_replace_other_gold(home: Home, give: Callable[..., ImportResult]) -> None:
-    """Evidence must not change by what somebody picked."""
+def test_a_declaration_can_be_taken_back_by_whoever_imports(home: Home, give: Callable[..., ImportResult]) -> None:
+    """Only feedback yields to what is there: who imports a file says what it is."""
     draw(home, range(5))
     give(range(5))
     give(range(5), "volunteered", answer="b")
     with home.store() as store:
-        assert {(one.gold, one.basis) for one in store.gold().values()} == {("a", "drawn")}
+        assert {(one.gold, one.basis) for one in store.gold().values()} == {("b", "volunteered")}
 
 
 def test_calls_that_a_student_answered_need_no_gold(home: Home, give: Callable[..., ImportResult]) -> None:
