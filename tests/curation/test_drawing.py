@@ -136,6 +136,24 @@ def test_escalated_calls_are_never_drawn(make_example):
         assert not names_of(drawn(plain, options), plain) & hard
 
 
+def test_what_retention_left_of_old_calls_is_no_sample(make_example):
+    """It keeps those with gold, which somebody chose."""
+    plain = [msgspec.structs.replace(one, timestamp=1_000.0 + n) for n, one in enumerate(rows(2_000, make_example))]
+    options = CurationOptions(against="agreement", whole_since=1_500.0)
+    found = drawn(plain, options)
+    assert found.rows
+    assert not names_of(found, plain) & {one.id for one in plain[:500]}
+
+
+def test_a_holdback_that_is_large_enough_is_drawn_from_by_itself(make_example):
+    plain = rows(2_000, make_example)
+    options = CurationOptions(against="agreement", certify_rows=200)
+    options.seen.holdback.update(one.id for one in plain[:300])
+    found = drawn(plain, options)
+    assert names_of(found, plain) <= {one.id for one in plain[:300]}
+    assert found.window.startswith("the random holdback of live traffic")
+
+
 def test_an_escalated_call_is_counted_as_one_that_could_not_be_drawn():
     calls = [
         call(f"{n:04}", f"question {n * n}", f"label {n % 3}", selection="escalated" if n % 4 == 0 else "holdback")

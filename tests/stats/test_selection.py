@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from stepdown.stats import binomial
-from stepdown.stats.selection import same_distribution, same_mean
+from stepdown.stats.selection import same_distribution, same_mean, same_ranks
 
 rows = st.lists(st.tuples(st.booleans(), st.integers(0, 3)), min_size=1, max_size=40)
 
@@ -78,3 +78,28 @@ def test_nonsense_is_refused() -> None:
         same_mean(np.array([True, False]), [0.5, 1.0])
     with pytest.raises(ValueError, match="at least 1"):
         same_distribution(np.array([True, False]), ["a", "b"], generator, 0)
+
+
+def test_ranks_agree_with_an_independent_test_and_see_easy_calls_only() -> None:
+    generator = np.random.default_rng(5)
+    sure = generator.beta(5, 2, 600).round(2)
+    labelled = generator.random(600) < 0.4
+    ours = same_ranks(labelled, sure, generator, 4000)
+    theirs = stats.mannwhitneyu(sure[labelled], sure[~labelled], alternative="two-sided").pvalue
+    assert abs(ours - theirs) < 0.03
+    easy = generator.random(600) < sure
+    assert same_ranks(easy, sure, generator) == pytest.approx(0.001)
+
+
+def test_ranks_keep_their_level() -> None:
+    generator = np.random.default_rng(6)
+    small = [
+        same_ranks(generator.random(80) < 0.3, generator.integers(0, 5, 80), generator, 199) <= 0.05 for _ in range(400)
+    ]
+    assert sum(small) <= 34  # 20 expected; more than 34 of 400 has a chance below 0.002
+
+
+def test_ranks_of_no_or_every_row_say_nothing() -> None:
+    generator = np.random.default_rng(7)
+    assert same_ranks(np.zeros(5, dtype=bool), np.arange(5), generator) == 1.0
+    assert same_ranks(np.ones(5, dtype=bool), np.arange(5), generator) == 1.0

@@ -20,6 +20,9 @@ DRAWN = "evidence-drawn"
 PLANNED = "labels-planned"
 """The kind of event that fixes how many calls of a draw will be labelled, before they are."""
 
+FORGOTTEN = "calls-forgotten"
+"""The kind of event that says up to when calls were forgotten, but for those with gold; its data have `before`."""
+
 Scope = Literal["traffic", "random-sample", "split-column", "judged"]
 """What a draw draws from. "traffic": the calls as production makes them. "random-sample": the calls whose gold the user
 declares to be a random sample. "split-column": the calls that the owner of the gold named as evidence. "judged": the

@@ -46,7 +46,7 @@ def stand(examples: Sequence[Example], wish: Mapping[str, SplitName], options: C
     """Which rows the evidence may be drawn from."""
     basis = {one.id: options.gold[one.id].basis for one in examples if one.gold is not None and one.id in options.gold}
     trusted = frozenset(name for name, given in basis.items() if given != "volunteered")
-    natural = [one for one in examples if one.id not in options.seen.escalated]
+    natural = [one for one in examples if one.id not in options.seen.escalated and one.timestamp >= options.whole_since]
     complete = bool(natural) and all(one.id in trusted for one in natural)
     scope, eligible = _eligible(natural, wish, basis, complete, options.against)
     return Standing(wish, trusted, complete, options.against, scope, frozenset(eligible))

@@ -47,7 +47,8 @@ class CurationOptions:
     slice_of: the kind of an answer, by which the spread of answers is looked at; `curate` takes that of the family, and
     the task's name.
     unit: what the contract says is independent; "" infers it. draws: the task's earlier draws of evidence, the oldest
-    first. least_evidence: a new draw has at least so many calls, at most half of all.
+    first. least_evidence: a new draw has at least so many calls, at most half of all. whole_since: calls of before are
+    not all kept, so that none is drawn of them.
     seen: what parsing learned of each call and the steps after it need; `curate` fills it in.
     """
 
@@ -70,6 +71,7 @@ class CurationOptions:
     unit: str = ""
     draws: tuple[Draw, ...] = ()
     least_evidence: int = 0
+    whole_since: float = 0.0
     seen: Seen = field(default_factory=Seen)
 
     @property

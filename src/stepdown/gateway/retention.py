@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
+from stepdown.core.draw import FORGOTTEN
 from stepdown.core.errors import StepdownError
 from stepdown.gateway.call_writer import OpenStore
 
@@ -49,7 +50,11 @@ class Retention:
         """Forget and merge now. Raises StoreError and ResourceError."""
         with self._open_store() as store:
             keep_s = self._keep_s
-            forgotten = store.forget_calls(self._clock() - keep_s) if keep_s is not None else 0
+            now = self._clock()
+            forgotten = store.forget_calls(now - keep_s) if keep_s is not None else 0
+            if keep_s is not None and forgotten:
+                # What is left from before has gold, and is no sample of the calls that there were.
+                store.append(FORGOTTEN, "", {"before": now - keep_s, "calls": forgotten}, at=now)
             return Tidied(forgotten, store.compact())
 
     def _run(self) -> None:

@@ -17,7 +17,7 @@ from stepdown.core.tasks import Task
 from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions, OutOfSample
 from stepdown.loop.discovery import calls_of
-from stepdown.loop.drawing import keep_draw, read_draws
+from stepdown.loop.drawing import keep_draw, read_draws, whole_since
 from stepdown.loop.job import Job
 from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.traffic.grouping import find_tasks
@@ -56,6 +56,7 @@ def curate_task(job: Job) -> Curated:
         out_of_sample=cross_validator(job.request.seed, job.request.threads),
         unit=job.contract.unit,
         draws=read_draws(job.store, job.task.name),
+        whole_since=whole_since(job.store),
     )
     dataset = curate(priced(calls_of(job.store, job.task), prices), job.task, options)
     check_labels(dataset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from stepdown.core.draw import DRAWN, PLANNED, Draw
+from stepdown.core.draw import DRAWN, FORGOTTEN, PLANNED, Draw
 from stepdown.core.errors import TamperedError
 from stepdown.core.store import Store
 
@@ -22,6 +22,11 @@ def read_draws(store: Store, task: str) -> tuple[Draw, ...]:
                 "Restore the store from a backup; without its draws nothing can be certified.",
             ) from None
     return tuple(found)
+
+
+def whole_since(store: Store) -> float:
+    """From when on every call is kept: of those before, only calls with gold are left, and they are no sample."""
+    return max((float(one.data.get("before", 0.0)) for one in store.events(FORGOTTEN)), default=0.0)
 
 
 def keep_draw(store: Store, draw: Draw | None, now: float) -> None:

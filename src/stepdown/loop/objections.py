@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from stepdown.certificate.calibrate import confidences
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer, Example, SplitName
 from stepdown.core.draw import Draw
 from stepdown.loop.job import Job
 from stepdown.loop.measuring import Measured
-from stepdown.stats.selection import same_distribution, same_mean
+from stepdown.stats.selection import same_distribution, same_mean, same_ranks
 
 DECLARED = ("random-sample", "split-column")
 BEYOND_CHANCE = 0.001
@@ -29,20 +31,20 @@ class _Side:
 
     examples: list[Example]
     said: list[list[Answer]]
+    sure: list[NDArray[np.float64]]
 
     def part(self, kept: Callable[[Example], bool]) -> _Side:
         places = [place for place, one in enumerate(self.examples) if kept(one)]
-        return _Side(
-            [self.examples[place] for place in places], [[row[place] for place in places] for row in self.said]
-        )
+        said = [[row[place] for place in places] for row in self.said]
+        return _Side([self.examples[place] for place in places], said, [row[places] for row in self.sure])
 
 
 def objection(job: Job, measured: Measured, draw: Draw) -> str:
     """Why the labelled calls are no random sample, in a sentence; "" where nothing speaks against it.
 
     Only of what was declared, not drawn by stepdown. Labelled and other calls must not differ beyond chance in the
-    incumbent's answers, nor in how often students that have learned from neither agree with the incumbent. Calls whose
-    answer cannot be read are left out on both sides: they are never tuned on.
+    incumbent's answers, nor in how often students that have learned from neither agree with the incumbent, nor in how
+    sure they are. Calls whose answer cannot be read are left out on both sides: they are never tuned on.
     """
     evidence, tune = (_side(measured, split).part(_is_answered) for split in ("certify", "tune"))
     if draw.scope == "judged":
@@ -53,7 +55,7 @@ def objection(job: Job, measured: Measured, draw: Draw) -> str:
         return ""
     if not sample.examples or not others.examples:
         return ""
-    why = _by_answers(job, sample, others) or _by_agreement(measured, sample, others)
+    why = _by_answers(job, sample, others) or _by_students(job, measured, sample, others)
     if not why:
         return ""
     return (
@@ -64,7 +66,9 @@ def objection(job: Job, measured: Measured, draw: Draw) -> str:
 
 def _side(measured: Measured, split: SplitName) -> _Side:
     answered = measured.answered[split]
-    return _Side(answered.examples, [each.answers for each in answered.predictions])
+    pairs = zip(measured.calibrators, answered.predictions, strict=False)
+    sure = [confidences(calibrator, each.signals) for calibrator, each in pairs]
+    return _Side(answered.examples, [each.answers for each in answered.predictions], sure)
 
 
 def _is_answered(example: Example) -> bool:
@@ -88,20 +92,25 @@ def _by_answers(job: Job, sample: _Side, others: _Side) -> str:
     )
 
 
-def _by_agreement(measured: Measured, sample: _Side, others: _Side) -> str:
+def _by_students(job: Job, measured: Measured, sample: _Side, others: _Side) -> str:
+    generator, tests = np.random.default_rng(job.request.seed), 2 * len(measured.entrants)
+    labelled = np.arange(len(sample.examples) + len(others.examples)) < len(sample.examples)
+    counted = f"on its {len(sample.examples):,} calls", f"on {len(others.examples):,} others"
     for place, entrant in enumerate(measured.entrants):
-        sides = [
-            [
-                canonical_json(answer) == canonical_json(one.incumbent)
-                for answer, one in zip(side.said[place], side.examples, strict=True)
-            ]
-            for side in (sample, others)
-        ]
-        agrees = np.array([*sides[0], *sides[1]], dtype=np.float64)
-        chance = same_mean(np.arange(agrees.size) < len(sides[0]), agrees) * len(measured.entrants)
+        agrees = [np.array(_agreement(side, place), dtype=np.float64) for side in (sample, others)]
+        chance = same_mean(labelled, np.concatenate(agrees)) * tests
         if chance <= BEYOND_CHANCE:
-            return (
-                f"on its {len(sides[0]):,} calls {entrant.kind} gives the incumbent's answer in "
-                f"{np.mean(sides[0]):.1%}, on {len(sides[1]):,} others in {np.mean(sides[1]):.1%} (p = {chance:.2g})"
-            )
+            shares = [f"{each.mean():.1%}" for each in agrees]
+            what = f"{entrant.kind} gives the incumbent's answer in"
+            return f"{counted[0]} {what} {shares[0]}, {counted[1]} in {shares[1]} (p = {chance:.2g})"
+        sure = [side.sure[place] for side in (sample, others)]
+        chance = same_ranks(labelled, np.concatenate(sure), generator, PERMUTATIONS * tests) * tests
+        if chance <= BEYOND_CHANCE:
+            means = [f"{each.mean():.1%}" for each in sure]
+            return f"{counted[0]} {entrant.kind} is {means[0]} sure, {counted[1]} {means[1]} (p = {chance:.2g})"
     return ""
+
+
+def _agreement(side: _Side, place: int) -> list[bool]:
+    pairs = zip(side.said[place], side.examples, strict=True)
+    return [canonical_json(answer) == canonical_json(one.incumbent) for answer, one in pairs]

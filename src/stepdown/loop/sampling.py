@@ -19,7 +19,7 @@ from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions
 from stepdown.loop.curating import priced
 from stepdown.loop.discovery import calls_of, resolve_learnable
-from stepdown.loop.drawing import drawn_at, keep_draw, planned_rows, read_draws
+from stepdown.loop.drawing import drawn_at, keep_draw, planned_rows, read_draws, whole_since
 from stepdown.loop.home import Home
 from stepdown.loop.labels import ToLabel, write_next
 from stepdown.loop.records import Pending, latest
@@ -111,6 +111,7 @@ def _drawn(home: Home, store: Store, task: Task, contract: Contract, request: Sa
         slices=contract.slices,
         unit=contract.unit,
         draws=read_draws(store, task.name),
+        whole_since=whole_since(store),
         least_evidence=request.labels or 0,
     )
     dataset = curate(priced(calls_of(store, task), prices), task, options)

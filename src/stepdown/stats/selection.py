@@ -63,6 +63,31 @@ def same_mean(labelled: ArrayLike, values: ArrayLike) -> float:
     return min(1.0, float(weights[weights <= here * (1.0 + 1e-7)].sum() / weights.sum()))
 
 
+def same_ranks(
+    labelled: ArrayLike, values: ArrayLike, generator: np.random.Generator, permutations: int = 999
+) -> float:
+    """P-value, two-sided, of the hypothesis that labelled (n,) rows are a random choice, whatever the numbers (n,).
+
+    Small where high values, or low ones, are labelled more often: a permutation test of the sum of their ranks
+    (Wilcoxon 1945), equal values sharing a rank. 1.0 where no or every row is labelled.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    chosen = _flags(labelled, numbers.size)
+    if permutations < 1:
+        raise ValueError(f"Got {permutations} permutations; expected at least 1.")
+    count, drawn = chosen.size, int(chosen.sum())
+    if drawn in (0, count):
+        return 1.0
+    _, place, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
+    ends = np.cumsum(sizes)
+    ranks = ((ends - sizes + 1 + ends) / 2.0)[place] - (count + 1) / 2.0
+    seen = abs(float(ranks[chosen].sum()))
+    sums = np.array([ranks[generator.permutation(count)[:drawn]].sum() for _ in range(permutations)])
+    # A hair of slack, so that sums taken in another order count as equal.
+    reached = int((np.abs(sums) >= seen - 1e-9 * (1.0 + seen)).sum())
+    return (1 + reached) / (1 + permutations)
+
+
 def _flags(labelled: ArrayLike, count: int) -> Booleans:
     chosen = np.asarray(labelled)
     if chosen.dtype != np.bool_ or chosen.ndim != 1 or chosen.size != count or not count:
