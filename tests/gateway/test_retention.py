@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stepdown.core.calls import Call
+from stepdown.core.draw import FORGOTTEN
 from stepdown.core.errors import StoreError
 from stepdown.core.store import Gold, Store
 from stepdown.gateway.retention import Retention
@@ -39,6 +40,9 @@ def test_what_is_older_goes_and_what_is_left_lies_together(address: str) -> None
     assert retention.tidy() == (9, 10)
     assert names(address) == [*range(10), 15]
     assert retention.tidy() == (0, 0)
+    with closing(open_store(address)) as store:
+        [said] = [event.data for event in store.events(FORGOTTEN)]
+    assert said == {"before": NOW - 9.5 * DAY, "calls": 9}
 
 
 def test_without_a_term_everything_stays(address: str) -> None:
