@@ -33,8 +33,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_cascade(home: Home, spec: CascadeSpec, threads: int = 1) -> Cascade:
-    """A cascade with its students opened. Raises TamperedError naming what changed; DifferentAnswersError where a student
-    answers differently on this machine than where it was built."""
+    """A cascade with its students opened. Raises TamperedError naming what changed; DifferentAnswersError where a
+    student answers differently on this machine than where it was built."""
     rungs = []
     for rung in spec.rungs:
         student = open_student(home.artefacts / rung.artefact, threads)

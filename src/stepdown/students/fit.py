@@ -68,7 +68,7 @@ class FittedLadder:
 
 
 _MADE = 2
-"""Raise it when the same plan gives another artefact within one version of stepdown, so that no earlier one is reused."""
+"""Raise it when the same plan gives another artefact within one version of stepdown: no earlier one is reused then."""
 
 
 class _Finished(msgspec.Struct, frozen=True, kw_only=True):

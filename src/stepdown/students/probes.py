@@ -1,7 +1,7 @@
 """Probes: inputs with the answers and signals that a student gave where it was built, replayed where it is opened.
 
-A certificate is about a student's answers. Another processor or another version of a library may compute them otherwise, and no
-hash of a file can show that; the answers themselves can.
+A certificate is about a student's answers. Another processor or another version of a library may compute them
+otherwise, and no hash of a file can show that; the answers themselves can.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ COUNT = 64
 LONGEST = 1_000
 """Probe inputs are cut at this many characters: any input serves, and a long one would take longer at every start."""
 TOLERANCE = 1e-3
-"""How far a signal may be from what it was. Floats are summed in another order on another processor, and now and then a number
-is rounded to the neighbouring int8 step because of that."""
+"""How far a signal may be from what it was. Floats are summed in another order on another processor, and now and then a
+number is rounded to the neighbouring int8 step because of that."""
 _VERSION = 1
 _DECIMALS = 6
 
@@ -69,7 +69,9 @@ def replay_probes(folder: Path, student: Student) -> None:
         return
     probes = _read(path).probes
     found = [_probe(student, probe.input) for probe in probes]
-    answers = sum(canonical_json(now.answer) != canonical_json(then.answer) for now, then in zip(found, probes, strict=True))
+    answers = sum(
+        canonical_json(now.answer) != canonical_json(then.answer) for now, then in zip(found, probes, strict=True)
+    )
     distances = [_distance(now.signals, then.signals) for now, then in zip(found, probes, strict=True)]
     moved = sum(not distance <= TOLERANCE for distance in distances)
     if answers or moved:
