@@ -32,7 +32,11 @@ from stepdown.students.programs import numpy_graph
 from stepdown.students.signals import softmax
 from stepdown.students.softmax_head import SoftmaxHead
 
-WRITTEN = {"float32": {"precision": "float32"}, "8 bits": {"largest_factor": 127}, "7 bits": {}}
+WRITTEN: dict[str, dict[str, Any]] = {
+    "float32": {"precision": "float32"},
+    "8 bits": {"largest_factor": 127},
+    "7 bits": {},
+}
 """Options of `quantise` by what the table calls them."""
 CLOSE = 1e-3
 Floats = NDArray[np.float64]
@@ -167,12 +171,12 @@ def print_tables(folder: Path, rows: int) -> None:
         print(f"| {kind} | {name} | onnxruntime here | {compared(served[kind, name][:rows], sums)} |", flush=True)
         lost = probabilities(Exact(content, saturating), sequences[:rows], head)
         print(f"| {kind} | {name} | 16-bit pairs | {compared(lost, sums)} |", flush=True)
-    np.savez(folder / "served.npz", **{f"{kind}-{name}": found for (kind, name), found in served.items()})
+    save_file({f"{kind}-{name}": found for (kind, name), found in served.items()}, folder / "served.safetensors")
 
 
 def print_again(folder: Path, rows: int) -> None:
     sequences, _ = rows_of(folder)
-    then = np.load(folder / "served.npz")
+    then = load_file(folder / "served.safetensors")
     print(f"| student | written as | another answer, n = {rows:,} | confidence off by > {CLOSE:g} | most |")
     print("| --- | --- | --- | --- | --- |")
     for kind, name, graph, head in graphs(folder):

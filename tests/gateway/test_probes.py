@@ -1,4 +1,4 @@
-"""A student that answers differently on this machine than where it was built does not answer here, and it is said why."""
+"""A student that answers differently on this machine than where it was built does not answer here; the reason is said."""
 
 from __future__ import annotations
 
