@@ -7,6 +7,7 @@
     ├── InputError                a file or record that cannot be read
     ├── NotEnoughData             too few examples, labels or evidence for what was asked
     ├── TamperedError             a hash does not match: names what changed
+    ├── DifferentAnswersError     a student does not answer on this machine as it did where it was built
     ├── MissingExtra              an optional dependency is not installed
     ├── StoreError                the store cannot be opened, read or written
     └── ResourceError             disk, memory or time ran out
@@ -60,6 +61,10 @@ class NotEnoughData(StepdownError):
 
 class TamperedError(StepdownError):
     """Something on disk is not what its manifest says. Names what changed."""
+
+
+class DifferentAnswersError(StepdownError):
+    """A student does not answer on this machine as it did where it was built."""
 
 
 class MissingExtra(StepdownError):

@@ -11,7 +11,7 @@ import msgspec
 from stepdown.certificate.calibrate import open_confidence
 from stepdown.core.calls import Broken
 from stepdown.core.cascade import INCUMBENT, Cascade, CascadeSpec, Decision, OpenRung
-from stepdown.core.errors import InputError, TamperedError
+from stepdown.core.errors import DifferentAnswersError, InputError, TamperedError
 from stepdown.core.family import families
 from stepdown.core.tasks import Input, input_text, is_empty
 from stepdown.curation.options import CurationOptions
@@ -33,7 +33,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_cascade(home: Home, spec: CascadeSpec, threads: int = 1) -> Cascade:
-    """A cascade with its students opened. Raises TamperedError naming what changed."""
+    """A cascade with its students opened. Raises TamperedError naming what changed; DifferentAnswersError where a
+    student answers differently on this machine than where it was built."""
     rungs = []
     for rung in spec.rungs:
         student = open_student(home.artefacts / rung.artefact, threads)
@@ -63,7 +64,12 @@ class Answerer:
         with home.store() as store:
             issued = is_issued(store, task, certificate.digest)
         self.why_not = why_not_in_force(home, certificate, issued)
-        self.cascade = open_cascade(home, spec, threads) if not self.why_not else Cascade(rungs=())
+        self.cascade = Cascade(rungs=())
+        if not self.why_not:
+            try:
+                self.cascade = open_cascade(home, spec, threads)
+            except DifferentAnswersError as error:
+                self.why_not = str(error)
         self._parts = families().load(folder.read_task().family).parts
         fields = folder.read_fields()
         self._fields = {rung.kind: open_fields(fields[rung.artefact]) for rung in spec.rungs if rung.artefact in fields}

@@ -26,7 +26,7 @@ from stepdown.loop.drawing import read_draws
 from stepdown.loop.home import Home
 from stepdown.loop.records import BuildFolder, latest
 from stepdown.loop.settings import FILE_NAME, Settings
-from stepdown.students.artefact import read_manifest
+from stepdown.students.artefact import open_student
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
     cascade = _checked(checks, "cascade file", folder.read_cascade)
     dataset = _checked(checks, "dataset", lambda: read_dataset(folder.dataset))
     for rung in cascade.rungs if cascade else ():
-        _checked(checks, f"artefact of {rung.kind}", partial(read_manifest, home.artefacts / rung.artefact))
+        _checked(checks, f"artefact of {rung.kind}", partial(open_student, home.artefacts / rung.artefact))
     linked = Linked(
         cascade=cascade,
         dataset=dataset.manifest if dataset else None,

@@ -13,7 +13,7 @@ import msgspec
 
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Privacy, parse_duration
-from stepdown.core.errors import StepdownError
+from stepdown.core.errors import DifferentAnswersError, StepdownError
 from stepdown.core.family import families
 from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
@@ -157,7 +157,7 @@ class ServedTasks:
             # The incumbent answers: what cannot be opened whole is not what was certified.
             log.error("cascade_not_opened", extra={"task": name, "error": str(error)})
             privacy = self._certified_privacy(name, standing.folder)
-            served = self._unbuilt(task, standing.why_not or "the build cannot be opened", privacy)
+            served = self._unbuilt(task, standing.why_not or _why_not_opened(error), privacy)
         self._open[name] = _Opened(standing, served)
         return served
 
@@ -234,6 +234,12 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _why_not_opened(error: Exception) -> str:
+    if isinstance(error, DifferentAnswersError):
+        return "a student answers differently on this machine than where it was built"
+    return "the build cannot be opened"
 
 
 def _stamps(builds: Path) -> tuple[Any, ...]:

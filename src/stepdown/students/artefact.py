@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -15,6 +16,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import InputError, ResourceError, StepdownError, TamperedError
 from stepdown.core.students import ArtefactManifest, Student
 from stepdown.students.kinds import student_kinds
+from stepdown.students.probes import replay_probes, take_probes, write_probes
 
 MANIFEST = "manifest.json"
 SUFFIXES = frozenset({".json", ".onnx", ".safetensors"})
@@ -75,9 +77,25 @@ def read_manifest(folder: Path) -> ArtefactManifest:
 
 
 def open_student(folder: Path, threads: int = 1) -> Student:
-    """Audit an artefact, then open it with its kind. Raises TamperedError, InputError, UnknownKind."""
+    """Audit an artefact, open it with its kind, and replay its probes.
+
+    Raises TamperedError, InputError, UnknownKind; DifferentAnswersError where it answers differently than where it was
+    built.
+    """
     manifest = read_manifest(folder)
-    return student_kinds().load(manifest.kind).open(folder, manifest, threads)
+    student = student_kinds().load(manifest.kind).open(folder, manifest, threads)
+    replay_probes(folder, student)
+    return student
+
+
+def add_probes(folder: Path, manifest: ArtefactManifest, texts: Sequence[str]) -> ArtefactManifest:
+    """Ask a student that was just sealed some of its training texts, and seal it again with its answers.
+
+    Returns the new manifest. Raises what opening it and `seal` raise.
+    """
+    student = student_kinds().load(manifest.kind).open(folder, manifest, 1)
+    write_probes(folder, take_probes(student, texts))
+    return seal(folder, manifest)
 
 
 def place(folder: Path, artefacts: Path) -> Path:

@@ -27,7 +27,7 @@ from stepdown.core.students import (
     TrainingContext,
     TrainingData,
 )
-from stepdown.students.artefact import open_student, place, read_manifest
+from stepdown.students.artefact import add_probes, open_student, place, read_manifest
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import PlannedStudent
 
@@ -65,6 +65,10 @@ class FittedLadder:
 
     students: tuple[FittedStudent, ...]
     dropped: tuple[Dropped, ...]
+
+
+_MADE = 2
+"""Raise it when the same plan gives another artefact within one version of stepdown: no earlier one is reused then."""
 
 
 class _Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +132,7 @@ def _fit_one(
     teachers: dict[str, Student],
 ) -> FittedStudent:
     teacher_hash = teacher.manifest.digest if teacher else ""
-    key = digest_of((__version__, plan.kind, asdict(plan.options), data_digest, context.seed, teacher_hash))
+    key = digest_of((__version__, _MADE, plan.kind, asdict(plan.options), data_digest, context.seed, teacher_hash))
     note = context.work / "finished" / f"{key}.json"
     earlier = _earlier(note, context.artefacts)
     if earlier:
@@ -147,7 +151,8 @@ def _fit_one(
     )
     try:
         folder.mkdir(parents=True)
-        manifest = student_kinds().load(plan.kind).train(data, plan.options, training)
+        trained = student_kinds().load(plan.kind).train(data, plan.options, training)
+        manifest = add_probes(folder, trained, data.texts)
         placed = place(folder, context.artefacts)
         _write_note(note, _Finished(kind=plan.kind, artefact=manifest.digest))
     except (OSError, SafetensorError) as error:
@@ -162,10 +167,11 @@ def _fit_one(
 
 
 def _earlier(note: Path, artefacts: Path) -> tuple[Path, ArtefactManifest] | None:
-    """The artefact of an earlier build with the same key, if it is still there and whole."""
+    """The artefact of an earlier build with the same key, if it is still there, whole, and answers here as there."""
     try:
         finished = msgspec.json.decode(note.read_bytes(), type=_Finished)
         folder = artefacts / finished.artefact
+        open_student(folder)
         return folder, read_manifest(folder)
     except (OSError, msgspec.DecodeError, StepdownError):
         return None

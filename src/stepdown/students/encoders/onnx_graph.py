@@ -4,6 +4,9 @@ The graph takes ids of texts that all have the same number of tokens, so it has 
 answer does not depend on what else is in its batch. Activations are rounded with ranges found beforehand
 (`ActivationRanges`), so there is no pass over the data to find them while answering. Tracing would need a larger
 training stack and gives twice as many nodes.
+
+Weights of int8 products stay within ±64. A processor with AVX2 and no VNNI adds two products of a uint8 and an int8 in
+16 bits, and larger weights saturate there: the same artefact would answer differently from machine to machine.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ ActivationRanges = Mapping[str, tuple[float, float]]
 
 LINEAR = ("query_key_value", "mixed", "up", "down")
 INPUT, OUTPUT, TAGS = "ids", "output", "tags"
+LARGEST_INT8 = 127
+LARGEST_FACTOR = 64
+"""The largest weight of an int8 product: two products with a uint8 fit into 16 bits, 2 · 255 · 64 < 2¹⁵."""
 _MICROSOFT = "com.microsoft"
 _OPSET, _IR_VERSION = 17, 8
 
@@ -31,7 +37,8 @@ _OPSET, _IR_VERSION = 17, 8
 class GraphOptions:
     """What the graph is like. ranges: int8 where given, float32 where None. head: logits out, else the embedding.
 
-    tags: the logits of every token's tags come out as well.
+    tags: the logits of every token's tags come out as well. largest_factor: the bound of the weights of int8 products;
+    127 only to measure what the smaller bound costs.
     """
 
     layers: int
@@ -41,6 +48,7 @@ class GraphOptions:
     ranges: ActivationRanges | None
     head: bool
     tags: bool = False
+    largest_factor: int = LARGEST_FACTOR
 
 
 @dataclass
@@ -136,7 +144,7 @@ def _attention(graph: _Graph, weights: Mapping[str, FloatArray], name: str, x: s
         inputs = [x, graph.constant(weight.T), bias]
         return graph.node("Attention", inputs, domain=_MICROSOFT, num_heads=options.heads)
     values, step, zero = _rounded_input(graph, x, options.ranges[name])
-    rounded, scales = rounded_rows(weight)
+    rounded, scales = rounded_rows(weight, options.largest_factor)
     no_mask, zeros = "", graph.constant(np.zeros(len(scales), dtype=np.int8))
     inputs = [values, graph.constant(rounded.T), bias, step, graph.constant(scales), no_mask, zero, zeros]
     return graph.node("QAttention", inputs, domain=_MICROSOFT, num_heads=options.heads)
@@ -147,7 +155,7 @@ def _linear(graph: _Graph, weights: Mapping[str, FloatArray], name: str, x: str,
     if options.ranges is None:
         return graph.node("Add", [graph.node("MatMul", [x, graph.constant(weight.T)]), bias])
     values, step, zero = _rounded_input(graph, x, options.ranges[name])
-    rounded, scales = rounded_rows(weight)
+    rounded, scales = rounded_rows(weight, options.largest_factor)
     zeros = graph.constant(np.zeros(len(scales), dtype=np.int8))
     inputs = [values, graph.constant(rounded.T), step, graph.constant(scales), zero, zeros, bias]
     return graph.node("MatMulIntegerToFloat", inputs, domain=_MICROSOFT)
@@ -169,8 +177,8 @@ def _rounded_input(graph: _Graph, x: str, bounds: tuple[float, float]) -> tuple[
     return graph.node("QuantizeLinear", [x, *names]), *names
 
 
-def rounded_rows(matrix: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
-    """Symmetric int8 with one scale for each row: (rounded (rows, columns), scales (rows,))."""
-    scales = (np.abs(matrix).max(axis=1) / 127.0).astype(np.float32)
+def rounded_rows(matrix: FloatArray, largest: int = LARGEST_INT8) -> tuple[NDArray[np.int8], FloatArray]:
+    """Symmetric int8 in ±largest with one scale for each row: (rounded (rows, columns), scales (rows,))."""
+    scales = (np.abs(matrix).max(axis=1) / largest).astype(np.float32)
     scales[scales == 0.0] = 1.0
-    return np.clip(np.rint(matrix / scales[:, None]), -127, 127).astype(np.int8), scales
+    return np.clip(np.rint(matrix / scales[:, None]), -largest, largest).astype(np.int8), scales

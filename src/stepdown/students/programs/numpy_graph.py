@@ -39,7 +39,7 @@ def _quantised(x: Any, step: Any, zero: Any) -> Any:
     return np.clip(np.rint(x / step) + np.float32(zero), 0, 255)
 
 
-def _whole_product(values: Any, weight: Any, zero: Any) -> Any:
+def whole_product(values: Any, weight: Any, zero: Any) -> Any:
     """(values − zero) @ weight for whole numbers held as float32: exact."""
     shifted = (values - np.float32(zero)).reshape(-1, weight.shape[0])
     columns = range(0, shifted.shape[-1], _EXACT)
@@ -73,44 +73,50 @@ def _reduce(of: Callable[..., Any], x: Any, said: dict[str, Any], axes: Any = No
     return of(x.astype(np.float64), axis=axes, keepdims=bool(said.get("keepdims", 1)))
 
 
-OPERATORS: dict[str, Callable[..., Any]] = {
-    "Add": lambda said, a, b: a + b,
-    "Attention": lambda said, x, w, b: _attended(x @ w + b, said["num_heads"]),
-    "Cast": lambda said, x: x,
-    "Concat": lambda said, *parts: np.concatenate(parts, axis=said["axis"]),
-    "Div": lambda said, a, b: a / b,
-    "Gather": lambda said, x, places: np.take(x, places, axis=said.get("axis", 0)),
-    "Gelu": lambda said, x: 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0))),
-    "Gemm": lambda said, x, w, b: x @ (w.T if said.get("transB") else w) + b,
-    "LayerNormalization": lambda said, x, w, b: _norm(x, w, b, said["epsilon"]),
-    "MatMul": lambda said, a, b: a @ b,
-    "MatMulIntegerToFloat": lambda said, x, w, step, scale, zero, _, b: (
-        _whole_product(x, w, zero) * (np.float32(step) * scale) + b
-    ),
-    "Max": lambda said, a, b: np.maximum(a, b),
-    "Mul": lambda said, a, b: a * b,
-    "QAttention": lambda said, x, w, b, step, scale, _mask, zero, _: _attended(
-        (_whole_product(x, w, zero) * (np.float32(step) * scale) + b).astype(np.float32), said["num_heads"]
-    ),
-    "QuantizeLinear": lambda said, x, step, zero: _quantised(x, step, zero),
-    "ReduceMax": lambda said, x: _reduce(np.max, x, said),
-    "ReduceMean": lambda said, x: _reduce(np.mean, x, said),
-    "ReduceSum": lambda said, x, axes: _reduce(np.sum, x, said, axes),
-    "Relu": lambda said, x: np.maximum(x, np.float32(0.0)),
-    "Reshape": lambda said, x, shape: x.reshape(shape),
-    "Shape": lambda said, x: np.array(x.shape),
-    "SkipLayerNormalization": lambda said, x, y, w, b: _norm(x + y, w, b, said["epsilon"]),
-    "Slice": lambda said, *given: _slice(*given),
-    "Softmax": lambda said, x: _shares(x.astype(np.float64), said["axis"]),
-    "Sqrt": lambda said, x: np.sqrt(x),
-    "Sub": lambda said, a, b: a - b,
-}
+def operators(product: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """What each operator does to its attributes and inputs. product: (values, weight, zero) to sums of products."""
+    return {
+        "Add": lambda said, a, b: a + b,
+        "Attention": lambda said, x, w, b: _attended(x @ w + b, said["num_heads"]),
+        "Cast": lambda said, x: x,
+        "Concat": lambda said, *parts: np.concatenate(parts, axis=said["axis"]),
+        "Div": lambda said, a, b: a / b,
+        "Gather": lambda said, x, places: np.take(x, places, axis=said.get("axis", 0)),
+        "Gelu": lambda said, x: 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0))),
+        "Gemm": lambda said, x, w, b: x @ (w.T if said.get("transB") else w) + b,
+        "LayerNormalization": lambda said, x, w, b: _norm(x, w, b, said["epsilon"]),
+        "MatMul": lambda said, a, b: a @ b,
+        "MatMulIntegerToFloat": lambda said, x, w, step, scale, zero, _, b: (
+            product(x, w, zero) * (np.float32(step) * scale) + b
+        ),
+        "Max": lambda said, a, b: np.maximum(a, b),
+        "Mul": lambda said, a, b: a * b,
+        "QAttention": lambda said, x, w, b, step, scale, _mask, zero, _: _attended(
+            (product(x, w, zero) * (np.float32(step) * scale) + b).astype(np.float32), said["num_heads"]
+        ),
+        "QuantizeLinear": lambda said, x, step, zero: _quantised(x, step, zero),
+        "ReduceMax": lambda said, x: _reduce(np.max, x, said),
+        "ReduceMean": lambda said, x: _reduce(np.mean, x, said),
+        "ReduceSum": lambda said, x, axes: _reduce(np.sum, x, said, axes),
+        "Relu": lambda said, x: np.maximum(x, np.float32(0.0)),
+        "Reshape": lambda said, x, shape: x.reshape(shape),
+        "Shape": lambda said, x: np.array(x.shape),
+        "SkipLayerNormalization": lambda said, x, y, w, b: _norm(x + y, w, b, said["epsilon"]),
+        "Slice": lambda said, *given: _slice(*given),
+        "Softmax": lambda said, x: _shares(x.astype(np.float64), said["axis"]),
+        "Sqrt": lambda said, x: np.sqrt(x),
+        "Sub": lambda said, a, b: a - b,
+    }
+
+
+OPERATORS = operators(whole_product)
 
 
 class Graph:
     """`graph.json` and `model.safetensors` of a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, known: dict[str, Callable[..., Any]] = OPERATORS) -> None:
+        self._operators = known
         graph = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
         self._input, self._outputs, self._nodes = graph["input"], graph["outputs"], graph["nodes"]
         stored = load_file(folder / "model.safetensors")
@@ -124,7 +130,7 @@ class Graph:
         known = {**self._weights, self._input: values}
         for node in self._nodes:
             given = [known[name] for name in node["inputs"]]
-            found = OPERATORS[node["operator"]](node["attributes"], *given)
+            found = self._operators[node["operator"]](node["attributes"], *given)
             known[node["output"]] = found.astype(np.float32) if np.issubdtype(found.dtype, np.floating) else found
         return [known[name] for name in self._outputs]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stepdown.core.errors import StepdownError, UsageError
 from stepdown.core.students import Lineage
-from stepdown.students.encoders.onnx_graph import LINEAR, ActivationRanges, GraphOptions, write_graph
+from stepdown.students.encoders.onnx_graph import LARGEST_FACTOR, LINEAR, ActivationRanges, GraphOptions, write_graph
 from stepdown.students.encoders.served import Outputs, run_outputs, session
 from stepdown.students.encoders.threads import torch_threads
 
@@ -36,6 +36,8 @@ class Options:
     """The share of the activations of a layer that may saturate at each end."""
     least_agreement: float = 0.9
     """The share of calibration texts on which the graph must give the network's own answer; less is an error."""
+    largest_factor: int = LARGEST_FACTOR
+    """The bound of the weights of int8 products. Above 64 they saturate on some processors."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def quantise(
         ranges=ranges if options.precision == "int8" else None,
         head=head,
         tags=head and shape.tags > 0,
+        largest_factor=options.largest_factor,
     )
     weights = {name: tensor.detach().float().numpy() for name, tensor in network.state_dict().items()}
     graph = write_graph(weights, written)
