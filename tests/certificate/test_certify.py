@@ -399,10 +399,9 @@ def test_rows_of_one_unit_are_one_piece_of_evidence(bench: Callable[..., Any]) -
     eight = _copied(seen, 8)
     terms = Terms(basis=Basis(population=Population(largest_unit=8), unit="metadata.session"))
     candidate = made.candidate(CONTRACT)
-    alone, apart, together = (
-        made.issue(CONTRACT, evidence=gather(candidate, rows, terms))
-        for rows in (seen, replace(eight, units=()), eight)
-    )
+    alone = made.issue(CONTRACT, evidence=gather(candidate, seen))
+    apart = made.issue(CONTRACT, evidence=gather(candidate, replace(eight, units=())))
+    together = made.issue(CONTRACT, evidence=gather(candidate, eight, terms))
     assert (alone.n, apart.n, together.n) == (50, 400, 50)
     assert together.unit == "metadata.session"
     claims = [each.excess_loss for each in (alone, apart, together)]
@@ -439,3 +438,17 @@ def test_clustered_rows_are_tested_by_unit_sums(bench: Callable[..., Any]) -> No
     claim = Demands(evidence, CONTRACT, 0.0375).claims(found)[0]
     assert claim.p_value == pytest.approx(expected)
     assert claim.n == made.certify_rows.n // 2
+
+
+def test_large_units_that_were_not_drawn_are_not_taken_to_be_absent(bench: Callable[..., Any]) -> None:
+    """One unit in a thousand with half of all calls, wrong throughout, is rarely drawn: rows that happen to be units of
+    their own are no sample of calls."""
+    made = bench(worst=(0.1,), incumbent_error=0.3)
+    candidate = made.candidate(CONTRACT)
+    terms = Terms(basis=Basis(population=Population(largest_unit=1_000)))
+    alone, drawn = (
+        made.issue(CONTRACT, evidence=gather(candidate, made.certify_rows, each)) for each in (Terms(), terms)
+    )
+    assert alone.verdict == "certified"
+    assert drawn.verdict == "refused"
+    assert drawn.claims[0].method == "betting, once a unit"

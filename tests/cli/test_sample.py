@@ -370,3 +370,32 @@ def test_deleting_calls_that_were_drawn_gains_no_fresh_start(waits: Path) -> Non
     assert len(draws) == 2
     assert draws[1]["replaces"] != ""
     assert certificate(waits)["population"]["replaces"] == draws[1]["replaces"]
+
+
+def test_an_attempt_of_another_task_on_the_same_calls_counts_and_verifies(waits: Path) -> None:
+    asked = rows_of(latest(open_home(waits), TASK).labels)
+    fill_in(waits / "l.csv", asked)
+    give(waits, waits / "l.csv")
+    first = Path(shutil.copytree(waits, waits.parent / "first"))
+    stepdown(*BUILD, "--home", str(first))
+    (spent,) = events(first, "certificate-attempted")
+    with open_home(waits).store() as store:
+        store.append("certificate-attempted", "another task", {**spent, "candidate": "another"}, at=1.0)
+    assert stepdown(*BUILD, "--home", str(waits), "--json").json["evidence"]["attempt"] == 2
+    assert stepdown("certificate", "verify", TASK, "--home", str(waits), "--json").json["verified"]
+    again = stepdown(*BUILD, "--margin", "0.02", "--home", str(waits), "--json").json
+    assert again["evidence"]["attempt"] == 3
+
+
+def test_a_build_that_waits_after_an_attempt_verifies(waits: Path, home: Path) -> None:
+    """It spends nothing, whatever was spent on the same calls before."""
+    fill_in(waits / "l.csv", rows_of(latest(open_home(waits), TASK).labels))
+    give(waits, waits / "l.csv")
+    stepdown(*BUILD, "--home", str(waits))
+    (spent,) = events(waits, "certificate-attempted")
+    with open_home(home).store() as store:
+        store.append("certificate-attempted", TASK, {**spent, "candidate": "another"}, at=1.0)
+    said = stepdown(*BUILD, "--home", str(home), "--json")
+    assert said.json["evidence"]["attempt"] == 0
+    verified = stepdown("certificate", "verify", TASK, "--home", str(home), "--json")
+    assert verified.json["verified"], verified.err

@@ -124,8 +124,10 @@ class Demands:
 
     @property
     def clustered(self) -> bool:
-        """Whether some unit has several rows."""
-        return len(set(self.evidence.seen.units)) < self.evidence.n
+        """Whether units have several rows, in the evidence or in what it was drawn from: that a few large units were not
+        drawn says nothing of the calls in them."""
+        largest = self.evidence.basis.population.largest_unit
+        return largest > 1 or len(set(self.evidence.seen.units)) < self.evidence.n
 
     @property
     def support(self) -> excess_loss.Support:

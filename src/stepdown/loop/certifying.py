@@ -127,7 +127,8 @@ def _test(job: Job, dataset: Dataset, evidence: Evidence, is_ready: bool) -> tup
         begun = next((one.at for one in job.store.events()), now)
         issue = replace(issue, journal=Journalled(head=event.digest, events=event.sequence, begun_at=begun))
     else:
-        spent = msgspec.structs.replace(spent, number=0)
+        # Nothing is tested and nothing spent, whatever was spent on these rows before.
+        spent = msgspec.structs.replace(spent, number=0, error_share=attempt_error(1.0 - job.contract.confidence, 1))
     return certify(evidence, job.contract, spent, dataset.manifest, issue), spent
 
 

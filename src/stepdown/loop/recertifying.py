@@ -21,7 +21,8 @@ Testing the export at the parent's share in case 2 would be wrong: either of two
 that one of them is could be up to twice the share. A fixed sequence (parent first, then the export) does not save it,
 because the parent's own walk has ended, in general, at a point that failed.
 
-The evidence file is the parent's but for the exported models' signals and latencies. Losses depend on answers alone,
+The evidence file is the parent's but for the exported models' signals and, where the contract limits it, their latency.
+Losses depend on answers alone,
 and those are the same. A certificate of an export lapses with its parent's: the evidence is as old.
 """
 
@@ -66,7 +67,10 @@ def recertify(
     contract = read_contract(certificate.contract)
     if contract is None:
         raise TamperedError("The contract in the certificate cannot be read.", "", "Build the task again.")
-    evidence = _evidence(parent.evidence, rungs, said, compared.rows)
+    # Timings are measured at every export: where the contract does not ask for them, they must not make the same
+    # export another question of the same evidence.
+    is_timed = contract.latency_p95_ms is not None
+    evidence = _evidence(parent.evidence, rungs, said, compared.rows, is_timed)
     found = compared.found
     if found.drift <= SAME:
         spent = Attempt(number=certificate.attempt, error_share=certificate.error_share)
@@ -79,7 +83,9 @@ def recertify(
     return certify(evidence, contract, spent, parent.dataset, issue), evidence
 
 
-def _evidence(parent: Evidence, rungs: Sequence[ExportedRung], said: Sequence[Said], rows: Rows) -> Evidence:
+def _evidence(
+    parent: Evidence, rungs: Sequence[ExportedRung], said: Sequence[Said], rows: Rows, is_timed: bool
+) -> Evidence:
     entrants = tuple(
         msgspec.structs.replace(entrant, artefact=rung.model.digest, cost_usd=rung.cost_per_1k.value / 1000.0)
         for entrant, rung in zip(parent.candidate.entrants, rungs, strict=True)
@@ -88,7 +94,7 @@ def _evidence(parent: Evidence, rungs: Sequence[ExportedRung], said: Sequence[Sa
         parent.seen,
         entrants=entrants,
         signals=tuple(one.signals[rows.evidence] for one in said),
-        latency_s=np.stack([one.seconds[rows.evidence] for one in said]) if said else None,
+        latency_s=np.stack([one.seconds[rows.evidence] for one in said]) if said and is_timed else None,
     )
     candidate = msgspec.structs.replace(parent.candidate, entrants=entrants)
     return gather(candidate, seen, parent.terms, parent.keys)
