@@ -115,9 +115,7 @@ def main() -> None:
             f"| {row.share:.1%} ± {1.96 * row.share_error:.1%} | {row.refused:.1%} | {row.betting_share:.1%} |"
         )
     if of_labels:
-        print(
-            f"| stream | oracle | differing | every row labelled, n = {LABELS:,} | where answers differ | both err too |"
-        )
+        print("| stream | oracle | differing | every row labelled | where answers differ | both err too |")
         print("| --- | --- | --- | --- | --- | --- |")
     for each in of_labels:
         print(f"| {each.stream} | {each.oracle:.3f} | {each.differing:.1%} | {' | '.join(_cells(each))} |")
