@@ -62,6 +62,7 @@ def _order(world: World, traffic: Traffic) -> Order:
         task=traffic.task,
         calls=traffic.calls,
         given={name: right[name] for name in traffic.given},
+        given_basis=world.basis,
         ask=None if against == "agreement" else ask,
         students=traffic.students[:1],
         contract={"margin": world.margin, **world.contract},

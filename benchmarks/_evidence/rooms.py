@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from benchmarks._evidence.traffic import FixedStudent, Judgement
 from stepdown.core.calls import Call
@@ -12,13 +12,16 @@ from stepdown.core.certificate import Certificate
 from stepdown.core.dataset import Answer
 from stepdown.core.tasks import Task
 
+GoldBasis = Literal["volunteered", "random-sample"]
+
 Ask = Callable[[Sequence[str]], dict[str, Answer]]
 """Ids of calls to their right answers, as a person labels them."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """One build. given: gold that somebody picked. ask: labels whatever it is asked for, or None where nobody would.
+    """One build. given: gold that was there before anything was drawn, and its basis, as its owner declares it. ask:
+    labels whatever it is asked for, or None where nobody would.
 
     most_labels: how many rows a person has labelled by now, from the top of the list; None for all of it.
     contract: keys of the contract; margin and evidence among them. students: those of this build.
@@ -27,6 +30,7 @@ class Order:
     task: Task
     calls: list[Call]
     given: Mapping[str, Answer]
+    given_basis: GoldBasis
     ask: Ask | None
     students: tuple[FixedStudent, ...]
     contract: Mapping[str, Any]

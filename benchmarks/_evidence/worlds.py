@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from benchmarks._evidence.rooms import GoldBasis
 from benchmarks._evidence.traffic import (
     SPAN_S,
     START,
@@ -39,14 +40,13 @@ UNREADABLE = "I am sorry, this is more than I can say about it in a word. " * 5
 HOUR = 3600.0
 
 Procedure = Literal["once", "tasks", "reimport", "retry", "judges", "relabel", "peek"]
-Known = Literal["everything", "given"]
 
 
 @dataclass(frozen=True)
 class World:
     """What is drawn and how it is certified.
 
-    known: whether a person would label whatever is asked ("everything") or labelled what they picked ("given").
+    basis: of the gold that was there before anything was drawn, as its owner declares it.
     procedure and times: one build, or as many attempts until one is certified. contract: more keys of the contract.
     """
 
@@ -56,7 +56,7 @@ class World:
     point: int
     procedure: Procedure = "once"
     times: int = 1
-    known: Known = "everything"
+    basis: GoldBasis = "volunteered"
     contract: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -86,9 +86,9 @@ class Shape:
     error: Chance
     incumbent: Chance
     students: int = 1
-    units: int = 1500
+    units: int = 1000
     size: int = 1
-    kind: Literal["call", "group", "conversation", "client"] = "call"
+    kind: Literal["call", "group", "burst", "conversation", "client"] = "call"
     unreadable: Chance = NO_CHANCE
     blank: bool = False
 
@@ -164,13 +164,13 @@ def make(shape: Shape, seed: int, pick: Pick | None = None) -> Traffic:
 
 def _times(shape: Shape, generator: np.random.Generator) -> Floats:
     begun = START + SPAN_S * generator.random((shape.units, 1))
-    if shape.kind == "conversation":
+    if shape.kind in ("conversation", "burst"):
         return np.asarray(begun + HOUR * generator.random((shape.units, shape.size)))
     return START + SPAN_S * generator.random((shape.units, shape.size))
 
 
 def _texts(shape: Shape, generator: np.random.Generator) -> list[list[str]]:
-    if shape.kind != "group":
+    if shape.kind not in ("group", "burst"):
         flat = random_texts(shape.units * shape.size, 24, generator)
         return [flat[unit * shape.size : (unit + 1) * shape.size] for unit in range(shape.units)]
     stems = random_texts(shape.units, 24, generator)
@@ -210,7 +210,7 @@ class Repeats:
     incumbent: float
     fresh: float = 0.0
     fresh_error: float = 0.0
-    calls: int = 1500
+    calls: int = 1200
 
 
 def repeats_population(world: Repeats) -> Population:
@@ -335,7 +335,7 @@ def judged(name: str, point: int, world: Judging, **more: Any) -> World:
         lambda seed: make_judged(world, seed),
         cache(lambda: population_of(world.shape)),
         point,
-        known="given",
+        basis="random-sample",
         contract=contract,
         **more,
     )
@@ -376,9 +376,10 @@ def fields_population() -> Population:
 
 POOR = Shape(rising(base=0.20), level(0.20))
 CONFIDENT = Shape(rising(start=0.10, end=0.45), level(0.06))
-GROUPS_5 = Shape(rising(0.10, 0.02), level(0.02), units=300, size=5, kind="group")
-GROUPS_20 = Shape(rising(0.15, 0.02), level(0.02), units=100, size=20, kind="group")
-TALKS = Shape(rising(0.10, 0.02), level(0.02), units=300, size=8, kind="conversation")
+GROUPS = Shape(rising(0.10, 0.02), level(0.02), units=250, size=5, kind="group")
+BURSTS_5 = replace(GROUPS, kind="burst")
+BURSTS_20 = Shape(rising(0.20, 0.02), level(0.02), units=100, size=20, kind="burst")
+TALKS = Shape(rising(0.10, 0.02), level(0.02), units=200, size=8, kind="conversation")
 CLIENTS = Shape(rising(0.10, 0.02), level(0.02), units=200, size=10, kind="client")
 FLAT = Shape(level(0.06 + JUST_ABOVE * MARGIN), level(0.06), units=1000, blank=True)
 SEVERAL = replace(FLAT, students=10, units=600)
@@ -389,14 +390,16 @@ TEN_JUDGES = Judging(0.05, 0.25, 0.3, 0.05, judges=10, incumbent=0.04)
 WIDE = {"margin": 0.10}
 
 WORLDS: tuple[World, ...] = (
-    plain("gold only where the incumbent erred", 1, POOR, only_errors(1.0), known="given"),
-    plain("gold where a person looked: the easy calls", 1, USUAL, easy_first, known="given"),
-    plain("gold where the student is unsure", 1, CONFIDENT, unsure_first, known="given"),
-    plain("feedback of corrections only", 1, POOR, only_errors(0.3), known="given"),
+    plain("gold only where the incumbent erred", 1, POOR, only_errors(1.0)),
+    plain("gold where a person looked: the easy calls", 1, USUAL, easy_first),
+    plain("gold where the student is unsure", 1, CONFIDENT, unsure_first),
+    plain("feedback of corrections only", 1, POOR, only_errors(0.3)),
     plain("independent calls", 2),
     plain("independent calls, a signal that says nothing", 2, FLAT),
-    plain("near-duplicates, groups of 5", 2, GROUPS_5, contract=WIDE),
-    plain("near-duplicates, groups of 20", 2, GROUPS_20, contract={"margin": 0.15}),
+    plain("near-duplicates in bursts of 5, unit inferred", 2, BURSTS_5, contract=WIDE),
+    plain("near-duplicates in bursts of 20, unit inferred", 2, BURSTS_20, contract={"margin": 0.20}),
+    plain("near-duplicates of 5 over the month, unit named", 2, GROUPS, contract={**WIDE, "unit": "near-duplicate"}),
+    plain("near-duplicates of 5 over the month, unit not named", 2, GROUPS, contract=WIDE),
     plain("conversations of 8 calls, unit inferred", 2, TALKS, contract=WIDE),
     plain("conversations of 8 calls, unit named", 2, TALKS, contract={**WIDE, "unit": "metadata.conversation"}),
     plain("clients of 10 calls, unit named", 2, CLIENTS, contract={**WIDE, "unit": "client_id"}),
