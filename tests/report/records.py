@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stepdown.core.certificate import Certificate, Claim, PathPoint
+from stepdown.core.certificate import Certificate, Claim, Journalled, PathPoint, Population
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest, Step
 from stepdown.core.estimates import Estimate
@@ -800,7 +800,7 @@ def extreme() -> BuildRecord:
     record = certified(dataset=dataset(10_000))
     assert record.cascade is not None
     perfect = Quality(
-        split="certify",
+        split="test",
         reference="gold",
         metrics={"error": estimate(0.0, n=2, low=0.0, high=0.84)},
         labels=label_rows(names, 0.3, 0.2),
@@ -835,6 +835,60 @@ def extreme() -> BuildRecord:
         ),
         certificate=certificate(claims=claims, attempt=10**6, error_share=1e-12, issued_at=1e30),
         created_at=1e300,
+    )
+
+
+def elsewhere(record: BuildRecord, *splits: str) -> BuildRecord:
+    """The record with its figures on other splits, all of them alike."""
+
+    def moved(qualities: tuple[Quality, ...]) -> tuple[Quality, ...]:
+        return tuple(msgspec.structs.replace(each, split=split) for split in splits for each in qualities)
+
+    assert record.cascade is not None
+    return msgspec.structs.replace(
+        record,
+        incumbent=msgspec.structs.replace(record.incumbent, quality=moved(record.incumbent.quality)),
+        students=tuple(msgspec.structs.replace(one, quality=moved(one.quality)) for one in record.students),
+        cascade=msgspec.structs.replace(record.cascade, quality=moved(record.cascade.quality)),
+    )
+
+
+def on_tune() -> BuildRecord:
+    """Without a test split."""
+    return elsewhere(certified(), "tune")
+
+
+def of_an_older_version() -> BuildRecord:
+    """Students, curve and disagreements of the evidence, as written before nobody was to see them."""
+    record = elsewhere(certified(), "tune", "certify")
+    assert record.cascade is not None
+    of_evidence = tuple(each for each in record.cascade.quality if each.split == "certify")
+    return msgspec.structs.replace(record, cascade=msgspec.structs.replace(record.cascade, quality=of_evidence))
+
+
+def drawn() -> BuildRecord:
+    """With all that a certificate says of how its evidence was drawn, where nothing may leave the machine."""
+    return certified(
+        certificate=certificate(
+            contract={"margin": 0.02, "confidence": 0.95, "privacy": "local-only", "loss": "error"},
+            error_share=0.0375,
+            offload_interval=(0.966, 0.981),
+            unit="client_id",
+            n=412,
+            n_drawn=2000,
+            n_labelled=312,
+            population=Population(
+                calls=13_083,
+                units=2_900,
+                first=NOVEMBER - 60 * 86400,
+                last=NOVEMBER - 86400,
+                draw="ab" * 32,
+                drawn_at=NOVEMBER - 3600,
+            ),
+            excluded={"no readable answer": 17, "personal data": 3},
+            journal=Journalled(head="9f" * 32, events=57, begun_at=NOVEMBER - 90 * 86400),
+            dearest_call_usd=0.01,
+        )
     )
 
 
@@ -875,6 +929,9 @@ def every_sort() -> dict[str, BuildRecord]:
         "unpriced": unpriced(),
         "one-student": one_student(),
         "bare": bare(),
+        "on-tune": on_tune(),
+        "older": of_an_older_version(),
+        "drawn": drawn(),
         "extreme": extreme(),
         "extraction": extraction(),
         "refused-extraction": refused_extraction(),

@@ -47,7 +47,7 @@ def test_a_certified_card_says_what_was_measured(records: ModuleType) -> None:
     card = render_model_card(records.certified())
     assert "| Answered without the incumbent | 97.4 % | 96.7 to 98.1 % | 2,010 | Clopper-Pearson |" in card
     assert (
-        "| Excess error over all requests | −2.1 points | +1.3 points | +2 points | &lt; 0.0001 | 2,000 | holds |"
+        "| Excess error, average over all calls | −2.1 points | +1.3 points | +2 points | &lt; 0.0001 | 2,000 | holds |"
         in card
     )
     assert "off\\_schema" in card or "off schema 105" in card

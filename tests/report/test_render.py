@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 from stepdown.core.extraction.form import Role, Span
 from stepdown.core.measurements import Disagreement
 from stepdown.core.record import BuildRecord
+from stepdown.core.statement import claim_sentence, evidence_facts, statement
+from stepdown.report.format import clean
+from stepdown.report.model_card import render_model_card
 from stepdown.report.render import render
 
 HARMLESS = {
@@ -118,6 +121,37 @@ def test_the_rows_of_fields_say_how_each_is_filled(records: ModuleType, page: Mo
     assert "10 fields" in text
 
 
+def test_the_page_says_what_is_proved_and_what_the_evidence_was(
+    records: ModuleType, page: ModuleType, sort: str
+) -> None:
+    certificate = records.every_sort()[sort].certificate
+    read = page.Page(rendered(records, sort))
+    assert " ".join(clean(claim_sentence(certificate)).split()) in read.text.split("Contents")[0]
+    assert " ".join(clean(statement(certificate)).split()) in read.text
+    assert "table" in {name for name, attributes in read.tags if attributes.get("class") == "evidence"}
+    for name, value in evidence_facts(certificate):
+        assert f"{name}{' '.join(clean(value).split())}" in " ".join(read.unbroken.split())
+
+
+def test_figures_on_tune_say_that_they_are_a_little_optimistic(records: ModuleType, page: ModuleType) -> None:
+    text = page.Page(render(records.on_tune())).text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "Errors are read on the tune rows (n = 3,080; thresholds were chosen on these rows too" in text
+    assert text.count("a little optimistic") > 3
+    assert "Requests of the tune rows on which the two differ" in text
+    assert "optimistic" not in page.Page(render(records.certified())).text
+
+
+def test_what_an_older_version_read_on_the_evidence_is_not_shown(records: ModuleType, page: ModuleType) -> None:
+    older = records.of_an_older_version()
+    text = page.Page(render(older)).text
+    assert "This build read its curve on the evidence" in text
+    assert "This build took them from the evidence" in text
+    assert not [one.text for one in older.disagreements if one.text in text]
+    assert "certify rows" not in text
+    card = render_model_card(older)
+    assert "certify rows" not in card
+
+
 def test_single_fields_are_said_to_be_estimates_and_only_where_there_are_some(
     records: ModuleType, page: ModuleType
 ) -> None:
@@ -132,7 +166,7 @@ def test_single_fields_are_said_to_be_estimates_and_only_where_there_are_some(
 def test_a_contract_about_exact_match_is_read_as_exact_match(records: ModuleType, page: ModuleType) -> None:
     text = page.Page(render(records.extraction())).text.replace("\N{NO-BREAK SPACE}", " ")
     assert "with at most 1.3 points less exact match at 95 % confidence (measured: 2.1 points more)" in text
-    assert "Exact match lost over all requests" in text
+    assert "Exact match lost, average over all calls" in text
     assert "Field F1" in text
     assert "Span F1" in text
     assert "Valid answers" in text

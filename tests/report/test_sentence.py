@@ -23,8 +23,9 @@ def claim(estimate: float, bound: float, holds: bool = True) -> Claim:
 
 def test_certified(records: ModuleType) -> None:
     assert said(records.certified()) == (
-        "A 14 MB model on your own CPU can answer 97.4 % of banking-intent in place of Qwen3-30B-A3B, with at most "
-        "1.3 points more error at 95 % confidence (measured: 2.1 points less); $0.037 per thousand instead of $1.42."
+        "A 14 MB model on your own CPU can answer 97.4 % of banking-intent calls like those of the evidence in place "
+        "of Qwen3-30B-A3B, with at most 1.3 points more error at 95 % confidence (measured: 2.1 points less); "
+        "$0.037 per thousand instead of $1.42."
     )
     assert next_steps(records.certified()) == []
 
@@ -43,7 +44,7 @@ def test_refused_for_quality_says_how_far_off(records: ModuleType) -> None:
 
 
 def test_agreement_speaks_of_differing_answers(records: ModuleType) -> None:
-    assert "with answers unlike the incumbent's on at most 1.8 % of requests" in said(records.agreement())
+    assert "with answers unlike the incumbent's on at most 1.8 % of calls" in said(records.agreement())
 
 
 def test_several_rungs_are_several_models(records: ModuleType) -> None:

@@ -7,6 +7,7 @@ from types import ModuleType
 
 from rich.console import Console
 
+from stepdown.core.statement import statement
 from stepdown.report.table import summary_lines, summary_table
 
 
@@ -21,7 +22,8 @@ def test_lines_say_the_same_as_the_table(records: ModuleType, sort: str) -> None
 def test_every_option_has_a_line(records: ModuleType) -> None:
     lines = summary_lines(records.certified())
     assert lines[0].startswith("Certified. A 14 MB model")
-    table = lines[2:]
+    assert " ".join(lines[2:5]) == statement(records.certified().certificate)
+    table = lines[6:]
     assert [line.split()[0] for line in table] == [
         "error",
         "Qwen3-30B-A3B",

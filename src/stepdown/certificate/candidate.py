@@ -8,9 +8,11 @@ import msgspec
 
 from stepdown.certificate.calibrate import all_confidences
 from stepdown.certificate.observations import Entrant, Floats, Observations
-from stepdown.core.canonical import digest_of
+from stepdown.core.canonical import digest_of, without_younger
 from stepdown.core.cascade import CascadeSpec, Rung
 from stepdown.core.certificate import PathPoint
+
+_YOUNGER = ("hopeful",)
 
 NEVER = 2.0
 """A threshold that no confidence reaches."""
@@ -21,7 +23,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     why: the reason for these rungs and not others. tune_reference: what tune's losses were against; tune_n: its rows.
     slices: each (name, value) of the contract's slices that tune has. examples: ids of tune rows on which the rungs
-    were surest and wrong where the incumbent was right.
+    were surest and wrong where the incumbent was right. hopeful: the last point that has a fair chance to pass, so that
+    labels are asked for up to there.
     """
 
     version: int = 1
@@ -34,10 +37,16 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     slices: tuple[tuple[str, str], ...] = ()
     examples: tuple[str, ...] = ()
+    hopeful: int | None = None
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """As it is hashed and written."""
+        return without_younger(self, _YOUNGER)
 
     @property
     def digest(self) -> str:
-        return digest_of(self)
+        return digest_of(self.table)
 
     def cascade(self, point: int | None) -> CascadeSpec:
         """The cascade at one point of the path; the one that always escalates for None."""

@@ -20,7 +20,7 @@ p-value; what is proved of it is the limit, and the limit is what `bound` says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -30,22 +30,23 @@ from stepdown.certificate.evidence import Evidence
 from stepdown.certificate.hashes import cascade_hash, contract_hash, contract_table
 from stepdown.certificate.ledger import Attempt
 from stepdown.certificate.observations import Outcome, outcome
-from stepdown.certificate.refusal import Refusal, refuse
+from stepdown.certificate.refusal import Refusal, refuse, waiting
 from stepdown.core.canonical import digest_of
-from stepdown.core.certificate import Certificate, Claim, PathPoint, Verdict
+from stepdown.core.certificate import Certificate, Claim, Journalled, PathPoint, Verdict
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest
-from stepdown.stats.binomial import proportion_interval
 from stepdown.stats.fixed_sequence import walk_sequence
 from stepdown.stats.holm import holm_adjusted
 
 
 @dataclass(frozen=True)
 class Issue:
-    """When a certificate is issued (seconds since the epoch), and the seed of the build that it belongs to."""
+    """When a certificate is issued (seconds since the epoch), the seed of the build that it belongs to, and the journal
+    as it stood when the attempt was entered."""
 
     at: float
     seed: int = 0
+    journal: Journalled = field(default_factory=Journalled)
 
 
 def certify(
@@ -60,7 +61,8 @@ def issue_certificate(
 ) -> Certificate:
     """As `certify`, from the hash of the dataset's manifest: what a verifier recomputes."""
     contract = msgspec.convert(msgspec.to_builtins(contract), Contract)  # 20 becomes 20.0, as it is read back
-    finding = _examine(Demands(evidence, contract, attempt.error_share))
+    demands = Demands(evidence, contract, attempt.error_share)
+    finding = _examine(demands) if attempt.number else _untested(demands)
     cascade = evidence.candidate.cascade(finding.chosen)
     return Certificate(
         task=evidence.candidate.task,
@@ -73,7 +75,7 @@ def issue_certificate(
         dataset_hash=dataset_hash,
         evidence=evidence.seen.reference,
         evidence_hash=evidence.rows_hash,
-        n=evidence.n,
+        n=len(set(evidence.seen.units)),
         attempt=attempt.number,
         error_share=attempt.error_share,
         offload=finding.offload,
@@ -87,6 +89,13 @@ def issue_certificate(
         offload_interval=finding.offload_interval,
         evidence_file_hash=evidence.content_hash,
         candidate_hash=evidence.candidate.digest,
+        unit=evidence.basis.unit,
+        n_drawn=evidence.n,
+        n_labelled=int(evidence.seen.labelled.sum()) if evidence.seen.reference != "agreement" else 0,
+        population=evidence.basis.population,
+        excluded=evidence.basis.excluded,
+        journal=issue.journal,
+        dearest_call_usd=evidence.cost_ceiling_usd if contract.cost_per_1k is not None else None,
     )
 
 
@@ -122,7 +131,6 @@ def _examine(demands: Demands) -> _Finding:
         claims = _holm(demands.claims(found[0]), demands.error)
         return _refused(demands, refuse(demands, claims, found[0]), _with_bound(path, 0, claims), claims)
     claims = _proved(demands, found[chosen], whole=chosen + 1 == len(points))
-    accepted = int((found[chosen].rung >= 0).sum())
     return _Finding(
         verdict="certified",
         reasons=_why(demands, path, chosen, len(walk.p_values)),
@@ -130,8 +138,15 @@ def _examine(demands: Demands) -> _Finding:
         path=_with_bound(path, chosen, claims),
         chosen=chosen,
         offload=found[chosen].offload,
-        offload_interval=proportion_interval(accepted, evidence.n, demands.error),
+        offload_interval=demands.share_interval(found[chosen].rung >= 0),
     )
+
+
+def _untested(demands: Demands) -> _Finding:
+    """Nothing is tested, and no attempt spent: the rows are no sample, or wait for labels."""
+    objection = demands.evidence.basis.objection
+    refusal = Refusal((objection,), None) if objection else waiting(demands.evidence)
+    return _refused(demands, refusal, demands.evidence.candidate.points, ())
 
 
 def _refused(demands: Demands, refusal: Refusal, path: tuple[PathPoint, ...], claims: tuple[Claim, ...]) -> _Finding:

@@ -2,7 +2,7 @@
 
 | claim | hypothesis against it | test |
 | --- | --- | --- |
-| excess-loss | mean excess loss > margin | exact or betting, by the support; prediction-powered when judged |
+| excess-loss | mean excess loss > margin | exact or betting, by the support; betting once a unit where units have several rows; on rectified verdicts when judged |
 | slice:NAME=VALUE | mean excess loss there > slice_margin | the same, on the slice's rows |
 | latency-p95 | p95 of answers given locally > limit | order statistics (binomial) |
 | cost-per-1k | mean cost of a request > limit | betting, for costs up to the ceiling |
@@ -11,20 +11,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.certificate.evidence import Evidence
-from stepdown.certificate.observations import Floats, Outcome
+from stepdown.certificate.observations import Outcome
 from stepdown.core.certificate import Claim
 from stepdown.core.contract import Contract
-from stepdown.stats import betting, excess_loss, intervals, prediction_powered
+from stepdown.stats import betting, excess_loss, intervals, judged, unit_mean
+from stepdown.stats.binomial import proportion_interval
+from stepdown.stats.stages import level_left, stage_level
 
 UNBOUNDED = sys.float_info.max
 """A bound that says nothing, in a format that has no infinity."""
+
+_LEAST_SHARE = 1e-9
 
 EXCESS, LATENCY, COST, SLICE = "excess-loss", "latency-p95", "cost-per-1k", "slice:"
 
@@ -69,17 +73,57 @@ class Demands:
         return found
 
     def _excess(self, name: str, found: Outcome, limit: float, rows: Rows | None, bounded: bool) -> Claim:
-        excess = found.excess if rows is None else found.excess[rows]
+        within = np.ones(self.evidence.n, dtype=bool) if rows is None else rows
         if self.evidence.seen.reference == "judged":
-            return self._judged(name, found, limit, rows)
-        if not excess.size:
+            return self._judged(name, found, limit, within, bounded)
+        if not within.any():
             return _unknown(name, limit, 1.0)
-        support = self.support
-        p_value = excess_loss.excess_p_value(excess, limit, support, self.error)
-        bound = excess_loss.excess_upper_bound(excess, self.error, support) if bounded else 1.0
-        return self._claim(
-            name, (float(excess.mean()), bound, limit), p_value, excess.size, excess_loss.METHODS[support]
-        )
+        clustered = self.clustered
+        largest = self.evidence.basis.population.largest_unit
+
+        def test(chosen: Rows, error: float) -> float:
+            if clustered:
+                sums = unit_mean.unit_sums(found.excess[chosen], self._units(chosen))
+                return unit_mean.p_value(*sums, limit, max(largest, int(sums[1].max())), error)
+            return excess_loss.excess_p_value(found.excess[chosen], limit, self.support, error)
+
+        excess = found.excess[within]
+        bound = limit
+        if bounded and len(self.evidence.stages) == 1:
+            if clustered:
+                sums = unit_mean.unit_sums(excess, self._units(within))
+                bound = unit_mean.upper_bound(*sums, self.error, max(largest, int(sums[1].max())))
+            else:
+                bound = excess_loss.excess_upper_bound(excess, self.error, self.support)
+        method = "betting, once a unit" if clustered else excess_loss.METHODS[self.support]
+        count = len(set(self._units(within)))
+        return self._claim(name, (float(excess.mean()), bound, limit), self._staged(test, within), count, method)
+
+    def _staged(self, test: Callable[[Rows, float], float], within: Rows) -> float:
+        """The p-value of a claim over every look so far, scaled to the whole error: at most `error` where some look
+        rejects at the level that was left to it (`stats.stages`)."""
+        level, least = self.error, 1.0
+        stages = self.evidence.stages
+        for number, stage in enumerate(stages):
+            chosen = np.zeros(self.evidence.n, dtype=bool)
+            chosen[stage] = within[stage]
+            last = number + 1 == len(stages) and self.evidence.terms.final
+            share = level if last else stage_level(level)
+            p_value = test(chosen, max(share, _LEAST_SHARE)) if chosen.any() else 1.0
+            least = min(least, p_value * self.error / share) if share > 0.0 else least
+            if p_value <= share:
+                break
+            level = level_left(level, p_value)
+        return least
+
+    def _units(self, chosen: Rows) -> list[str]:
+        units = self.evidence.seen.units
+        return [units[row] for row in np.flatnonzero(chosen)]
+
+    @property
+    def clustered(self) -> bool:
+        """Whether some unit has several rows."""
+        return len(set(self.evidence.seen.units)) < self.evidence.n
 
     @property
     def support(self) -> excess_loss.Support:
@@ -88,42 +132,74 @@ class Demands:
             return "bounded"
         return "zero_one" if self.evidence.seen.reference == "agreement" else "paired"
 
-    def _judged(self, name: str, found: Outcome, limit: float, rows: Rows | None) -> Claim:
-        judged = found.judged_excess
-        within = np.ones(found.excess.size, bool) if rows is None else rows
+    def share_interval(self, accepted: Rows) -> tuple[float, float]:
+        """Two-sided interval for the share of calls that are accepted, at the error of this attempt."""
+        if not self.clustered:
+            return proportion_interval(int(accepted.sum()), self.evidence.n, self.error)
+        everything = np.ones(self.evidence.n, dtype=bool)
+        totals, sizes = unit_mean.unit_sums(accepted.astype(np.float64), self._units(everything))
+        largest = max(self.evidence.basis.population.largest_unit, int(sizes.max()))
+        upper = unit_mean.upper_bound(totals, sizes, self.error / 2, largest)
+        lower = 1.0 - unit_mean.upper_bound(sizes - totals, sizes, self.error / 2, largest)
+        return max(0.0, lower), min(1.0, upper)
+
+    def _judged(self, name: str, found: Outcome, limit: float, within: Rows, bounded: bool) -> Claim:
+        """Verdicts on every row, gold on some of them drawn at random; finite-sample."""
         gold = within & ~np.isnan(found.excess)
-        rest = within & np.isnan(found.excess)
-        if judged is None or gold.sum() < 2 or rest.sum() < 2:
+        if found.judged_excess is None or not within.any() or self.clustered:
             return _unknown(name, limit, 1.0)
-        values = prediction_powered.judged_evidence(found.excess[gold], judged[gold], judged[rest])
-        result = prediction_powered.prediction_powered_mean(values, limit, self.error)
-        method = f"prediction-powered (PPI++, asymptotic; {gold.sum()} gold, {rest.sum()} judged)"
-        figures = (result.estimate, result.upper, limit)
-        return self._claim(name, figures, result.p_value, int(within.sum()), method, asymptotic=True)
+        values = found.judged_excess[within], np.where(gold, found.excess, np.nan)[within]
+        probability = float(self.evidence.seen.labelled.mean())
+        p_value = judged.judged_p_value(*values, probability, limit, self.error)
+        bound = judged.judged_upper_bound(*values, probability, self.error) if bounded else limit
+        method = f"betting on rectified verdicts ({gold.sum()} with gold of {within.sum()})"
+        if gold.sum() < judged.LEAST_GOLD:
+            method = f"no evidence: {gold.sum()} rows with gold, at least {judged.LEAST_GOLD} are needed"
+        rectified = float((found.excess[gold] - found.judged_excess[gold]).mean()) if gold.any() else 0.0
+        estimate = float(found.judged_excess[within].mean()) + rectified
+        return self._claim(name, (estimate, bound, limit), p_value, int(within.sum()), method)
 
     def _latency(self, found: Outcome, limit: float, bounded: bool) -> Claim:
-        timed = np.zeros(0) if found.latency_s is None else found.latency_s[~np.isnan(found.latency_s)] * 1000.0
-        if not timed.size:
+        latency = np.full(self.evidence.n, np.nan) if found.latency_s is None else found.latency_s * 1000.0
+        within = ~np.isnan(latency)
+        if not within.any():
             return _unknown(LATENCY, limit, UNBOUNDED, "ms")
-        p_value = intervals.quantile_p_value(timed, 0.95, limit)
+
+        def test(chosen: Rows, error: float) -> float:
+            return intervals.quantile_p_value(latency[chosen], 0.95, limit)
+
+        timed = latency[within]
         bound = intervals.quantile_upper_bound(timed, 0.95, self.error) if bounded else UNBOUNDED
         figures = (float(np.quantile(timed, 0.95)), min(bound, UNBOUNDED), limit)
-        return self._claim(LATENCY, figures, p_value, timed.size, "order statistics", unit="ms")
+        return self._claim(LATENCY, figures, self._staged(test, within), timed.size, "order statistics", unit="ms")
 
     def _cost(self, found: Outcome, limit: float, bounded: bool) -> Claim:
         if found.cost_usd is None or not found.cost_usd.size:
             return _unknown(COST, limit, UNBOUNDED, "USD")
-        costs, dearest = found.cost_usd * 1000.0, self._dearest(found.cost_usd)
-        bounds = betting.Bounds(0.0, dearest * 1000.0)
-        p_value = betting.p_value(costs, limit, bounds, self.error)
-        bound = betting.upper_bound(costs, self.error, bounds) if bounded else UNBOUNDED
-        method = f"betting, for requests of at most {dearest:.3g} USD"
-        return self._claim(COST, (float(costs.mean()), bound, limit), p_value, costs.size, method, unit="USD")
+        costs, dearest = found.cost_usd * 1000.0, self._dearest * 1000.0
+        mean, count = float(costs.mean()), len(set(self.evidence.seen.units))
+        if costs.max() > dearest:
+            method = f"not tested: a request cost {costs.max() / 1000.0:.3g} USD, above the ceiling that is stated"
+            return self._claim(COST, (mean, UNBOUNDED, limit), 1.0, count, method, unit="USD")
+        largest = self.evidence.basis.population.largest_unit
 
-    def _dearest(self, costs: Floats) -> float:
-        """The ceiling on one request: the incumbent's, and every rung that was asked before it."""
+        def test(chosen: Rows, error: float) -> float:
+            if self.clustered:
+                sums = unit_mean.unit_sums(costs[chosen] / dearest, self._units(chosen))
+                return unit_mean.p_value(*sums, limit / dearest, max(largest, int(sums[1].max())), error)
+            return betting.p_value(costs[chosen], limit, betting.Bounds(0.0, dearest), error)
+
+        single = bounded and len(self.evidence.stages) == 1 and not self.clustered
+        bound = betting.upper_bound(costs, self.error, betting.Bounds(0.0, dearest)) if single else limit
+        p_value = self._staged(test, np.ones(self.evidence.n, dtype=bool))
+        method = f"betting, for requests of at most {dearest / 1000.0:.3g} USD"
+        return self._claim(COST, (mean, bound, limit), p_value, count, method, unit="USD")
+
+    @property
+    def _dearest(self) -> float:
+        """The ceiling on one request, in USD: the incumbent's as stated, and every rung that was asked before it."""
         local = sum(entrant.cost_usd for entrant in self.evidence.seen.entrants)
-        return max((self.evidence.cost_ceiling_usd or 0.0) + local, float(costs.max()), 1e-12) * (1.0 + 1e-9)
+        return max((self.evidence.cost_ceiling_usd or 0.0) + local, 1e-12) * (1.0 + 1e-9)
 
     def _claim(
         self, name: str, figures: tuple[float, float, float], p_value: float, n: int, method: str, **more: object

@@ -1,64 +1,38 @@
-"""A certificate as a person reads it: one paragraph, then a table."""
+"""A certificate as a person reads it: what is proved, then a table."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from stepdown.certificate.claims import EXCESS, SLICE, is_unbounded
 from stepdown.core.certificate import Certificate, Claim
+from stepdown.core.figures import clean, moment
+from stepdown.core.statement import headline, is_local_only, paragraphs
 
-_KINDS = {
-    "gold": "gold answers",
-    "judged": "a judge's verdicts corrected by gold answers",
-    "agreement": "the incumbent's own answers (disagreement bounds excess loss from above)",
-}
 _MOST_SLICES = 10
+_WIDTH = 110
 
 
 def describe(certificate: Certificate) -> str:
     """The certificate in plain text, without colour; lines of at most about 110 characters."""
-    head = _certified(certificate) if certificate.verdict == "certified" else _refused(certificate)
-    parts = [head, *_table(certificate.claims), *_rungs(certificate), *_reasons(certificate), *_hashes(certificate)]
+    parts = [*_head(certificate), *_table(certificate.claims), *_rungs(certificate)]
+    parts += [*_reasons(certificate), *_hashes(certificate)]
     return "\n".join(parts) + "\n"
 
 
-def _certified(certificate: Certificate) -> str:
-    margin, confidence = certificate.contract["margin"], certificate.contract["confidence"]
-    low, high = certificate.offload_interval or (certificate.offload, certificate.offload)
-    claim = certificate.excess_loss
-    bound = f" ({claim.estimate:+.4f} on the evidence, at most {claim.bound:+.4f})" if claim else ""
-    return (
-        f"CERTIFIED. For the task {certificate.task!r}, this cascade answers {certificate.offload:.1%} of requests "
-        f"[{low:.1%}, {high:.1%}]\nwithout the incumbent, and with {confidence:.0%} confidence its expected "
-        f"{_loss(certificate)} is at most {margin:g} above the incumbent's{bound}.\n{_basis(certificate)}\n"
-        f"Issued {_day(certificate.issued_at)}; lapses {_day(certificate.expires_at)} unless live evidence renews it.\n"
-    )
+def _head(certificate: Certificate) -> list[str]:
+    verdict = "CERTIFIED" if certificate.verdict == "certified" else "REFUSED"
+    return [
+        f"{verdict}. Task {certificate.task!r}, issued on {moment(certificate.issued_at)}.",
+        headline(certificate),
+        "",
+        *(line for paragraph in paragraphs(certificate) for line in (*_wrapped(paragraph), "")),
+    ]
 
 
-def _loss(certificate: Certificate) -> str:
-    """ "loss", and which one where the contract names it."""
-    name = str(certificate.contract.get("loss") or "")
-    return f"loss ({name})" if name else "loss"
-
-
-def _refused(certificate: Certificate) -> str:
-    needed = certificate.labels_needed
-    what = f"\nAbout {needed} more labels would be needed." if needed else ""
-    return (
-        f"REFUSED. For the task {certificate.task!r}, no step-down could be shown to keep the contract, so the "
-        f"incumbent keeps answering.{what}\n{_basis(certificate)}\n"
-    )
-
-
-def _basis(certificate: Certificate) -> str:
-    asymptotic = any(claim.asymptotic for claim in certificate.claims)
-    kind = _KINDS.get(certificate.evidence, certificate.evidence)
-    return (
-        f"Evidence: {certificate.n} rows used for nothing else, against {kind}; attempt {certificate.attempt} on them, "
-        f"tested at {certificate.error_share:.4g}.\n"
-        + ("The bound is asymptotic: a normal approximation." if asymptotic else "The tests are valid at this n.")
-    )
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _table(claims: Sequence[Claim]) -> list[str]:
@@ -99,7 +73,8 @@ def _rungs(certificate: Certificate) -> list[str]:
         f"  {rung['kind']} answers when its confidence is at least {rung['threshold']:.4f}"
         for rung in certificate.cascade["rungs"]
     ]
-    return ["Rungs, asked in this order:", *rungs, "  else the incumbent", ""]
+    rest = "nobody: the call is left unanswered" if is_local_only(certificate) else "the incumbent"
+    return ["Rungs, asked in this order:", *rungs, f"  else {rest}", ""]
 
 
 def _reasons(certificate: Certificate) -> list[str]:
@@ -113,9 +88,6 @@ def _hashes(certificate: Certificate) -> list[str]:
         "cascade": certificate.cascade_hash,
         "dataset": certificate.dataset_hash,
         "evidence": certificate.evidence_file_hash,
+        **({"journal": clean(certificate.journal.head)} if certificate.journal.head else {}),
     }
     return [f"{name:<12}{value}" for name, value in named.items()]
-
-
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,24 +1,25 @@
 """Evidence: the table that a certificate rests on, as one file anyone can read, and its hashes.
 
-JSON lines. The first line is the header: the kind, the candidate (rungs, calibrators and path, all fixed on tune) and
-whatever else holds for every row. Each further line is a row. Rows stand in the order of a hash of their ids: an order
-that nobody chose, as the betting test needs and as a second reader can check.
+JSON lines. The first line is the header: the kind, the candidate (rungs, calibrators and path, all fixed on tune), what
+the rows were drawn from and whatever else holds for every row. Each further line is a row. Rows stand in the order of
+the draw: an order that nobody chose, as the betting test needs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
 from stepdown.certificate.candidate import Candidate
-from stepdown.certificate.observations import Floats, Judged, Observations, Support
-from stepdown.core.canonical import canonical_json, digest, digest_of
+from stepdown.certificate.observations import Bools, Floats, Judged, Observations, Support
+from stepdown.core.canonical import canonical_json, digest, digest_of, without_younger
+from stepdown.core.certificate import Population
 from stepdown.core.contract import Evidence as Reference
 from stepdown.core.errors import InputError
 
@@ -27,8 +28,24 @@ LARGEST_FILE = 2 * 1024**3
 T = TypeVar("T")
 
 
+class Basis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the evidence was drawn from. excluded: calls of the task that could not be drawn, by reason. drawn: how many
+    calls the whole draw has; what is tested may be a beginning of it. objection: why these rows cannot be taken for a
+    random sample after all; nothing is tested on them then."""
+
+    population: Population = Population()
+    unit: str = "call"
+    drawn: int = 0
+    excluded: dict[str, int] = {}
+    objection: str = ""
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One row of evidence; lists have one entry for each rung. Losses are None where there is no gold (judged)."""
+    """One row of evidence; lists have one entry for each rung. Losses are None where there is no gold.
+
+    unit: what is independent, where it is not the row. agrees: whether the rung's answer is the incumbent's. key: the
+    hash of the row's input and time, by which the ledger knows it under whatever id.
+    """
 
     id: str
     reference: str
@@ -41,10 +58,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     slices: dict[str, str] = {}
     escalation_cost_usd: float | None = None
     latencies_s: list[float | None] | None = None
+    unit: str | None = None
+    agrees: list[bool] | None = None
+    key: str = ""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What holds for every row. cost_ceiling_usd: no request costs more; the cost test rests on that."""
+    """What holds for every row. cost_ceiling_usd: no request costs more; the cost test rests on that.
+
+    basis: what the rows were drawn from. stages: how many rows, from the first, each look at this candidate had, this
+    one last. final: whether this look may use all that is left of the error.
+    """
 
     version: int = 1
     kind: Reference
@@ -52,16 +76,51 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rows: int
     candidate: Candidate
     cost_ceiling_usd: float | None = None
+    basis: Basis = Basis()
+    stages: tuple[int, ...] = ()
+    final: bool = True
+
+
+_YOUNGER_ROW = ("unit", "agrees", "key")
+_YOUNGER_HEADER = ("basis", "stages", "final")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What holds for all rows of evidence, as its header has it."""
+
+    cost_ceiling_usd: float | None = None
+    basis: Basis = field(default_factory=Basis)
+    stages: tuple[int, ...] = ()
+    final: bool = True
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The candidate, what its rungs did on the certify rows, and their confidences (rungs, n) there."""
+    """The candidate, what its rungs did on the certify rows, and their confidences (rungs, n) there.
+
+    keys: the content keys of the rows, () where a row is known by its id. terms: what holds for all rows.
+    """
 
     candidate: Candidate
     seen: Observations
     confidences: Floats
-    cost_ceiling_usd: float | None = None
+    keys: tuple[str, ...] = ()
+    terms: Terms = field(default_factory=Terms)
+
+    @property
+    def cost_ceiling_usd(self) -> float | None:
+        return self.terms.cost_ceiling_usd
+
+    @property
+    def basis(self) -> Basis:
+        return self.terms.basis
+
+    @property
+    def stages(self) -> tuple[slice, ...]:
+        """The rows that each look added, this look's last."""
+        ends = self.terms.stages or (self.n,)
+        return tuple(slice(start, end) for start, end in zip((0, *ends), ends, strict=False))
 
     @property
     def n(self) -> int:
@@ -69,9 +128,30 @@ class Evidence:
 
     @property
     def rows_hash(self) -> str:
-        """The hash of which rows these are and what their references say, whatever student is tested on them."""
-        pairs = zip(self.seen.ids, self.seen.references, strict=True)
-        return digest_of([self.seen.reference, sorted(pairs)])
+        """The hash of everything that a test reads of these rows, whatever their ids: their references, and what judge,
+        clock and price list say of them. The students' own answers follow from the candidate."""
+        if not self.keys:
+            pairs = zip(self.seen.ids, self.seen.references, strict=True)
+            return digest_of([self.seen.reference, sorted(pairs)])
+        return digest_of([self.seen.reference, self.terms.cost_ceiling_usd, self.stage_hashes])
+
+    @property
+    def stage_hashes(self) -> list[str]:
+        """The hash of all that a test reads of the rows that each look added."""
+        rows = list(zip(self.keys, self.seen.references, self.seen.units, *self._read(), strict=True))
+        return [digest_of(rows[stage]) for stage in self.stages]
+
+    def _read(self) -> Iterator[list[Any]]:
+        """Per row: the incumbent's loss, the judge's verdicts, the prices and the timings, where there are any."""
+        seen = self.seen
+        yield _without_nan(seen.incumbent_loss)
+        if seen.judged is not None:
+            yield seen.judged.losses.T.tolist()
+            yield seen.judged.incumbent_loss.tolist()
+        if seen.escalation_cost_usd is not None:
+            yield seen.escalation_cost_usd.tolist()
+        if seen.latency_s is not None:
+            yield [_without_nan(row) for row in seen.latency_s.T]
 
     @property
     def content_hash(self) -> str:
@@ -86,29 +166,32 @@ class Evidence:
             rows=self.n,
             candidate=self.candidate,
             cost_ceiling_usd=self.cost_ceiling_usd,
+            basis=self.terms.basis,
+            stages=self.terms.stages,
+            final=self.terms.final,
         )
-        return b"\n".join([canonical_json(header), *map(canonical_json, _rows(self))]) + b"\n"
+        head = without_younger(header, _YOUNGER_HEADER)
+        head["candidate"] = self.candidate.table
+        rows = (canonical_json(without_younger(row, _YOUNGER_ROW)) for row in _rows(self))
+        return b"\n".join([canonical_json(head), *rows]) + b"\n"
 
     def write(self, path: Path) -> None:
         """Write the file. OSError when the disk does not take it."""
         path.write_bytes(self.to_bytes())
 
 
-def gather(candidate: Candidate, seen: Observations, cost_ceiling_usd: float | None = None) -> Evidence:
-    """The evidence for a candidate from the certify rows of all students; rows are put in hash order.
+def gather(candidate: Candidate, seen: Observations, terms: Terms = Terms(), keys: Sequence[str] = ()) -> Evidence:
+    """The evidence for a candidate from the certify rows of all students, in the order of the draw.
 
-    cost_ceiling_usd: the most that escalating one request can cost; by default the dearest row, which makes the cost
-    claim hold for traffic no dearer than what was seen. Raises ValueError when a rung's student was not observed.
+    terms.cost_ceiling_usd: the most that escalating one request can cost; the claim of the cost holds for traffic no
+    dearer. Raises ValueError when a rung's student was not observed.
     """
     position = {entrant.artefact: index for index, entrant in enumerate(seen.entrants)}
     missing = [entrant.kind for entrant in candidate.entrants if entrant.artefact not in position]
     if missing:
         raise ValueError(f"Got observations without {', '.join(missing)}; expected every rung of the candidate.")
     own = seen.students([position[entrant.artefact] for entrant in candidate.entrants])
-    own = own.rows(np.array(sorted(range(seen.n), key=lambda row: digest(seen.ids[row].encode())), dtype=np.int64))
-    if cost_ceiling_usd is None and own.escalation_cost_usd is not None and own.n:
-        cost_ceiling_usd = float(own.escalation_cost_usd.max())
-    return Evidence(candidate, own, candidate.confidences(own), cost_ceiling_usd)
+    return Evidence(candidate, own, candidate.confidences(own), tuple(keys), terms or Terms())
 
 
 def read_evidence(path: Path) -> Evidence:
@@ -172,6 +255,9 @@ def _rows(evidence: Evidence) -> Iterator[Row]:
             slices=seen.slices[row],
             escalation_cost_usd=None if seen.escalation_cost_usd is None else float(seen.escalation_cost_usd[row]),
             latencies_s=None if seen.latency_s is None else _without_nan(seen.latency_s[:, row]),
+            unit=None if seen.units[row] == seen.ids[row] else seen.units[row],
+            agrees=None if seen.agrees is None else seen.agrees[:, row].tolist(),
+            key=evidence.keys[row] if evidence.keys else "",
         )
 
 
@@ -183,6 +269,7 @@ def _evidence(header: Header, rows: Sequence[Row]) -> Evidence:
         judged = Judged(verdicts, _column([row.judged_incumbent_loss for row in rows]))
     costs = [row.escalation_cost_usd for row in rows]
     timed = [row.latencies_s for row in rows]
+    agrees = [row.agrees for row in rows]
     seen = Observations(
         ids=tuple(row.id for row in rows),
         reference=header.kind,
@@ -196,8 +283,12 @@ def _evidence(header: Header, rows: Sequence[Row]) -> Evidence:
         escalation_cost_usd=None if None in costs or not costs else _column(costs),
         latency_s=None if None in timed or not timed else _table([each or [] for each in timed], rungs),
         judged=judged,
+        units=tuple(row.id if row.unit is None else row.unit for row in rows),
+        agrees=None if None in agrees or not agrees else _flags([each or [] for each in agrees], rungs),
     )
-    return Evidence(header.candidate, seen, _table([row.confidences for row in rows], rungs), header.cost_ceiling_usd)
+    terms = Terms(header.cost_ceiling_usd, header.basis, header.stages, header.final)
+    keys = tuple(row.key for row in rows) if any(row.key for row in rows) else ()
+    return Evidence(header.candidate, seen, _table([row.confidences for row in rows], rungs), keys, terms)
 
 
 def _table(rows: Sequence[Sequence[float | None]], rungs: int) -> Floats:
@@ -205,6 +296,12 @@ def _table(rows: Sequence[Sequence[float | None]], rungs: int) -> Floats:
     if any(len(row) != rungs for row in rows):
         raise ValueError(f"A row has not one entry for each of {rungs} rungs.")
     return np.array(rows, dtype=np.float64).reshape(len(rows), rungs).T.copy()
+
+
+def _flags(rows: Sequence[Sequence[bool]], rungs: int) -> Bools:
+    if any(len(row) != rungs for row in rows):
+        raise ValueError(f"A row has not one entry for each of {rungs} rungs.")
+    return np.array(rows, dtype=bool).reshape(len(rows), rungs).T.copy()
 
 
 def _signals(rows: Sequence[Sequence[float]]) -> Floats:

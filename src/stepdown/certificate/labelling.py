@@ -1,42 +1,35 @@
-"""The file of rows to label, when the evidence is too thin.
+"""The file of calls to label: blind, and in the order of the draw.
 
-Rows come in the order of a hash of their ids, which is a random order that nobody chose. It is tempting to put the
-rows first on which student and incumbent differ, or the student is least sure; but evidence of picked rows says
-nothing of the traffic. In hash order every beginning of the file is a simple random sample: label as many as you
-like from the top, in order, and stop anywhere. What you must not do is skip the hard ones.
+It shows an input and an empty place for what is right, and nobody's answer: who sees one tends to agree with it. It
+holds the drawn calls on which a student differs from the incumbent, since on all others the excess loss is 0 whatever
+is right; how many calls are drawn is fixed in the journal before anyone labels. What must not be done is to skip the
+hard ones: a call without gold counts as the student's mistake.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stepdown.core.canonical import canonical_json, digest
-from stepdown.core.dataset import Answer, Example
+from stepdown.core.canonical import canonical_json
+from stepdown.core.dataset import Example
 from stepdown.core.errors import ResourceError
 
-COLUMNS = ("id", "input", "incumbent", "student", "gold")
+COLUMNS = ("id", "input", "gold")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def labelling_order(examples: Iterable[Example]) -> list[Example]:
-    """Rows of the certify split that have no gold yet, in hash order."""
-    missing = [each for each in examples if each.split == "certify" and each.gold is None]
-    return sorted(missing, key=lambda each: digest(each.id.encode()))
+def write_labels_file(path: Path, examples: Sequence[Example]) -> int:
+    """Write the rows to label, as they are given; how many there were is returned.
 
-
-def write_labels_file(path: Path, examples: Sequence[Example], answers: Mapping[str, Answer], rows: int) -> int:
-    """Write the first `rows` rows to label; answers: the student's, by id. How many there were is returned.
-
-    CSV, or JSON lines where the name ends in .jsonl; columns `id,input,incumbent,student,gold`, the last one empty.
-    Import it again as gold once it is filled in; rows left empty are ignored. Raises ResourceError when the disk does
-    not take it.
+    CSV, or JSON lines where the name ends in .jsonl; columns `id,input,gold`, the last one empty. Import it again as
+    gold once it is filled in; rows left empty are ignored. Raises ResourceError when the disk does not take it.
     """
-    chosen = labelling_order(examples)[: max(0, rows)]
-    table = [_record(example, answers.get(example.id)) for example in chosen]
+    table = [{"id": one.id, "input": one.text, "gold": None} for one in examples]
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".jsonl":
             path.write_bytes(b"".join(canonical_json(record) + b"\n" for record in table))
         else:
@@ -48,20 +41,15 @@ def write_labels_file(path: Path, examples: Sequence[Example], answers: Mapping[
     return len(table)
 
 
-def _record(example: Example, answer: Answer) -> dict[str, Any]:
-    values = (example.id, example.text, example.incumbent, answer, None)
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def _write_csv(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
+def _write_csv(path: Path, table: Sequence[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for record in table:
-            writer.writerow([record["id"], *(_cell(record[name]) for name in COLUMNS[1:])])
+            writer.writerow([_cell(record[name]) if name != "id" else record[name] for name in COLUMNS])
 
 
 def _cell(value: Any) -> str:
     """A value as text. Spreadsheets run what begins like a formula, so traffic that does is quoted."""
-    text = "" if value is None else value if isinstance(value, str) else canonical_json(value).decode()
+    text = "" if value is None else str(value)
     return "'" + text if text.startswith(_FORMULA) else text

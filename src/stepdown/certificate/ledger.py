@@ -5,15 +5,20 @@ the chance that *any* of them, however many, certifies what is not so stays with
 holds for candidates chosen without sight of the evidence, and for those chosen after refusals of which only the verdict
 was used: given that all before were refused there is one next candidate, so the list is as good as fixed.
 
-Attempts belong together when they share a row, directly or through attempts between them. So adding some labels to
-evidence continues its count, which is conservative, and wholly fresh rows start a new one. Re-issuing the very same
+Attempts belong together when they share a row, directly or through attempts between them, whatever task they were made
+for. A row is known by its content (input and time), so that calling it by another id gains nothing; and an attempt on a
+draw belongs to those on the draw that it replaces. Wholly fresh rows start a new count. Re-issuing the very same
 candidate on the same rows under the same contract asks no new question and costs nothing.
+
+A further look at the *same* candidate with more rows of the same draw is no further attempt: it goes on within the
+share of the first look, at the level that earlier looks have left (`stats.stages`).
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -31,8 +36,10 @@ from stepdown.stats.spending import attempt_error
 ATTEMPTED = "certificate-attempted"
 """The kind of event that a loop journals before it certifies."""
 
-_KEY_BYTES = 4
+_ID_BYTES, _CONTENT_BYTES = 4, 8
 _QUESTION = ("candidate", "contract", "evidence")
+
+Keys = NDArray[np.uint64]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,66 +53,133 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     event: dict[str, Any] = {}
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """An attempt as the journal has it. content: () in journals of before rows were known by content."""
+
+    question: tuple[str, ...]
+    ids: Keys
+    content: Keys
+    draw: str
+    replaces: str
+    stages: tuple[int, ...]
+    final: bool
+    looked: tuple[str, ...]
+
+
 def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> Attempt:
     """What this attempt may spend, given the journal so far. Pure: whoever calls it journals `event` afterwards.
 
-    events: of any kind; only those of attempts are read. Raises TamperedError when one of them cannot be read.
+    events: of any kind and of every task; only those of attempts are read. Raises TamperedError when one of them cannot
+    be read.
     """
+    population = evidence.basis.population
+    ids, content = row_keys(evidence.seen.ids, _ID_BYTES), row_keys(evidence.keys, _CONTENT_BYTES)
     question = {
         "candidate": evidence.candidate.digest,
         "contract": contract_hash(contract),
         "evidence": evidence.rows_hash,
     }
-    keys = row_keys(evidence.seen.ids)
-    number = _number(events, question, keys)
-    data = {**question, "rows": _packed(keys), "n": evidence.n, "attempt": number}
+    asked = tuple(question[part] for part in _QUESTION)
+    stages, final = evidence.terms.stages, evidence.terms.final
+    looked = tuple(evidence.stage_hashes) if evidence.keys else ()
+    entry = _Entry(asked, ids, content, population.draw, population.replaces, stages, final, looked)
+    number = _number(events, entry)
+    data = {**question, "rows": _packed(ids, _ID_BYTES), "n": evidence.n, "attempt": number}
+    if evidence.keys:
+        data |= {"content": _packed(content, _CONTENT_BYTES), "draw": entry.draw, "replaces": entry.replaces}
+        data |= {"stages": list(stages), "final": final, "looked": list(looked)}
     return Attempt(number=number, error_share=attempt_error(1.0 - contract.confidence, number), event=data)
 
 
-def row_keys(ids: Sequence[str]) -> NDArray[np.uint32]:
+def looks(events: Iterable[Event], candidate: str, contract: Contract, draw: str) -> tuple[int, ...]:
+    """How many rows of the draw each look at this candidate had, in order; () where none was taken, or the last of them
+    was the final one, so that a further look is a further attempt."""
+    asked = (candidate, contract_hash(contract))
+    found: tuple[int, ...] = ()
+    for event in events:
+        if event.kind == ATTEMPTED:
+            entry = _read(event)
+            if entry.question[:2] == asked and entry.draw == draw and draw:
+                found = () if entry.final else entry.stages
+    return found
+
+
+def row_keys(names: Sequence[str], size: int = _ID_BYTES) -> Keys:
     """Short keys of rows, sorted. Should two rows share one by chance, an attempt more is counted."""
-    short = [int.from_bytes(bytes.fromhex(digest(each.encode())[: 2 * _KEY_BYTES]), "big") for each in ids]
-    return np.unique(np.array(short, dtype=np.uint32))
+    short = [int(digest(each.encode())[: 2 * size], 16) for each in names]
+    return np.unique(np.array(short, dtype=np.uint64))
 
 
-def _number(events: Iterable[Event], question: dict[str, str], keys: NDArray[np.uint32]) -> int:
-    earlier: dict[tuple[str, ...], NDArray[np.uint32]] = {}
-    asked = tuple(question[part] for part in _QUESTION)
+def _number(events: Iterable[Event], entry: _Entry) -> int:
+    earlier: dict[tuple[str, ...], _Entry] = {}
     for event in events:
         if event.kind != ATTEMPTED:
             continue
-        before, rows = _read(event)
-        if before == asked:
+        before = _read(event)
+        if before.question == entry.question:
             break
-        earlier[before] = rows
-    return 1 + _linked(list(earlier.values()), keys)
+        if not _is_look_of(before, entry):
+            earlier[before.question] = before
+    return 1 + _linked(list(earlier.values()), entry)
 
 
-def _linked(sets: list[NDArray[np.uint32]], keys: NDArray[np.uint32]) -> int:
-    """How many of the sets are linked with `keys` by shared members, directly or through one another."""
-    reached, waiting = 0, sets
+def _is_look_of(before: _Entry, entry: _Entry) -> bool:
+    """Whether `before` was an earlier look within the same attempt, at rows that still say what they said then."""
+    same = before.question[:2] == entry.question[:2] and before.draw == entry.draw and bool(entry.draw)
+    fewer = 0 < len(before.stages) < len(entry.stages) and entry.stages[: len(before.stages)] == before.stages
+    return same and not before.final and fewer and entry.looked[: len(before.looked)] == before.looked
+
+
+def _linked(waiting: list[_Entry], entry: _Entry) -> int:
+    """How many of the attempts are linked with `entry` by shared rows or draws, directly or through one another."""
+    reached = 0
+    ids, content, draws = entry.ids, entry.content, {entry.replaces, entry.draw} - {""}
     while True:
-        joined = [rows for rows in waiting if np.isin(rows, keys, assume_unique=True).any()]
+        joined = [
+            each
+            for each in waiting
+            if each.draw in draws
+            or (_meet(each.content, content) if each.content.size and content.size else _meet(each.ids, ids))
+        ]
         if not joined:
             return reached
         reached += len(joined)
-        linked = {id(rows) for rows in joined}
-        waiting = [rows for rows in waiting if id(rows) not in linked]
-        keys = np.unique(np.concatenate([keys, *joined]))
+        gone = {id(each) for each in joined}
+        waiting = [each for each in waiting if id(each) not in gone]
+        ids = np.unique(np.concatenate([ids, *(each.ids for each in joined)]))
+        content = np.unique(np.concatenate([content, *(each.content for each in joined)]))
+        draws |= {name for each in joined for name in (each.draw, each.replaces) if name}
 
 
-def _read(event: Event) -> tuple[tuple[str, ...], NDArray[np.uint32]]:
+def _meet(one: Keys, other: Keys) -> bool:
+    return bool(np.isin(one, other, assume_unique=True).any())
+
+
+def _read(event: Event) -> _Entry:
     try:
-        question = tuple(str(event.data[part]) for part in _QUESTION)
-        rows = np.frombuffer(base64.b64decode(event.data["rows"], validate=True), dtype=">u4").astype(np.uint32)
+        data = event.data
+        return _Entry(
+            question=tuple(str(data[part]) for part in _QUESTION),
+            ids=_unpacked(data["rows"], _ID_BYTES),
+            content=_unpacked(data.get("content", ""), _CONTENT_BYTES),
+            draw=str(data.get("draw", "")),
+            replaces=str(data.get("replaces", "")),
+            stages=tuple(int(end) for end in data.get("stages", ())),
+            final=bool(data.get("final", True)),
+            looked=tuple(str(each) for each in data.get("looked", ())),
+        )
     except (KeyError, TypeError, ValueError):
         raise TamperedError(
             f"Event {event.sequence} of the journal is an attempt at a certificate that cannot be read.",
             "It must name candidate, contract, evidence and rows, as the ledger wrote it.",
             "Restore the store from a backup; without its ledger no new certificate can be trusted.",
         ) from None
-    return question, rows
 
 
-def _packed(keys: NDArray[np.uint32]) -> str:
-    return base64.b64encode(keys.astype(">u4").tobytes()).decode()
+def _packed(keys: Keys, size: int) -> str:
+    return base64.b64encode(keys.astype(f">u{size}").tobytes()).decode()
+
+
+def _unpacked(text: str, size: int) -> Keys:
+    return np.frombuffer(base64.b64decode(text, validate=True), dtype=f">u{size}").astype(np.uint64)

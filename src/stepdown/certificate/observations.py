@@ -15,7 +15,11 @@ from stepdown.core.contract import Evidence as Reference
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Support = Literal["zero_one", "bounded"]
+
+WORST = 1.0
+"""The excess loss that a row counts with where a student differs from the incumbent and nobody said who is right."""
 
 SEPARATOR = "\x1f"
 """Between the values of one slice name, where a row belongs to several: an answer has several fields."""
@@ -52,6 +56,10 @@ class Observations:
     family's loss can only be 0 or 1; declared by the family, not read off the data.
     escalation_cost_usd: (n,), the incumbent's price for each row, or None where it is unknown.
     latency_s: (s, n), each student's time for one request, NaN where it was not timed; or None.
+    units: what is independent, for each row; by default each row is a unit of its own.
+    agrees: (s, n), where a student's answer is the incumbent's own, so that their losses are equal whatever is right.
+    With it "gold" rows may have NaN for every loss: rows that nobody labelled. Where a student then differs from the
+    incumbent, the worst case counts.
     """
 
     ids: tuple[str, ...]
@@ -66,11 +74,18 @@ class Observations:
     escalation_cost_usd: Floats | None = None
     latency_s: Floats | None = None
     judged: Judged | None = None
+    units: tuple[str, ...] = ()
+    agrees: Bools | None = None
 
     def __post_init__(self) -> None:
         rows, students = len(self.ids), len(self.entrants)
         if not self.slices:
             object.__setattr__(self, "slices", tuple({} for _ in range(rows)))
+        if not self.units:
+            object.__setattr__(self, "units", self.ids)
+        _shape("units", len(self.units), rows)
+        if self.agrees is not None:
+            _shape("agrees", self.agrees.shape, (students, rows))
         _shape("references", len(self.references), rows)
         _shape("slices", len(self.slices), rows)
         _shape("signals", [len(each) for each in self.signals], [rows] * students)
@@ -86,7 +101,8 @@ class Observations:
 
     def _check_losses(self) -> None:
         everything = np.concatenate([self.losses.ravel(), self.incumbent_loss])
-        if self.reference != "judged" and np.isnan(everything).any():
+        partly = self.reference == "judged" or (self.reference == "gold" and self.agrees is not None)
+        if not partly and np.isnan(everything).any():
             raise ValueError(f"Got a row without a loss; expected every row of {self.reference} evidence to have one.")
         if self.reference == "judged" and self.judged is None:
             raise ValueError("Got judged evidence without verdicts; expected a judge's loss for every row.")
@@ -131,6 +147,8 @@ class Observations:
             escalation_cost_usd=None if self.escalation_cost_usd is None else self.escalation_cost_usd[chosen],
             latency_s=None if self.latency_s is None else self.latency_s[:, chosen],
             judged=None if self.judged is None else self.judged.rows(chosen),
+            units=tuple(self.units[row] for row in chosen),
+            agrees=None if self.agrees is None else self.agrees[:, chosen],
         )
 
     def students(self, chosen: Sequence[int]) -> Observations:
@@ -144,6 +162,7 @@ class Observations:
             losses=self.losses[index],
             latency_s=None if self.latency_s is None else self.latency_s[index],
             judged=None if judged is None else Judged(judged.losses[index], judged.incumbent_loss),
+            agrees=None if self.agrees is None else self.agrees[index],
         )
 
 
@@ -152,7 +171,7 @@ class Outcome:
     """What a cascade does on n rows at one point of its path.
 
     rung: (n,), who answers, −1 where it escalates. excess: (n,), loss less the incumbent's, exactly 0 where it
-    escalates; NaN where the row has no reference. judged_excess: the same by the judge, or None.
+    escalates; of judged rows NaN where there is no gold. judged_excess: the same by the judge, or None.
     cost_usd: (n,) or None where the incumbent's price is unknown. latency_s: (n,), NaN where it escalates or was not
     timed, or None.
     """
@@ -174,14 +193,31 @@ def outcome(seen: Observations, confidences: Floats, thresholds: Sequence[float]
     judged = seen.judged
     return Outcome(
         rung=rung,
-        excess=_excess(rung, seen.losses, seen.incumbent_loss),
-        judged_excess=None if judged is None else _excess(rung, judged.losses, judged.incumbent_loss),
+        excess=_excess(rung, seen),
+        judged_excess=None if judged is None else _difference(rung, judged.losses, judged.incumbent_loss),
         cost_usd=_cost(rung, seen),
         latency_s=_latency(rung, seen.latency_s),
     )
 
 
-def _excess(rung: Integers, losses: Floats, incumbent_loss: Floats) -> Floats:
+def needs_label(rung: Integers, seen: Observations) -> Bools:
+    """Which rows (n,) have no gold and are answered by a rung whose answer is not the incumbent's."""
+    if seen.agrees is None:
+        return np.zeros(seen.n, dtype=bool)
+    differs = ~_of_rung(seen.agrees, rung).astype(bool)
+    return np.asarray((rung >= 0) & differs & ~seen.labelled, dtype=bool)
+
+
+def _excess(rung: Integers, seen: Observations) -> Floats:
+    taken = _difference(rung, seen.losses, seen.incumbent_loss)
+    if seen.agrees is not None:
+        taken = np.where((rung >= 0) & _of_rung(seen.agrees, rung).astype(bool), 0.0, taken)
+    if seen.reference == "gold":
+        taken = np.where(np.isnan(taken), np.where(rung >= 0, WORST, 0.0), taken)
+    return taken
+
+
+def _difference(rung: Integers, losses: Floats, incumbent_loss: Floats) -> Floats:
     taken = _of_rung(losses, rung) - incumbent_loss
     return np.where(rung >= 0, taken, np.where(np.isnan(incumbent_loss), np.nan, 0.0))
 
@@ -202,7 +238,7 @@ def _latency(rung: Integers, latency_s: Floats | None) -> Floats | None:
     return np.where(rung >= 0, _of_rung(np.cumsum(latency_s, axis=0), rung), np.nan)
 
 
-def _of_rung(table: Floats, rung: Integers) -> Floats:
+def _of_rung(table: Floats | Bools, rung: Integers) -> Floats:
     """The entry (n,) of a table (s, n) for the rung of each row; any for those that escalate."""
     if not table.shape[0]:
         return np.zeros(rung.shape[0])

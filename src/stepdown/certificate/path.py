@@ -23,6 +23,7 @@ LEVELS = 40
 MOST_POINTS = 60
 MOST_RUNGS = 3
 RUNG_MUST_EARN = 0.01
+_HOPEFUL = 0.1
 _CLEARLY_SAFER = 0.005
 _EXAMPLES = 5
 
@@ -228,6 +229,9 @@ def _candidate(task: str, tuning: Tuning, walk: Walk | None, why: str, slices: t
         why=why,
         slices=tuple(sorted({(name, value) for name in slices for value in tuning.seen.slices_named(name)})),
         examples=_examples(tuning, students),
+        hopeful=int(np.flatnonzero(walk.chances >= _HOPEFUL)[-1])
+        if walk and (walk.chances >= _HOPEFUL).any()
+        else None,
     )
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepdown.certificate.claims import COST, EXCESS, LATENCY, SLICE, Demands
-from stepdown.certificate.observations import Floats, Outcome
+from stepdown.certificate.evidence import Evidence
+from stepdown.certificate.observations import Floats, Outcome, needs_label
+from stepdown.core.cascade import choose_rungs
 from stepdown.core.certificate import Claim
 from stepdown.stats.betting import Bounds
 from stepdown.stats.power import Goal, labels_for_betting, labels_for_binomial, labels_for_paired
@@ -53,13 +56,52 @@ def refuse(demands: Demands, claims: Sequence[Claim], found: Outcome | None) -> 
     failures = [
         _Failure(claim, _rows_needed(claim, demands, found)) for claim in claims if claim.p_value > demands.error
     ]
-    reasons = [_reason(failure, evidence.n) for failure in failures if not failure.claim.name.startswith(SLICE)]
-    reasons += _slice_reasons([each for each in failures if each.claim.name.startswith(SLICE)], evidence.n)
+    reasons = [_reason(failure, evidence) for failure in failures if not failure.claim.name.startswith(SLICE)]
+    reasons += _slice_reasons([each for each in failures if each.claim.name.startswith(SLICE)], evidence)
     if any(failure.rows is None for failure in failures):
         reasons += _advice(demands)
         return Refusal(tuple(reasons), None)
     more = max((failure.rows or 0 for failure in failures), default=0) - evidence.n
-    return Refusal(tuple(reasons), max(1, more))
+    return Refusal(tuple(reasons), max(1, math.ceil(more * label_share(evidence))))
+
+
+def label_share(evidence: Evidence) -> float:
+    """The share of calls that need a label: all, where it is not known on which a student differs."""
+    if evidence.seen.reference != "gold" or evidence.seen.agrees is None or not evidence.n:
+        return 1.0
+    differs, _ = needed_labels(evidence)
+    return float(max(differs.mean(), 1.0 / evidence.n))
+
+
+def needed_labels(evidence: Evidence) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The rows (n,) on which some rung differs from the incumbent at a point that may pass, and those without gold."""
+    differs, unlabelled = np.zeros(evidence.n, dtype=bool), np.zeros(evidence.n, dtype=bool)
+    seen, candidate = evidence.seen, evidence.candidate
+    if seen.reference != "gold" or seen.agrees is None:
+        return differs, unlabelled
+    last = len(candidate.points) if candidate.hopeful is None else candidate.hopeful + 1
+    nobody = replace(seen, losses=np.full_like(seen.losses, np.nan), incumbent_loss=np.full(seen.n, np.nan))
+    for point in candidate.points[:last]:
+        rung = choose_rungs(evidence.confidences, point.thresholds)
+        differs |= needs_label(rung, nobody)
+        unlabelled |= needs_label(rung, seen)
+    return differs, unlabelled
+
+
+def waiting(evidence: Evidence) -> Refusal:
+    """The refusal of evidence whose rows wait for labels: nothing was tested, and no attempt is spent."""
+    if not evidence.candidate.points or not evidence.n:
+        return Refusal((evidence.candidate.why or "There is no evidence.",), None)
+    differs, unlabelled = needed_labels(evidence)
+    missing = int(unlabelled.sum())
+    return Refusal(
+        (
+            f"Of {evidence.n:,} calls drawn, the students may differ from the incumbent on {int(differs.sum()):,}, and "
+            f"{missing:,} of those have no gold yet. Label them and build again; nothing was tested, so no attempt on "
+            "this evidence is spent.",
+        ),
+        missing,
+    )
 
 
 def _without_evidence(demands: Demands) -> Refusal:
@@ -122,7 +164,7 @@ def _goal(demands: Demands, margin: float) -> Goal:
     return Goal(margin=margin, error=demands.error, power=POWER)
 
 
-def _reason(failure: _Failure, n: int) -> str:
+def _reason(failure: _Failure, evidence: Evidence) -> str:
     claim = failure.claim
     if claim.name == LATENCY:
         if not claim.n:
@@ -137,11 +179,16 @@ def _reason(failure: _Failure, n: int) -> str:
         return (
             f"{known}. That is not below the margin of {claim.limit:g} by enough for any amount of labels to show it."
         )
-    more = max(1, failure.rows - n)
+    more = _more(failure, evidence)
     return f"{known}: too little evidence for a margin of {claim.limit:g}. About {more} more labels would be needed."
 
 
-def _slice_reasons(failures: list[_Failure], n: int) -> list[str]:
+def _more(failure: _Failure, evidence: Evidence) -> int:
+    """How many more labels a claim would need: of the calls drawn, only those on which a student differs need one."""
+    return max(1, math.ceil(((failure.rows or 0) - evidence.n) * label_share(evidence)))
+
+
+def _slice_reasons(failures: list[_Failure], evidence: Evidence) -> list[str]:
     bad = [each for each in failures if each.rows is None]
     thin = sorted((each for each in failures if each.rows is not None), key=lambda each: -(each.rows or 0))
     reasons = []
@@ -149,7 +196,7 @@ def _slice_reasons(failures: list[_Failure], n: int) -> list[str]:
         bad.sort(key=lambda each: -each.claim.estimate)
         reasons.append(f"{len(bad)} slices do not keep the slice margin: {_names(bad)}.")
     if thin:
-        more = max(1, (thin[0].rows or 0) - n)
+        more = _more(thin[0], evidence)
         reasons.append(
             f"{len(thin)} slices have too few rows to show it: {_names(thin)}. "
             f"About {more} more labels would be needed."

@@ -127,14 +127,18 @@ def _confidences(evidence: Evidence) -> Check:
 
 def _budget(certificate: Certificate, evidence: Evidence, events: tuple[Event, ...] | None) -> Iterator[Check]:
     contract = read_contract(certificate.contract)
-    if contract is None or certificate.attempt < 1:
+    if contract is None or certificate.attempt < 0:
         yield Check(name="attempt and error share", passed=False, detail="the contract or the attempt cannot be read")
         return
     yield _same(
         "attempt and error share",
         certificate.error_share,
-        attempt_error(1.0 - contract.confidence, certificate.attempt),
+        attempt_error(1.0 - contract.confidence, max(1, certificate.attempt)),
     )
+    if certificate.attempt == 0:
+        refused = certificate.verdict == "refused"
+        yield Check(name="nothing tested", passed=refused, detail="" if refused else "a certificate takes an attempt")
+        return
     if events is None:
         return
     try:
@@ -143,7 +147,7 @@ def _budget(certificate: Certificate, evidence: Evidence, events: tuple[Event, .
         yield Check(name="attempt (ledger)", passed=False, detail=str(error))
         return
     yield _same("attempt (ledger)", certificate.attempt, again.number)
-    asked = {key: again.event[key] for key in ("candidate", "contract", "evidence", "rows")}
+    asked = {key: value for key, value in again.event.items() if key not in ("n", "attempt")}
     journalled = any(event.kind == ATTEMPTED and asked.items() <= event.data.items() for event in events)
     detail = "" if journalled else "no event of this attempt stands in the journal"
     yield Check(name="ledger entry", passed=journalled, detail=detail)
@@ -156,7 +160,7 @@ def _recomputed(certificate: Certificate, evidence: Evidence) -> Iterator[Check]
         yield Check(name="contract", passed=False, detail="it cannot be read")
         return
     spent = Attempt(number=certificate.attempt, error_share=certificate.error_share)
-    issue = Issue(certificate.issued_at, certificate.seed)
+    issue = Issue(certificate.issued_at, certificate.seed, certificate.journal)
     try:
         again = issue_certificate(evidence, contract, spent, certificate.dataset_hash, issue)
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -23,3 +24,19 @@ def digest(data: bytes) -> str:
 def digest_of(value: Any) -> str:
     """The sha256 of a value's canonical JSON, in hex."""
     return digest(canonical_json(value))
+
+
+def without_younger(value: msgspec.Struct, names: Sequence[str]) -> dict[str, Any]:
+    """A struct as a table, less those of its fields named that still have their default.
+
+    What is hashed this way keeps its hash when fields are added to its kind: what was written before they were there
+    reads as before.
+    """
+    table: dict[str, Any] = msgspec.to_builtins(value)
+    fields = {field.name: field for field in msgspec.structs.fields(value)}
+    for name in names:
+        field = fields[name]
+        default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+        if getattr(value, name) == default:
+            del table[field.encode_name]
+    return table

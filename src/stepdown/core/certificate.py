@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from stepdown.core.canonical import digest_of
+from stepdown.core.canonical import digest_of, without_younger
 
 Verdict = Literal["certified", "refused"]
 
@@ -46,9 +46,10 @@ class PathPoint(msgspec.Struct, frozen=True, kw_only=True):
 class Population(msgspec.Struct, frozen=True, kw_only=True):
     """What the evidence was drawn from. calls, units: how many; first, last: seconds since the epoch, 0 where unknown.
 
-    draw: the digest of the draw as the journal has it; drawn_at: when. window: why only a part of the traffic was drawn
+    draw: the digest of the draw as the journal has it; drawn_at: when. largest_unit: the calls of the largest. window: why only a part of the traffic was drawn
     from ("" for all of it). assumption: what is assumed because stepdown did not draw the gold itself: "" (drawn by
-    stepdown), "random-sample", "all", or "split-column" (the owner of the gold named the evidence).
+    stepdown), "random-sample", "all", or "split-column" (the owner of the gold named the evidence). replaces: the digest
+    of the draw before, where calls of it have gone.
     """
 
     calls: int = 0
@@ -57,8 +58,10 @@ class Population(msgspec.Struct, frozen=True, kw_only=True):
     last: float = 0.0
     draw: str = ""
     drawn_at: float = 0.0
+    largest_unit: int = 1
     window: str = ""
     assumption: str = ""
+    replaces: str = ""
 
 
 class Journalled(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +70,9 @@ class Journalled(msgspec.Struct, frozen=True, kw_only=True):
     head: str = ""
     events: int = 0
     begun_at: float = 0.0
+
+
+_YOUNGER = ("unit", "n_drawn", "n_labelled", "population", "excluded", "journal", "dearest_call_usd")
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +122,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        return digest_of(self)
+        return digest_of(without_younger(self, _YOUNGER))
 
     @property
     def excess_loss(self) -> Claim | None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from stepdown.core.draw import Draw
 from stepdown.core.tasks import Input, input_text
 
 SplitName = Literal["train", "tune", "certify", "test"]
@@ -18,9 +19,11 @@ Answer = Any
 class Example(msgspec.Struct, frozen=True, kw_only=True):
     """One input with the incumbent's answer and, where a trusted one is known, gold.
 
-    group: near-duplicates share it and stay on one side of every split. incumbent: None when the incumbent's answer
-    could not be used (unparsable, off-schema), which excludes the row from learning but not from evidence:
-    an answer that cannot be parsed is a loss of the incumbent's. judged: a judge's loss for the incumbent's answer.
+    group: near-duplicates share it. unit: what is independent of all others; every call of a unit stands on one side of
+    every split. place: in the draw, where the row is evidence. gold_basis: how it came to be that this call was labelled,
+    as declared. incumbent: None when the incumbent's answer could not be
+    used (unparsable, off-schema), which excludes the row from learning but not from evidence: an answer that cannot be
+    parsed is a loss of the incumbent's. judged: a judge's loss for the incumbent's answer.
     log_probabilities: the incumbent's, by label, where recorded.
     """
 
@@ -37,6 +40,9 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     judged: float | None = None
     log_probabilities: dict[str, float] | None = None
     slices: dict[str, str] = {}
+    unit: str = ""
+    place: int | None = None
+    gold_basis: str = ""
 
     @property
     def text(self) -> str:
@@ -77,11 +83,16 @@ class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
-    """A task's examples and the manifest. Order is by timestamp, then id."""
+    """A task's examples and the manifest. Order is by timestamp, then id. draw: of the evidence; None where read back
+    from its folder, which does not hold it. unusable: calls that could not be drawn, by reason."""
 
     examples: tuple[Example, ...]
     excluded: tuple[Excluded, ...]
     manifest: DatasetManifest
+    draw: Draw | None = None
+    unusable: dict[str, int] = {}
 
     def split(self, name: SplitName) -> list[Example]:
-        return [example for example in self.examples if example.split == name]
+        """The examples of a split; those that are evidence in the order of the draw."""
+        found = [example for example in self.examples if example.split == name]
+        return sorted(found, key=lambda one: one.place or 0) if name == "certify" else found

@@ -17,15 +17,15 @@ from stepdown.curation.collapse import collapse
 from stepdown.curation.conflicts import conflicts
 from stepdown.curation.exact_duplicates import exact_duplicates
 from stepdown.curation.label_noise import label_noise
-from stepdown.curation.leakage import leakage
 from stepdown.curation.manifest import make_manifest, name_sources
 from stepdown.curation.near_duplicates import near_duplicates
-from stepdown.curation.options import CurationOptions
+from stepdown.curation.options import CurationOptions, Seen
 from stepdown.curation.outcome import Outcome
 from stepdown.curation.parse import parse
 from stepdown.curation.permission import state_permission
 from stepdown.curation.personal_data import personal_data
 from stepdown.curation.split import split
+from stepdown.curation.units import units
 
 LEAST_INPUTS = 20
 
@@ -33,8 +33,8 @@ STEPS: tuple[Callable[[list[Example], CurationOptions], Outcome], ...] = (
     personal_data,
     exact_duplicates,
     near_duplicates,
+    units,
     split,
-    leakage,
     conflicts,
     collapse,
     label_noise,
@@ -46,19 +46,25 @@ def curate(calls: Iterable[Call], task: Task, options: CurationOptions) -> Datas
 
     Raises NotEnoughData when the calls are too few or all answered alike, InputError for an unknown split in gold.
     """
-    options = replace(options, slice_of=families().load(task.family).slice_of)
+    options = replace(options, slice_of=families().load(task.family).slice_of, task=task.name, seen=Seen())
     models: Counter[str] = Counter()
     ledger = Ledger()
     parsed, sources = parse(_noting_models(calls, models), task, options)
     examples = ledger.enter("parse", parsed)
     _check(examples, ledger.excluded)
+    unusable = Counter(one.reason for one in ledger.excluded)
+    unusable["escalated by a cascade, and so no sample"] = len(options.seen.escalated)
+    draw = None
     for step in STEPS:
-        examples = ledger.enter(step.__name__, step(examples, options))
+        outcome = step(examples, options)
+        examples, draw = ledger.enter(step.__name__, outcome), outcome.draw or draw
     examples = ledger.enter("balance", balance(examples, task))
     excluded = sorted(ledger.excluded, key=lambda one: (one.id, one.reason, one.detail))
     origin = (name_sources(sources, options.source_hashes), state_permission(options.permission, models))
     manifest = make_manifest(task.name, examples, excluded, ledger.steps, options, origin)
-    return Dataset(examples=tuple(examples), excluded=tuple(excluded), manifest=manifest)
+    return Dataset(
+        examples=tuple(examples), excluded=tuple(excluded), manifest=manifest, draw=draw, unusable=dict(+unusable)
+    )
 
 
 @dataclass

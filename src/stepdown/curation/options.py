@@ -10,13 +10,27 @@ from numpy.typing import NDArray
 
 from stepdown.core.contract import Evidence, Privacy
 from stepdown.core.dataset import Answer
+from stepdown.core.draw import Draw
 from stepdown.core.store import Gold
 
 OutOfSample = Callable[[list[str], list[str]], NDArray[np.float64]]
 """Texts and their answers → cross-fitted probabilities, float (n, labels), the labels sorted."""
 
+EVIDENCE_SHARE, MOST_SHARE, MOST_EVIDENCE = 0.2, 0.5, 20_000
 SMALL_EVIDENCE = 600
 SMALL_TUNE = 200
+
+
+@dataclass
+class Seen:
+    """What parsing learned of each call, by id. unread: why the incumbent's answer could not be used. unit_names: what
+    the call says of the unit that it belongs to. escalated: calls that the incumbent got because no rung was sure.
+    unit: the name of the unit, as the step `units` found it."""
+
+    unread: dict[str, str] = field(default_factory=dict)
+    unit_names: dict[str, dict[str, str]] = field(default_factory=dict)
+    escalated: set[str] = field(default_factory=set)
+    unit: str = "call"
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,11 @@ class CurationOptions:
     outputs. source_hashes: sha256 by file name. near_duplicate: Jaccard similarity of character 4-grams.
     flagged_weight: what a likely wrong answer of the incumbent counts for in learning; 1 keeps it as it is.
     certify_rows, tune_rows: None follows the rules of docs/curation.md. max_characters: longer inputs are excluded.
-    slice_of: the kind of an answer, by which the spread of answers is looked at; `curate` takes that of the family.
+    slice_of: the kind of an answer, by which the spread of answers is looked at; `curate` takes that of the family, and
+    the task's name.
+    unit: what the contract says is independent; "" infers it. draws: the task's earlier draws of evidence, oldest first.
+    least_evidence: a new draw has at least so many calls, at most half of all.
+    seen: what parsing learned of each call and the steps after it need; `curate` fills it in.
     """
 
     gold: Mapping[str, Gold] = field(default_factory=dict)
@@ -46,13 +64,23 @@ class CurationOptions:
     tune_rows: int | None = None
     max_characters: int = 100_000
     slice_of: Callable[[Answer], str] = str
+    task: str = ""
+    unit: str = ""
+    draws: tuple[Draw, ...] = ()
+    least_evidence: int = 0
+    seen: Seen = field(default_factory=Seen)
 
-    def rows_to_certify(self, rows: int, evidence: Evidence) -> int:
-        """Evidence wanted: a fifth, at most 2,000 (3,000 without gold), more than a fifth where data are few."""
+    @property
+    def unit_names(self) -> Mapping[str, Mapping[str, str]]:
+        return self.seen.unit_names
+
+    def rows_to_certify(self, rows: int) -> int:
+        """Evidence wanted: a fifth, at most 20,000, more than a fifth where data are few. Only rows on which a student
+        differs from the incumbent need a label, so that much evidence costs little."""
         if self.certify_rows is not None:
             return self.certify_rows
-        most = 3_000 if evidence == "agreement" else 2_000
-        return int(min(most, max(0.2 * rows, min(0.4 * rows, SMALL_EVIDENCE))))
+        usual = min(MOST_EVIDENCE, max(EVIDENCE_SHARE * rows, min(0.4 * rows, SMALL_EVIDENCE)))
+        return int(max(usual, min(self.least_evidence, MOST_SHARE * rows)))
 
     def rows_to_tune(self, rows: int) -> int:
         """A tenth, at most 1,000, more than a tenth where data are few."""

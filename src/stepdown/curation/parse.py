@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer, Example, Excluded
+from stepdown.core.draw import Draw
 from stepdown.core.family import Family, families
 from stepdown.core.tasks import Input, Task, input_text, is_empty, message_text
 from stepdown.curation.log_probabilities import read_log_probabilities
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
 from stepdown.curation.personal_data import mask
+from stepdown.curation.units import unit_names
 
 MAX_DETAIL_CHARACTERS = 200
+FINE_TIMES = 0.9
+"""The share of inputs with a timestamp of their own from which the same input at the same time is the same call."""
+
 _CALL_FIELDS = ("client_id", "workload_id", "provider", "model")
 
 
 def parse(calls: Iterable[Call], task: Task, options: CurationOptions) -> tuple[Outcome, Counter[str]]:
     """One example per usable call, ordered by time then id; and the number of calls per source file.
 
-    A call whose input cannot be used is excluded. One whose answer cannot be used stays where gold is known for it,
-    with incumbent None: that is a loss of the incumbent's, and the gold can be learned from.
+    A call whose input cannot be used is excluded. One whose answer cannot be used stays, with incumbent None: it may be
+    evidence, in which it counts; without gold it can be nothing else.
     """
     family = families().load(task.family)
     examples: list[Example] = []
@@ -43,11 +48,13 @@ def parse(calls: Iterable[Call], task: Task, options: CurationOptions) -> tuple[
         unreadable_gold += gold is None and call.id in options.gold
         if problem:
             answers[problem] += 1
-        if answer is None and gold is None:
-            excluded.append(Excluded(id=call.id, reason=problem, detail="no gold for it either"))
-        else:
-            examples.append(_example(call, task, text, answer, gold, options))
-    examples, repeated = _order(examples)
+            options.seen.unread[call.id] = problem
+        if call.selection == "escalated":
+            options.seen.escalated.add(call.id)
+        if names := unit_names(call, options.unit):
+            options.seen.unit_names[call.id] = names
+        examples.append(_example(call, task, text, answer, gold, options))
+    examples, repeated = _order(examples, options.draws)
     findings: dict[str, Any] = {"unusable_answers": dict(sorted(answers.items()))}
     if unreadable_gold:
         findings["gold_that_is_no_answer"] = unreadable_gold
@@ -129,6 +136,7 @@ def _example(
         judged=options.verdicts.get(call.id) if answer is not None else None,
         log_probabilities=read_log_probabilities(call, answer, task.labels) if isinstance(answer, str) else None,
         slices=_slices(call, text, options.slices),
+        gold_basis=options.gold[call.id].basis if gold is not None else "",
     )
 
 
@@ -145,16 +153,30 @@ def _slices(call: Call, value: Input, names: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _order(examples: list[Example]) -> tuple[list[Example], list[Excluded]]:
-    """By time, then id. An id that comes again is excluded; which one stays does not depend on the order of arrival."""
-    seen: set[str] = set()
-    kept, repeated = [], []
+def _order(examples: list[Example], draws: Sequence[Draw]) -> tuple[list[Example], list[Excluded]]:
+    """By time, then id. An id that comes again is excluded, and so is one call under another id: the same input and
+    answer at the same moment. Which one stays does not depend on the order of arrival; one that was drawn does."""
     times = Counter(example.id for example in examples)
     examples.sort(key=lambda one: (one.timestamp, one.id, canonical_json(one) if times[one.id] > 1 else b""))
-    for example in examples:
+    by_content = _tells_calls_apart(examples)
+    drawn = {one.id for one in examples if any(draw.place(one.id) is not None for draw in draws)}
+    seen: dict[Any, str] = {}
+    kept, repeated = [], []
+    for example in sorted(examples, key=lambda one: one.id not in drawn):
+        content = (example.timestamp, example.text, canonical_json(example.incumbent))
         if example.id in seen:
             repeated.append(Excluded(id=example.id, reason="id seen before", kin=example.id))
+        elif by_content and example.timestamp > 0 and content in seen:
+            repeated.append(Excluded(id=example.id, reason="the same call under another id", kin=seen[content]))
         else:
             kept.append(example)
-        seen.add(example.id)
+            seen[content] = example.id
+        seen[example.id] = example.id
+    kept.sort(key=lambda one: (one.timestamp, one.id))
     return kept, repeated
+
+
+def _tells_calls_apart(examples: list[Example]) -> bool:
+    """Whether timestamps are so fine that different inputs hardly ever share one."""
+    moments = {(one.timestamp, one.text) for one in examples if one.timestamp > 0}
+    return len({moment for moment, _ in moments}) >= FINE_TIMES * len(moments)

@@ -1,138 +1,162 @@
-"""Four disjoint splits by group. The rules and their reasons are in docs/curation.md."""
+"""Four disjoint splits in whole units: the evidence is drawn first. The rules and their reasons are in docs/curation.md."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from stepdown.core.contract import Evidence
 from stepdown.core.dataset import SPLITS, Example, Excluded, SplitName
+from stepdown.core.draw import Draw
 from stepdown.core.errors import NotEnoughData
-from stepdown.curation.deal import Deal, Pool, Wanted, deal_by_agreement, deal_by_trust
+from stepdown.curation.drawing import Standing, draw_evidence, stand
 from stepdown.curation.gold_split import own_split
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
-from stepdown.curation.split_order import order_groups
+from stepdown.curation.split_order import hashed, latest_first
+from stepdown.curation.units import whole_units
 
 LEAST_TRAIN = 10
-SHARES_WITH_EVIDENCE = "near-duplicate of evidence, and not evidence itself"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What may be done with each row, by id. wish: where its label's owner wants it. trusted: it can be evidence."""
-
-    wish: Mapping[str, SplitName]
-    trusted: frozenset[str]
-    evidence: Evidence
+LEAST_GOLD_TO_TUNE = 200
+PLENTY = 15_000
+TEST_SHARE, MOST_TEST = 0.05, 2_000
+SHARES_A_UNIT = "of one unit with evidence, and not drawn"
+OTHER_SIDE = "of one unit with rows of another split"
 
 
 def split(examples: list[Example], options: CurationOptions) -> Outcome:
-    """Deal whole groups to train, tune, certify and test; gold's own split column is obeyed.
+    """Draw the evidence, then deal tune and test; the rest is learned from. Gold's own split column is obeyed.
 
-    Evidence rows are those with gold (or a verdict, for judged evidence); for agreement, those the incumbent answered.
-    A row that shares a group with evidence without being evidence is excluded, never the evidence.
-    Raises NotEnoughData when nothing is left to learn from, InputError for an unknown split in gold.
+    A row of a unit that is evidence, without having been drawn, is excluded. Repetitions of an input may stand on both
+    sides, as they will in production: only units are kept whole. Raises NotEnoughData when nothing is left to learn
+    from, InputError for an unknown split in gold.
     """
-    standing = _stand(examples, options)
-    wanted = _want(examples, standing, options)
-    order, findings = order_groups(examples, wanted.certify + wanted.tune, options.seed, options.slice_of)
-    if standing.evidence == "judged":
-        with_gold = {one.group for one in examples if one.gold is not None}
-        order.sort(key=lambda group: group not in with_gold)
-    pool = _pools(examples, standing)
-    deal = Deal(order, pool, _rows(examples, standing, pool))
-    reserved = Counter(standing.wish.values())
-    tuned_on: Evidence = "agreement"
-    if standing.evidence == "agreement":
-        deal_by_agreement(deal, wanted, reserved)
-    elif deal_by_trust(deal, wanted, reserved):
-        tuned_on = standing.evidence
-    kept, excluded = _place(examples, deal, standing, tuned_on)
-    _check(kept, len(examples))
-    dominating = sum(deal.too_large[group] for group in deal.too_large if group not in deal.side)
-    described = _describe(kept, standing) | {"rows_of_groups_too_large_for_evidence": dominating}
-    wishes = {"wanted": {"certify": wanted.certify, "tune": wanted.tune}, "tune_measured_against": tuned_on}
-    return Outcome(kept, excluded, {**findings, "evidence": standing.evidence, **wishes, **described})
-
-
-def _want(examples: list[Example], standing: Standing, options: CurationOptions) -> Wanted:
-    # Rows that their owner keeps for test are no part of what is divided, or little of few would be left to learn from.
-    usable = sum(standing.wish.get(one.id) != "test" for one in examples)
-    certify = options.rows_to_certify(usable, standing.evidence)
-    # A verdict was paid for to be evidence, and says nothing of what the right answer would have been.
-    if standing.evidence == "judged":
-        certify = max(certify, min(len(standing.trusted), len(examples) // 2))
-    return Wanted(len(examples), certify, options.rows_to_tune(usable))
-
-
-def _stand(examples: list[Example], options: CurationOptions) -> Standing:
     wish = {one.id: own for one in examples if one.gold is not None and (own := own_split(options.gold[one.id]))}
-    judged = options.against == "judged"
-    trusted = {one.id for one in examples if one.gold is not None or (judged and one.judged is not None)}
-    if options.against != "agreement" and any(wish.get(name) != "test" for name in trusted):
-        return Standing(wish, frozenset(trusted), options.against)
-    return Standing(wish, frozenset(one.id for one in examples if one.incumbent is not None), "agreement")
+    standing = stand(examples, wish, options)
+    draw = draw_evidence(examples, standing, options)
+    sides = _Sides(examples, standing, draw)
+    tuned_on = _deal_tune(sides, options)
+    _deal_test(sides, options)
+    kept, excluded = sides.place(options)
+    if tuned_on == "agreement":
+        kept = [msgspec.structs.replace(one, gold=None) if one.split == "tune" else one for one in kept]
+    _check(kept, len(examples))
+    findings = {
+        "evidence": standing.evidence,
+        "drawn_from": draw.scope,
+        "window": draw.window,
+        "tune_measured_against": tuned_on,
+        "why_not_by_time": latest_first([one for one in examples if one.id in standing.eligible], 1, options.seed)[1]
+        if not draw.window
+        else "",
+        **_describe(kept),
+    }
+    return Outcome(kept, excluded, findings, draw)
 
 
-def _pools(examples: list[Example], standing: Standing) -> dict[str, Pool]:
-    wishes: dict[str, set[str]] = defaultdict(set)
-    for example in examples:
-        wish: str = standing.wish.get(example.id, "")
-        # Whether a row is learned from or agreed with is the same question when there is no gold in the evidence.
-        if wish == "train" and standing.evidence == "agreement":
-            wish = ""
-        wishes[example.group] |= {wish} if wish or example.id in standing.trusted else set()
-    return {group: _pool(wished) for group, wished in wishes.items()}
+@dataclass
+class _Sides:
+    """Whole units on sides; what is on none is learned from."""
+
+    examples: list[Example]
+    standing: Standing
+    draw: Draw
+    of_unit: dict[str, SplitName] = field(default_factory=dict)
+    units: Mapping[str, list[Example]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.units = whole_units(self.examples)
+        drawn = {one.unit for one in self.examples if self.draw.place(one.id) is not None}
+        self.of_unit = dict.fromkeys(drawn, "certify")
+        for name in ("test", "tune"):
+            wished = {one.unit for one in self.examples if self.standing.wish.get(one.id) == name}
+            self.of_unit = dict.fromkeys(wished - self.of_unit.keys(), name) | self.of_unit
+
+    def free(self, usable: Iterable[Example]) -> list[Example]:
+        """Those of `usable` whose unit is on no side yet."""
+        return [one for one in usable if one.unit not in self.of_unit]
+
+    def take(self, side: SplitName, usable: list[Example], wanted: int, options: CurationOptions) -> int:
+        """Give units to a side until it has `wanted` of the usable rows more: the latest, or hashed. Returns how many."""
+        order, _ = latest_first(usable, max(1, wanted), options.seed, options.slice_of)
+        rows = Counter(one.unit for one in usable)
+        taken = 0
+        for unit in order if order is not None and self.draw.window else hashed(list(rows), options.seed):
+            if taken >= wanted:
+                break
+            self.of_unit[unit] = side
+            taken += rows[unit]
+        return taken
+
+    def place(self, options: CurationOptions) -> tuple[list[Example], list[Excluded]]:
+        kept: list[Example] = []
+        excluded: list[Excluded] = []
+        for example in self.examples:
+            side = self.of_unit.get(example.unit, "train")
+            place = self.draw.place(example.id)
+            reason = self._why_out(example, side, place is not None, options)
+            if reason:
+                excluded.append(Excluded(id=example.id, reason=reason))
+            else:
+                kept.append(msgspec.structs.replace(example, split=side, place=place if side == "certify" else None))
+        return kept, excluded
+
+    def _why_out(self, example: Example, side: SplitName, drawn: bool, options: CurationOptions) -> str:
+        """Why a row cannot stand on its unit's side; "" when it can."""
+        if side == "certify":
+            return "" if drawn else SHARES_A_UNIT
+        wish = self.standing.wish.get(example.id)
+        if side == "train" and wish == "certify" and self.standing.evidence != "agreement":
+            # Its owner keeps it for evidence, which it may not be; nobody said that it may be learned from.
+            return "meant for evidence by the owner of its gold, and not drawn"
+        if (side == "test") != (wish == "test") and wish == "test":
+            return OTHER_SIDE
+        if side in ("tune", "test") and example.id in options.seen.escalated:
+            return OTHER_SIDE
+        if example.incumbent is None and example.gold is None:
+            return options.seen.unread.get(example.id, "no usable answer")
+        return ""
 
 
-def _pool(wished: set[str]) -> Pool:
-    if wished & {"certify", "test"}:
-        return "reserved"
-    if "tune" in wished:
-        return "dev"
-    if "" in wished:
-        return "free"
-    return "train" if wished else "rest"
+def _deal_tune(sides: _Sides, options: CurationOptions) -> Evidence:
+    """Rows to tune on: gold where all of them can have such as may be evidence, else the incumbent's answers.
+
+    Gold that somebody picked would bend the confidences fitted to it: it is learned from.
+    """
+    standing = sides.standing
+    usable = [one for one in sides.examples if standing.wish.get(one.id) != "test"]
+    natural = [one for one in usable if one.id not in options.seen.escalated]
+    own = [one for one in natural if sides.of_unit.get(one.unit) == "tune"]
+    missing = options.rows_to_tune(len(usable)) - len(own)
+    free = sides.free(natural)
+    # What its owner means for learning is left to it while there is anything else, and by three quarters after that.
+    rest = [one for one in free if standing.wish.get(one.id) != "train"]
+    spare, limit = (rest, missing) if rest else (free, min(missing, len(free) // 4))
+    if (
+        standing.complete
+        and standing.evidence != "agreement"
+        and len(own) + min(limit, len(spare)) >= min(LEAST_GOLD_TO_TUNE, len(own) + missing)
+    ):
+        sides.take("tune", spare, limit, options)
+        return standing.evidence
+    answered = [one for one in spare if one.incumbent is not None]
+    bare = [one for one in answered if one.gold is None]
+    sides.take("tune", bare if len(bare) >= limit else answered, limit, options)
+    return "agreement"
 
 
-def _rows(examples: list[Example], standing: Standing, pool: Mapping[str, Pool]) -> Counter[str]:
-    return Counter(one.group for one in examples if one.id in standing.trusted or pool[one.group] == "rest")
-
-
-def _place(
-    examples: list[Example], deal: Deal, standing: Standing, tuned_on: Evidence
-) -> tuple[list[Example], list[Excluded]]:
-    kept: list[Example] = []
-    excluded: list[Excluded] = []
-    kin: dict[str, str] = {}
-    for example in examples:
-        reserved = deal.pool[example.group] == "reserved"
-        side: SplitName | None = deal.side.get(example.group, "train")
-        if reserved:
-            side = standing.wish.get(example.id)
-        reason = _why_out(example, side, reserved, standing, tuned_on)
-        if side is None or reason:
-            excluded.append(Excluded(id=example.id, reason=reason))
-        else:
-            kin.setdefault(example.group, example.id)
-            kept.append(msgspec.structs.replace(example, split=side))
-    group_of = {example.id: example.group for example in examples}
-    named = [msgspec.structs.replace(one, kin=kin.get(group_of[one.id], "")) for one in excluded]
-    return kept, named
-
-
-def _why_out(example: Example, side: SplitName | None, reserved: bool, standing: Standing, tuned_on: Evidence) -> str:
-    """Why a row cannot stand on its group's side; "" when it can."""
-    if reserved:
-        return "" if side in ("certify", "test") else SHARES_WITH_EVIDENCE
-    if side == "tune" and tuned_on == "agreement":
-        return "" if example.incumbent is not None else "no answer of the incumbent's to tune by"
-    return "" if side == "train" or example.id in standing.trusted else SHARES_WITH_EVIDENCE
+def _deal_test(sides: _Sides, options: CurationOptions) -> None:
+    if "test" in sides.of_unit.values():
+        return
+    natural = [one for one in sides.examples if one.id not in options.seen.escalated and one.incumbent is not None]
+    spare = sides.free(natural)
+    wanted = int(min(len(spare) - PLENTY, MOST_TEST, TEST_SHARE * len(sides.examples)))
+    if wanted > 0:
+        sides.take("test", spare, wanted, options)
 
 
 def _check(kept: list[Example], calls: int) -> None:
@@ -142,7 +166,7 @@ def _check(kept: list[Example], calls: int) -> None:
         raise NotEnoughData(
             f"Of {calls} usable calls {len(train)} are left to learn from ({_count(counts)}).",
             f"At least {LEAST_TRAIN} are needed, and in practice some hundreds.",
-            "Import more calls, or leave the split column of gold empty so that stepdown may choose.",
+            "Import more calls, name a finer unit, or leave the split column of gold empty so that stepdown may choose.",
         )
 
 
@@ -150,17 +174,13 @@ def _count(counts: Counter[SplitName]) -> str:
     return ", ".join(f"{name} {counts[name]}" for name in SPLITS)
 
 
-def _describe(kept: list[Example], standing: Standing) -> dict[str, Any]:
-    """Rows per split; and for certify, how far repeats reduce it: rows² / Σ (rows of a group)² groups of equal size."""
+def _describe(kept: list[Example]) -> dict[str, Any]:
+    """Rows per split, the units of the evidence, and how many of its rows repeat an input that is learned from."""
     counts = Counter(example.split for example in kept)
-    sizes = Counter(example.group for example in kept if example.split == "certify")
-    squares = sum(size * size for size in sizes.values())
-    sides: dict[str, set[str]] = defaultdict(set)
-    for example in kept:
-        sides[example.group].add(example.split)
+    certify = [example for example in kept if example.split == "certify"]
+    learned = {example.text for example in kept if example.split == "train"}
     return {
         "rows": {name: counts[name] for name in SPLITS},
-        "certify_groups": len(sizes),
-        "certify_effective_groups": round(counts["certify"] ** 2 / squares, 1) if squares else 0,
-        "groups_their_owner_put_on_two_sides": sum(len(where) > 1 for where in sides.values()),
+        "certify_units": len({example.unit for example in certify}),
+        "certify_rows_also_learned_from": sum(example.text in learned for example in certify),
     }

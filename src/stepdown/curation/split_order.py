@@ -1,10 +1,10 @@
-"""In which order groups are dealt: the latest first where time means something, else by a seeded hash."""
+"""In which order units are dealt: the latest first where time means something, else by a seeded hash."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,32 +14,29 @@ from stepdown.core.dataset import Answer, Example
 
 LEAST_SPAN_S = 86_400.0
 EVEN_SHARE = 0.95
-SPANNING_SHARE = 0.02
 RANDOM_SLICES = 20
 DRIFT_DEVIATIONS = 4.0
 
 
-def order_groups(
-    examples: list[Example], rows: int, seed: int, slice_of: Callable[[Answer], str] = str
-) -> tuple[list[str], dict[str, str]]:
-    """All groups in dealing order, and what decided it: "order" and, for a hash, "why". rows: how many are evidence.
+def latest_first(
+    examples: Sequence[Example], rows: int, seed: int, slice_of: Callable[[Answer], str] = str
+) -> tuple[list[str] | None, str]:
+    """Units by the time of their last call, the latest first, and what to say of the latest `rows` calls.
 
-    By time, the latest calls become evidence: they are nearest to the traffic a certificate is about. That holds only
-    where a cut in time is a fair cut, which `why_not_by_time` checks.
+    None where time tells nothing, and why. The latest calls are the best evidence of the next ones; where they differ
+    from those before, all the more so, and that is said.
     """
-    against = why_not_by_time(examples, rows, seed, slice_of)
-    groups = {example.group for example in examples}
-    if not against:
-        latest = {example.group: example.timestamp for example in examples}
-        return sorted(groups, key=lambda group: (-latest[group], group)), {"order": "time, latest first"}
-    return sorted(groups, key=lambda group: _hash(seed, group)), {"order": "seeded hash", "why": against}
+    if against := why_not_by_time(examples):
+        return None, against
+    latest: dict[str, float] = {}
+    for example in examples:
+        latest[example.unit] = max(latest.get(example.unit, 0.0), example.timestamp)
+    order = sorted(latest, key=lambda unit: (-latest[unit], unit))
+    return order, "the latest calls" + drift(examples, rows, seed, slice_of)
 
 
-def why_not_by_time(examples: list[Example], rows: int, seed: int, slice_of: Callable[[Answer], str] = str) -> str:
-    """Why the latest `rows` calls would not be evidence like the traffic; "" when they would.
-
-    slice_of: the kind of an answer; of objects, nearly every one of which is new, their kinds must not drift.
-    """
+def why_not_by_time(examples: Sequence[Example]) -> str:
+    """Why times tell nothing of the order in which calls came; "" when they do."""
     times = np.array([example.timestamp for example in examples])
     if len(times) < 2 or times.min() <= 0:
         return "timestamps are missing"
@@ -48,29 +45,37 @@ def why_not_by_time(examples: list[Example], rows: int, seed: int, slice_of: Cal
     gaps = np.diff(np.sort(times))
     if Counter(np.round(gaps, 3).tolist()).most_common(1)[0][1] >= EVEN_SHARE * len(gaps):
         return "timestamps are evenly spaced: an order of rows, not times of calls"
+    return ""
+
+
+def drift(examples: Sequence[Example], rows: int, seed: int, slice_of: Callable[[Answer], str]) -> str:
+    """How the answers of the latest `rows` calls differ from those before, as the end of a sentence; "" where not.
+
+    slice_of: the kind of an answer; of objects, nearly every one of which is new, their kinds must not drift.
+    """
+    times = np.array([example.timestamp for example in examples])
     cut = np.sort(times)[-min(rows, len(times))]
-    before = {example.group for example in examples if example.timestamp < cut}
-    late = [example for example in examples if example.timestamp >= cut]
-    spanning = sum(example.group in before for example in late) / len(late)
-    if spanning > SPANNING_SHARE:
-        # Such a group would go to one side whole, and the evidence would lack just the inputs that keep coming.
-        return f"{spanning:.0%} of the latest calls repeat earlier inputs, and groups are not divided"
-    return _drift(examples, cut, seed, slice_of)
-
-
-def _drift(examples: list[Example], cut: float, seed: int, slice_of: Callable[[Answer], str]) -> str:
     targets = [one.gold if one.gold is not None else one.incumbent for one in examples]
     answers = [canonical_json(None if answer is None else slice_of(answer)) for answer in targets]
-    _, labels = np.unique(np.array(answers, dtype=object).astype(str), return_inverse=True)
-    late = np.array([example.timestamp >= cut for example in examples])
-    if set(labels[late].tolist()) - set(labels[~late].tolist()):
-        return "the latest calls have answers never seen before them"
+    names, labels = np.unique(np.array(answers, dtype=object).astype(str), return_inverse=True)
+    late = times >= cut
+    if late.all():
+        return ""
+    fresh = sorted(set(labels[late].tolist()) - set(labels[~late].tolist()))
+    if fresh:
+        named = ", ".join(str(names[place]).removeprefix("b'").removesuffix("'") for place in fresh[:3])
+        return f"; {len(fresh)} answers of theirs were never seen before ({named})"
     observed = _distance(labels, late)
     rng = np.random.default_rng(seed)
     chance = np.array([_distance(labels, rng.permutation(late)) for _ in range(RANDOM_SLICES)])
     if observed > chance.mean() + DRIFT_DEVIATIONS * max(chance.std(), 1e-3):
-        return f"answers drift: total variation {observed:.3f} in the latest calls, {chance.mean():.3f} by chance"
+        return f"; answers drift (total variation {observed:.3f} from those before, {chance.mean():.3f} by chance)"
     return ""
+
+
+def hashed(units: Sequence[str], seed: int) -> list[str]:
+    """Units in an order that a seed decides."""
+    return sorted(units, key=lambda unit: hashlib.sha256(f"{seed}:{unit}".encode("utf-8", "surrogatepass")).hexdigest())
 
 
 def _distance(labels: NDArray[np.int64], chosen: NDArray[np.bool_]) -> float:
@@ -79,7 +84,3 @@ def _distance(labels: NDArray[np.int64], chosen: NDArray[np.bool_]) -> float:
     one = np.bincount(labels[chosen], minlength=size) / max(1, int(chosen.sum()))
     other = np.bincount(labels[~chosen], minlength=size) / max(1, int((~chosen).sum()))
     return float(0.5 * np.abs(one - other).sum())
-
-
-def _hash(seed: int, group: str) -> str:
-    return hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()

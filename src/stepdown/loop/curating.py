@@ -17,6 +17,7 @@ from stepdown.core.tasks import Task
 from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions, OutOfSample
 from stepdown.loop.discovery import calls_of
+from stepdown.loop.drawing import keep_draw, read_draws
 from stepdown.loop.job import Job
 from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.traffic.grouping import find_tasks
@@ -53,9 +54,13 @@ def curate_task(job: Job) -> Curated:
         slices=job.contract.slices,
         source_hashes=imported_files(job.store),
         out_of_sample=cross_validator(job.request.seed, job.request.threads),
+        unit=job.contract.unit,
+        draws=read_draws(job.store, job.task.name),
     )
     dataset = curate(priced(calls_of(job.store, job.task), prices), job.task, options)
     check_labels(dataset)
+    # Journalled before anything is trained or labelled: what is evidence is fixed from here on.
+    keep_draw(job.store, dataset.draw, job.home.clock())
     model = max(summary.models, key=lambda name: summary.models[name], default="")
     return Curated(dataset, summary, verdicts, prices.source(model) if model else "")
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from stepdown.core.dataset import SplitName
 from stepdown.core.measurements import FieldEscalation, FieldRow
+from stepdown.core.shown_rows import Rows
 from stepdown.evaluation.intervals import paired_mean, rate
 from stepdown.loop.field_confidence import Booleans, Calibrators, FieldTable, Floats, field_confidences, table_of
 from stepdown.loop.job import Job
@@ -103,10 +104,11 @@ def escalate_fields(student: StudentFields, margin: float) -> FieldEscalation:
     )
 
 
-def escalate_all(job: Job, measured: Measured) -> tuple[FieldEscalation, ...]:
-    """Of every student that is sure of single fields; on test where there is one, else on the evidence."""
-    split: SplitName = "test" if measured.answered["test"].examples else "certify"
-    found = []
+def escalate_all(job: Job, measured: Measured, rows: Rows | None) -> tuple[FieldEscalation, ...]:
+    """Of every student that is sure of single fields, on the rows that may be shown; never on the evidence."""
+    if rows is None:
+        return ()
+    split, found = rows[0], []
     for place, entrant in enumerate(measured.entrants):
         calibrator = measured.calibrators[place]
         tune, _ = table_of(measured.answered["tune"], place, calibrator, job.family.parts)

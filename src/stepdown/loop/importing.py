@@ -11,9 +11,10 @@ from typing import TypeVar
 import msgspec
 
 from stepdown.core.calls import Broken, Call, redacted
-from stepdown.core.store import Added, Store
+from stepdown.core.store import Added, GoldBasis, Store
 from stepdown.core.students import Progress
 from stepdown.curation.personal_data import mask
+from stepdown.loop.gold_bases import GoldBases
 from stepdown.loop.home import Home
 from stepdown.loop.settings import Settings
 from stepdown.traffic.gold import read_gold, read_verdicts
@@ -27,7 +28,8 @@ PENDING_BROKEN = 1000
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import did. broken: how many records could not be read; the first are in `examples`."""
+    """What an import did. broken: how many records could not be read; the first are in `examples`. gold_is: the gold of
+    this import by what it is taken for."""
 
     calls: Added
     gold: Added
@@ -36,17 +38,20 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     broken: int
     examples: tuple[Broken, ...]
     workloads: dict[str, int]
+    gold_is: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """paths: traffic ("-" is stdin). task: the workload name for calls that carry none."""
+    """paths: traffic ("-" is stdin). task: the workload name for calls that carry none. gold_is: how it came to be that
+    these calls were labelled; "" finds out."""
 
     paths: Sequence[str]
     format: str | None = None
     task: str | None = None
     gold: Sequence[str] = ()
     verdicts: Sequence[str] = ()
+    gold_is: GoldBasis = ""
 
 
 def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> ImportResult:
@@ -56,7 +61,8 @@ def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> Im
         named = _named(aside.sift(read_calls(request.paths, request.format)), request.task)
         calls = _counted(_redacted(named, home.settings), progress)
         added = store.add_calls(calls) if request.paths else Added()
-        gold = _sum(store.add_gold(aside.sift(read_gold(path))) for path in request.gold)
+        bases = GoldBases(store, request.gold_is)
+        gold = _sum(store.add_gold(bases.stamped(aside.sift(read_gold(path)))) for path in request.gold)
         verdicts = _sum(store.add_verdicts(aside.sift(read_verdicts(path))) for path in request.verdicts)
         aside.flush()
         result = ImportResult(
@@ -67,12 +73,15 @@ def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> Im
             broken=aside.count,
             examples=tuple(aside.first),
             workloads=store.workloads(),
+            gold_is=bases.found(),
         )
         data = {
             "new": added.new,
             "known": added.known,
             "broken": aside.count,
             "gold": gold.new + gold.changed,
+            "gold_is": result.gold_is,
+            "gold_rows": bases.digest,
             "files": hash_files(request.paths),
         }
         store.append("imported", request.task or "", data, at=home.clock())

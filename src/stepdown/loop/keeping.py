@@ -7,18 +7,20 @@ import shutil
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from stepdown.certificate.files import seal
-from stepdown.certificate.labelling import write_labels_file
+from stepdown.certificate.planning import expect
+from stepdown.certificate.refusal import needed_labels
 from stepdown.core.dataset import Dataset
 from stepdown.core.record import BuildRecord
 from stepdown.curation.dataset_file import write_dataset
 from stepdown.loop.certifying import Certified
 from stepdown.loop.home import make_folder, write_whole
 from stepdown.loop.job import Job
+from stepdown.loop.labels import label_next, rows_planned, to_label, write_next
 from stepdown.loop.measuring import Measured
-from stepdown.loop.recording import cascade_answers
-from stepdown.loop.records import BuildFolder, publish
+from stepdown.loop.records import BuildFolder, Pending, publish
 from stepdown.report.model_card import render_model_card
 from stepdown.report.render import render
 
@@ -45,16 +47,29 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
     draft.write(draft.record, msgspec.structs.replace(record, seconds=dict(job.seconds)))
     write_whole(draft.report, render(record))
     write_whole(draft.model_card, render_model_card(record))
-    if certificate.labels_needed:
-        answers, _ = cascade_answers(measured, certified, "certify")
-        said = {one.id: answer for one, answer in zip(measured.answered["certify"].examples, answers, strict=True)}
-        write_labels_file(draft.labels, dataset.examples, said, certificate.labels_needed)
+    _write_labels(job, draft, dataset, measured, certified)
     folder = BuildFolder(parent / name)
     os.replace(draft.path, folder.path)
     # The journal first: what is published must be known to it, whenever the process is killed.
     job.store.append("built", job.task.name, _fact(record), at=job.home.clock())
     publish(job.home, job.task.name, folder)
     return folder
+
+
+def _write_labels(job: Job, draft: BuildFolder, dataset: Dataset, measured: Measured, certified: Certified) -> None:
+    """The file of calls to label next, where labels would help."""
+    draw, whole = dataset.draw, certified.whole
+    wanted = label_next(certified.certificate, whole, certified.evidence.n)
+    if draw is None or not wanted:
+        return
+    differs, _ = needed_labels(whole)
+    places = frozenset(np.flatnonzero(differs).tolist())
+    expected = expect(whole.candidate, measured.tune)
+    graded = whole.seen.support == "bounded"
+    draft.write(draft.pending, Pending(draw=draw.digest, places=places, expected=expected, graded=graded))
+    found = to_label(dataset, whole, rows_planned(job.store, draw, whole, wanted))
+    if found.examples:
+        write_next(job.store, draw, found, draft.labels, job.home.clock())
 
 
 def _fact(record: BuildRecord) -> dict[str, Any]:

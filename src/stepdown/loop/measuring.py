@@ -13,6 +13,7 @@ from stepdown.certificate.observations import Entrant, Observations
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Example, SplitName
 from stepdown.core.measurements import Quality, Speed, StudentMeasurement
+from stepdown.core.shown_rows import SHOWN_SPLITS, Rows, shown_rows
 from stepdown.core.students import Predictions, Student
 from stepdown.evaluation.dominance import mark_dominated
 from stepdown.evaluation.quality import measure_quality
@@ -113,9 +114,12 @@ def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) 
 def _quality(
     job: Job, answered: dict[SplitName, Answered], said: dict[SplitName, Predictions], calibrator: dict[str, object]
 ) -> tuple[Quality, ...]:
+    """On the splits that are no evidence: of that, only the certificate speaks."""
     found = []
-    for split, predictions in said.items():
-        examples = answered[split].examples
+    for split in SHOWN_SPLITS:
+        if split not in said:
+            continue
+        predictions, examples = said[split], answered[split].examples
         sure: NDArray[np.float64] = confidences(calibrator, predictions.signals)
         for reference in references_in(examples):
             family, said_of = job.task.family, predictions.answers
@@ -128,6 +132,16 @@ def references_in(examples: list[Example]) -> list[str]:
     has_gold = any(example.gold is not None for example in examples)
     has_incumbent = any(example.incumbent is not None for example in examples)
     return [name for name, there in (("gold", has_gold), ("incumbent", has_incumbent)) if there]
+
+
+def rows_to_show(measured: Measured) -> Rows | None:
+    """The split and reference that single students, labels and rows may be shown on; None where all is evidence."""
+    counts: dict[tuple[str, str], int] = {}
+    for split in SHOWN_SPLITS:
+        examples = measured.answered[split].examples
+        counts[split, "gold"] = sum(example.gold is not None for example in examples)
+        counts[split, "incumbent"] = sum(example.incumbent is not None for example in examples)
+    return shown_rows(counts)
 
 
 def sample_texts(examples: list[Example], most: int = 500) -> list[str]:

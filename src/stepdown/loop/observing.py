@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stepdown.certificate.calibrate import choose_reference
 from stepdown.certificate.observations import SEPARATOR, Entrant, Judged, Observations
-from stepdown.core.canonical import canonical_json
+from stepdown.core.canonical import canonical_json, digest
 from stepdown.core.contract import Evidence
 from stepdown.core.dataset import Answer, Dataset, Example, SplitName
 from stepdown.core.family import Family, Loss
@@ -87,8 +87,6 @@ def observe(
     ]
     pairs = list(zip(examples, values, strict=True))
     incumbent = [yardstick.loss.of(example.incumbent, value) for example, value in pairs]
-    costs = [example.cost_usd for example in examples]
-    known_costs = [cost for cost in costs if cost is not None]
     return Observations(
         ids=tuple(example.id for example in examples),
         reference=kind,
@@ -99,9 +97,68 @@ def observe(
         incumbent_loss=np.array(incumbent, dtype=np.float64),
         support=yardstick.loss.support,
         slices=tuple(yardstick.slices_of(example, value) for example, value in pairs),
-        escalation_cost_usd=np.array(known_costs) if len(known_costs) == len(costs) else None,
+        escalation_cost_usd=_costs(examples),
         latency_s=None if latency_s is None else latency_s[:, kept],
+        units=tuple(example.unit or example.id for example in examples),
     )
+
+
+def observe_evidence(
+    answered: Answered,
+    entrants: Sequence[Entrant],
+    yardstick: Yardstick,
+    kind: Evidence,
+    latency_s: NDArray[np.float64] | None,
+) -> Observations:
+    """Every row that was drawn, in the order of the draw, whether anybody said what is right there or not.
+
+    gold: a row that nobody labelled has no losses; where a student gives the incumbent's own answer none is needed.
+    agreement: a row on which the incumbent's answer cannot be read counts as a mistake of whoever answers it.
+    """
+    examples = answered.examples
+    said = [predictions.answers for predictions in answered.predictions]
+    agrees = np.array(
+        [
+            [answer is not None and answer == one.incumbent for answer, one in zip(answers, examples, strict=True)]
+            for answers in said
+        ],
+        dtype=bool,
+    ).reshape(len(entrants), len(examples))
+    references = references_of(examples, kind)
+    losses = [
+        [yardstick.loss_or_nan(answer, value) for answer, value in zip(answers, references, strict=True)]
+        for answers in said
+    ]
+    incumbent = [yardstick.loss_or_nan(one.incumbent, value) for one, value in zip(examples, references, strict=True)]
+    table = _table(losses, len(examples))
+    if kind == "agreement":
+        table, incumbent = np.where(np.isnan(table), 1.0, table), [0.0] * len(examples)
+    return Observations(
+        ids=tuple(one.id for one in examples),
+        reference=kind,
+        references=tuple("" if value is None else as_text(value) for value in references),
+        entrants=tuple(entrants),
+        signals=tuple(predictions.signals for predictions in answered.predictions),
+        losses=table,
+        incumbent_loss=np.array(incumbent, dtype=np.float64),
+        support=yardstick.loss.support,
+        slices=tuple(yardstick.slices_of(one, value) for one, value in zip(examples, references, strict=True)),
+        escalation_cost_usd=_costs(examples),
+        latency_s=latency_s,
+        units=tuple(one.unit or one.id for one in examples),
+        agrees=agrees if kind == "gold" else None,
+    )
+
+
+def content_keys(examples: Sequence[Example]) -> tuple[str, ...]:
+    """What the ledger knows rows by, under whatever id: the hash of input and time."""
+    return tuple(digest(f"{one.timestamp!r}\x1f{one.text}".encode("utf-8", "surrogatepass")) for one in examples)
+
+
+def _costs(examples: Sequence[Example]) -> NDArray[np.float64] | None:
+    """What escalating each row costs in USD; None where one is unknown."""
+    known = [one.cost_usd for one in examples if one.cost_usd is not None]
+    return np.array(known) if len(known) == len(examples) else None
 
 
 def time_rows(
@@ -158,7 +215,6 @@ def observe_judged(
         [yardstick.loss_or_nan(answer, one.gold) for answer, one in zip(answers, examples, strict=True)]
         for answers in said
     ]
-    costs = [example.cost_usd for example in examples if example.cost_usd is not None]
     return Observations(
         ids=tuple(example.id for example in examples),
         reference="judged",
@@ -169,9 +225,10 @@ def observe_judged(
         incumbent_loss=np.array([yardstick.loss_or_nan(one.incumbent, one.gold) for one in examples], dtype=np.float64),
         support="bounded",
         slices=tuple(yardstick.slices_of(one, one.gold) for one in examples),
-        escalation_cost_usd=np.array(costs) if len(costs) == len(examples) else None,
+        escalation_cost_usd=_costs(examples),
         latency_s=None if latency_s is None else latency_s[:, kept],
         judged=judged,
+        units=tuple(example.unit or example.id for example in examples),
     )
 
 

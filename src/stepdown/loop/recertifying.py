@@ -73,9 +73,9 @@ def recertify(
         data = {"candidate": evidence.candidate.digest, "parent": certificate.digest, "rows": found.rows}
         store.append(REISSUED, certificate.task, {**data, "drift": found.drift}, at=now)
     else:
-        spent = attempt(store.events(ATTEMPTED, certificate.task), evidence, contract)
+        spent = attempt(store.events(ATTEMPTED), evidence, contract)
         store.append(ATTEMPTED, certificate.task, spent.event, at=now)
-    issue = Issue(at=certificate.issued_at, seed=certificate.seed)
+    issue = Issue(at=certificate.issued_at, seed=certificate.seed, journal=certificate.journal)
     return certify(evidence, contract, spent, parent.dataset, issue), evidence
 
 
@@ -91,4 +91,4 @@ def _evidence(parent: Evidence, rungs: Sequence[ExportedRung], said: Sequence[Sa
         latency_s=np.stack([one.seconds[rows.evidence] for one in said]) if said else None,
     )
     candidate = msgspec.structs.replace(parent.candidate, entrants=entrants)
-    return gather(candidate, seen, parent.cost_ceiling_usd)
+    return gather(candidate, seen, parent.terms, parent.keys)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from stepdown import __version__
 from stepdown.certificate.calibrate import confidences
-from stepdown.certificate.observations import outcome
 from stepdown.core.cascade import INCUMBENT, choose_rungs
+from stepdown.core.certificate import Certificate
 from stepdown.core.dataset import Answer, SplitName
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Role, Span
@@ -23,11 +24,11 @@ from stepdown.core.record import (
     CurvePoint,
     IncumbentMeasurement,
 )
+from stepdown.core.shown_rows import SHOWN_SPLITS, Rows
 from stepdown.evaluation.cost import cascade_cost_per_1k, incumbent_cost_per_1k
 from stepdown.evaluation.curve import cascade_curve, risk_coverage_curve
 from stepdown.evaluation.disagreements import pick_disagreements
 from stepdown.evaluation.dominance import explain_dominated
-from stepdown.evaluation.intervals import rate
 from stepdown.evaluation.metric import metrics
 from stepdown.evaluation.quality import measure_incumbent, measure_quality
 from stepdown.evaluation.speed import Served, incumbent_latency, measure_speed, size_on_disk
@@ -38,19 +39,24 @@ from stepdown.loop.environment import describe_environment
 from stepdown.loop.field_escalation import escalate_all
 from stepdown.loop.job import Job
 from stepdown.loop.learning import Learned
-from stepdown.loop.measuring import Measured, references_in, sample_texts
+from stepdown.loop.measuring import Measured, references_in, rows_to_show, sample_texts
+from stepdown.loop.observing import references_of
 from stepdown.loop.records import BuildFolder
 from stepdown.loop.returns import task_roi
 
 SHOWN_DISAGREEMENTS = 24
 OPENER = "stepdown.loop.answering:open_build"
-REPORTED: tuple[SplitName, ...] = ("certify", "test")
 
 
 def record_build(job: Job, curated: Curated, learned: Learned, measured: Measured, certified: Certified) -> BuildRecord:
-    """Everything the report is drawn from. The seconds of this stage and the next are not in it yet."""
+    """Everything the report is drawn from. The seconds of this stage and the next are not in it yet.
+
+    Of the evidence it has the certificate's own numbers and no others: what else is measured or shown is read on the
+    rows that `core.shown_rows` allows.
+    """
     incumbent = _incumbent(job, curated)
-    cascade = _cascade(job, measured, certified, incumbent.cost_per_1k)
+    shown = rows_to_show(measured)
+    cascade = _cascade(job, measured, certified, incumbent.cost_per_1k, shown)
     return BuildRecord(
         task=job.task.name,
         family=job.task.family,
@@ -66,10 +72,10 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
         students=measured.measurements,
         dropped=(*learned.dropped, *explain_dominated(measured.measurements)),
         cascade=cascade,
-        risk_coverage=_curve(certified),
+        risk_coverage=_curve(job, measured, certified, shown),
         certificate=certified.certificate,
         roi=task_roi(job, curated, incumbent, cascade),
-        disagreements=_disagreements(job, learned.data.roles, measured, certified),
+        disagreements=_disagreements(job, learned.data.roles, measured, certified, shown),
         environment=describe_environment(),
         plan={
             "students": [one.as_dict() for one in learned.plan],
@@ -80,7 +86,7 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
         shown=_shown_metrics(),
         roles=learned.data.roles,
         refused=dict(job.task.form.refused) if job.task.form else {},
-        field_escalation=escalate_all(job, measured),
+        field_escalation=escalate_all(job, measured, shown),
     )
 
 
@@ -95,7 +101,7 @@ def _incumbent(job: Job, curated: Curated) -> IncumbentMeasurement:
     dataset, summary = curated.dataset, curated.summary
     generator = np.random.default_rng(job.request.seed)
     latency = incumbent_latency(example.latency_s for example in dataset.examples)
-    splits = {split: dataset.split(split) for split in ("tune", *REPORTED)}
+    splits = {split: dataset.split(split) for split in SHOWN_SPLITS}
     return IncumbentMeasurement(
         model=max(summary.models, key=lambda name: summary.models[name], default="the incumbent"),
         quality=tuple(
@@ -112,7 +118,7 @@ def _incumbent(job: Job, curated: Curated) -> IncumbentMeasurement:
 
 
 def _cascade(
-    job: Job, measured: Measured, certified: Certified, incumbent_cost: Estimate | None
+    job: Job, measured: Measured, certified: Certified, incumbent_cost: Estimate | None, shown: Rows | None
 ) -> CascadeMeasurement | None:
     """The certified cascade as it would be served; None for a refusal."""
     certificate = certified.certificate
@@ -122,7 +128,8 @@ def _cascade(
     opened = open_cascade(job.home, spec)
     work = BuildFolder(job.home.builds(job.task.name) / "work")
     work.write(work.cascade, spec)  # for the fresh process that measures memory
-    texts = sample_texts(measured.answered["certify"].examples)
+    split: SplitName = shown[0] if shown else "tune"
+    texts = sample_texts(measured.answered[split].examples)
     served = Served(
         one=opened.decide,
         many=lambda batch: [opened.decide(text) for text in batch],
@@ -132,22 +139,42 @@ def _cascade(
     folders = [job.home.artefacts / rung.artefact for rung in spec.rungs]
     size = sum(size_on_disk(folder) for folder in folders) / 1e6
     speed = msgspec.structs.replace(measure_speed(served, texts, job.machine), size_mb=size)
-    rung = choose_rungs(certified.evidence.confidences, [one.threshold for one in spec.rungs])
-    offload = rate(int((rung >= 0).sum()), rung.size)
-    kinds = [one.kind for one in spec.rungs]
-    shares = {kind: float((rung == place).mean()) for place, kind in enumerate(kinds)}
+    offload = _offload(certificate)
     return CascadeMeasurement(
         offload=offload,
         quality=_cascade_quality(job, measured, certified),
         speed=speed,
         cost_per_1k=cascade_cost_per_1k(speed.cost_per_1k, incumbent_cost, offload),
-        shares={**shares, INCUMBENT: float((rung < 0).mean())},
+        shares=_shares(measured, certified, split),
     )
+
+
+def _offload(certificate: Certificate) -> Estimate:
+    """The certificate's own figure and interval."""
+    low, high = certificate.offload_interval or (certificate.offload, certificate.offload)
+    return Estimate(
+        value=certificate.offload,
+        low=low,
+        high=high,
+        n=certificate.n_drawn or certificate.n,
+        method="the certificate's, on the evidence",
+        confidence=1.0 - certificate.error_share,
+    )
+
+
+def _shares(measured: Measured, certified: Certified, split: SplitName) -> dict[str, float]:
+    """By who would answer, the share of the rows of a split."""
+    chosen = certified.certificate.chosen
+    spec = certified.candidate.cascade(chosen)
+    sure, _ = _sure(measured, certified, split)
+    rung = choose_rungs(sure, [one.threshold for one in spec.rungs])
+    shares = {one.kind: float((rung == place).mean()) for place, one in enumerate(spec.rungs)}
+    return {**shares, INCUMBENT: float((rung < 0).mean())}
 
 
 def _cascade_quality(job: Job, measured: Measured, certified: Certified) -> tuple[Quality, ...]:
     found = []
-    for split in REPORTED:
+    for split in SHOWN_SPLITS:
         answered = measured.answered[split]
         answers, sure = cascade_answers(measured, certified, split)
         for reference in references_in(answered.examples):
@@ -162,11 +189,9 @@ def cascade_answers(
     """What a client gets on a split, the incumbent's answer where the cascade escalates; and the confidences."""
     candidate, chosen = certified.candidate, certified.certificate.chosen
     answered = measured.answered[split]
-    places = [_place(measured, entrant.artefact) for entrant in candidate.entrants]
-    if not answered.examples or not places:
+    if not answered.examples or not candidate.entrants:
         return [example.incumbent for example in answered.examples], [0.0] * len(answered.examples)
-    pairs = zip(candidate.calibrators, places, strict=True)
-    sure = np.stack([confidences(each, answered.predictions[place].signals) for each, place in pairs])
+    sure, places = _sure(measured, certified, split)
     thresholds = candidate.points[-1 if chosen is None else chosen].thresholds
     rungs = choose_rungs(sure, thresholds)
     answers = [
@@ -176,37 +201,46 @@ def cascade_answers(
     return answers, sure.max(axis=0).tolist()
 
 
-def _place(measured: Measured, artefact: str) -> int:
-    return next(place for place, one in enumerate(measured.entrants) if one.artefact == artefact)
+def _sure(measured: Measured, certified: Certified, split: SplitName) -> tuple[NDArray[np.float64], list[int]]:
+    """Calibrated confidences (rungs, rows) of the candidate's students, and their places among those measured."""
+    candidate, predictions = certified.candidate, measured.answered[split].predictions
+    artefacts = [one.artefact for one in measured.entrants]
+    places = [artefacts.index(entrant.artefact) for entrant in candidate.entrants]
+    pairs = zip(candidate.calibrators, places, strict=True)
+    return np.stack([confidences(each, predictions[place].signals) for each, place in pairs]), places
 
 
-def _curve(certified: Certified) -> tuple[CurvePoint, ...]:
-    """Risk against coverage along the path, on the evidence."""
-    evidence, candidate = certified.evidence, certified.candidate
-    seen = evidence.seen
-    known = np.flatnonzero(seen.labelled)
-    if not known.size or not candidate.points:
+def _curve(job: Job, measured: Measured, certified: Certified, shown: Rows | None) -> tuple[CurvePoint, ...]:
+    """Risk against coverage along the path, on the rows that may be shown."""
+    candidate, chosen = certified.candidate, certified.certificate.chosen
+    if shown is None or not candidate.points:
         return ()
-    rows = seen.rows(known)
-    sure = evidence.confidences[:, known]
-    chosen = certified.certificate.chosen
-    if len(candidate.entrants) == 1:
+    answered = measured.answered[shown[0]]
+    wanted = references_of(answered.examples, "gold" if shown[1] == "gold" else "agreement")
+    known = np.array([row for row, reference in enumerate(wanted) if reference is not None], dtype=np.int64)
+    sure, places = _sure(measured, certified, shown[0])
+    said = [answered.predictions[place].answers for place in places]
+    losses = np.array([[job.loss.of(answers[row], wanted[row]) for row in known] for answers in said])
+    theirs = np.array([job.loss.of(answered.examples[row].incumbent, wanted[row]) for row in known])
+    if len(places) == 1:
         # With one rung the whole curve can be drawn, also where the path has few points to test.
         threshold = None if chosen is None else candidate.points[chosen].thresholds[0]
-        return risk_coverage_curve(rows.losses[0], rows.incumbent_loss, sure[0], threshold=threshold)
-    found = [outcome(rows, sure, point.thresholds) for point in candidate.points]
-    losses = np.stack([one.excess + rows.incumbent_loss for one in found])
-    return cascade_curve(losses, rows.incumbent_loss, [one.rung >= 0 for one in found], chosen)
+        return risk_coverage_curve(losses[0], theirs, sure[0][known], threshold=threshold)
+    rungs = [choose_rungs(sure[:, known], point.thresholds) for point in candidate.points]
+    lost = np.stack([np.where(rung < 0, theirs, losses[rung, np.arange(known.size)]) for rung in rungs])
+    return cascade_curve(lost, theirs, [rung >= 0 for rung in rungs], chosen)
 
 
 def _disagreements(
-    job: Job, roles: tuple[Role, ...], measured: Measured, certified: Certified
+    job: Job, roles: tuple[Role, ...], measured: Measured, certified: Certified, shown: Rows | None
 ) -> tuple[Disagreement, ...]:
-    split: SplitName = "test" if measured.answered["test"].examples else "certify"
-    answers, sure = cascade_answers(measured, certified, split)
-    examples, form = measured.answered[split].examples, job.task.form
+    """Rows to read, never of the evidence: who reads it chooses by it."""
+    if shown is None:
+        return ()
+    answers, sure = cascade_answers(measured, certified, shown[0])
+    examples, form = measured.answered[shown[0]].examples, job.task.form
 
     def places(text: str, answer: Answer) -> Sequence[Span]:
         return align(form, roles, text, answer).spans if form else ()
 
-    return pick_disagreements(examples, answers, sure, job.task.family, SHOWN_DISAGREEMENTS, places) if examples else ()
+    return pick_disagreements(examples, answers, sure, job.task.family, SHOWN_DISAGREEMENTS, places)

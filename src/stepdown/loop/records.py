@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from stepdown.certificate.files import read_certificate
+from stepdown.certificate.planning import Expected
 from stepdown.core.canonical import canonical_json
 from stepdown.core.cascade import CascadeSpec
 from stepdown.core.certificate import Certificate
@@ -20,6 +21,18 @@ from stepdown.loop.home import Home, safe_name, write_whole
 T = TypeVar("T")
 
 LATEST = "latest"
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a draw (by its digest) the places of the calls on which a student of the build differs from the incumbent.
+
+    expected: what tune says of the build's candidate. graded: whether losses lie between 0 and 1.
+    """
+
+    draw: str
+    places: frozenset[int]
+    expected: Expected
+    graded: bool
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,14 @@ class BuildFolder:
     @property
     def labels(self) -> Path:
         return self.path / "labels-to-fill-in.csv"
+
+    @property
+    def pending(self) -> Path:
+        """Which calls of the draw need a label, as far as this build's students tell."""
+        return self.path / "to-label.json"
+
+    def read_pending(self) -> Pending | None:
+        return _read(self.pending, Pending) if self.pending.exists() else None
 
     def read_record(self) -> BuildRecord:
         return _read(self.record, BuildRecord)

@@ -17,6 +17,7 @@ from stepdown.evaluation.scan import CallStatistics, ScanReport, gather_facts, s
 from stepdown.evaluation.scan.gather import OutOfSample, ScanOptions
 from stepdown.loop.curating import check_labels, priced, summarise
 from stepdown.loop.discovery import calls_of, resolve_learnable
+from stepdown.loop.drawing import read_draws
 from stepdown.loop.home import Home
 from stepdown.loop.job import machine_price
 from stepdown.students.out_of_sample import answer_out_of_sample
@@ -37,7 +38,13 @@ def scan_task(home: Home, name: str, seed: int, progress: Progress) -> ScanRepor
         summary = summarise(store, task, prices)
         progress("curating", 0.3)
         options = CurationOptions(
-            gold=store.gold(), seed=seed, privacy=contract.privacy, against=contract.against, slices=contract.slices
+            gold=store.gold(),
+            seed=seed,
+            privacy=contract.privacy,
+            against=contract.against,
+            slices=contract.slices,
+            unit=contract.unit,
+            draws=read_draws(store, task.name),
         )
         dataset = curate(priced(calls_of(store, task), prices), task, options)
         check_labels(dataset)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from stepdown.core.certificate import Certificate
 from stepdown.core.measurements import StudentMeasurement
 from stepdown.core.record import BuildRecord
+from stepdown.core.shown_rows import SHOWN_SPLITS, shown_rows
 
 MS = 1000.0
 
@@ -31,6 +33,7 @@ def summary(record: BuildRecord) -> dict[str, Any]:
             "evidence": certificate.evidence,
             "n": certificate.n,
         },
+        "evidence": _evidence(certificate),
         "cost_per_1k": cost if certified else incumbent_cost,
         "incumbent_cost_per_1k": incumbent_cost,
         "latency_p50_ms": cascade.speed.latency_p50.value * MS if cascade else None,
@@ -43,6 +46,20 @@ def summary(record: BuildRecord) -> dict[str, Any]:
         "labels_needed": certificate.labels_needed,
         "certificate": certificate.digest,
         "seconds": record.seconds,
+    }
+
+
+def _evidence(certificate: Certificate) -> dict[str, Any]:
+    """What the certificate or refusal rests on. units: how many were tested; excluded: calls, by reason."""
+    return {
+        "kind": certificate.evidence,
+        "n_drawn": certificate.n_drawn,
+        "n_labelled": certificate.n_labelled,
+        "units": certificate.n,
+        "unit": certificate.unit,
+        "attempt": certificate.attempt,
+        "error_share": certificate.error_share,
+        "excluded": dict(certificate.excluded),
     }
 
 
@@ -60,17 +77,19 @@ def _student(student: StudentMeasurement) -> dict[str, Any]:
 
 
 def best_figure(student: StudentMeasurement, metric: str, references: tuple[str, ...]) -> float | None:
-    """A metric on the rows furthest from training: test before certify before tune, gold before the incumbent."""
-    for reference in references:
-        for split in ("test", "certify", "tune"):
-            found = student.metric(metric, split, reference)
-            if found is not None and found.n > 0:
-                return found.value
-    return None
+    """A metric on the rows that may be shown, which the evidence is not: see `core.shown_rows`."""
+    figures = {
+        (split, reference): found
+        for split in SHOWN_SPLITS
+        for reference in references
+        if (found := student.metric(metric, split, reference)) is not None
+    }
+    rows = shown_rows({key: found.n for key, found in figures.items()})
+    return figures[rows].value if rows else None
 
 
 def _metrics(student: StudentMeasurement) -> dict[str, float]:
-    """Every metric, a loss by the name of its file, on the rows furthest from training."""
+    """Every metric, a loss by the name of its file, on the same rows."""
     names = dict.fromkeys(name for quality in student.quality for name in quality.metrics)
     found = {name: best_figure(student, name, ("gold", "incumbent")) for name in names}
     return {name: value for name, value in found.items() if value is not None}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from stepdown.core.certificate import Certificate
 from stepdown.core.exports import ExportedRung, ExportManifest
 from stepdown.core.record import BuildRecord
-from stepdown.report.format import MEGABYTES, SECONDS, USD, count, hash_head, moment, points, quantity, show
+from stepdown.core.statement import statement
+from stepdown.report.format import MEGABYTES, SECONDS, USD, count, hash_head, quantity, show
 from stepdown.report.model_card import escape_markdown, render_model_card
 
 
@@ -34,12 +35,9 @@ def _standing(manifest: ExportManifest, certificate: Certificate | None) -> list
         return [
             f"**No certificate speaks of these files:** {why}. What follows about the build does not make up for it."
         ]
-    claim = certificate.excess_loss
-    limit = f"at most {points(claim.limit)} more error than the incumbent" if claim else "its contract"
     return [
-        f"Certified: {limit}, answering {100 * certificate.offload:.1f} % of requests; attempt "
-        f"{count(certificate.attempt)} on its evidence, tested at {certificate.error_share:.3g}. "
-        f"Lapses {moment(certificate.expires_at)}. Certificate `{hash_head(certificate.digest)}`, beside this file."
+        f"**Certified.** {escape_markdown(statement(certificate))} Certificate `{hash_head(certificate.digest)}`, "
+        "beside this file."
     ]
 
 

@@ -110,7 +110,7 @@ def show(estimate: Estimate | None, unit: Unit) -> Shown | None:
         interval=interval,
         n=estimate.n,
         method=clean(estimate.method),
-        confidence=f"{_write(estimate.confidence * 100, PLAIN, 0 if estimate.confidence <= 0.99 else 1)}{SPACE}%",
+        confidence=quantity(estimate.confidence, PERCENT, 4),
         estimated=estimate.estimated,
     )
 

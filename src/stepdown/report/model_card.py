@@ -6,6 +6,7 @@ import re
 
 from stepdown.core.estimates import Estimate
 from stepdown.core.record import BuildRecord
+from stepdown.core.statement import evidence_facts, paragraphs, rest_sentence
 from stepdown.report.format import (
     JOULES,
     MEGABYTES,
@@ -32,6 +33,7 @@ from stepdown.report.reading import (
     metric_rows,
     parts_known,
     read,
+    rest_goes_to,
     rung_kinds,
     shown_speed,
 )
@@ -45,7 +47,13 @@ WORST_LABELS = 10
 def render_model_card(record: BuildRecord) -> str:
     """The card. Text of the record's is escaped, so that none of it becomes markup."""
     parts = [
-        [f"# Model card: {escape_markdown(record.task)}", "", escape_markdown(verdict_sentence(record))],
+        [
+            f"# Model card: {escape_markdown(record.task)}",
+            "",
+            escape_markdown(verdict_sentence(record)),
+            "",
+            "\n\n".join(map(escape_markdown, paragraphs(record.certificate))),
+        ],
         _details(record),
         _intended_use(record),
         _factors(record),
@@ -68,7 +76,7 @@ def _details(record: BuildRecord) -> list[str]:
     ]
     facts = [
         ("Task", f"{escape_markdown(record.task)}, family {escape_markdown(record.family)}"),
-        ("Rungs, then the incumbent", "; ".join(rungs)),
+        (f"Rungs, then {rest_goes_to(record)}", "; ".join(rungs)),
         ("Incumbent", escape_markdown(record.incumbent.model)),
         ("Certificate", f"{certificate.verdict}, `{hash_head(certificate.digest)}`"),
         ("Cascade", f"`{_hash(certificate.cascade_hash)}`"),
@@ -87,7 +95,7 @@ def _intended_use(record: BuildRecord) -> list[str]:
         "## Intended use",
         "",
         f"- Answers the recurring requests of {escape_markdown(record.task)} in place of {name}.",
-        f"- What it is not sure of goes to {name}.",
+        f"- {escape_markdown(rest_sentence(record.certificate))}",
         *_parts(record),
         "- Out of scope: other tasks, other prompts, and traffic unlike that of the evidence.",
     ]
@@ -142,7 +150,6 @@ def _metrics(record: BuildRecord) -> list[str]:
 
 
 def _evaluation_data(record: BuildRecord) -> list[str]:
-    certificate = record.certificate
     counts, gold = record.dataset.counts, record.dataset.gold_counts
     rows = [
         f"- {escape_markdown(name)}: {count(number)} rows, {count(gold.get(name, 0))} with gold"
@@ -152,7 +159,12 @@ def _evaluation_data(record: BuildRecord) -> list[str]:
         "## Evaluation data",
         "",
         *rows,
-        f"- Evidence: {count(certificate.n)} examples; this was attempt {count(certificate.attempt)} on it.",
+        f"- Figures of students, {record.part}s and rows are read on {escape_markdown(read(record).rows)}; of the "
+        "evidence there are the certificate's own numbers and no others.",
+        "",
+        "The evidence:",
+        "",
+        *_bullets([(name, escape_markdown(value)) for name, value in evidence_facts(record.certificate)]),
     ]
 
 
@@ -183,7 +195,7 @@ def _quantitative(record: BuildRecord) -> list[str]:
     lines = [
         "## Quantitative analyses",
         "",
-        "| figure | value | 95 % interval | n | method |",
+        "| figure | value | interval (95 % unless stated) | n | method |",
         "| --- | ---: | --- | ---: | --- |",
     ]
     lines += [_figure(name, estimate, unit) for name, estimate, unit in _figures(record) if estimate is not None]
@@ -238,7 +250,14 @@ def _figure(name: str, estimate: Estimate, unit: Unit) -> str:
     shown = show(estimate, unit)
     assert shown is not None
     value = shown.value + (" *estimated*" if shown.estimated else "")
-    cells = (escape_markdown(name), value, shown.interval or "–", count(shown.n), escape_markdown(shown.method))
+    level = f" ({shown.confidence})" if shown.interval and abs(estimate.confidence - 0.95) > 1e-9 else ""
+    cells = (
+        escape_markdown(name),
+        value,
+        (shown.interval or "–") + level,
+        count(shown.n),
+        escape_markdown(shown.method),
+    )
     return f"| {' | '.join(cells)} |".replace(SPACE, " ")
 
 

@@ -8,18 +8,10 @@ from dataclasses import dataclass
 from stepdown.core.estimates import Estimate
 from stepdown.core.measurements import Quality, ShownMetric, Speed, StudentMeasurement
 from stepdown.core.record import BuildRecord
-from stepdown.report.format import PERCENT, SCORE, Unit, clean, wording
+from stepdown.core.shown_rows import CAUTION, shown_rows
+from stepdown.core.statement import is_local_only
+from stepdown.report.format import PERCENT, SCORE, Unit, clean, sample, wording
 from stepdown.report.loss_words import ERROR, LossWords, complement, loss_words
-
-# Gold is worth more than agreement; rows that nothing was chosen on are worth more than rows that something was.
-_PREFERRED = (
-    ("test", "gold"),
-    ("certify", "gold"),
-    ("test", "incumbent"),
-    ("certify", "incumbent"),
-    ("tune", "gold"),
-    ("tune", "incumbent"),
-)
 
 _KINDS = {
     "linear": "word and character n-grams with a linear head",
@@ -45,17 +37,20 @@ _ELSEWHERE = ("error", "agreement", "risk_coverage")
 
 @dataclass(frozen=True)
 class Reading:
-    """The split and reference that the figures of the report are read on, and the words for the contract's loss."""
+    """The split and reference that the figures of the report are read on, and the words for the contract's loss.
+
+    n: how many rows that are, 0 where nothing was measured.
+    """
 
     split: str
     reference: str
     words: LossWords = ERROR
+    n: int = 0
 
     @property
     def rows(self) -> str:
-        """In words."""
-        against = "gold answers" if self.reference == "gold" else "the incumbent's own answers"
-        return f"the {clean(self.split)} rows, against {against}"
+        """In words, with what must be known of them."""
+        return rows_in_words(self.split, self.reference, self.n)
 
     @property
     def error_name(self) -> str:
@@ -94,16 +89,42 @@ class Reading:
 
 
 def read(record: BuildRecord) -> Reading:
-    """The best split and reference on which the cascade, else any student, was measured."""
+    """The best split and reference on which the cascade, else any student, was measured; never the evidence."""
     words = loss_words(record.loss)
-    measured = [quality for student in record.students for quality in student.quality]
-    if record.cascade is not None and record.cascade.quality:
-        measured = list(record.cascade.quality)
-    found = [(quality.split, quality.reference) for quality in measured]
-    for preferred in _PREFERRED:
-        if preferred in found:
-            return Reading(*preferred, words)
-    return Reading(*found[0], words) if found else Reading("certify", "gold", words)
+    of_students = _counts([quality for student in record.students for quality in student.quality])
+    for counts in (_counts(list(record.cascade.quality)) if record.cascade else {}, of_students):
+        rows = shown_rows(counts)
+        if rows is not None:
+            return Reading(*rows, words, counts[rows])
+    return Reading("tune", "gold", words)
+
+
+def _counts(qualities: list[Quality]) -> dict[tuple[str, str], int]:
+    """Rows by split and reference."""
+    return {(each.split, each.reference): max((m.n for m in each.metrics.values()), default=0) for each in qualities}
+
+
+def rows_in_words(split: str, reference: str, n: int) -> str:
+    """ "the test rows (n = 2,010), against gold answers"; of tune, that thresholds were chosen on it."""
+    against = "gold answers" if reference == "gold" else "the incumbent's own answers"
+    notes = "; ".join(note for note in (sample(n), CAUTION if split == "tune" else "") if note)
+    return f"the {clean(split)} rows{f' ({notes})' if notes else ''}, against {against}"
+
+
+def curve_of_evidence(record: BuildRecord) -> bool:
+    """Whether an older version made the record: it measured students, and drew the curve, on the evidence."""
+    return any(quality.split == "certify" for student in record.students for quality in student.quality)
+
+
+def examples_of_evidence(record: BuildRecord) -> bool:
+    """Whether the record's disagreements are rows of the evidence: of an older version without a test split."""
+    measured = {quality.split for student in record.students for quality in student.quality}
+    return curve_of_evidence(record) and "test" not in measured
+
+
+def rest_goes_to(record: BuildRecord) -> str:
+    """Who answers what no rung is sure of: the incumbent, or nobody where nothing may leave the machine."""
+    return "nobody" if is_local_only(record.certificate) else "the incumbent"
 
 
 def best_student(record: BuildRecord) -> StudentMeasurement | None:

@@ -38,7 +38,7 @@ def claim_in_words(claim: Claim, confidence: float, evidence: str, words: LossWo
     bound = min(claim.bound, claim.limit) if claim.holds else claim.bound
     if evidence == "agreement" and words.share:
         differ = "answers unlike the incumbent's on at most"
-        return f"{differ} {_share(bound)} of requests at {sure} confidence (measured: {_share(claim.estimate)})"
+        return f"{differ} {_share(bound)} of calls at {sure} confidence (measured: {_share(claim.estimate)})"
     if evidence == "agreement":
         least, found = _share(1 - bound), _share(1 - claim.estimate)
         own = "against the incumbent's own answers"
@@ -67,7 +67,7 @@ def next_steps(record: BuildRecord) -> list[str]:
         steps.append(
             f"Label about {plural(certificate.labels_needed, 'more example')}, add them with "
             f"“stepdown import --gold FILE”, and build {task} again. "
-            "stepdown has written the file of the examples worth labelling."
+            "stepdown has written the file of the calls to label."
         )
     claim = certificate.excess_loss
     if claim is not None and claim.estimate > claim.limit:
@@ -86,7 +86,7 @@ def next_steps(record: BuildRecord) -> list[str]:
         )
     if not steps:
         steps.append("Change what the reasons name, then build again.")
-    steps.append(f"Until then every request still goes to {incumbent_name(record)}; nothing has changed in production.")
+    steps.append(f"Until then every call still goes to {incumbent_name(record)}; nothing has changed in production.")
     return steps
 
 
@@ -106,7 +106,7 @@ def _certified(record: BuildRecord) -> str:
     share = quantity(math.floor(offload * 1000) / 1000 if 0 <= offload < 1 else offload, PERCENT)
     sentence = (
         f"{models_in_words(record)} on your own {_machine(record)} can answer {share} of {clean(record.task)} "
-        f"in place of {incumbent_name(record)}"
+        f"calls like those of the evidence in place of {incumbent_name(record)}"
     )
     if claim is not None:
         evidence, words = record.certificate.evidence, loss_words(record.loss)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from stepdown.core.estimates import Estimate
 from stepdown.core.record import BuildRecord
+from stepdown.core.statement import paragraphs
 from stepdown.report.format import MEGABYTES, PERCENT, SECONDS, SPACE, USD, Unit, clean, quantity, show
 from stepdown.report.reading import incumbent_name, read
 from stepdown.report.sentence import certified, next_steps, verdict_sentence
@@ -38,7 +39,8 @@ def summary_table(record: BuildRecord) -> RenderableType:
         ("Certified. " if certified(record) else "Not certified. ", colour), _terminal(verdict_sentence(record))
     )
     advice = [Text(f"{number}. {_terminal(step)}") for number, step in enumerate(next_steps(record), 1)]
-    return Group(verdict, Text(""), table, Text(""), *advice)
+    proved = [Text(_terminal(paragraph)) for paragraph in paragraphs(record.certificate)]
+    return Group(verdict, Text(""), *proved, Text(""), table, Text(""), *advice)
 
 
 def summary_lines(record: BuildRecord) -> list[str]:
@@ -54,7 +56,8 @@ def summary_lines(record: BuildRecord) -> list[str]:
         for row in rows
     ]
     advice = [f"{number}. {_terminal(step)}" for number, step in enumerate(next_steps(record), 1)]
-    return [verdict, "", *table, *(["", *advice] if advice else [])]
+    proved = [_terminal(paragraph) for paragraph in paragraphs(record.certificate)]
+    return [verdict, "", *proved, "", *table, *(["", *advice] if advice else [])]
 
 
 def _error_name(record: BuildRecord) -> str:

@@ -67,6 +67,26 @@ def test_gold_shows_that_even_a_weak_student_is_no_worse_than_the_large_model(wi
     assert 50 < report.labels_needed < 3000
 
 
+def test_no_student_answers_a_row_of_the_evidence(
+    some: list[Example], dataset_of: MakeDataset, naive_bayes: OutOfSample
+) -> None:
+    asked: list[str] = []
+
+    def noting(texts: list[str], answers: list[str]) -> tuple[list[str], NDArray[np.float64]]:
+        asked.extend(texts)
+        return naive_bayes(texts, answers)
+
+    dealt = [
+        msgspec.structs.replace(each, split="certify" if index % 3 == 0 else each.split)
+        for index, each in enumerate(some)
+    ]
+    facts = gather_facts(dataset_of(dealt), TASK, Contract(), CALLS, noting, QUICK)
+    others = {each.text for each in dealt if each.split != "certify"}
+    assert asked
+    assert set(asked) <= others
+    assert facts.gold == sum(each.gold is not None for each in dealt)
+
+
 def test_more_rows_teach_more_and_the_curve_shows_it(with_gold: ScanFacts) -> None:
     assert with_gold.cheap is not None
     points = with_gold.cheap.learning

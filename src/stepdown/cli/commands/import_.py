@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,30 +17,28 @@ from stepdown.loop.importing import ImportRequest, ImportResult, import_traffic
 
 @click.command()
 @click.argument("files", nargs=-1, metavar="FILE…")
-@click.option("--format", "format_name", help="The format of the files; found out when not given.")
+@click.option("--format", help="The format of the files; found out when not given.")
 @click.option("--task", help="The workload name for calls that carry none.")
 @click.option("--gold", multiple=True, metavar="FILE", help="Trusted answers: CSV or JSONL of id,gold[,split].")
+@click.option(
+    "--gold-is",
+    type=click.Choice(["drawn", "random-sample", "all", "volunteered"]),
+    help="Why these calls were labelled: stepdown drew them, you drew them at random, they are all there are, or "
+    "somebody chose them. Found out when not given.",
+)
 @click.option("--verdicts", multiple=True, metavar="FILE", help="A judge's verdicts: CSV or JSONL of id,loss[,answer].")
 @common
-def command(
-    files: tuple[str, ...],
-    format_name: str | None,
-    task: str | None,
-    gold: tuple[str, ...],
-    verdicts: tuple[str, ...],
-    home: Path | None,
-    console: Console,
-) -> None:
+def command(home: Path | None, console: Console, files: tuple[str, ...], **asked: Any) -> None:
     """Import recorded traffic: files or folders, plain, .gz or .zst; - is stdin."""
-    if not (files or gold or verdicts):
+    request = ImportRequest(paths=files, **{**asked, "gold_is": asked["gold_is"] or ""})
+    if not (files or request.gold or request.verdicts):
         raise UsageError("There is nothing to import.", "Expected a FILE, --gold FILE or --verdicts FILE.", "Name one.")
     with console.progress() as progress:
-        request = ImportRequest(paths=files, format=format_name, task=task, gold=gold, verdicts=verdicts)
         result = import_traffic(open_home(home), request, progress)
     _say(console, result)
     console.result(result)
     if not _anything(result):
-        raise _nothing(result, (*files, *gold, *verdicts))
+        raise _nothing(result, (*files, *request.gold, *request.verdicts))
     if result.broken or result.gold_without_call:
         console.note(f"stepdown: {' '.join(_left_over(result))}")
 
@@ -85,6 +84,16 @@ def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+_TAKEN_FOR = {
+    "drawn": "for calls that stepdown drew: evidence.",
+    "random-sample": "for a random sample, as you declare: evidence, with that assumption on the certificate.",
+    "all": "for every call of its task: evidence is drawn from them.",
+    "volunteered": "for calls that somebody chose: learned from, and no evidence. To have evidence, let stepdown draw the "
+    "calls (stepdown sample TASK) or, if these are a random sample, import them again with --gold-is random-sample.",
+    "without call": "for calls that are not here yet.",
+}
+
+
 def _say(console: Console, result: ImportResult) -> None:
     calls, gold = result.calls, result.gold
     console.say(f"{calls.new:,} calls imported, {calls.known:,} known already, {calls.changed:,} with a known id but")
@@ -93,6 +102,8 @@ def _say(console: Console, result: ImportResult) -> None:
         console.say(f"  {broken.source}{f':{broken.line}' if broken.line else ''}: {broken.reason}")
     if gold.new + gold.known + gold.changed:
         console.say(f"{gold.new:,} gold answers new, {gold.changed:,} changed, {gold.known:,} known already.")
+    for basis, count in result.gold_is.items():
+        console.say(f"  {_counted(count, 'gold answer')} {_TAKEN_FOR[basis]}")
     for name, count in result.workloads.items():
         console.say(f"  {name or '(no workload name)'}: {count:,} calls")
     if _anything(result):

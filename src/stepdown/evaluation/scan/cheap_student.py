@@ -57,15 +57,19 @@ class Excess:
 
 
 def judge_cheap_student(
-    run: CrossValidated, contract: Contract, generator: np.random.Generator, learning: tuple[LearningPoint, ...]
+    run: CrossValidated,
+    contract: Contract,
+    generator: np.random.Generator,
+    learning: tuple[LearningPoint, ...],
+    evidence: int = 0,
 ) -> CheapStudent:
-    """Everything a scan wants to know of one cross-validated run."""
+    """Everything a scan wants to know of one cross-validated run. evidence: rows kept for it, 0 where none are yet."""
     gold = _against_gold(run)
     against = gold if gold is not None and len(gold.slices) >= FEWEST_GOLD else _against_incumbent(run)
     # Gold that does not teach is all evidence; of everything else, a share is kept for it.
     all_evidence = against.reference == "gold" and run.taught_by == "incumbent"
-    evidence = len(against.slices) * (1.0 if all_evidence else EVIDENCE_SHARE)
-    offload, accepted = _offload(against, contract, max(1.0, evidence), generator)
+    expected = evidence or len(against.slices) * (1.0 if all_evidence else EVIDENCE_SHARE)
+    offload, accepted = _offload(against, contract, max(1.0, expected), generator)
     return CheapStudent(
         n=len(run.examples),
         taught_by=run.taught_by,

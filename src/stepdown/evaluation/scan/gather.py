@@ -58,8 +58,8 @@ def gather_facts(
 ) -> ScanFacts:
     """The facts of one task. out_of_sample: None where no student of the task's family can be tried.
 
-    Rows of *test* are never read. Rows of *certify* are, for this forecast only: it chooses no threshold, and a
-    decision not to build can but lower the share of wrong certificates.
+    Rows of *test* are never read. Of *certify* only calls and labels are counted; no student answers them here, for
+    who reads what a student is worth on the evidence, label by label, chooses by it.
     """
     options = options or ScanOptions()
     rows = [each for each in dataset.examples if each.split != "test"]
@@ -134,9 +134,12 @@ def _try_student(
     out_of_sample: OutOfSample | None,
     options: ScanOptions,
 ) -> tuple[CheapStudent | None, str]:
-    """The cheap student on a sample of the rows, or None and why not."""
+    """The cheap student on a sample of the rows that are no evidence, or None and why not."""
     if out_of_sample is None:
         return None, f"there is no student yet for answers of the family {task.family!r}"
+    kept = [each for each in answered if each.split == "certify"]
+    evidence = len(kept) if contract.against == "agreement" else sum(each.gold is not None for each in kept)
+    answered = [each for each in answered if each.split != "certify"]
     if len(answered) < FEWEST_ROWS:
         return None, f"{len(answered)} usable answers are too few to learn from (at least {FEWEST_ROWS})"
     generator = np.random.default_rng(options.seed)
@@ -151,7 +154,7 @@ def _try_student(
     except NotEnoughData as error:
         return None, error.got.rstrip(".")
     points = tuple(learning_point(run) for run in runs)
-    return judge_cheap_student(runs[-1], contract, generator, points), ""
+    return judge_cheap_student(runs[-1], contract, generator, points, evidence), ""
 
 
 def _sample(answered: Sequence[Example], most: int, generator: np.random.Generator) -> list[Example]:

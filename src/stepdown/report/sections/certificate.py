@@ -9,6 +9,7 @@ import msgspec
 
 from stepdown.core.certificate import Certificate, Claim, PathPoint
 from stepdown.core.record import BuildRecord
+from stepdown.core.statement import evidence_facts, paragraphs
 from stepdown.report.charts.inline import claim_bar
 from stepdown.report.format import (
     ENDLESS,
@@ -18,7 +19,6 @@ from stepdown.report.format import (
     Unit,
     clean,
     count,
-    duration,
     moment,
     p_value,
     quantity,
@@ -34,12 +34,6 @@ SHOWN = 15
 MOST = 500
 MOST_STEPS = 120
 
-_EVIDENCE = {
-    "gold": "gold labels: trusted answers to the same requests; the claim holds for any sample size",
-    "judged": "a judge's verdicts on many requests, corrected by gold labels on a few (prediction-powered inference)",
-    "agreement": "the incumbent's own answers: every difference counts as an error, which overstates the harm",
-}
-
 
 def view(record: BuildRecord) -> dict[str, Any]:
     certificate = record.certificate
@@ -51,6 +45,8 @@ def view(record: BuildRecord) -> dict[str, Any]:
         "more_claims": claims[SHOWN:],
         "left_out": count(max(0, len(certificate.claims) - MOST)),
         "any_left_out": len(certificate.claims) > MOST,
+        "statement": paragraphs(certificate),
+        "evidence": [(name, clean(value)) for name, value in evidence_facts(certificate)],
         "facts": _facts(record),
         "hashes": _hashes(certificate),
         "path": _path(certificate),
@@ -100,7 +96,7 @@ def _claim_name(claim: Claim, words: LossWords) -> str:
     if claim.name.startswith("slice:"):
         return clean(claim.name.removeprefix("slice:")).replace("=", " is ", 1)
     known = {
-        "excess-loss": f"{words.excess} over all requests",
+        "excess-loss": f"{words.excess}, average over all calls",
         "latency-p95": "Latency, 95th percentile",
         "cost-per-1k": "Cost per 1,000 requests",
     }
@@ -123,12 +119,7 @@ def _writer(claim: Claim) -> Any:
 
 def _facts(record: BuildRecord) -> list[tuple[str, str]]:
     certificate, contract = record.certificate, record.contract
-    spent = quantity(certificate.error_share, PERCENT)
-    tries = f"attempt {count(certificate.attempt)}, tested at an error of {spent}"
     facts = [
-        ("Evidence", _EVIDENCE.get(certificate.evidence, clean(certificate.evidence))),
-        ("Examples of evidence", count(certificate.n)),
-        ("Attempts on this evidence", tries),
         (
             "Contract",
             f"at most {loss_words(record.loss).difference(contract.margin)}, at "
@@ -137,21 +128,18 @@ def _facts(record: BuildRecord) -> list[tuple[str, str]]:
         ("Privacy", clean(contract.privacy)),
         ("Issued", moment(certificate.issued_at)),
     ]
-    if certified(record):
-        lapse = (
-            f"{moment(certificate.expires_at)} ({duration(contract.expires_after_s)} without renewal by live evidence)"
-        )
-        facts.append(("Lapses", lapse))
-    return facts
+    return [*facts, ("Lapses", moment(certificate.expires_at))] if certified(record) else facts
 
 
 def _hashes(certificate: Certificate) -> list[tuple[str, str]]:
+    journal = certificate.journal.head
     return [
         ("certificate", certificate.digest),
         ("cascade", clean(certificate.cascade_hash)),
         ("contract", clean(certificate.contract_hash)),
         ("dataset", clean(certificate.dataset_hash)),
         ("evidence", clean(certificate.evidence_hash)),
+        *([("journal", clean(journal))] if journal else []),
     ]
 
 
@@ -183,9 +171,9 @@ def not_said(record: BuildRecord) -> list[str]:
     name = incumbent_name(record)
     said = [
         f"It compares with {name}; it does not say that either is right often enough for your use.",
-        "It is about requests like those it was proved on. When traffic changes the claim lapses until it is renewed "
-        "by live evidence.",
-        f"It is about the average request. A {record.part} or a group may fare worse than the average unless it is a "
+        "It is about calls drawn like those of its evidence. When the traffic changes the proof does not follow, and "
+        "nothing renews it but a new build: that is why it lapses.",
+        f"It is about the average call. A {record.part} or a group may fare worse than the average unless it is a "
         "claim in the table.",
         "It is about one exact cascade: these artefacts, thresholds and calibrators, by hash. Change one, and it needs "
         "another certificate.",
@@ -193,7 +181,7 @@ def not_said(record: BuildRecord) -> list[str]:
     if certificate.evidence == "agreement":
         said.insert(1, f"There was no gold: how often {name} itself is right is not known.")
     if certificate.evidence == "judged":
-        said.insert(1, "It rests on a judge's verdicts; the correction is as good as the gold labels behind it.")
+        said.insert(1, "It rests on a judge's verdicts; the correction is as good as the gold behind it.")
     if not any(claim.name.startswith("latency") for claim in certificate.claims):
         said.append("The contract asked for no latency, so none is proved; the latencies below are measurements.")
     return said

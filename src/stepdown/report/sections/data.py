@@ -12,9 +12,9 @@ from stepdown.report.reading import parts_known
 
 _SPLIT_USE = {
     "train": "the students learn from it",
-    "tune": "confidences are calibrated and thresholds ordered on it",
-    "certify": "the evidence; used for nothing else",
-    "test": "looked at once, after everything was chosen",
+    "tune": "confidences are calibrated, students and thresholds chosen on it; figures, where test is too small",
+    "certify": "the evidence: of it there are the certificate's own numbers and no others",
+    "test": "figures and examples in this report; nothing is chosen on it",
 }
 
 

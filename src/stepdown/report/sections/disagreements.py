@@ -14,7 +14,7 @@ from stepdown.core.measurements import Disagreement
 from stepdown.core.record import BuildRecord
 from stepdown.report.format import PERCENT, clean, count, quantity, shorten
 from stepdown.report.marks import Piece, mark
-from stepdown.report.reading import best_student, incumbent_name
+from stepdown.report.reading import best_student, examples_of_evidence, incumbent_name, read
 
 SHOWN = 12
 MOST = 60
@@ -29,6 +29,8 @@ def view(record: BuildRecord) -> dict[str, Any]:
     student = best_student(record)
     if not found and student is not None:
         found = list(student.disagreements)
+    hidden = bool(found) and examples_of_evidence(record)
+    found = [] if hidden else found
     names = _Names(record)
     rows = [_row(each) if record.part == "label" else _marked(each, names) for each in found[:MOST]]
     return {
@@ -37,6 +39,8 @@ def view(record: BuildRecord) -> dict[str, Any]:
         "more_in_words": f"{count(len(rows) - SHOWN)} more",
         "gold": any(each.gold is not None for each in found),
         "incumbent": incumbent_name(record),
+        "split": clean(read(record).split),
+        "hidden": hidden,
         "marked_any": any("pieces" in row for row in rows),
     }
 

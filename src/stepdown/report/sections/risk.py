@@ -9,25 +9,26 @@ from stepdown.report import svg
 from stepdown.report.charts import curve
 from stepdown.report.format import PERCENT, plural, points, quantity
 from stepdown.report.loss_words import loss_words
+from stepdown.report.reading import curve_of_evidence, read
 from stepdown.report.sentence import certified
 
 
 def view(record: BuildRecord) -> dict[str, Any]:
     found = sorted(record.risk_coverage, key=lambda point: point.coverage)
-    if not found:
-        return {"risk": None, "excess": None}
+    hidden = bool(found) and curve_of_evidence(record)
+    if not found or hidden:
+        return {"risk": None, "excess": None, "hidden": hidden}
     risk, excess = _risk(record, found), _excess(record, found)
-    rows = max((point.excess.n for point in found), default=0)
     return {
         "risk": svg.both(lambda size: curve.draw(risk, size), svg.HALF, svg.NARROW),
         "excess": svg.both(lambda size: curve.draw(excess, size), svg.HALF, svg.NARROW),
         "points": plural(len(found), "point"),
-        "rows": plural(rows, "row") if rows else "",
+        "rows": read(record).rows,
         "margin": points(record.contract.margin),
         "confidence": quantity(found[0].risk.confidence, PERCENT),
         "marked": any(point.certified for point in found),
         "certified": certified(record),
-        "agreement": record.certificate.evidence == "agreement",
+        "agreement": read(record).reference != "gold",
         "words": loss_words(record.loss),
     }
 
@@ -42,7 +43,7 @@ def _risk(record: BuildRecord, found: list[CurvePoint]) -> curve.Curve:
         axis=f"{loss} {where}, %",
         coverage=tuple(point.coverage for point in found),
         values=tuple(point.risk for point in found),
-        lines=() if record.certificate.evidence == "agreement" else lines,
+        lines=lines if read(record).reference == "gold" else (),
         chosen=_chosen(found),
         chosen_name=_chosen_name(record),
     )

@@ -8,7 +8,7 @@ from stepdown.core.measurements import FieldEscalation, FieldRow
 from stepdown.core.record import BuildRecord
 from stepdown.report.charts.inline import share_bar
 from stepdown.report.format import PERCENT, SCORE, clean, count, points, quantity, sample, show, signed_points
-from stepdown.report.reading import best_student, incumbent_name
+from stepdown.report.reading import best_student, incumbent_name, rows_in_words
 
 SHOWN = 15
 MOST = 500
@@ -16,13 +16,12 @@ MOST = 500
 
 def view(record: BuildRecord) -> dict[str, Any] | None:
     """None where no student says how sure it is of single fields."""
-    found = record.field_escalation
+    found = [each for each in record.field_escalation if each.split != "certify"]
     if not found:
         return None
     best = best_student(record)
     chosen = next((each for each in found if best is not None and each.artefact == best.artefact), found[-1])
     rows = [_row(row) for row in chosen.rows[:MOST]]
-    against = "gold answers" if chosen.reference == "gold" else "the incumbent's own answers"
     return {
         "incumbent": incumbent_name(record),
         "kind": clean(chosen.kind),
@@ -38,7 +37,7 @@ def view(record: BuildRecord) -> dict[str, Any] | None:
         "options": [_option(each) for each in found],
         "rows": rows[:SHOWN],
         "more": rows[SHOWN:],
-        "read_on": f"the {clean(chosen.split)} rows, against {against}",
+        "read_on": rows_in_words(chosen.split, chosen.reference, 0),
         "n": sample(chosen.n),
     }
 

@@ -34,6 +34,7 @@ from stepdown.report.reading import (
     kind_in_words,
     metric_rows,
     read,
+    rest_goes_to,
     rung_kinds,
 )
 
@@ -117,7 +118,7 @@ def _options(record: BuildRecord) -> list[Option]:
     ]
     if record.cascade is not None:
         cascade = record.cascade
-        kinds = ", then ".join([*rung_kinds(record), "the incumbent"])
+        kinds = ", then ".join([*rung_kinds(record), rest_goes_to(record)])
         latency = (cascade.speed.latency_p50, cascade.speed.latency_p95)
         options.append(
             Option("Cascade", "cascade", kinds, cascade.quality, cascade.speed, cascade.cost_per_1k, latency)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepdown.core.record import BuildRecord, Roi
+from stepdown.core.statement import claim_sentence
 from stepdown.report.format import (
     JOULES,
     MEGABYTES,
@@ -45,13 +46,13 @@ def view(record: BuildRecord) -> dict[str, Any]:
     return {
         "certified": certified(record),
         "sentence": verdict_sentence(record),
+        "claim": claim_sentence(certificate),
         "reasons": [clean(reason) for reason in certificate.reasons],
         "next_steps": next_steps(record),
         "tiles": [tile for tile in _tiles(record) if tile is not None],
         "task": clean(record.task),
         "incumbent": clean(record.incumbent.model) or "not named",
         "created": moment(record.created_at) if record.created_at > 0 else "",
-        "expires": moment(certificate.expires_at),
         "certificate": hash_head(certificate.digest),
         "rows": read(record).rows,
     }
@@ -77,7 +78,7 @@ def _tile(name: str, shown: Shown | None, beside: str = "") -> Tile | None:
 def _offload(record: BuildRecord) -> Tile | None:
     if record.cascade is None:
         return None
-    beside = f"of {clean(record.task)}" + _were_it(record)
+    beside = f"of the {clean(record.task)} calls in the evidence" + _were_it(record)
     return _tile("Answered without the incumbent", show(record.cascade.offload, PERCENT), beside)
 
 

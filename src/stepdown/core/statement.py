@@ -1,0 +1,344 @@
+"""What a certificate proves, in words: one text for the terminal, the report and the model cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stepdown.core.certificate import Certificate, Claim
+from stepdown.core.contract import Contract
+from stepdown.core.figures import clean, count, day, moment, percent, share, signed, usd
+
+SLICE = "slice:"
+NOT_RECORDED = "the population was not recorded"
+MOST_REASONS = 8
+
+_MINUS = "\N{MINUS SIGN}"
+_LOSSES = {"exact-match": f"1 {_MINUS} exact match", "field-f1": f"1 {_MINUS} field F1"}
+_UNITS = {"call": "calls", "client_id": "clients", "near-duplicate": "groups of near-duplicates"}
+_KINDS = {
+    "gold": "gold: trusted answers to the same calls",
+    "judged": "judged: a judge's verdicts, corrected by gold",
+    "agreement": "agreement: the incumbent's own answers",
+}
+_ASSUMPTIONS = {
+    "random-sample": "the owner of the gold says that it is a random sample of these calls",
+    "all": "gold was given for every one of these calls",
+    "split-column": "the split column of the gold names the evidence, and that it is like the other calls is assumed",
+}
+
+
+def headline(certificate: Certificate) -> str:
+    """One short sentence: what is proved, or what could not be shown."""
+    claim = f"{_loss(certificate)} at most {signed(margin_of(certificate))} on average"
+    sure = f"at {percent(confidence_of(certificate))} confidence"
+    if certificate.verdict != "certified":
+        return f"Not shown {sure}: {claim}."
+    return f"Shown {sure}: {claim}, with {share(certificate.offload)} of the evidence answered without the incumbent."
+
+
+def statement(certificate: Certificate) -> str:
+    """All that is proved and what it rests on, or what could not be shown and on what evidence."""
+    return " ".join(paragraphs(certificate))
+
+
+def paragraphs(certificate: Certificate) -> list[str]:
+    """The statement in paragraphs: the claims, the evidence, and what follows from them."""
+    if certificate.verdict == "certified":
+        claims = [claim_sentence(certificate), _also_proved(certificate)]
+        follows = [offload_sentence(certificate), lapse_sentence(certificate)]
+    else:
+        claims, follows = [claim_sentence(certificate)], [_needed(certificate)]
+    parts = claims, _basis(certificate), [*follows, _journal(certificate)]
+    return [" ".join(filter(None, part)) for part in parts if any(part)]
+
+
+def claim_sentence(certificate: Certificate) -> str:
+    """The first sentence of the statement: how much excess loss, on average over what, how surely."""
+    return _proved(certificate) if certificate.verdict == "certified" else _not_shown(certificate)
+
+
+def offload_sentence(certificate: Certificate) -> str:
+    """The share answered without the incumbent, its interval and the level of that, and what happens to the rest."""
+    found = f"{share(certificate.offload)} of the calls in the evidence were answered without the incumbent"
+    if certificate.offload_interval is not None:
+        low, high = (share(value).removesuffix(" %") for value in certificate.offload_interval)
+        found += f" (between {low} and {high} % of calls like these, at {percent(level_of(certificate))} confidence)"
+    return f"{found}. {rest_sentence(certificate)}"
+
+
+def rest_sentence(certificate: Certificate) -> str:
+    """What happens to a call that no rung is sure enough of."""
+    if is_local_only(certificate):
+        return "The rest is left unanswered: the contract is local-only, so that nothing leaves the machine."
+    return "The rest goes to the incumbent."
+
+
+def lapse_sentence(certificate: Certificate) -> str:
+    """When a certificate lapses; renewal is not promised, for there is none yet."""
+    return f"It lapses on {moment(certificate.expires_at)}; after that, only a new build brings another."
+
+
+def evidence_facts(certificate: Certificate) -> list[tuple[str, str]]:
+    """What the evidence was and where it came from, as (name, value), for a table."""
+    population, journal = certificate.population, certificate.journal
+    facts = [("Kind", kind_in_words(certificate)), ("Population", _population(certificate))]
+    if population.calls:
+        facts += [("Dates", _dates(certificate)), ("Drawn", _drawn_at(certificate))]
+    if population.window:
+        facts.append(("Only a part of the traffic", clean(population.window)))
+    facts += [
+        ("Independent unit", unit_in_words(certificate.unit)),
+        ("Units tested", count(certificate.n)),
+    ]
+    if certificate.n_drawn:
+        facts.append(("Calls drawn", count(certificate.n_drawn)))
+        if certificate.evidence != "agreement":
+            facts.append(("Calls with gold", count(certificate.n_labelled)))
+    facts += [
+        ("Attempt on this evidence", count(certificate.attempt)),
+        ("Error share of this attempt", percent(certificate.error_share)),
+    ]
+    if population.calls or certificate.excluded:
+        facts.append(("Excluded", _reasons(certificate.excluded) or "none"))
+    if certificate.dearest_call_usd is not None:
+        facts.append(("Dearest call", f"{usd(certificate.dearest_call_usd)}, on which the cost rests"))
+    if journal.head:
+        facts.append(("Journal", _journal_in_words(certificate)))
+    return facts
+
+
+def margin_of(certificate: Certificate) -> float:
+    """The excess loss that the contract allows."""
+    claim = certificate.excess_loss
+    return claim.limit if claim is not None else _number(certificate.contract, "margin", Contract().margin)
+
+
+def confidence_of(certificate: Certificate) -> float:
+    """The confidence that the contract asks for, over all attempts on this evidence."""
+    return _number(certificate.contract, "confidence", Contract().confidence)
+
+
+def level_of(certificate: Certificate) -> float:
+    """The confidence at which this attempt was tested: 1 less its share of the error budget."""
+    return 1.0 - certificate.error_share
+
+
+def is_local_only(certificate: Certificate) -> bool:
+    return certificate.contract.get("privacy") == "local-only"
+
+
+def is_asymptotic(certificate: Certificate) -> bool:
+    return any(claim.asymptotic for claim in certificate.claims)
+
+
+def kind_in_words(certificate: Certificate) -> str:
+    """The kind of evidence."""
+    return _KINDS.get(certificate.evidence, clean(certificate.evidence))
+
+
+def unit_in_words(unit: str) -> str:
+    """What is independent of one another, in the plural: "clients", "values of metadata.conversation"."""
+    return _UNITS.get(unit, f"values of {clean(unit)}")
+
+
+def _proved(certificate: Certificate) -> str:
+    claim = certificate.excess_loss
+    measured = f" (on the evidence: {signed(claim.estimate)}{_bound(claim)})" if claim is not None else ""
+    given = "" if certificate.evidence == "agreement" else ", given that gold is right"
+    return (
+        f"In place of the incumbent, the cascade's {_loss(certificate)} is at most {signed(margin_of(certificate))} "
+        f"on average over calls drawn like these{measured}, shown at "
+        f"{percent(confidence_of(certificate))} confidence ({_attempt(certificate)}){given}."
+    )
+
+
+def _bound(claim: Claim) -> str:
+    """A bound tighter than the limit, where there is one."""
+    return f", bound {signed(claim.bound)}" if claim.bound < claim.limit else ""
+
+
+def _attempt(certificate: Certificate) -> str:
+    return f"attempt {count(certificate.attempt)} on this evidence, tested at {percent(level_of(certificate))}"
+
+
+def _also_proved(certificate: Certificate) -> str:
+    """The claims beside the excess loss, which were shown at once with it."""
+    held = [claim for claim in certificate.claims if claim.holds]
+    slices = [claim for claim in held if claim.name.startswith(SLICE)]
+    parts = [_other_claim(claim, certificate) for claim in held if claim.name in _OTHER]
+    if slices:
+        limit = signed(max(claim.limit for claim in slices))
+        each = "1 slice has" if len(slices) == 1 else f"each of {count(len(slices))} slices has"
+        parts.append(f"{each} at most {limit} on average")
+    return f"Shown with it, at the same confidence: {'; '.join(parts)}." if parts else ""
+
+
+_OTHER = ("latency-p95", "cost-per-1k")
+
+
+def _other_claim(claim: Claim, certificate: Certificate) -> str:
+    if claim.name == "latency-p95":
+        limit = f"{claim.limit:.4g} {clean(claim.unit) or 'ms'}"
+        return f"95 % of the answers given without the incumbent take at most {limit} on this machine, at rest"
+    ceiling = certificate.dearest_call_usd
+    given = "" if ceiling is None else f", if no call to the incumbent costs more than {usd(ceiling)}"
+    return f"1,000 calls cost at most {usd(claim.limit)} on average, those to the incumbent included{given}"
+
+
+def _not_shown(certificate: Certificate) -> str:
+    failed = [claim for claim in certificate.claims if not claim.holds]
+    wanted = [_wanted(claim, certificate) for claim in failed if not claim.name.startswith(SLICE)]
+    slices = [claim for claim in failed if claim.name.startswith(SLICE)]
+    if slices:
+        number = "1 slice keeps" if len(slices) == 1 else f"{count(len(slices))} slices keep"
+        wanted.append(f"that {number} to {signed(max(claim.limit for claim in slices))}")
+    sure = f"at {percent(confidence_of(certificate))} confidence ({_attempt(certificate)})"
+    if not wanted:
+        why = clean(certificate.reasons[0]).rstrip(".") if certificate.reasons else "no claim could be tested"
+        return f"Nothing was shown {sure}: {why}. {_kept(certificate)}"
+    return f"It could not be shown {sure} {' nor '.join(wanted)}. {_kept(certificate)}"
+
+
+def _kept(certificate: Certificate) -> str:
+    """What a refusal means for the calls to come."""
+    return "Nothing steps down." if is_local_only(certificate) else "The incumbent keeps answering."
+
+
+def _wanted(claim: Claim, certificate: Certificate) -> str:
+    if claim.name in _OTHER:
+        return f"that {_other_claim(claim, certificate)}"
+    found = f" (on the evidence: {signed(claim.estimate)})" if claim.n else ""
+    return (
+        f"that the cascade's {_loss(certificate)} is at most {signed(claim.limit)} on average over calls "
+        f"drawn like these{found}"
+    )
+
+
+def _needed(certificate: Certificate) -> str:
+    if not certificate.labels_needed:
+        return ""
+    more = "calls" if certificate.evidence == "agreement" else "labels"
+    return f"About {count(certificate.labels_needed)} more {more} would be needed, if the evidence at hand is typical."
+
+
+def _basis(certificate: Certificate) -> list[str]:
+    """The evidence: what it was drawn from and by whom, what needed a label, what its kind means, what is left out."""
+    return [_evidence(certificate), _labels(certificate), _kind(certificate), _left_out(certificate)]
+
+
+def _evidence(certificate: Certificate) -> str:
+    population, unit = certificate.population, certificate.unit
+    if not population.calls:
+        return f"The evidence is {_calls(certificate.n_drawn or certificate.n)}; {NOT_RECORDED}."
+    drawn = _calls(certificate.n_drawn)
+    if unit == "call":
+        units = ", each an independent unit" if certificate.n_drawn == certificate.n else ""
+    else:
+        units = f" in {count(certificate.n)} independent units ({unit_in_words(unit)})"
+    by = "by stepdown, at random" if not population.assumption else "not by stepdown"
+    of = f"{_population(certificate)} ({_dates(certificate)})"
+    sentence = f"The evidence is {drawn}{units}, drawn {by}, from {of}"
+    if population.window:
+        sentence += f", which is only a part of the traffic: {clean(population.window)}"
+    if population.assumption:
+        sentence += f"; assumed: {_assumption(certificate)}"
+    return sentence + "."
+
+
+def _assumption(certificate: Certificate) -> str:
+    found = certificate.population.assumption
+    return _ASSUMPTIONS.get(found, clean(found))
+
+
+def _labels(certificate: Certificate) -> str:
+    if certificate.evidence == "agreement" or not certificate.n_drawn:
+        return ""
+    if certificate.evidence == "judged":
+        return f"{count(certificate.n_labelled)} of them have gold."
+    have = "has" if certificate.n_labelled == 1 else "have"
+    return (
+        f"{count(certificate.n_labelled)} of them {have} a gold label; only calls on which a rung differs from the "
+        "incumbent need one, for where they agree there is no excess."
+    )
+
+
+def _kind(certificate: Certificate) -> str:
+    if certificate.evidence == "agreement":
+        unreadable = ", and calls whose incumbent answer cannot be read count against the cascade"
+        return (
+            "There is no gold in it: disagreement with the incumbent bounds the excess from above"
+            f"{unreadable if certificate.population.calls else ''}."
+        )
+    if certificate.evidence == "judged":
+        how = "asymptotic: a normal approximation" if is_asymptotic(certificate) else "valid in finite samples"
+        return f"A judge's verdicts on it were corrected by gold; the bound is {how}."
+    return "The bound is asymptotic: a normal approximation." if is_asymptotic(certificate) else ""
+
+
+def _left_out(certificate: Certificate) -> str:
+    total = sum(certificate.excluded.values())
+    if not total:
+        return ""
+    return f"Nothing is said of {_calls(total)} that could not be drawn: {_reasons(certificate.excluded)}."
+
+
+def _reasons(excluded: Mapping[str, int]) -> str:
+    ordered = sorted(excluded.items(), key=lambda pair: (-pair[1], pair[0]))
+    shown = [f"{clean(reason)} {count(number)}" for reason, number in ordered[:MOST_REASONS]]
+    rest = sum(number for _, number in ordered[MOST_REASONS:])
+    return ", ".join([*shown, f"other reasons {count(rest)}"] if rest else shown)
+
+
+def _population(certificate: Certificate) -> str:
+    population = certificate.population
+    if not population.calls:
+        return NOT_RECORDED
+    calls = _calls(population.calls)
+    if certificate.unit == "call" or not population.units:
+        return calls
+    return f"{calls} in {count(population.units)} units"
+
+
+def _dates(certificate: Certificate) -> str:
+    first, last = day(certificate.population.first), day(certificate.population.last)
+    if not first or not last:
+        return "dates unknown"
+    return f"{first}, UTC" if first == last else f"{first} to {last}, UTC"
+
+
+def _drawn_at(certificate: Certificate) -> str:
+    population = certificate.population
+    if population.assumption:
+        return f"not by stepdown; assumed: {_assumption(certificate)}"
+    at = f", on {moment(population.drawn_at)}" if population.drawn_at > 0 else ""
+    draw = f", draw {clean(population.draw)[:12]}" if population.draw else ""
+    return f"by stepdown, at random{at}{draw}"
+
+
+def _journal(certificate: Certificate) -> str:
+    found = certificate.journal
+    return f"It was entered in the journal at {_journal_in_words(certificate)}." if found.head else ""
+
+
+def _journal_in_words(certificate: Certificate) -> str:
+    found = certificate.journal
+    events = "1 event" if found.events == 1 else f"{count(found.events)} events"
+    begun = f" since {day(found.begun_at)}" if day(found.begun_at) else ""
+    return f"head {clean(found.head)[:12]}, after {events}{begun}"
+
+
+def _loss(certificate: Certificate) -> str:
+    """ "excess loss", and of which loss where the contract names it."""
+    name = certificate.contract.get("loss")
+    if not isinstance(name, str) or not name:
+        return "excess loss"
+    return f"excess loss ({_LOSSES.get(name) or clean(name)})"
+
+
+def _calls(number: int) -> str:
+    return "1 call" if number == 1 else f"{count(number)} calls"
+
+
+def _number(table: Mapping[str, object], key: str, otherwise: float) -> float:
+    value = table.get(key)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else otherwise

@@ -1,0 +1,162 @@
+"""Drawing the evidence: which calls it may be drawn from, and which of them it is. Pure; the caller journals the draw.
+
+Evidence is a random sample of calls as production makes them, in whole units. It is never what somebody chose to label:
+gold that came otherwise is learned from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stepdown.core.contract import Evidence
+from stepdown.core.dataset import Example, SplitName
+from stepdown.core.draw import Draw, Scope, call_key, pack_keys, rank
+from stepdown.curation.options import CurationOptions
+from stepdown.curation.split_order import latest_first
+from stepdown.curation.units import whole_units
+
+SCARCE = 1.25
+"""Up to this many times the evidence wanted, every call of a declared random sample becomes evidence."""
+
+GROWN = 2.0
+"""So many times the calls of the last draw make a new one due, where calls have no times to tell new ones by."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What may be done with each row, by id. wish: where its label's owner wants it. trusted: its gold may be evidence.
+
+    complete: every call as production makes them has such gold. evidence: the kind that the contract asks for.
+    """
+
+    wish: Mapping[str, SplitName]
+    trusted: frozenset[str]
+    complete: bool
+    evidence: Evidence
+    scope: Scope
+    eligible: frozenset[str]
+
+
+def stand(examples: Sequence[Example], wish: Mapping[str, SplitName], options: CurationOptions) -> Standing:
+    """Which rows the evidence may be drawn from."""
+    basis = {one.id: options.gold[one.id].basis for one in examples if one.gold is not None and one.id in options.gold}
+    trusted = frozenset(name for name, given in basis.items() if given != "volunteered")
+    natural = [one for one in examples if one.id not in options.seen.escalated]
+    complete = bool(natural) and all(one.id in trusted for one in natural)
+    scope, eligible = _eligible(natural, wish, basis, complete, options.against)
+    return Standing(wish, trusted, complete, options.against, scope, frozenset(eligible))
+
+
+def _eligible(
+    natural: Sequence[Example], wish: Mapping[str, SplitName], basis: Mapping[str, str], complete: bool, kind: Evidence
+) -> tuple[Scope, set[str]]:
+    """What the evidence is drawn from, and the ids of those calls."""
+    if kind == "judged":
+        return "judged", {one.id for one in natural if one.judged is not None and wish.get(one.id) != "test"}
+    if kind == "agreement":
+        return "traffic", {one.id for one in natural if wish.get(one.id) not in ("test", "tune")}
+    declared = {one.id for one in natural if basis.get(one.id) == "random-sample" or (complete and one.id in basis)}
+    if named := {name for name in declared if wish.get(name) == "certify"}:
+        return "split-column", named
+    if sample := {name for name in declared if basis[name] == "random-sample" and wish.get(name) not in _TAKEN}:
+        return "random-sample", sample
+    free = {one.id for one in natural if wish.get(one.id) not in _TAKEN}
+    return "traffic", free or {one.id for one in natural if wish.get(one.id) == "train"}
+
+
+_TAKEN: frozenset[SplitName] = frozenset(("train", "tune", "test"))
+
+
+def draw_evidence(examples: Sequence[Example], standing: Standing, options: CurationOptions) -> Draw:
+    """The last draw where it still stands, else a new one.
+
+    A draw from the traffic stands while all of its calls are there and until as many new calls have come as a new one
+    would take; a new one leaves out what was drawn before. One that replaces a draw of which calls have gone says so,
+    so that deleting calls gains nobody a fresh start. What somebody else drew is drawn again as it grows.
+    """
+    last = next(
+        (one for one in reversed(options.draws) if (one.scope, one.unit) == (standing.scope, options.seen.unit)), None
+    )
+    wanted = _wanted(examples, standing, options)
+    here = {call_key(one.id) for one in examples}
+    gone = last is not None and any(key not in here for key in last.places)
+    if last is None or gone or standing.scope != "traffic":
+        new = _new(examples, standing, options, wanted, last if gone else None)
+        return last if last is not None and last.keys == new.keys else new
+    return _new(examples, standing, options, wanted) if _is_due(examples, standing, last, wanted) else last
+
+
+def _is_due(examples: Sequence[Example], standing: Standing, last: Draw, wanted: int) -> bool:
+    fresh = [one for one in examples if one.id in standing.eligible and last.place(one.id) is None]
+    if last.last > 0:
+        return sum(one.timestamp > last.last for one in fresh) >= max(wanted, last.rows)
+    return len(fresh) + last.rows >= GROWN * last.calls
+
+
+def _wanted(examples: Sequence[Example], standing: Standing, options: CurationOptions) -> int:
+    usable = sum(standing.wish.get(one.id) != "test" for one in examples)
+    wanted = options.rows_to_certify(usable)
+    if standing.scope == "split-column":
+        return len(standing.eligible)
+    if standing.scope == "judged":
+        return max(wanted, min(len(standing.eligible), len(examples) // 2))
+    if standing.scope == "random-sample" and len(standing.eligible) <= SCARCE * wanted:
+        return len(standing.eligible)
+    if any(standing.wish.get(name) == "train" for name in standing.eligible):
+        return min(wanted, len(standing.eligible) // 2)  # what their owner meant for learning is left to it by half
+    return wanted
+
+
+def _new(
+    examples: Sequence[Example],
+    standing: Standing,
+    options: CurationOptions,
+    wanted: int,
+    gone: Draw | None = None,
+) -> Draw:
+    again = standing.scope != "traffic"
+    earlier: set[int] = set() if again else {key for draw in options.draws for key in draw.places}
+    fresh = [one for one in examples if one.id in standing.eligible and call_key(one.id) not in earlier]
+    # Where everything has been drawn before, the same calls are drawn again, and the ledger counts on.
+    eligible = fresh or [one for one in examples if one.id in standing.eligible]
+    window = ""
+    if standing.scope == "traffic":
+        eligible, window = _latest(eligible, wanted, options)
+    by_unit = whole_units(eligible)
+    salt = f"{options.task} {standing.scope if again else len(options.draws)}"
+    chosen: list[Example] = []
+    for name in sorted(by_unit, key=lambda each: rank(salt, each)):
+        if len(chosen) >= wanted:
+            break
+        chosen += by_unit[name]
+    times = [one.timestamp for one in eligible if one.timestamp > 0]
+    return Draw(
+        task=options.task,
+        scope=standing.scope,
+        unit=options.seen.unit,
+        salt=salt,
+        calls=len(eligible),
+        units=len(by_unit),
+        first=min(times, default=0.0),
+        last=max(times, default=0.0),
+        largest=max((len(calls) for calls in by_unit.values()), default=1),
+        window=window,
+        complete=standing.complete,
+        keys=pack_keys(one.id for one in chosen),
+        replaces=gone.digest if gone else "",
+    )
+
+
+def _latest(eligible: list[Example], wanted: int, options: CurationOptions) -> tuple[list[Example], str]:
+    """The latest units with about as many calls as are wanted, and what is said of that; all, where time tells little."""
+    order, findings = latest_first(eligible, wanted, options.seed, options.slice_of)
+    if order is None:
+        return eligible, ""
+    by_unit = whole_units(eligible)
+    taken: list[Example] = []
+    for name in order:
+        if len(taken) >= wanted:
+            break
+        taken += by_unit[name]
+    return taken, findings

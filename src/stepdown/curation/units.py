@@ -1,0 +1,133 @@
+"""Units: which calls are independent of one another, and which come together."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from stepdown.core.calls import Call
+from stepdown.core.contract import METADATA
+from stepdown.core.dataset import Example
+from stepdown.curation.options import CurationOptions
+from stepdown.curation.outcome import Outcome
+
+CALL, CLIENT, NEAR_DUPLICATE = "call", "client_id", "near-duplicate"
+
+CONVERSATIONS = (
+    "conversation_id",
+    "conversation",
+    "session_id",
+    "session",
+    "thread_id",
+    "thread",
+    "chat_id",
+    "dialogue_id",
+    "document_id",
+    "document",
+    "ticket_id",
+    "case_id",
+    "trace_id",
+)
+"""Names of metadata by which calls of one conversation or document are known."""
+
+COVERED = 0.5
+"""The share of the calls that must carry a name for it to be taken for the unit unasked."""
+
+NEAR = 20
+"""Calls this close in time order count as close together."""
+
+BURSTS = 0.05
+"""The share of calls, beyond chance, that follow closely on one like them, from which such calls are one unit."""
+
+MOST_CHARACTERS = 200
+
+
+def unit_names(call: Call, asked: str) -> dict[str, str]:
+    """What a call says of the unit it may belong to, by the name of the unit."""
+    found = {CLIENT: call.client_id} if asked == CLIENT and call.client_id else {}
+    metadata = call.request.get("metadata")
+    if isinstance(metadata, dict):
+        wanted = (asked.removeprefix(METADATA),) if asked.startswith(METADATA) else CONVERSATIONS
+        found |= {METADATA + name: _text(metadata[name]) for name in wanted if _is_named(metadata.get(name))}
+    return found
+
+
+def units(examples: list[Example], options: CurationOptions) -> Outcome:
+    """Every example with the unit that it belongs to: as the contract says, else inferred. A call that does not name
+    its unit is one of its own.
+
+    Inferred is, in this order: a conversation or document, where most calls name one and share it with others; the
+    group of near-duplicates, where calls that say almost the same come in bursts; else the call.
+    """
+    unit, why = (options.unit, "the contract names it") if options.unit else _infer(examples, options.unit_names)
+    options.seen.unit = unit
+    marked = [msgspec.structs.replace(one, unit=_unit_of(one, unit, options.unit_names)) for one in examples]
+    sizes = Counter(one.unit for one in marked)
+    findings: dict[str, Any] = {
+        "unit": unit,
+        "why": why,
+        "units": len(sizes),
+        "largest_unit": max(sizes.values(), default=0),
+    }
+    return Outcome(marked, findings=findings)
+
+
+def _infer(examples: list[Example], names: Mapping[str, Mapping[str, str]]) -> tuple[str, str]:
+    for name in (METADATA + each for each in CONVERSATIONS):
+        values = [names[one.id][name] for one in examples if name in names.get(one.id, {})]
+        if len(values) >= COVERED * len(examples) and len(set(values)) < len(values):
+            return name, f"{len(values):,} of {len(examples):,} calls name {len(set(values)):,} of them"
+    bursts = share_in_bursts(examples)
+    if bursts > BURSTS:
+        return NEAR_DUPLICATE, f"{bursts:.0%} of the calls follow closely on one that says almost the same"
+    return CALL, "no call names a conversation, and calls that say almost the same do not come in bursts"
+
+
+def share_in_bursts(examples: list[Example]) -> float:
+    """The share of calls that come within `NEAR` calls after one of their own group, less what chance would bring.
+
+    In traffic whose calls are independent, a popular input comes again at any time; in a burst (retries, one incident
+    reported by many) its repetitions follow one another, and are not independent of one another.
+    """
+    count = len(examples)
+    if count <= NEAR:
+        return 0.0
+    last: dict[str, int] = {}
+    close = 0
+    sizes: dict[str, int] = defaultdict(int)
+    for place, example in enumerate(sorted(examples, key=lambda one: (one.timestamp, one.id))):
+        before = last.get(example.group)
+        close += before is not None and place - before <= NEAR
+        last[example.group] = place
+        sizes[example.group] += 1
+    # A call of a group of s has none of the other s − 1 among the NEAR calls before it with about this chance.
+    chance = sum(size * (1.0 - (1.0 - NEAR / count) ** (size - 1)) for size in sizes.values())
+    return (close - chance) / count
+
+
+def _unit_of(example: Example, unit: str, names: Mapping[str, Mapping[str, str]]) -> str:
+    if unit == CALL:
+        return example.id
+    if unit == NEAR_DUPLICATE:
+        return f"group {example.group}"
+    named = names.get(example.id, {}).get(unit)
+    return f"call {example.id}" if named is None else f"unit {named}"
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+
+
+def _text(value: str | int) -> str:
+    return str(value)[:MOST_CHARACTERS]
+
+
+def whole_units(examples: Iterable[Example]) -> dict[str, list[Example]]:
+    """The examples of each unit."""
+    found: dict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        found[example.unit].append(example)
+    return found

@@ -1,0 +1,71 @@
+"""How it came to be that calls were labelled: as the user declares it, else by what the journal and the calls show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from stepdown.core.canonical import digest_of
+from stepdown.core.draw import DRAWN, Draw, call_key
+from stepdown.core.errors import InputError
+from stepdown.core.store import Gold, GoldBasis, Store
+
+
+class GoldBases:
+    """Stamps gold with its basis while it is imported, and tells afterwards what it was taken for."""
+
+    def __init__(self, store: Store, declared: GoldBasis) -> None:
+        self._store, self._declared = store, declared
+        draws = (msgspec.convert(event.data, Draw) for event in store.events(DRAWN))
+        self._drawn = {key for draw in draws for key in draw.places}
+        self._kept: dict[str, Gold] = {}
+
+    @property
+    def digest(self) -> str:
+        """The hash of the gold that was read: what the journal knows it by."""
+        return digest_of([self._kept[name] for name in sorted(self._kept)]) if self._kept else ""
+
+    def stamped(self, gold: Iterable[Gold]) -> Iterator[Gold]:
+        """The gold with its basis. What nobody declares and stepdown did not draw stays without one: whether every call
+        of its task has gold shows when evidence is drawn. Raises InputError where gold is declared drawn and is not."""
+        if self._declared == "drawn":
+            gold = list(gold)  # the whole file first: it is imported whole or not at all
+            for one in gold:
+                self._check_drawn(one)
+        for one in gold:
+            drawn = call_key(one.id) in self._drawn
+            basis: GoldBasis = self._declared or ("drawn" if drawn else "")
+            stamped = msgspec.structs.replace(one, basis=basis)
+            self._kept[one.id] = stamped
+            yield stamped
+
+    def _check_drawn(self, gold: Gold) -> None:
+        if call_key(gold.id) not in self._drawn:
+            raise InputError(
+                f"Gold for the call {gold.id!r} was declared drawn; no draw in the journal has that call.",
+                "Calls are drawn by `stepdown sample` and by `stepdown build`.",
+                "Leave --gold-is out: gold for drawn calls is known by their ids, and the rest is learned from.",
+            )
+
+    def found(self) -> dict[str, int]:
+        """How much of the gold is taken for what."""
+        if not self._kept:
+            return {}
+        counts = Counter(one.basis for one in self._kept.values() if one.basis)
+        open_ones = [name for name, one in self._kept.items() if not one.basis]
+        if open_ones:
+            workloads = {call.id: call.workload_id for call in self._store.calls_by_id(open_ones)}
+            counts["without call"] = len(open_ones) - len(workloads)
+            of_workload = Counter(workloads.values())
+            complete = {name: self._is_complete(name) for name in of_workload}
+            for name, count in of_workload.items():
+                counts["all" if complete[name] else "volunteered"] += count
+        return dict(+counts)
+
+    def _is_complete(self, workload: str) -> bool:
+        """Whether every call of a workload that the incumbent answered has gold that nobody volunteered."""
+        gold = self._store.gold()
+        calls = (call for call in self._store.calls(workload) if not call.rung and call.response is not None)
+        return all(call.id in gold and gold[call.id].basis != "volunteered" for call in calls)

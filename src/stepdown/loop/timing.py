@@ -1,0 +1,46 @@
+"""Timings of the evidence: measured once, so that asking for them again gives nobody another chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.certificate.observations import Entrant
+from stepdown.core.canonical import canonical_json, digest_of
+from stepdown.core.dataset import Example
+from stepdown.core.draw import Draw
+from stepdown.core.students import Student
+from stepdown.evaluation.speed import describe_machine
+from stepdown.loop.home import write_whole
+from stepdown.loop.job import Job
+from stepdown.loop.observing import time_rows
+
+
+def time_once(
+    job: Job, students: Sequence[Student], entrants: Sequence[Entrant], examples: Sequence[Example], draw: Draw
+) -> NDArray[np.float64]:
+    """Seconds of one request for a random sample of the rows, by student; NaN where not timed: (students, rows).
+
+    Kept by artefact, machine and draw. Where they are lost and measured anew, the evidence says something else, and the
+    ledger counts a further attempt.
+    """
+    rows = [_timed(job, *pair, examples, draw) for pair in zip(students, entrants, strict=True)]
+    return np.array(rows, dtype=np.float64).reshape(len(students), len(examples))
+
+
+def _timed(job: Job, student: Student, entrant: Entrant, examples: Sequence[Example], draw: Draw) -> list[float]:
+    key = digest_of((entrant.artefact, describe_machine(), draw.digest))
+    path = job.home.state / "timings" / f"{key}.json"
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=list[float | None])
+        if len(kept) == len(examples):
+            return [float("nan") if one is None else one for one in kept]
+    except (OSError, msgspec.MsgspecError):
+        pass
+    timed: list[float] = time_rows([student], examples, np.random.default_rng(0))[0].tolist()
+    write_whole(path, canonical_json([None if math.isnan(one) else one for one in timed]))
+    return timed
