@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import msgspec
-import numpy as np
 
 from benchmarks._evidence.rooms import Order
 from stepdown.certificate.certify import Issue, certify
@@ -32,7 +31,7 @@ from stepdown.core.store import Gold, Store, Verdict
 from stepdown.core.tasks import Task
 from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions
-from stepdown.loop.certifying import population, rows_to_test, with_drawn_gold
+from stepdown.loop.certifying import _with_drawn_gold, population, rows_to_test
 from stepdown.loop.curating import incumbent_verdicts
 from stepdown.loop.drawing import keep_draw, plan_labels, read_draws
 from stepdown.loop.job import Job
@@ -151,13 +150,11 @@ class Project:
         answered = self._with_labels(answer_split(order.students, dataset, "certify"))
         seen = _evidence_rows(order, contract, answered, entrants, yardstick)
         error = attempt_error(1.0 - contract.confidence, 1)
-        candidate = choose_candidate(
-            order.task.name, Prospects(tune, contract, max(len(set(seen.units)), 1), error)
-        )
-        basis = Basis(
-            population=population(job, draw), unit=draw.unit, drawn=seen.n, excluded=dict(dataset.unusable)
-        )
+        candidate = choose_candidate(order.task.name, Prospects(tune, contract, max(len(set(seen.units)), 1), error))
+        basis = Basis(population=population(job, draw), unit=draw.unit, drawn=seen.n, excluded=dict(dataset.unusable))
         whole = gather(candidate, seen, Terms(None, basis), content_keys(answered.examples))
+        if order.whole_draw:
+            plan_labels(store, draw, whole.n, 0.0)
         evidence, is_ready = rows_to_test(job, draw, whole, first_plan(whole, tune, contract))
         certificate = self._test(desk, dataset, evidence, is_ready)
         return certificate, self._to_label(store, draw, dataset, whole, label_next(certificate, whole, evidence.n))
@@ -194,7 +191,7 @@ def _evidence_rows(
     order: Order, contract: Contract, answered: Answered, entrants: Sequence[Entrant], yardstick: Yardstick
 ) -> Observations:
     if contract.against == "judged":
-        own = Answered(with_drawn_gold(answered.examples), answered.predictions)
+        own = Answered(_with_drawn_gold(answered.examples), answered.predictions)
         return observe_judged(own, entrants, yardstick, _verdicts(order), None)
     return observe_evidence(answered, entrants, yardstick, contract.against, None)
 

@@ -68,6 +68,7 @@ def _order(world: World, traffic: Traffic) -> Order:
         contract={"margin": world.margin, **world.contract},
         verdicts=traffic.judges[0] if traffic.judges else (),
         judge="judge-0" if traffic.judges else "",
+        whole_draw=world.whole_draw,
     )
 
 

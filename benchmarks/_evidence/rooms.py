@@ -23,7 +23,8 @@ class Order:
     """One build. given: gold that was there before anything was drawn, and its basis, as its owner declares it. ask:
     labels whatever it is asked for, or None where nobody would.
 
-    most_labels: how many rows a person has labelled by now, from the top of the list; None for all of it.
+    most_labels: how many rows a person has labelled by now, from the top of the list; None for all of it. whole_draw:
+    whether all that was drawn is labelled before the first test (`stepdown sample`), or as much as builds ask for.
     contract: keys of the contract; margin and evidence among them. students: those of this build.
     """
 
@@ -37,6 +38,7 @@ class Order:
     verdicts: Sequence[Judgement] = ()
     judge: str = ""
     most_labels: int | None = None
+    whole_draw: bool = False
 
 
 class Journal(Protocol):

@@ -21,7 +21,7 @@ START = 1_760_000_000.0
 SPAN_S = 30 * DAY
 
 
-@dataclass(frozen=True)
+@dataclass
 class FixedStudent:
     """A student that was never trained: a table from texts to an answer and one signal."""
 

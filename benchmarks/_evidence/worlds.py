@@ -47,6 +47,7 @@ class World:
     """What is drawn and how it is certified.
 
     basis: of the gold that was there before anything was drawn, as its owner declares it.
+    whole_draw: whether all that was drawn is labelled before the first test, or as much as builds ask for.
     procedure and times: one build, or as many attempts until one is certified. contract: more keys of the contract.
     """
 
@@ -57,6 +58,7 @@ class World:
     procedure: Procedure = "once"
     times: int = 1
     basis: GoldBasis = "volunteered"
+    whole_draw: bool = False
     contract: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -372,6 +374,41 @@ def fields_population() -> Population:
     return Population(found.weight, found.signal, found.excess * 2 / 3)
 
 
+# --- units of unequal size ------------------------------------------------------------------------------------------
+
+BUSY_CLIENTS, CALLS_OF_THE_BUSY = 60, 15
+"""Clients who call all month; there the student is as right as the incumbent."""
+
+RARE_CALLS = 900
+RARE_ERROR = 2 * JUST_ABOVE * 0.10
+"""As many calls come from clients who call once; only those does the student answer worse than the incumbent."""
+
+
+def make_unequal(seed: int) -> Traffic:
+    generator = np.random.default_rng([seed, 47])
+    writer = Writer(generator)
+    sizes = [CALLS_OF_THE_BUSY] * BUSY_CLIENTS + [1] * RARE_CALLS
+    texts = iter(random_texts(sum(sizes), 24, generator))
+    table: dict[str, tuple[Any, float]] = {}
+    rows = []
+    for client, size in enumerate(sizes):
+        wrong = size == 1 and generator.random() < RARE_ERROR
+        difficulty = generator.random()
+        rows += [(float(at), client, next(texts), wrong, difficulty) for at in writer.times(size)]
+    for at, client, text, wrong, difficulty in sorted(rows):
+        right = int(generator.integers(0, len(LABELS)))
+        writer.add(text, LABELS[right], LABELS[right], at, client=f"client-{client}")
+        table[text] = (LABELS[(right + wrong) % len(LABELS)], float(reported(np.array(difficulty))))
+    student = FixedStudent("student-0", f"{0:064x}", table)
+    return Traffic(task_of("classify", LABELS), writer.calls, writer.right, (student,))
+
+
+def unequal_population() -> Population:
+    difficulty = (np.arange(CELLS) + 0.5) / CELLS
+    excess = np.full(CELLS, RARE_ERROR * RARE_CALLS / (RARE_CALLS + BUSY_CLIENTS * CALLS_OF_THE_BUSY))
+    return Population(np.full(CELLS, 1 / CELLS), reported(difficulty)[None], excess[None])
+
+
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 POOR = Shape(rising(base=0.20), level(0.20))
@@ -388,6 +425,9 @@ UNREAD = Shape(level(0.01), level(0.0), unreadable=level(0.08))
 TEN_JUDGES = Judging(0.05, 0.25, 0.3, 0.05, judges=10, incumbent=0.04)
 
 WIDE = {"margin": 0.10}
+BY_TALK = {**WIDE, "unit": "metadata.conversation"}
+BY_CLIENT = {**WIDE, "unit": "client_id"}
+BY_LIKENESS = {**WIDE, "unit": "near-duplicate"}
 
 WORLDS: tuple[World, ...] = (
     plain("gold only where the incumbent erred", 1, POOR, only_errors(1.0)),
@@ -395,14 +435,23 @@ WORLDS: tuple[World, ...] = (
     plain("gold where the student is unsure", 1, CONFIDENT, unsure_first),
     plain("feedback of corrections only", 1, POOR, only_errors(0.3)),
     plain("independent calls", 2),
+    plain("independent calls, the whole draw labelled at once", 2, whole_draw=True),
     plain("independent calls, a signal that says nothing", 2, FLAT),
-    plain("near-duplicates in bursts of 5, unit inferred", 2, BURSTS_5, contract=WIDE),
-    plain("near-duplicates in bursts of 20, unit inferred", 2, BURSTS_20, contract={"margin": 0.20}),
-    plain("near-duplicates of 5 over the month, unit named", 2, GROUPS, contract={**WIDE, "unit": "near-duplicate"}),
-    plain("near-duplicates of 5 over the month, unit not named", 2, GROUPS, contract=WIDE),
-    plain("conversations of 8 calls, unit inferred", 2, TALKS, contract=WIDE),
-    plain("conversations of 8 calls, unit named", 2, TALKS, contract={**WIDE, "unit": "metadata.conversation"}),
-    plain("clients of 10 calls, unit named", 2, CLIENTS, contract={**WIDE, "unit": "client_id"}),
+    plain("near-duplicates in bursts of 5, unit inferred", 2, BURSTS_5, whole_draw=True, contract=WIDE),
+    plain("near-duplicates in bursts of 20, unit inferred", 2, BURSTS_20, whole_draw=True, contract={"margin": 0.20}),
+    plain("near-duplicates of 5 over the month, unit named", 2, GROUPS, whole_draw=True, contract=BY_LIKENESS),
+    plain("near-duplicates of 5 over the month, unit not named", 2, GROUPS, whole_draw=True, contract=WIDE),
+    plain("conversations of 8 calls, unit inferred", 2, TALKS, whole_draw=True, contract=WIDE),
+    plain("conversations of 8 calls, unit named", 2, TALKS, whole_draw=True, contract=BY_TALK),
+    plain("clients of 10 calls, unit named", 2, CLIENTS, whole_draw=True, contract=BY_CLIENT),
+    World(
+        "busy clients and rare ones, the rare answered worse, unit named",
+        make_unequal,
+        cache(unequal_population),
+        2,
+        whole_draw=True,
+        contract=BY_CLIENT,
+    ),
     repeating("Zipf, exponent 1.0, errors spread", zipf(1.0, ())),
     repeating("Zipf, exponent 1.0, one frequent text wrong", zipf(1.0, (4,))),
     repeating("Zipf, exponent 1.5, errors spread", zipf(1.5, ())),
