@@ -376,10 +376,10 @@ def fields_population() -> Population:
 
 # --- units of unequal size ------------------------------------------------------------------------------------------
 
-BUSY_CLIENTS, CALLS_OF_THE_BUSY = 60, 15
+BUSY_CLIENTS, CALLS_OF_THE_BUSY = 250, 6
 """Clients who call all month; there the student is as right as the incumbent."""
 
-RARE_CALLS = 900
+RARE_CALLS = 1500
 RARE_ERROR = 2 * JUST_ABOVE * 0.10
 """As many calls come from clients who call once; only those does the student answer worse than the incumbent."""
 
