@@ -33,16 +33,19 @@ def _orders(world: World, traffic: Traffic) -> Iterator[Order]:
     match world.procedure:
         case "once":
             yield first
-        case "tasks":
+        case "tasks" | "retry":
             for number in range(world.times):
-                task = msgspec.structs.replace(traffic.task, name=f"made-up-{number}")
+                name = f"made-up-{number}" if world.procedure == "tasks" else traffic.task.name
+                task = msgspec.structs.replace(traffic.task, name=name)
                 yield replace(first, task=task, students=(traffic.students[number],))
-        case "retry":
-            for number in range(world.times):
-                yield replace(first, students=(traffic.students[number],))
         case "reimport":
             for number in range(world.times):
                 yield replace(_order(world, _renamed(traffic, number)), students=(traffic.students[number],))
+        case "pile":
+            pile = traffic
+            for number in range(world.times):
+                pile = _together(pile, _renamed(traffic, number)) if number else pile
+                yield replace(_order(world, pile), students=(traffic.students[number],))
         case "judges":
             for number in range(world.times):
                 yield replace(first, verdicts=traffic.judges[number], judge=f"judge-{number}")
@@ -84,3 +87,7 @@ def _renamed(traffic: Traffic, number: int) -> Traffic:
         students=traffic.students,
         given=frozenset(prefix + name for name in traffic.given),
     )
+
+
+def _together(one: Traffic, other: Traffic) -> Traffic:
+    return Traffic(one.task, [*one.calls, *other.calls], one.right | other.right, one.students, one.given | other.given)

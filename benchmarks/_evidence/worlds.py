@@ -39,7 +39,7 @@ MARGIN = 0.05
 UNREADABLE = "I am sorry, this is more than I can say about it in a word. " * 5
 HOUR = 3600.0
 
-Procedure = Literal["once", "tasks", "reimport", "retry", "judges", "relabel", "peek"]
+Procedure = Literal["once", "tasks", "reimport", "pile", "retry", "judges", "relabel", "peek"]
 
 
 @dataclass(frozen=True)
@@ -459,6 +459,7 @@ WORLDS: tuple[World, ...] = (
     repeating("one text of 6 % answered wrongly and surely", ONE_TEXT),
     plain("four tasks over the same calls", 3, SEVERAL, procedure="tasks", times=4),
     plain("the same calls imported four times under new ids", 3, SEVERAL, procedure="reimport", times=4),
+    plain("new ids beside the old ones, four exports in one store", 3, SEVERAL, procedure="pile", times=4),
     plain("ten students until one is certified", 3, SEVERAL, procedure="retry", times=10),
     judged(
         "ten judges until one certifies", 3, Judging(0.05, 0.25, 0.3, 0.05, 10, 800, 0.04), procedure="judges", times=10
