@@ -20,6 +20,7 @@ training_permission = "MIT-licensed recordings of an Apache-2.0 model's answers"
 margin         = 0.02
 confidence     = 0.95
 against        = "gold"
+holdback       = 0.0    # what is timed is the students
 latency_p95_ms = {latency_ms}
 """
 

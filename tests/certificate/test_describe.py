@@ -8,6 +8,7 @@ import numpy as np
 
 from stepdown.certificate.describe import describe
 from stepdown.core.contract import Contract
+from stepdown.core.figures import share
 from stepdown.core.statement import statement
 
 AGREEMENT = Contract(against="agreement", margin=0.1)
@@ -18,7 +19,7 @@ def test_a_certificate_reads_as_a_paragraph_and_a_table(bench: Callable[..., Any
     text = describe(certificate)
     assert text.startswith("CERTIFIED.")
     assert "at most +0.1 on average over calls drawn like these" in " ".join(text.split())
-    assert f"{100 * certificate.offload:.1f} % of the evidence answered without the incumbent" in text
+    assert f"{share(certificate.offload)} of the evidence answered without the incumbent" in " ".join(text.split())
     assert "at 95 % confidence" in text
     assert "excess-loss" in text
     assert certificate.digest in text

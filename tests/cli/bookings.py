@@ -15,7 +15,7 @@ from tests.cli.tickets import lines, response
 Shape = Literal["json", "tools"]
 
 TASK = "bookings"
-SETTINGS = "[tasks.bookings.contract]\nmargin = 0.05\n"
+SETTINGS = "[tasks.bookings.contract]\nmargin = 0.05\nholdback = 0.0\n"
 FIRST = ("Ada", "Brian", "Chloé", "Dmitri", "Eun-ji", "Femi", "Greta", "Hugo", "Ines", "João", "Kofi", "Lena", "Malik")
 LAST = ("Adeyemi", "Brandt", "Costa", "Dubois", "Eriksen", "Fischer", "García", "Huang", "Ivanova", "Jones", "O'Neil")
 NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight")

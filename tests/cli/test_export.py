@@ -89,7 +89,7 @@ def test_an_export_answers_as_the_build_does_and_is_certified(home: Path, tmp_pa
     assert stepdown("certificate", "verify", TASK, "--home", str(home), "--json").json["verified"]
     card = (tmp_path / "out" / "model-card.md").read_text(encoding="utf-8")
     assert f"exported to {name}" in card
-    assert "Certified: at most" in card
+    assert "**Certified.** In place of the incumbent, the cascade's excess loss" in card
     assert not list(tmp_path.glob(".*"))
 
 

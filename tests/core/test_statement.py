@@ -100,7 +100,7 @@ def test_a_certificate_says_what_is_proved_of_whom_and_how_surely() -> None:
         "20 calls that could not be drawn: no readable answer 17, personal data 3",
         "73.1 % of the calls in the evidence",
         "between 71.0 and 75.1 % of calls like these, at 99.24 % confidence",
-        "The rest goes to the incumbent.",
+        "What no rung is sure of goes to the incumbent.",
         "It lapses on 20 May 2026",
         "head 9f9f9f9f9f9f, after 57 events since 1 March 2026",
     ):
@@ -227,7 +227,7 @@ def test_shares_near_the_ends_do_not_become_the_ends() -> None:
     assert percent(1.0) == "100 %"
     assert share(0.9999) == "99.9 %"
     assert share(0.0001) == "0.1 %"
-    assert share(1.0) == "100.0 %"
+    assert share(1.0) == "100 %"
 
 
 def test_foreign_text_steers_no_terminal() -> None:

@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import IO, Any
 
 import httpx
+import msgspec
 
+from stepdown.certificate.files import read_certificate, write_certificate
+from stepdown.certificate.hashes import contract_hash, contract_table
 from stepdown.core.calls import Call
 from stepdown.loop.home import open_home
+from stepdown.loop.records import built_tasks, latest
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import PHRASES, TASK, label, lines, ticket, write_gold
 
 START_S, END_S = 60.0, 30.0
 COUNT = 1000
-SETTINGS = "[tasks.tickets.contract]\nmargin = 0.05\n"
+SETTINGS = "[tasks.tickets.contract]\nmargin = 0.05\nholdback = 0.0\n"
 
 
 class Gateway:
@@ -87,10 +91,25 @@ def build_home(folder: Path, settings: str = SETTINGS, build: bool = True) -> Pa
 
 
 def copied(home: Path, to: Path, settings: str = SETTINGS) -> Path:
-    """The same project once more, under other settings."""
+    """The same project once more, under other settings, its certificates issued for the contracts in them."""
     shutil.copytree(home, to)
     (to / "stepdown.toml").write_text(settings)
+    project = open_home(to)
+    for task in built_tasks(project):
+        table = contract_table(project.settings.task(task).contract)
+        if table != latest(project, task).read_certificate().contract:
+            issue(to, task, contract=table, contract_hash=contract_hash(table))
     return to
+
+
+def issue(home: Path, task: str = TASK, **fields: Any) -> None:
+    """Change a task's newest certificate, and have the journal know the changed one."""
+    project = open_home(home)
+    path = latest(project, task).certificate
+    certificate = msgspec.structs.replace(read_certificate(path), **fields)
+    with project.store() as store:
+        store.append("built", task, {"certificate": certificate.digest}, at=project.clock())
+    write_certificate(path, certificate)
 
 
 def launch(home: Path, *options: str, **environment: str) -> Gateway:

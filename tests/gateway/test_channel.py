@@ -29,6 +29,8 @@ SAME = (
     "first_byte_s",
     "latency_s",
     "upstream_s",
+    "selection",
+    "selection_probability",
 )
 
 
@@ -41,6 +43,7 @@ def finished(reply: bytes | list[bytes] = b"{}") -> Exchange:
     exchange.workload, exchange.rung, exchange.reason = "w", "incumbent", "unsure"
     exchange.confidence, exchange.upstream, exchange.status = 0.25, "up", 200
     exchange.latency_s, exchange.upstream_s, exchange.reply = 0.5, 0.4, reply
+    exchange.selection, exchange.selection_probability = "holdback", 0.02
     return exchange
 
 

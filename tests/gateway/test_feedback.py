@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stepdown.core.store import Gold, Verdict
+from stepdown.core.store import Gold, GoldBasis, Verdict
 from stepdown.loop.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK
@@ -56,7 +56,7 @@ def test_gold_by_the_header_and_by_the_answers_own_id(gateway: Gateway, upstream
         assert said.json()["became"] == "gold"
         gold = gold_of(gateway, ours)
         assert gold is not None
-        assert (gold.gold, gold.source) == ("shipping", "desk")
+        assert (gold.gold, gold.source, gold.basis) == ("shipping", "desk", "volunteered")
 
 
 def test_gold_for_what_a_student_answered(gateway: Gateway, upstream: LargeModel) -> None:
@@ -74,6 +74,36 @@ def test_an_accepted_answer_becomes_gold(gateway: Gateway, upstream: LargeModel)
     gold = gold_of(gateway, got.headers["x-stepdown-id"])
     assert gold is not None
     assert gold.gold == "refund"
+
+
+@pytest.mark.parametrize("basis", ["", "drawn", "random-sample", "all"])
+def test_feedback_replaces_no_gold_that_was_not_volunteered(
+    gateway: Gateway, upstream: LargeModel, basis: GoldBasis
+) -> None:
+    name = answer(gateway, upstream).headers["x-stepdown-id"]
+    trusted = Gold(id=name, gold="shipping", source="labels.csv", basis=basis)
+    with open_home(gateway.home).store() as store:
+        store.add_gold([trusted])
+    said = tell(gateway, id=name, gold="praise")
+    assert said.status_code == 409
+    assert said.json()["error"]["code"] == "gold_exists"
+    assert gold_of(gateway, name) == trusted
+    assert tell(gateway, id=name, gold=" shipping").json()["became"] == "gold", "it says the same"
+    assert gold_of(gateway, name) == trusted
+    assert tell(gateway, id=name, accepted=False).json()["became"] == "verdict"
+    assert len(verdicts_of(gateway, name)) == 1
+
+
+def test_feedback_corrects_feedback(gateway: Gateway, upstream: LargeModel) -> None:
+    name = answer(gateway, upstream).headers["x-stepdown-id"]
+    for value in ("praise", "refund"):
+        assert tell(gateway, id=name, gold=value).status_code == 200
+        gold = gold_of(gateway, name)
+        assert gold is not None
+        assert (gold.gold, gold.basis) == (value, "volunteered")
+    with open_home(gateway.home).store() as store:
+        store.add_gold([Gold(id=name, gold="account", basis="drawn")])
+    assert gold_of(gateway, name) == Gold(id=name, gold="account", basis="drawn")
 
 
 @pytest.mark.parametrize(("feedback", "loss"), [({"accepted": False}, 1.0), ({"score": 0.25}, 0.75), ({"score": 1}, 0)])
@@ -137,7 +167,9 @@ def test_feedback_that_is_not_json(gateway: Gateway) -> None:
 @pytest.fixture(scope="module")
 def renamed(certified: Path, upstream: LargeModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway whose task is known to clients by another workload's name."""
-    settings = f'[tasks.{TASK}]\nmatch = {{ workload = "desk" }}\n[tasks.{TASK}.contract]\nmargin = 0.05\n'
+    settings = (
+        f'[tasks.{TASK}]\nmatch = {{ workload = "desk" }}\n[tasks.{TASK}.contract]\nmargin = 0.05\nholdback = 0.0\n'
+    )
     with serving(
         copied(certified, tmp_path_factory.mktemp("x") / "h", settings), "--upstream", upstream.url
     ) as running:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepdown.core.calls import Call, EncodedCall
+from stepdown.core.calls import Call, EncodedCall, Selection
 from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
 from stepdown.gateway.channel import fill_in
@@ -59,16 +59,26 @@ def stored(call: Call | EncodedCall) -> Call:
         return next(opened.calls())
 
 
-@pytest.mark.parametrize("rung", ["incumbent", "encoder"])
-def test_both_ways_store_the_same_call(rung: str) -> None:
+@pytest.mark.parametrize(
+    ("rung", "selection", "probability"),
+    [
+        ("incumbent", "", 1.0),
+        ("incumbent", "holdback", 0.02),
+        ("incumbent", "escalated", 1.0),
+        ("encoder", "", 1.0),
+    ],
+)
+def test_both_ways_store_the_same_call(rung: str, selection: Selection, probability: float) -> None:
     exchange = finished(msgspec.json.encode(REPLY))
-    exchange.rung = rung
+    exchange.rung, exchange.selection, exchange.selection_probability = rung, selection, probability
     manners = Manners(like={}, cost_usd=0.5)
     task = Task(name="t", family="", match=Match())
     exchange.task = ServedTask(task=task, family=None, manners=manners, student_cost_usd=0.1)
     short, long = both(exchange)
     assert isinstance(short.call, EncodedCall)
     assert stored(short.call) == stored(long.call)
+    assert (b'"selection"' in short.call.body) == bool(selection), "what is usual takes no room"
+    assert (stored(short.call).selection, stored(short.call).selection_probability) == (selection, probability)
     assert (short.prompt_tokens, short.completion_tokens) == (long.prompt_tokens, long.completion_tokens)
     assert (short.cost_usd, short.saved_usd) == (long.cost_usd, long.saved_usd)
 

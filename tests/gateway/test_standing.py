@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +15,7 @@ from stepdown.certificate.files import read_certificate, write_certificate
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import SYSTEM, TASK
 from tests.gateway.large_model import SAID, LargeModel
-from tests.gateway.serving import SETTINGS, copied, kept, serving, soon, sure, unsure
+from tests.gateway.serving import SETTINGS, copied, issue, kept, serving, soon, sure, unsure
 
 SURE = sure()[0]
 PERSONAL = ("jane.doe@example.com", "+44 20 7946 0958", "4111 1111 1111 1111")
@@ -27,22 +26,30 @@ def build_file(home: Path, name: str) -> Path:
     return home / ".stepdown/builds" / TASK / newest / name
 
 
-def change(home: Path, **fields: Any) -> None:
-    """Write the certificate anew, as a forger or another clock would."""
-    path = build_file(home, "certificate.json")
-    write_certificate(path, msgspec.structs.replace(read_certificate(path), **fields))
-
-
 def lapse(home: Path) -> None:
-    change(home, issued_at=time.time() - 100, expires_at=time.time() - 1)
+    issue(home, issued_at=time.time() - 100, expires_at=time.time() - 1)
 
 
 def refuse(home: Path) -> None:
-    change(home, verdict="refused")
+    issue(home, verdict="refused")
 
 
 def come_too_early(home: Path) -> None:
-    change(home, issued_at=time.time() + 1000, expires_at=time.time() + 2000)
+    issue(home, issued_at=time.time() + 1000, expires_at=time.time() + 2000)
+
+
+def forge(home: Path) -> None:
+    path = build_file(home, "certificate.json")
+    certificate = read_certificate(path)
+    write_certificate(path, msgspec.structs.replace(certificate, expires_at=certificate.expires_at + 1e6))
+
+
+def ask_for_a_narrower_margin(home: Path) -> None:
+    (home / "stepdown.toml").write_text(SETTINGS.replace("0.05", "0.02"))
+
+
+def ask_for_gold_no_more(home: Path) -> None:
+    (home / "stepdown.toml").write_text(f'{SETTINGS}against = "agreement"\nexpires_after = "7d"\n')
 
 
 def lose_the_certificate(home: Path) -> None:
@@ -82,6 +89,9 @@ BEFALLEN: list[tuple[Callable[[Path], None], str]] = [
     (lapse, "lapsed"),
     (refuse, "refused"),
     (come_too_early, "not in force yet"),
+    (forge, "the journal knows no such certificate"),
+    (ask_for_a_narrower_margin, "is for another contract: margin = 0.05; stepdown.toml asks for margin = 0.02"),
+    (ask_for_gold_no_more, 'against = "gold", expires_after = "30d"; stepdown.toml asks for against = "agreement", '),
     (lose_the_certificate, "cannot be read"),
     (break_the_seal, "cannot be read"),
     (change_the_cascade, "another cascade"),
@@ -126,11 +136,11 @@ def test_what_may_not_leave_does_not_whatever_befell_the_build(
 
 def test_a_certificate_lapses_while_it_is_served(certified: Path, upstream: LargeModel, tmp_path: Path) -> None:
     home = copied(certified, tmp_path / "home")
-    change(home, expires_at=time.time() + 2.5)
     with serving(home, "--upstream", upstream.url) as gateway:
         assert gateway.ask(SURE).headers["x-stepdown-rung"] == "linear"
-        assert soon(lambda: gateway.ask(SURE).headers["x-stepdown-rung"] == "incumbent")
-        assert "lapsed" in gateway.ask(SURE).headers["x-stepdown-reason"]
+        issue(home, expires_at=time.time() + 1.5)
+        assert soon(lambda: "lapsed" in gateway.ask(SURE).headers.get("x-stepdown-reason", ""))
+        assert gateway.ask(SURE).headers["x-stepdown-rung"] == "incumbent"
 
 
 def test_a_build_that_is_tampered_with_while_it_is_served(

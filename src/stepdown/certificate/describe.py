@@ -25,7 +25,7 @@ def _head(certificate: Certificate) -> list[str]:
     verdict = "CERTIFIED" if certificate.verdict == "certified" else "REFUSED"
     return [
         f"{verdict}. Task {certificate.task!r}, issued on {moment(certificate.issued_at)}.",
-        headline(certificate),
+        *_wrapped(headline(certificate)),
         "",
         *(line for paragraph in paragraphs(certificate) for line in (*_wrapped(paragraph), "")),
     ]

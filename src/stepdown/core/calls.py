@@ -16,7 +16,8 @@ _STRUCTURE = frozenset({"role", "id", "type", "name", "tool_call_id", "finish_re
 
 Selection = Literal["", "holdback", "escalated"]
 """Why the incumbent answered a call. "": as production made it, without a cascade in its way. "holdback": drawn at
-random, whatever a cascade would have said. "escalated": no rung was sure, so that these are the hard calls, no sample."""
+random, whatever a cascade would have said. "escalated": a cascade was in force and left the call to the incumbent, so
+that these are the hard calls and no sample of all."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +26,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: seconds since the epoch, UTC. latency_s: seconds, None when not recorded.
     cost_usd: None until priced. `error` is the upstream's error when the call failed; `response` is then None.
     `source` says where it was read ("traffic.jsonl.gz:17").
-    provider: who answered: an upstream's name, or "stepdown/RUNG" where the gateway answered without the incumbent.
+    provider: who answered: an upstream's name; "cache" where the gateway repeated an answer of the incumbent's;
+    "stepdown/RUNG" where a student answered.
     selection, selection_probability: why the incumbent answered, and the probability with which a holdback was drawn.
     """
 
@@ -92,6 +94,16 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 def incumbent_calls(calls: Iterable[Call]) -> Iterator[Call]:
     """Those that the incumbent answered. What students answered teaches nobody: they would learn from themselves."""
     return (call for call in calls if not call.rung)
+
+
+def as_production_makes_them(calls: Iterable[Call]) -> Iterator[Call]:
+    """The calls that evidence may be drawn from: those that the incumbent answered whatever a cascade would have said.
+
+    Calls from before a cascade served (selection "") stand for themselves; where one served, a call of the holdback
+    stands for 1 / `selection_probability` calls. A sample over both times must weigh them so, or be drawn within one of
+    the two. Escalated calls are the hard ones: students may learn from them, and no evidence is drawn from them.
+    """
+    return (call for call in calls if not call.rung and call.selection != "escalated")
 
 
 class EncodedCall(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ def share(value: float) -> str:
     if not math.isfinite(value) or abs(value) > 1e6:
         return "an unknown share"
     shown = min(max(value, 0.001), 0.999) if 0.0 < value < 1.0 else value
-    return f"{100 * shown:.1f} %"
+    return "100 %" if shown == 1.0 else f"{100 * shown:.1f} %"
 
 
 def day(seconds: float) -> str:

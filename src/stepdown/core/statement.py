@@ -69,8 +69,8 @@ def offload_sentence(certificate: Certificate) -> str:
 def rest_sentence(certificate: Certificate) -> str:
     """What happens to a call that no rung is sure enough of."""
     if is_local_only(certificate):
-        return "The rest is left unanswered: the contract is local-only, so that nothing leaves the machine."
-    return "The rest goes to the incumbent."
+        return "What no rung is sure of is left unanswered: the contract is local-only, and nothing leaves the machine."
+    return "What no rung is sure of goes to the incumbent."
 
 
 def lapse_sentence(certificate: Certificate) -> str:

@@ -59,11 +59,13 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Added(msgspec.Struct, frozen=True, kw_only=True):
-    """What an `add` did: new rows, rows that were there already, rows that contradict what was there."""
+    """What an `add` did: new rows, rows that were there already, rows that contradict what was there. kept: rows that
+    contradict what was there and do not replace it."""
 
     new: int = 0
     known: int = 0
     changed: int = 0
+    kept: int = 0
 
 
 class Store(Protocol):

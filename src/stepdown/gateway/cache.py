@@ -112,4 +112,4 @@ def _name_of(exchange: Exchange, task: ServedTask) -> str:
 
 def _stands(task: ServedTask, certificate: str, at: float) -> bool:
     """Whether a student's answer may be given again: while the certificate it was given under is in force."""
-    return task.decide is not None and task.certificate == certificate and task.valid_from <= at < task.valid_until
+    return task.certificate == certificate and task.is_in_force(at)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from stepdown.core.calls import Selection
 from stepdown.core.contract import Privacy
 from stepdown.core.keys import Key
 from stepdown.core.tasks import Match, Task
@@ -63,6 +64,8 @@ class Told(msgspec.Struct, array_like=True):
     first_byte_s: float | None
     latency_s: float
     upstream_s: float | None
+    selection: Selection = ""
+    selection_probability: float = 1.0
 
 
 class Charge(NamedTuple):
@@ -115,6 +118,8 @@ def pack(exchange: Exchange) -> bytes:
             exchange.first_byte_s,
             exchange.latency_s,
             exchange.upstream_s,
+            exchange.selection,
+            exchange.selection_probability,
         )
     )
 
@@ -141,6 +146,7 @@ def unpack(frame: bytes | memoryview) -> Exchange:
     exchange.streamed, exchange.error, exchange.reply = told.streamed, told.error, told.reply
     exchange.first_byte_s, exchange.latency_s = told.first_byte_s, told.latency_s
     exchange.upstream_s = told.upstream_s
+    exchange.selection, exchange.selection_probability = told.selection, told.selection_probability
     return exchange
 
 

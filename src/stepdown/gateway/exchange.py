@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import ModuleType
 from typing import Any
 
+from stepdown.core.calls import Selection
 from stepdown.core.cascade import INCUMBENT
 from stepdown.core.keys import Key
 from stepdown.core.tasks import Input
@@ -54,6 +55,8 @@ class Exchange:
         "request",
         "route",
         "rung",
+        "selection",
+        "selection_probability",
         "started",
         "status",
         "streamed",
@@ -83,6 +86,9 @@ class Exchange:
         self.rung = INCUMBENT
         self.reason = ""
         """Why no student answered, in a word or two."""
+        self.selection: Selection = ""
+        self.selection_probability = 1.0
+        """Why the incumbent answers, and the probability of that draw, as they are recorded with the call."""
         self.confidence: float | None = None
         self.upstream = ""
         self.status = 0

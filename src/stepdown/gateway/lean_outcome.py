@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import msgspec
 
-from stepdown.core.calls import STUDENT_PROVIDER, Call, EncodedCall
+from stepdown.core.calls import Call, EncodedCall, Selection
 from stepdown.core.cascade import INCUMBENT
 from stepdown.core.wires import openai_chat
 from stepdown.gateway.channel import fill_in
 from stepdown.gateway.exchange import Exchange
-from stepdown.gateway.outcome import Cost, Outcome, is_student, outcome_of, student_money
+from stepdown.gateway.outcome import Cost, Outcome, is_student, outcome_of, provider_of, student_money
 
 _ABSENT = msgspec.Raw(b"null")
 
@@ -54,6 +54,8 @@ class _Fields(msgspec.Struct, omit_defaults=True):
     cost_usd: float | None
     provider: str
     source: str
+    selection: Selection = ""
+    selection_probability: float = 1.0
 
 
 _decode = msgspec.json.Decoder(_Reply).decode
@@ -91,7 +93,7 @@ def _lean(exchange: Exchange, cost: Cost) -> Outcome | None:
     if said.error != _ABSENT or not said.model or usage.prompt_tokens < 0 or usage.completion_tokens < 0:
         return None
     outcome = Outcome(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
-    provider = STUDENT_PROVIDER + exchange.rung if student else exchange.upstream
+    provider = provider_of(exchange)
     if student:
         outcome.cost_usd, outcome.saved_usd = student_money(task)
     else:
@@ -110,6 +112,8 @@ def _lean(exchange: Exchange, cost: Cost) -> Outcome | None:
         outcome.cost_usd,
         provider,
         "gateway",
+        exchange.selection,
+        exchange.selection_probability,
     )
     outcome.call = EncodedCall(exchange.id, workload, exchange.at, said.id, _encode(fields))
     return outcome

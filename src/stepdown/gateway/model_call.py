@@ -18,6 +18,7 @@ from stepdown.gateway.departures import why_not_as_asked
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Reply
 from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.middleware.holdback import HOLDBACK
 from stepdown.gateway.reading import read_request
 from stepdown.gateway.redaction import masked_body
 from stepdown.gateway.routing import WORKLOAD_HEADERS, Routes
@@ -94,11 +95,13 @@ class ModelCalls:
 
     def _why_not(self, exchange: Exchange, task: ServedTask) -> str:
         """Why no student may be asked, "" where one may."""
+        if exchange.selection == HOLDBACK:
+            return HOLDBACK
         if exchange.route == "incumbent":
             return "asked for"
         if task.decide is None or task.manners is None:
             return task.why_not
-        if not task.valid_from <= exchange.at < task.valid_until:
+        if not task.is_in_force(exchange.at):
             return "certificate lapsed"
         model = str(exchange.chat.get("model"))
         if model not in task.manners.models and model != task.task.match.model:
@@ -168,6 +171,8 @@ class ModelCalls:
                     f"request has {error}.",
                     "cannot_be_masked",
                 ) from None
+        if not exchange.selection and task.is_in_force(exchange.at):
+            exchange.selection = "escalated"
         if task.incumbent and exchange.body.get("model") == task.task.match.model:
             exchange.outgoing = {**(exchange.outgoing or exchange.body), "model": task.incumbent}
         return await self._ask(exchange)

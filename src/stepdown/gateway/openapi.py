@@ -47,6 +47,7 @@ _JUDGED = {
     **_KEYED,
     403: "The key may not speak of this task.",
     404: "No recorded call has this id (yet).",
+    409: "The call has another gold answer, which was not volunteered.",
     415: "The content type is not JSON.",
     422: "The value cannot be an answer of the call's task, or the call has none to judge.",
     503: "The store cannot be reached.",

@@ -62,7 +62,6 @@ def outcome_of(exchange: Exchange, cost: Cost) -> Outcome:
         return Outcome()
     response, error = _answer(exchange)
     heard, error = response, exchange.error or error
-    here = rung not in (INCUMBENT, FAILED)
     call = Call(
         id=exchange.id,
         request=exchange.chat,
@@ -71,14 +70,23 @@ def outcome_of(exchange: Exchange, cost: Cost) -> Outcome:
         client_id=exchange.key.name if exchange.key else "",
         workload_id=_name(exchange.workload) or (exchange.task.name if exchange.task else ""),
         latency_s=exchange.latency_s,
-        provider=STUDENT_PROVIDER + rung if here else exchange.upstream,
+        provider=provider_of(exchange),
         error=error[:_LONGEST_ERROR],
         source="gateway",
+        selection=exchange.selection,
+        selection_probability=exchange.selection_probability,
     )
     outcome = Outcome(call=call)
     if heard is not None:
         _price(outcome, call, exchange, heard, cost)
     return outcome
+
+
+def provider_of(exchange: Exchange) -> str:
+    """Who answered, as a call says it. An answer of the incumbent's that the cache repeats is still the incumbent's."""
+    if exchange.rung in (INCUMBENT, FAILED, CACHE) and exchange.upstream:
+        return exchange.upstream
+    return "" if exchange.rung in (INCUMBENT, FAILED) else STUDENT_PROVIDER + exchange.rung
 
 
 def student_money(task: ServedTask | None) -> tuple[float, float]:

@@ -44,7 +44,8 @@ class Manners:
 class ServedTask:
     """One task. decide: None while no certificate is in force, and then why_not says why. Times are seconds since the
     epoch. cache_s: how long an answer may be given again, 0 for never. incumbent: the model to ask upstream for where
-    the client used an alias. student_cost_usd: of one local answer."""
+    the client used an alias. student_cost_usd: of one local answer. holdback: the share of requests, drawn at random,
+    that goes to the incumbent although a student may answer."""
 
     task: Task
     family: Family | None
@@ -59,11 +60,16 @@ class ServedTask:
     incumbent: str = ""
     cache_s: float = 0.0
     build: str = ""
+    holdback: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.task.name
+
+    def is_in_force(self, at: float) -> bool:
+        """Whether a cascade answers requests of that time (seconds since the epoch)."""
+        return self.decide is not None and self.manners is not None and self.valid_from <= at < self.valid_until
 
     @property
     def workload(self) -> str:

@@ -16,7 +16,7 @@ from stepdown.core.family import families
 from stepdown.core.tasks import Input, input_text, is_empty
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.personal_data import mask
-from stepdown.loop.certificates import why_not_in_force
+from stepdown.loop.certificates import is_issued, why_not_in_force
 from stepdown.loop.field_confidence import confidences_of, open_fields
 from stepdown.loop.home import Home, open_home
 from stepdown.loop.records import BuildFolder, latest
@@ -60,7 +60,9 @@ class Answerer:
                 f"Run: stepdown build {task}",
             )
         self._redacts = certificate.contract.get("privacy") == "redact"
-        self.why_not = why_not_in_force(certificate, home.clock())
+        with home.store() as store:
+            issued = is_issued(store, task, certificate.digest)
+        self.why_not = why_not_in_force(home, certificate, issued)
         self.cascade = open_cascade(home, spec, threads) if not self.why_not else Cascade(rungs=())
         self._parts = families().load(folder.read_task().family).parts
         fields = folder.read_fields()

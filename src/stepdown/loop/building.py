@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from stepdown.core.family import loss_named
+from stepdown.core.contract import Contract
+from stepdown.core.errors import ContractError
+from stepdown.core.family import families, loss_named
 from stepdown.core.record import BuildRecord
 from stepdown.core.students import Progress
+from stepdown.core.tasks import Task
 from stepdown.loop.certifying import certify_cascade
 from stepdown.loop.curating import curate_task
 from stepdown.loop.discovery import resolve_learnable
@@ -28,7 +31,7 @@ def build(home: Home, request: BuildRequest, progress: Progress) -> tuple[BuildR
         task = resolve_learnable(store, home.settings, request.task)
         with home.building(task.name):
             contract = request.contract(home.settings.task(task.name).contract)
-            loss_named(task.family, contract.loss)  # a loss that there is not is said before anything is trained
+            _check_loss(task, contract)
             return _stages(Job(home, store, request, progress, task, contract))
 
 
@@ -45,3 +48,16 @@ def _stages(job: Job) -> tuple[BuildRecord, BuildFolder]:
         record = record_build(job, curated, learned, measured, certified)
         folder = keep(job, record, curated.dataset, measured, certified)
     return record, folder
+
+
+def _check_loss(task: Task, contract: Contract) -> None:
+    """Said before anything is trained. Raises ContractError for a loss that there is not, or that cannot be shown."""
+    loss = loss_named(task.family, contract.loss)
+    if contract.against == "agreement" and not loss.triangle:
+        fitting = [name for name, one in families().load(task.family).LOSSES.items() if one.triangle]
+        raise ContractError(
+            f'The contract has loss = "{loss.name}" against = "agreement".',
+            "Agreement with the incumbent bounds the excess of a loss only where that loss obeys the triangle inequality: "
+            "an answer close to the incumbent's may be much further from what is right than the incumbent's is.",
+            f'Set against = "gold" (or "judged"), or loss = "{fitting[0]}".',
+        )

@@ -5,32 +5,101 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from stepdown.certificate.certify import is_valid_at
+from stepdown.certificate.evidence import read_evidence
 from stepdown.certificate.files import open_sealed
+from stepdown.certificate.hashes import contract_hash, contract_table, read_contract
+from stepdown.certificate.ledger import ATTEMPTED
 from stepdown.certificate.verify import Check, Linked, Verification, verify_files
 from stepdown.core.certificate import Certificate
-from stepdown.core.errors import StepdownError
+from stepdown.core.contract import Contract
+from stepdown.core.draw import Draw
+from stepdown.core.errors import StepdownError, TamperedError
+from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.curation.dataset_file import read_dataset
+from stepdown.loop.drawing import read_draws
 from stepdown.loop.home import Home
-from stepdown.loop.records import latest
+from stepdown.loop.records import BuildFolder, latest
+from stepdown.loop.settings import FILE_NAME, Settings
 from stepdown.students.artefact import read_manifest
 
 T = TypeVar("T")
 
+_OTHER = "the certificate is for another contract: "
 
-def why_not_in_force(certificate: Certificate, now: float) -> str:
-    """ "" when answers may rest on it at `now`, else the reason in plain words."""
-    if is_valid_at(certificate, now):
+
+def why_not_in_force(home: Home, certificate: Certificate, issued: bool) -> str:
+    """ "" when answers may rest on the certificate now, else the reason in plain words.
+
+    In force is a certificate that was granted, has not lapsed, is for the contract in the settings, and was issued by
+    the journal. issued: what `is_issued` says. Whether the build's files are whole is seen when they are opened.
+    """
+    now = home.clock()
+    if not is_valid_at(certificate, now):
+        if certificate.verdict != "certified":
+            return "the certificate was refused"
+        if now >= certificate.expires_at:
+            lapsed = time.strftime("%Y-%m-%d", time.gmtime(certificate.expires_at))
+            return f"the certificate lapsed on {lapsed}"
+        return "the certificate is not in force yet; check the clock"
+    other = why_other_contract(home.settings, certificate)
+    if other:
+        return other
+    if not certificate.population.draw:
+        return "the certificate is of an earlier version, whose evidence was not drawn; build again"
+    return "" if issued else "the journal knows no such certificate"
+
+
+def is_issued(store: Store, task: str, digest: str) -> bool:
+    """Whether the journal issued the certificate of that digest for a task."""
+    return any(event.data.get("certificate") == digest for event in store.events("built", task))
+
+
+def why_other_contract(settings: Settings, certificate: Certificate) -> str:
+    """ "" when a certificate is for its task's contract in the settings, else which keys differ, with both values."""
+    asked = settings.task(certificate.task).contract
+    if contract_hash(asked) == certificate.contract_hash:
         return ""
-    if certificate.verdict != "certified":
-        return "the certificate was refused"
-    if now >= certificate.expires_at:
-        lapsed = time.strftime("%Y-%m-%d", time.gmtime(certificate.expires_at))
-        return f"the certificate lapsed on {lapsed}"
-    return "the certificate is not in force yet; check the clock"
+    certified, wanted = read_contract(certificate.contract), contract_table(asked)
+    given = contract_table(certified) if certified else {}
+    differ = [key for key in msgspec.structs.fields(Contract) if given.get(key.name) != wanted.get(key.name)]
+    if not differ:
+        return "the certificate is for another contract"
+    was = ", ".join(_said(key, given.get(key.name)) for key in differ)
+    now = ", ".join(_said(key, wanted.get(key.name)) for key in differ)
+    return f"{_OTHER}{was}; {FILE_NAME} asks for {now}"
+
+
+def _said(key: msgspec.structs.FieldInfo, value: Any) -> str:
+    """A key of a contract with its value, as stepdown.toml has them."""
+    name = key.name.removesuffix("_s")
+    if value in (None, "", [], ()):
+        return f"no {name}"
+    return f"{name} = {_duration(value) if name != key.name else msgspec.json.encode(value).decode()}"
+
+
+def _duration(seconds: float) -> str:
+    """As `parse_duration` reads it, in the largest unit that it is a whole number of."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
+        if (seconds / size).is_integer():
+            return f'"{seconds / size:g}{unit}"'
+    return f'"{seconds:g}s"'
+
+
+def served_note(home: Home, certificate: Certificate) -> str:
+    """What to tell whoever built a certificate that will not be served because its contract is not the one in the
+    settings; "" where it will be."""
+    other = why_other_contract(home.settings, certificate) if certificate.verdict == "certified" else ""
+    if not other:
+        return ""
+    table = f"[tasks.{certificate.task}.contract]"
+    reason = other.removeprefix(_OTHER)
+    return f"This certificate will not be served: it is for {reason}. To serve it, write its contract into {table}."
 
 
 def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
@@ -38,8 +107,9 @@ def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
     folder = latest(home, task)
     progress("recomputing every bound from the evidence", 0.0)
     with home.store() as store:
-        events = tuple(store.events(task=task))
-    built = {event.data.get("certificate") for event in events if event.kind == "built"}
+        events = tuple(store.events(ATTEMPTED))
+        draws = read_draws(store, task)
+        issued = {event.data.get("certificate") for event in store.events("built", task)}
     checks: list[Check] = []
     cascade = _checked(checks, "cascade file", folder.read_cascade)
     dataset = _checked(checks, "dataset", lambda: read_dataset(folder.dataset))
@@ -48,13 +118,35 @@ def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
     linked = Linked(
         cascade=cascade,
         dataset=dataset.manifest if dataset else None,
-        events=tuple(event for event in events if event.kind == "certificate-attempted"),
+        events=events,
     )
     found = verify_files(folder.certificate, folder.evidence, linked)
     digest = _checked(checks, "certificate file", lambda: open_sealed(folder.certificate).certificate.digest)
-    known = digest is None or digest in built
+    known = digest is None or digest in issued
     checks.append(Check(name="journal", passed=known, detail="" if known else "the journal knows no such certificate"))
+    _checked(checks, "evidence as drawn", lambda: _check_drawn(folder, draws))
     return Verification(checks=(*checks, *found.checks))
+
+
+def _check_drawn(folder: BuildFolder, draws: tuple[Draw, ...]) -> None:
+    """The rows of the evidence are a beginning of a draw in the journal, in its order, none left out. Raises
+    TamperedError."""
+    certificate = folder.read_certificate()
+    named = certificate.population.draw
+    if not named and not certificate.n_drawn:
+        return  # nothing was drawn, or an earlier version made it
+    draw = next((one for one in draws if one.digest == named), None)
+    if draw is None:
+        raise TamperedError("The journal knows no such draw.", "", "Build the task again.")
+    ids = read_evidence(folder.evidence).seen.ids
+    places = [draw.place(each) for each in ids]
+    if places != list(range(len(ids))):
+        wrong = next(place for place, found in enumerate(places) if found != place)
+        raise TamperedError(
+            f"Row {wrong + 1} of the evidence is not the call that was drawn there.",
+            "Evidence is the draw from its first call on.",
+            "Build the task again.",
+        )
 
 
 def _checked(checks: list[Check], name: str, read: Callable[[], T]) -> T | None:

@@ -18,7 +18,12 @@ SOURCE = "feedback"
 
 
 def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key: Key | None) -> str:
-    """ "gold" or "verdict". Raises Refused: no such call, not the key's to judge, or what cannot be an answer to it."""
+    """ "gold" or "verdict". Raises Refused: no such call, not the key's to judge, what cannot be an answer to it, or
+    another gold answer that was not volunteered.
+
+    Gold from feedback is volunteered: people speak of the answers they please, so that it is learned from and is never
+    evidence.
+    """
     call = _call(store, feedback.id)
     task = _task(tasks, call.workload_id)
     name = task.name if task else call.workload_id
@@ -46,7 +51,13 @@ def _gold(store: Store, call: Call, task: Task | None, value: Any, source: str) 
         if canonical is None:
             raise Refused(422, f"The gold value cannot be an answer of the task {task.name!r}.", "invalid_gold")
         value = canonical
-    store.add_gold([Gold(id=call.id, gold=value, source=source or SOURCE)])
+    added = store.add_gold([Gold(id=call.id, gold=value, source=source or SOURCE, basis="volunteered")])
+    if added.kept:
+        raise Refused(
+            409,
+            f"The call {call.id!r} has another gold answer, which was not volunteered; feedback does not replace it.",
+            "gold_exists",
+        )
     return "gold"
 
 

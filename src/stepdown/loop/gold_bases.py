@@ -53,7 +53,7 @@ class GoldBases:
         """How much of the gold is taken for what."""
         if not self._kept:
             return {}
-        counts = Counter(one.basis for one in self._kept.values() if one.basis)
+        counts: Counter[str] = Counter(one.basis for one in self._kept.values() if one.basis)
         open_ones = [name for name, one in self._kept.items() if not one.basis]
         if open_ones:
             workloads = {call.id: call.workload_id for call in self._store.calls_by_id(open_ones)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +21,12 @@ from stepdown.curation.personal_data import mask
 from stepdown.gateway.cascades import OpenCascade, RungThreads
 from stepdown.gateway.served import ServedTask
 from stepdown.loop.answering import open_cascade
-from stepdown.loop.certificates import why_not_in_force
+from stepdown.loop.certificates import is_issued, why_not_in_force
 from stepdown.loop.discovery import calls_of, with_settings
 from stepdown.loop.home import Home
 from stepdown.loop.manners import manners_of
 from stepdown.loop.records import LATEST, BuildFolder, latest
+from stepdown.loop.settings import FILE_NAME, read_settings
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -45,11 +46,12 @@ class _Standing(NamedTuple):
 @dataclass(frozen=True)
 class _Read:
     """A task's newest build as its files said when they were last read. certificate: None where there is none to read,
-    and `standing` then says why."""
+    and `standing` then says why. issued: whether the journal knows it."""
 
     files: tuple[Any, ...]
     standing: _Standing
     certificate: Certificate | None = None
+    issued: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,14 @@ class _Opened:
 
 
 class ServedTasks:
-    """Keeps what is open between looks, so that a look costs nothing while nothing has changed."""
+    """Keeps what is open between looks, so that a look costs nothing while nothing has changed.
+
+    The tasks' settings are read again when stepdown.toml changes: a certificate is in force for the contract in them.
+    """
 
     def __init__(self, home: Home, threads: RungThreads) -> None:
         self._home, self._threads = home, threads
+        self._settings_file: tuple[int, int, int] | None = None
         self._open: dict[str, _Opened] = {}
         self._read: dict[str, _Read] = {}
         self._seen: object = None
@@ -75,16 +81,32 @@ class ServedTasks:
         A task whose build cannot be read is still served, by the incumbent or, where nothing may leave, by nobody: to
         forget it would let its requests through as if they were of no task.
         """
+        self._read_settings()
         known = store.tasks()
-        now = self._home.clock()
         names = {*known, *self._home.settings.tasks, *self._built_names()}
-        standing = {name: self._standing(name, now) for name in sorted(names)}
-        seen = (known, standing)
+        standing = {name: self._standing(store, name) for name in sorted(names)}
+        seen = (known, standing, self._home.settings.tasks)
         if seen == self._seen:
             return None
         tasks = [self._served(store, name, known.get(name), one) for name, one in standing.items()]
         self._seen = seen
         return tasks
+
+    def _read_settings(self) -> None:
+        """The settings as stepdown.toml has them now; the last that could be read, and an error in the log, while it
+        cannot be. What is opened by the settings is opened again."""
+        found = _stamp(self._home.folder / FILE_NAME)
+        if found == self._settings_file:
+            return
+        self._settings_file = found
+        try:
+            settings = read_settings(self._home.folder)
+        except StepdownError as error:
+            log.error("settings_not_read", extra={"error": str(error)})
+            return
+        if settings.tasks != self._home.settings.tasks:
+            self._home = replace(self._home, settings=settings)
+            self._open.clear()
 
     def _built_names(self) -> Iterator[str]:
         for pointer in (self._home.state / "builds").glob(f"*/{LATEST}"):
@@ -93,15 +115,19 @@ class ServedTasks:
             except (StepdownError, OSError):
                 continue  # Whoever knows its name, the store or the settings, says what is wrong with it.
 
-    def _standing(self, name: str, now: float) -> _Standing:
+    def _standing(self, store: Store, name: str) -> _Standing:
         """Read again only where a file has changed: with a hundred tasks, a look a second would be most of a core."""
         files = _stamps(self._home.builds(name))
         read = self._read.get(name)
         if read is None or read.files != files or not files:
             read = self._read[name] = self._read_build(name, files)
-        if read.certificate is None:
+        certificate, issued = read.certificate, read.issued
+        if certificate is None:
             return read.standing
-        return _Standing(read.standing.folder, why_not_in_force(read.certificate, now))
+        if not issued:
+            issued = is_issued(store, name, certificate.digest)
+            self._read[name] = replace(read, issued=issued)
+        return _Standing(read.standing.folder, why_not_in_force(self._home, certificate, issued))
 
     def _read_build(self, name: str, files: tuple[Any, ...]) -> _Read:
         folder = None
@@ -180,6 +206,7 @@ class ServedTasks:
             incumbent=said.incumbent,
             cache_s=parse_duration(said.cache) if said.cache else 0.0,
             build=folder.path.name,
+            holdback=said.contract.holdback,
         )
 
     def _unbuilt(self, task: Task, why_not: str = "not built", privacy: Privacy | None = None) -> ServedTask:
@@ -198,6 +225,15 @@ class ServedTasks:
         """The stricter of what was certified and what the settings say now."""
         said = self._home.settings.task(name).contract.privacy
         return max((said, *(one for one in _STRICTNESS if one == certified)), key=_STRICTNESS.index)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is written anew; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _stamps(builds: Path) -> tuple[Any, ...]:

@@ -38,6 +38,7 @@ from stepdown.gateway.limits import Limiter, Refusal
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.middleware.admission import admission, identify
 from stepdown.gateway.middleware.caching import caching
+from stepdown.gateway.middleware.holdback import holdback
 from stepdown.gateway.middleware.recording import recording
 from stepdown.gateway.model_call import Clocks, ModelCalls
 from stepdown.gateway.openapi import description
@@ -100,6 +101,7 @@ class Gateway:
             (
                 recording(self.recorder, self._keep, time.perf_counter),
                 admission(self._admit),
+                holdback(random.SystemRandom(), self._can_ask),
                 caching(self._cache, self.metrics),
             ),
             mask,
@@ -180,6 +182,10 @@ class Gateway:
 
     def _may_leave(self) -> bool:
         return all(task.privacy == "any" for task in self.calls.routes.tasks.values())
+
+    def _can_ask(self) -> bool:
+        """Whether there is an upstream that is not left alone because it failed."""
+        return any(state != "open" for state in self.incumbent.states().values())
 
     # Who may ask
 

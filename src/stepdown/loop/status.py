@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import msgspec
 
 from stepdown.core.events import verify_chain
-from stepdown.core.store import Served
-from stepdown.loop.certificates import why_not_in_force
+from stepdown.core.store import Served, Store
+from stepdown.loop.certificates import is_issued, why_not_in_force
 from stepdown.loop.home import Home
 from stepdown.loop.records import built_tasks, latest
 
@@ -67,7 +67,7 @@ def read_status(home: Home) -> Status:
             gold=len(store.gold()),
             broken=sum(1 for _ in store.broken()),
             events=verify_chain(store.events()),
-            tasks=tuple(_task_status(home, name) for name in built_tasks(home)),
+            tasks=tuple(_task_status(home, store, name) for name in built_tasks(home)),
             served=_served(store.served(), home.clock()),
             keys=sum(not key.standing(home.clock()) for key in store.keys()),  # noqa: SIM118
         )
@@ -97,7 +97,7 @@ def _served(rows: Iterable[Served], now: float) -> tuple[ServedStatus, ...]:
     return tuple(sorted(found, key=lambda one: -one.requests))
 
 
-def _task_status(home: Home, name: str) -> TaskStatus:
+def _task_status(home: Home, store: Store, name: str) -> TaskStatus:
     folder = latest(home, name)
     record = folder.read_record()
     certificate, cascade = record.certificate, record.cascade
@@ -105,7 +105,7 @@ def _task_status(home: Home, name: str) -> TaskStatus:
     return TaskStatus(
         task=name,
         verdict=certificate.verdict,
-        stands=why_not_in_force(certificate, home.clock()),
+        stands=why_not_in_force(home, certificate, is_issued(store, name, certificate.digest)),
         age_days=(home.clock() - certificate.issued_at) / DAY_S,
         offload=certificate.offload if certified else 0.0,
         cost_per_1k=cascade.cost_per_1k.value if certified and cascade and cascade.cost_per_1k else None,

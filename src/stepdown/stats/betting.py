@@ -103,6 +103,11 @@ class ConfidenceSequence:
     `upper` and `lower` are each wrong, ever, with probability at most `error`. Frozen: `updated` returns the next one.
     The bets are a mixture over constant fractions, so no horizon need be known. Bounds are read off a grid of margins
     that is finest around `focus` (best set to the contract's margin), rounded to the safe side.
+
+    `upper` and `lower` are intersections over time: each only ever tightens. That is right for one mean that never
+    changes, and it means that nothing may be renewed by them. After a change they still hold what was true before it:
+    `upper` cannot rise again, so it would renew a certificate for ever on rows of long ago, and a mean that drifts may
+    leave the interval empty. Renew by a test of the rows since the last renewal; detect a change by a change detector.
     """
 
     error: float

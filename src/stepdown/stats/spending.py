@@ -5,6 +5,9 @@ attempt, because most evidence is used once: at 95 % confidence it is tested at 
 than the whole budget would. The rest falls as 1 / k squared (the Basel series), so the budget never runs dry: the
 labels that the k-th attempt needs grow only with log k, where a geometric series would make them grow with k.
 
+A new attempt is another candidate, or another claim, on rows that were used before. A further look at the same
+candidate with fresh rows costs less by `stages`, whose first look is tested at the same three quarters.
+
 Source: alpha spending by a summable sequence, as in Foster & Stine (2008), Alpha-investing, JRSS B 70.
 """
 

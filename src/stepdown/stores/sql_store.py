@@ -23,6 +23,8 @@ from stepdown.stores.served_table import ServedTable
 
 T = TypeVar("T")
 
+VOLUNTEERED = "volunteered"
+
 _decode_task = msgspec.json.Decoder(Task).decode
 
 
@@ -102,15 +104,23 @@ class SqlStore:
             yield Broken(source=source, line=line, reason=reason, raw=raw)
 
     def add_gold(self, gold: Iterable[Gold]) -> Added:
-        """Add trusted answers; a new answer for a known call replaces the old and counts as changed."""
+        """Add trusted answers; a new answer for a known call replaces the old and counts as changed.
+
+        Volunteered gold replaces only volunteered gold: evidence must not change by what somebody picked.
+        """
+
+        def stays(row: tuple[Any, ...], old: tuple[Any, ...]) -> bool:
+            return bool(row[4] == VOLUNTEERED != old[2])
+
         return self._upsert(
             gold,
             known=lambda one: ("SELECT gold, split, basis FROM gold WHERE id = ?", (one.id,)),
             row=lambda one: (one.id, canonical_json(one.gold).decode(), one.split, one.source, one.basis),
-            same=lambda row, old: (*row[1:3], row[4]) == old,
+            same=lambda row, old: (*row[1:3], row[4]) == old or (stays(row, old) and row[1] == old[0]),
+            stays=stays,
             sql="INSERT INTO gold (id, gold, split, source, basis) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET gold = excluded.gold, split = excluded.split, source = excluded.source,"
-            " basis = excluded.basis",
+            " basis = excluded.basis WHERE gold.basis = 'volunteered' OR excluded.basis <> 'volunteered'",
         )
 
     def gold(self) -> dict[str, Gold]:
@@ -190,8 +200,10 @@ class SqlStore:
         row: Callable[[T], tuple[Any, ...]],
         same: Callable[[tuple[Any, ...], tuple[Any, ...]], bool],
         sql: str,
+        stays: Callable[[tuple[Any, ...], tuple[Any, ...]], bool] = lambda row, old: False,
     ) -> Added:
-        new = repeated = changed = 0
+        """same: whether a row says what the old one does. stays: whether the old one is left although it does not."""
+        new = repeated = changed = kept = 0
         for chunk in chunks(items, BLOCK_CALLS):
             with self._database.transaction():
                 for item in chunk:
@@ -200,6 +212,9 @@ class SqlStore:
                     if old is not None and same(fresh, old):
                         repeated += 1
                         continue
+                    if old is not None and stays(fresh, old):
+                        kept += 1
+                        continue
                     new, changed = new + (old is None), changed + (old is not None)
                     self._database.execute(sql, fresh)
-        return Added(new=new, known=repeated, changed=changed)
+        return Added(new=new, known=repeated, changed=changed, kept=kept)

@@ -11,7 +11,9 @@ import click
 from stepdown.cli.console import Console
 from stepdown.cli.options import Duration, common
 from stepdown.core.record import BuildRecord
+from stepdown.core.statement import is_local_only
 from stepdown.loop.building import build
+from stepdown.loop.certificates import served_note
 from stepdown.loop.home import open_home
 from stepdown.loop.job import BuildRequest
 from stepdown.loop.records import BuildFolder
@@ -36,9 +38,12 @@ def command(home: Path | None, console: Console, threads: int | None, **asked: A
     Ends with 0 when certified and with 1 when refused; either way the record, the report and the result are there.
     """
     request = BuildRequest(threads=threads or os.cpu_count() or 1, **asked)
+    opened = open_home(home)
     with console.progress() as progress:
-        record, folder = build(open_home(home), request, progress)
+        record, folder = build(opened, request, progress)
     show(console, record, folder)
+    if note := served_note(opened, record.certificate):
+        console.note(f"stepdown: {note}")
     console.result({**summary(record), "report": str(folder.report)})
     return exit_code(console, record)
 
@@ -49,7 +54,8 @@ def exit_code(console: Console, record: BuildRecord) -> int:
     if certificate.verdict == "certified":
         return 0
     reasons = " ".join(certificate.reasons)
-    console.note(f"stepdown: The build of {record.task!r} ended in a refusal: {reasons} The incumbent keeps answering.")
+    rest = "Nothing steps down." if is_local_only(certificate) else "The incumbent keeps answering."
+    console.note(f"stepdown: The build of {record.task!r} ended in a refusal: {reasons} {rest}")
     return 1
 
 
@@ -61,5 +67,5 @@ def show(console: Console, record: BuildRecord, folder: BuildFolder) -> None:
         for line in summary_lines(record):
             console.say(line)
     if folder.labels.exists():
-        console.say(f"Labels: fill in {folder.labels}, then: stepdown import --gold {folder.labels}")
+        console.say(f"Labels: fill in the column gold of {folder.labels}, then: stepdown import --gold {folder.labels}")
     console.say(f"Report: {folder.report}")

@@ -32,11 +32,11 @@ def command(home: Path | None, console: Console) -> None:
 
 
 def _line(task: TaskStatus) -> str:
-    standing = task.stands or f"in force, {task.age_days:.1f} days old"
+    standing = task.stands or f"certificate in force, {task.age_days:.1f} days old"
     cost = ""
     if task.cost_per_1k is not None and task.incumbent_cost_per_1k is not None:
         cost = f"; ${task.cost_per_1k:.4f} per 1,000 requests instead of ${task.incumbent_cost_per_1k:.4f}"
-    return f"  {task.task}: {task.verdict}, {task.offload:.1%} without the incumbent{cost}; certificate {standing}."
+    return f"  {task.task}: {task.verdict}, {task.offload:.1%} without the incumbent{cost}; {standing}."
 
 
 def _served(served: ServedStatus) -> str:

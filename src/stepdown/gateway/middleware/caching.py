@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from stepdown.core.cascade import INCUMBENT
 from stepdown.gateway.answers import header_text, wire_response
 from stepdown.gateway.cache import AnswerCache, CachedAnswer
 from stepdown.gateway.exchange import CACHE, Exchange, Middleware, Next
 from stepdown.gateway.http.messages import Response
 from stepdown.gateway.metric_names import CACHE_LOOKUPS
 from stepdown.gateway.metrics import Metrics
+from stepdown.gateway.middleware.holdback import HOLDBACK
 
 
 def caching(cache: AnswerCache, metrics: Metrics) -> Middleware:
-    """Answer from the cache, or proceed. It stands behind admission: who may not ask gets no cached answer either."""
+    """Answer from the cache, or proceed. It stands behind admission: who may not ask gets no cached answer either.
+
+    A request that is held back is not looked up: the calls that evidence is drawn from would lack all repeats.
+    """
 
     async def look(exchange: Exchange, proceed: Next) -> Response:
         task = exchange.task
-        if task is None or task.cache_s <= 0:
+        if task is None or task.cache_s <= 0 or exchange.selection == HOLDBACK:
             return await proceed(exchange)
         found = cache.find(exchange)
         metrics.count(CACHE_LOOKUPS, "miss" if found is None else "hit")
@@ -26,6 +31,10 @@ def caching(cache: AnswerCache, metrics: Metrics) -> Middleware:
 
 def _answered(exchange: Exchange, found: CachedAnswer) -> Response:
     exchange.rung = CACHE
+    if found.rung == INCUMBENT:
+        exchange.upstream = CACHE
+        if exchange.task is not None and exchange.task.is_in_force(exchange.at):
+            exchange.selection = "escalated"
     headers = [
         (b"x-stepdown-id", exchange.id.encode()),
         (b"x-stepdown-rung", CACHE.encode()),

@@ -1,0 +1,124 @@
+"""A certificate is in force for the contract in stepdown.toml and no other, and only if the journal issued it."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from stepdown.certificate.files import read_certificate, write_certificate
+from stepdown.certificate.hashes import contract_hash, contract_table
+from stepdown.core.contract import Contract
+from stepdown.loop.certificates import served_note, why_not_in_force, why_other_contract
+from stepdown.loop.home import open_home
+from stepdown.loop.records import latest
+from stepdown.loop.settings import Settings, parse_settings
+from tests.cli.conftest import stepdown
+from tests.cli.tickets import TASK
+from tests.gateway.serving import SETTINGS, sure
+
+
+@pytest.fixture(scope="module")
+def overridden(certified: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose newest build was asked for a wider margin than its settings have."""
+    home = tmp_path_factory.mktemp("overridden") / "home"
+    shutil.copytree(certified, home)
+    built = stepdown("build", TASK, "--budget", "6s", "--margin", "0.1", "--home", str(home), "--json")
+    assert built.code == 0, built.err
+    return home
+
+
+def standing(home: Path) -> str:
+    (task,) = stepdown("status", "--home", str(home), "--json").json["tasks"]
+    return str(task["stands"])
+
+
+def answered(home: Path) -> Any:
+    return stepdown("answer", TASK, sure()[0], "--home", str(home), "--json")
+
+
+def test_a_build_with_another_margin_does_not_answer(overridden: Path, tmp_path: Path) -> None:
+    why = "the certificate is for another contract: margin = 0.1; stepdown.toml asks for margin = 0.05"
+    assert standing(overridden) == why
+    assert why in stepdown("status", "--home", str(overridden)).out
+    said = answered(overridden)
+    assert said.json["rung"] == "incumbent"
+    assert why in said.err
+    refused = stepdown("export", TASK, "--to", str(tmp_path / "out"), "--format", "onnx", "--home", str(overridden))
+    assert refused.code == 1
+    assert why in refused.err
+    assert stepdown("certificate", "verify", TASK, "--home", str(overridden), "--json").json["verified"]
+
+
+def test_it_answers_once_the_settings_have_its_contract(overridden: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(overridden, home)
+    (home / "stepdown.toml").write_text(SETTINGS.replace("0.05", "0.1"))
+    assert standing(home) == ""
+    assert answered(home).json["rung"] == "linear"
+    (home / "stepdown.toml").write_text(SETTINGS.replace("0.05", "0.1").replace("holdback = 0.0", "holdback = 0.5"))
+    assert standing(home) == "", "a holdback is no demand on the cascade"
+
+
+def test_the_note_for_whoever_built_it(overridden: Path, certified: Path) -> None:
+    note = served_note(open_home(overridden), latest(open_home(overridden), TASK).read_certificate())
+    assert note == (
+        "This certificate will not be served: it is for margin = 0.1; stepdown.toml asks for margin = 0.05. "
+        "To serve it, write its contract into [tasks.tickets.contract]."
+    )
+    assert served_note(open_home(certified), latest(open_home(certified), TASK).read_certificate()) == ""
+
+
+def test_a_certificate_that_the_journal_does_not_know(certified: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(certified, home)
+    path = latest(open_home(home), TASK).certificate
+    certificate = read_certificate(path)
+    write_certificate(path, msgspec.structs.replace(certificate, expires_at=certificate.expires_at + 1.0))
+    said = answered(home)
+    assert said.json["rung"] == "incumbent"
+    assert "the journal knows no such certificate" in said.err
+
+
+@pytest.mark.parametrize(
+    ("certified_for", "asked", "said"),
+    [
+        ({}, "", ""),
+        ({"margin": 0.1}, "", "margin = 0.1; stepdown.toml asks for margin = 0.02"),
+        (
+            {"against": "agreement"},
+            "margin = 0.03",
+            'margin = 0.02, against = "agreement"; stepdown.toml asks for margin = ',
+        ),
+        ({}, "latency_p95_ms = 20", "no latency_p95_ms; stepdown.toml asks for latency_p95_ms = 20"),
+        ({}, 'expires_after = "36h"', 'expires_after = "30d"; stepdown.toml asks for expires_after = "36h"'),
+        ({"slices": ("label",)}, "", 'slices = ["label"]; stepdown.toml asks for no slices'),
+        ({"unit": "client_id"}, "", 'unit = "client_id"; stepdown.toml asks for no unit'),
+        ({"holdback": 0.5}, "holdback = 0.1", ""),
+    ],
+)
+def test_the_keys_that_differ_are_named(certified: Path, certified_for: dict[str, Any], asked: str, said: str) -> None:
+    contract = Contract(**certified_for)
+    certificate = msgspec.structs.replace(
+        latest(open_home(certified), TASK).read_certificate(),
+        contract=contract_table(contract),
+        contract_hash=contract_hash(contract),
+    )
+    settings = parse_settings(tomllib.loads(f"[tasks.{TASK}.contract]\n{asked}\n"))
+    found = why_other_contract(settings, certificate)
+    assert (said in found) if said else found == ""
+
+
+def test_one_function_says_why(certified: Path) -> None:
+    home = open_home(certified)
+    certificate = latest(home, TASK).read_certificate()
+    assert why_not_in_force(home, certificate, issued=True) == ""
+    assert "journal" in why_not_in_force(home, certificate, issued=False)
+    refused = msgspec.structs.replace(certificate, verdict="refused")
+    assert why_not_in_force(home, refused, issued=False) == "the certificate was refused"
+    elsewhere = type(home)(home.folder, Settings(), home.clock)
+    assert "another contract: margin = 0.05" in why_not_in_force(elsewhere, certificate, issued=True)
