@@ -24,18 +24,21 @@ from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Answer, Dataset
 from stepdown.core.draw import Draw
-from stepdown.core.errors import NotEnoughData
+from stepdown.core.errors import ContractError, NotEnoughData
 from stepdown.core.events import Event, next_event
-from stepdown.core.family import families, loss_named
+from stepdown.core.family import Family, families, loss_named
 from stepdown.core.store import Gold, Store, Verdict
 from stepdown.core.tasks import Task
 from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions
+from stepdown.loop.building import _check_loss
 from stepdown.loop.certifying import _with_drawn_gold, population, rows_to_test
 from stepdown.loop.curating import incumbent_verdicts
 from stepdown.loop.drawing import keep_draw, plan_labels, read_draws
-from stepdown.loop.job import Job
+from stepdown.loop.job import BuildRequest, Job
 from stepdown.loop.labels import first_plan, label_next, rows_planned, to_label
+from stepdown.loop.measuring import Measured
+from stepdown.loop.objections import objection
 from stepdown.loop.observing import (
     Answered,
     Yardstick,
@@ -78,8 +81,24 @@ class Desk:
     def home(self) -> Desk:
         return self
 
+    @property
+    def family(self) -> Family:
+        return families().load(self.task.family)
+
+    @property
+    def request(self) -> BuildRequest:
+        return BuildRequest(self.task.name)
+
     def clock(self) -> float:
         return float(len(self.store.kept))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the rooms of the loop read of the measured students."""
+
+    answered: dict[str, Answered]
+    entrants: list[Entrant]
 
 
 @dataclass
@@ -96,13 +115,14 @@ class Project:
         contract = Contract(**order.contract)
         desk = Desk(self.store, order.task, contract)
         try:
+            _check_loss(order.task, contract)
             dataset = self._curate(order, contract)
             certificate = None
             for _ in range(MOST_LOOKS):
                 certificate, wanted = self._look(order, desk, dataset)
                 if certificate.verdict == "certified" or not self._label(order, wanted):
                     return certificate
-        except NotEnoughData:
+        except (NotEnoughData, ContractError):
             return None
         return certificate
 
@@ -151,12 +171,19 @@ class Project:
         seen = _evidence_rows(order, contract, answered, entrants, yardstick)
         error = attempt_error(1.0 - contract.confidence, 1)
         candidate = choose_candidate(order.task.name, Prospects(tune, contract, max(len(set(seen.units)), 1), error))
-        basis = Basis(population=population(job, draw), unit=draw.unit, drawn=seen.n, excluded=dict(dataset.unusable))
+        measured = cast(Measured, Seen({"tune": tuned, "certify": answered}, entrants))
+        basis = Basis(
+            population=population(job, draw),
+            unit=draw.unit,
+            drawn=seen.n,
+            excluded=dict(dataset.unusable),
+            objection=objection(job, dataset, measured, draw),
+        )
         whole = gather(candidate, seen, Terms(None, basis), content_keys(answered.examples))
         if order.whole_draw:
             plan_labels(store, draw, whole.n, 0.0)
         evidence, is_ready = rows_to_test(job, draw, whole, first_plan(whole, tune, contract))
-        certificate = self._test(desk, dataset, evidence, is_ready)
+        certificate = self._test(desk, dataset, evidence, is_ready and not basis.objection)
         return certificate, self._to_label(store, draw, dataset, whole, label_next(certificate, whole, evidence.n))
 
     def _test(self, desk: Desk, dataset: Dataset, evidence: Evidence, is_ready: bool) -> Certificate:

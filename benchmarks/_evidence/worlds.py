@@ -432,6 +432,7 @@ BY_LIKENESS = {**WIDE, "unit": "near-duplicate"}
 WORLDS: tuple[World, ...] = (
     plain("gold only where the incumbent erred", 1, POOR, only_errors(1.0)),
     plain("gold where a person looked: the easy calls", 1, USUAL, easy_first),
+    plain("the easy calls, declared a random sample", 1, USUAL, easy_first, basis="random-sample"),
     plain("gold where the student is unsure", 1, CONFIDENT, unsure_first),
     plain("feedback of corrections only", 1, POOR, only_errors(0.3)),
     plain("independent calls", 2),
