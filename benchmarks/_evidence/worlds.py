@@ -83,6 +83,7 @@ class Shape:
     """The chances of error by difficulty, the students who share them, and how calls come in units.
 
     blank: the students' signal says nothing, so that their path is one point, which accepts everything.
+    kept: the share of the month that retention keeps whole; of calls before it, those with gold are left.
     """
 
     error: Chance
@@ -93,6 +94,7 @@ class Shape:
     kind: Literal["call", "group", "burst", "conversation", "client"] = "call"
     unreadable: Chance = NO_CHANCE
     blank: bool = False
+    kept: float = 1.0
 
     def signal(self, difficulty: Floats) -> Floats:
         return np.zeros_like(difficulty) if self.blank else reported(difficulty)
@@ -157,7 +159,9 @@ def make(shape: Shape, seed: int, pick: Pick | None = None) -> Traffic:
         given = frozenset(call.id for call, chosen in zip(writer.calls, picked, strict=True) if chosen)
     return Traffic(
         task=task_of("classify", LABELS),
-        calls=writer.calls,
+        calls=[
+            call for call in writer.calls if call.id in given or call.timestamp >= START + SPAN_S * (1.0 - shape.kept)
+        ],
         right=writer.right,
         students=tuple(FixedStudent(f"student-{j}", f"{j:064x}", table) for j, table in enumerate(tables)),
         given=given,
@@ -418,11 +422,12 @@ BURSTS_5 = replace(GROUPS, kind="burst")
 BURSTS_20 = Shape(rising(0.20, 0.02), level(0.02), units=100, size=20, kind="burst")
 TALKS = Shape(rising(0.10, 0.02), level(0.02), units=200, size=8, kind="conversation")
 CLIENTS = Shape(rising(0.10, 0.02), level(0.02), units=200, size=10, kind="client")
+KEPT = replace(USUAL, units=2400, kept=0.1)
 FLAT = Shape(level(0.06 + JUST_ABOVE * MARGIN), level(0.06), units=1000, blank=True)
 SEVERAL = replace(FLAT, students=10, units=600)
 UNREAD = Shape(level(0.01), level(0.0), unreadable=level(0.08))
 
-TEN_JUDGES = Judging(0.05, 0.25, 0.3, 0.05, judges=10, incumbent=0.04)
+TEN_JUDGES = Judging(0.10, 0.08125, 0.3, 0.1, judges=10, incumbent=0.10)
 
 WIDE = {"margin": 0.10}
 BY_TALK = {**WIDE, "unit": "metadata.conversation"}
@@ -435,6 +440,7 @@ WORLDS: tuple[World, ...] = (
     plain("the easy calls, declared a random sample", 1, USUAL, easy_first, basis="random-sample"),
     plain("gold where the student is unsure", 1, CONFIDENT, unsure_first),
     plain("feedback of corrections only", 1, POOR, only_errors(0.3)),
+    plain("old calls kept only where the easy ones had gold", 1, KEPT, easy_first),
     plain("independent calls", 2),
     plain("independent calls, the whole draw labelled at once", 2, whole_draw=True),
     plain("independent calls, a signal that says nothing", 2, FLAT),
@@ -463,7 +469,11 @@ WORLDS: tuple[World, ...] = (
     plain("new ids beside the old ones, four exports in one store", 3, SEVERAL, procedure="pile", times=4),
     plain("ten students until one is certified", 3, SEVERAL, procedure="retry", times=10),
     judged(
-        "ten judges until one certifies", 3, Judging(0.05, 0.25, 0.3, 0.05, 10, 800, 0.04), procedure="judges", times=10
+        "ten judges, 65 gold rows, until one certifies",
+        3,
+        Judging(0.05, 0.25, 0.3, 0.05, 10, 800, 0.04),
+        procedure="judges",
+        times=10,
     ),
     judged("judged, 150 gold rows, margin 0.03, a blind judge", 4, Judging(0.03, 0.1875, 1.0, 0.0)),
     judged("judged, 150 gold rows, a fair judge", 4, Judging(0.05, 0.1875, 0.3, 0.1)),
