@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from stepdown.core.canonical import digest
 from stepdown.core.contract import Evidence
 from stepdown.core.dataset import Example, SplitName
 from stepdown.core.draw import Draw, Scope, call_key, pack_keys, rank
@@ -72,19 +73,23 @@ def draw_evidence(examples: Sequence[Example], standing: Standing, options: Cura
     """The last draw where it still stands, else a new one.
 
     A draw from the traffic stands while all of its calls are there and until as many new calls have come as a new one
-    would take; a new one leaves out what was drawn before. One that replaces a draw of which calls have gone says so,
-    so that deleting calls gains nobody a fresh start. What somebody else drew is drawn again as it grows.
+    would take; a new one leaves out what was drawn before. What somebody else drew is drawn again as it grows. A draw
+    that is made for any reason but new calls (calls of the last one have gone, or another unit is named) replaces the
+    one before, so that it gains nobody a fresh start.
     """
-    last = next(
-        (one for one in reversed(options.draws) if (one.scope, one.unit) == (standing.scope, options.seen.unit)), None
-    )
+    last = next((one for one in reversed(options.draws) if _is_like(one, standing, options)), None)
     wanted = _wanted(examples, standing, options)
     here = {call_key(one.id) for one in examples}
     gone = last is not None and any(key not in here for key in last.places)
-    if last is None or gone or standing.scope != "traffic":
-        new = _new(examples, standing, options, wanted, last if gone else None)
-        return last if last is not None and last.keys == new.keys else new
-    return _new(examples, standing, options, wanted) if _is_due(examples, standing, last, wanted) else last
+    if last is not None and not gone and standing.scope == "traffic":
+        return _new(examples, standing, options, wanted) if _is_due(examples, standing, last, wanted) else last
+    before = last if gone else options.draws[-1] if last is None and options.draws else None
+    new = _new(examples, standing, options, wanted, before)
+    return last if last is not None and last.keys == new.keys else new
+
+
+def _is_like(draw: Draw, standing: Standing, options: CurationOptions) -> bool:
+    return (draw.scope, draw.unit) == (standing.scope, options.seen.unit)
 
 
 def _is_due(examples: Sequence[Example], standing: Standing, last: Draw, wanted: int) -> bool:
@@ -113,7 +118,7 @@ def _new(
     standing: Standing,
     options: CurationOptions,
     wanted: int,
-    gone: Draw | None = None,
+    before: Draw | None = None,
 ) -> Draw:
     again = standing.scope != "traffic"
     earlier: set[int] = set() if again else {key for draw in options.draws for key in draw.places}
@@ -124,7 +129,10 @@ def _new(
     if standing.scope == "traffic":
         eligible, window = _latest(eligible, wanted, options)
     by_unit = whole_units(eligible)
-    salt = f"{options.task} {standing.scope if again else len(options.draws)}"
+    # Of the traffic, the names of all units go into the salt: whoever sends a call can choose some name, but not with
+    # it whether that unit is drawn. What its owner drew keeps its order as it grows.
+    names = digest("\x1f".join(sorted(by_unit)).encode("utf-8", "surrogatepass"))
+    salt = f"{options.task} {standing.scope}" if again else f"{options.task} {len(options.draws)} {names}"
     chosen: list[Example] = []
     for name in sorted(by_unit, key=lambda each: rank(salt, each)):
         if len(chosen) >= wanted:
@@ -144,7 +152,7 @@ def _new(
         window=window,
         complete=standing.complete,
         keys=pack_keys(one.id for one in chosen),
-        replaces=gone.digest if gone else "",
+        replaces=before.digest if before else "",
     )
 
 

@@ -15,6 +15,7 @@ DECLARED = ("random-sample", "split-column")
 BEYOND_CHANCE = 0.001
 """Each look at whether labelled calls are like the others errs with this chance."""
 
+PERMUTATIONS = 1999
 SHOWN = 3
 
 
@@ -38,7 +39,7 @@ def _by_answers(job: Job, sample: list[Example], others: list[Example]) -> str:
         return ""
     kinds = ["" if one.incumbent is None else str(job.family.slice_of(one.incumbent)) for one in rows]
     labelled = np.arange(len(rows)) < len(sample)
-    chance = same_distribution(labelled, kinds, np.random.default_rng(job.request.seed))
+    chance = same_distribution(labelled, kinds, np.random.default_rng(job.request.seed), PERMUTATIONS)
     if chance > BEYOND_CHANCE:
         return ""
     shares = {
