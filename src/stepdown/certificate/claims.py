@@ -2,7 +2,7 @@
 
 | claim | hypothesis against it | test |
 | --- | --- | --- |
-| excess-loss | mean excess loss > margin | exact or betting, by the support; betting once a unit where units have several rows; on rectified verdicts when judged |
+| excess-loss | mean excess loss > margin | exact or betting, by the support and the units; on verdicts when judged |
 | slice:NAME=VALUE | mean excess loss there > slice_margin | the same, on the slice's rows |
 | latency-p95 | p95 of answers given locally > limit | order statistics (binomial) |
 | cost-per-1k | mean cost of a request > limit | betting, for costs up to the ceiling |

@@ -46,10 +46,10 @@ class PathPoint(msgspec.Struct, frozen=True, kw_only=True):
 class Population(msgspec.Struct, frozen=True, kw_only=True):
     """What the evidence was drawn from. calls, units: how many; first, last: seconds since the epoch, 0 where unknown.
 
-    draw: the digest of the draw as the journal has it; drawn_at: when. largest_unit: the calls of the largest. window: why only a part of the traffic was drawn
-    from ("" for all of it). assumption: what is assumed because stepdown did not draw the gold itself: "" (drawn by
-    stepdown), "random-sample", "all", or "split-column" (the owner of the gold named the evidence). replaces: the digest
-    of the draw before, where calls of it have gone.
+    draw: the digest of the draw as the journal has it; drawn_at: when. largest_unit: the calls of the largest. window:
+    why only a part of the traffic was drawn from ("" for all of it). assumption: what is assumed because stepdown did
+    not draw the gold itself: "" (drawn by stepdown), "random-sample", "all", or "split-column" (the owner of the gold
+    named the evidence). replaces: the digest of the draw before, where calls of it have gone.
     """
 
     calls: int = 0
@@ -82,9 +82,9 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     of 1 − confidence that this attempt was allowed. offload: share answered without the incumbent, on certify, with its
     interval at the same error. evidence_hash: of the rows and their references, whatever student was tested on them;
     evidence_file_hash: of the whole evidence file; candidate_hash: of rungs, calibrators and path as fixed on tune.
-    unit: what is independent; n: how many units were tested. n_drawn: the calls drawn; n_labelled: those with gold, which
-    only rows need on which a rung differs from the incumbent. excluded: calls of the task that could not be drawn, by
-    reason. dearest_call_usd: the stated price ceiling on which the claim of the cost rests.
+    unit: what is independent; n: how many units were tested. n_drawn: the calls drawn; n_labelled: those with gold,
+    which only rows need on which a rung differs from the incumbent. excluded: calls of the task that could not be
+    drawn, by reason. dearest_call_usd: the stated price ceiling on which the claim of the cost rests.
     """
 
     version: int = 1

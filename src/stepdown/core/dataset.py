@@ -20,11 +20,10 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     """One input with the incumbent's answer and, where a trusted one is known, gold.
 
     group: near-duplicates share it. unit: what is independent of all others; every call of a unit stands on one side of
-    every split. place: in the draw, where the row is evidence. gold_basis: how it came to be that this call was labelled,
-    as declared. incumbent: None when the incumbent's answer could not be
-    used (unparsable, off-schema), which excludes the row from learning but not from evidence: an answer that cannot be
-    parsed is a loss of the incumbent's. judged: a judge's loss for the incumbent's answer.
-    log_probabilities: the incumbent's, by label, where recorded.
+    every split. place: in the draw, where the row is evidence. gold_basis: how it came to be that this call was
+    labelled, as declared. incumbent: None when the incumbent's answer could not be used (unparsable, off-schema), which
+    excludes the row from learning but not from evidence: an answer that cannot be parsed is a loss of the incumbent's.
+    judged: a judge's loss for the incumbent's answer. log_probabilities: the incumbent's, by label, where recorded.
     """
 
     id: str

@@ -32,9 +32,10 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Calls drawn at random, whole units, in an order of which every beginning is a random sample itself.
 
     salt: with it the order can be recomputed. unit: what is independent. calls, units, first, last: of what was drawn
-    from (times in seconds since the epoch, 0 where unknown); largest: the calls of the largest unit. window: why only a part of the traffic was drawn from; ""
-    for all of it. complete: every call that was drawn from had gold then. keys: of the drawn calls, in order, packed.
-    replaces: the digest of an earlier draw of which calls have gone since; attempts on that one count on.
+    from (times in seconds since the epoch, 0 where unknown); largest: the calls of the largest unit. window: why only a
+    part of the traffic was drawn from; "" for all of it. complete: every call that was drawn from had gold then. keys:
+    of the drawn calls, in order, packed. replaces: the digest of the draw before, where this one was made for another
+    reason than new calls; attempts on that one count on.
     """
 
     version: int = 1

@@ -14,11 +14,14 @@ from stepdown.core.contract import Evidence
 from stepdown.core.dataset import Example, SplitName
 from stepdown.core.draw import Draw, Scope, call_key, pack_keys, rank
 from stepdown.curation.options import CurationOptions
-from stepdown.curation.split_order import latest_first
+from stepdown.curation.split_order import drift, why_not_by_time
 from stepdown.curation.units import whole_units
 
 SCARCE = 1.25
 """Up to this many times the evidence wanted, every call of a declared random sample becomes evidence."""
+
+SPANNING_SHARE = 0.02
+"""The share of the latest calls whose units reach back before them, up to which they are a sample by themselves."""
 
 GROWN = 2.0
 """So many times the calls of the last draw make a new one due, where calls have no times to tell new ones by."""
@@ -157,14 +160,16 @@ def _new(
 
 
 def _latest(eligible: list[Example], wanted: int, options: CurationOptions) -> tuple[list[Example], str]:
-    """The latest units with about as many calls as are wanted, and what is said of that; all, where time tells little."""
-    order, findings = latest_first(eligible, wanted, options.seed, options.slice_of)
-    if order is None:
+    """The latest calls, about as many as are wanted, and what is said of them; all, where time tells little.
+
+    Units that live on (clients, say) are drawn from the whole time instead: those with a call in the window would be
+    the busy ones, and their calls before it could not be learned from.
+    """
+    if why_not_by_time(eligible) or not wanted:
         return eligible, ""
-    by_unit = whole_units(eligible)
-    taken: list[Example] = []
-    for name in order:
-        if len(taken) >= wanted:
-            break
-        taken += by_unit[name]
-    return taken, findings
+    cut = sorted(one.timestamp for one in eligible)[-min(wanted, len(eligible))]
+    before = {one.unit for one in eligible if one.timestamp < cut}
+    latest = [one for one in eligible if one.timestamp >= cut]
+    if sum(one.unit in before for one in latest) > SPANNING_SHARE * len(latest):
+        return eligible, ""
+    return latest, "the latest calls" + drift(eligible, wanted, options.seed, options.slice_of)

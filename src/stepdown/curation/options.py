@@ -44,8 +44,8 @@ class CurationOptions:
     certify_rows, tune_rows: None follows the rules of docs/curation.md. max_characters: longer inputs are excluded.
     slice_of: the kind of an answer, by which the spread of answers is looked at; `curate` takes that of the family, and
     the task's name.
-    unit: what the contract says is independent; "" infers it. draws: the task's earlier draws of evidence, oldest first.
-    least_evidence: a new draw has at least so many calls, at most half of all.
+    unit: what the contract says is independent; "" infers it. draws: the task's earlier draws of evidence, the oldest
+    first. least_evidence: a new draw has at least so many calls, at most half of all.
     seen: what parsing learned of each call and the steps after it need; `curate` fills it in.
     """
 

@@ -1,4 +1,4 @@
-"""Four disjoint splits in whole units: the evidence is drawn first. The rules and their reasons are in docs/curation.md."""
+"""Four disjoint splits in whole units, the evidence drawn first. docs/curation.md has the rules and their reasons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stepdown.curation.drawing import Standing, draw_evidence, stand
 from stepdown.curation.gold_split import own_split
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
-from stepdown.curation.split_order import hashed, latest_first
+from stepdown.curation.split_order import hashed, latest_first, why_not_by_time
 from stepdown.curation.units import whole_units
 
 LEAST_TRAIN = 10
@@ -50,9 +50,7 @@ def split(examples: list[Example], options: CurationOptions) -> Outcome:
         "drawn_from": draw.scope,
         "window": draw.window,
         "tune_measured_against": tuned_on,
-        "why_not_by_time": latest_first([one for one in examples if one.id in standing.eligible], 1, options.seed)[1]
-        if not draw.window
-        else "",
+        "why_not_by_time": "" if draw.window else why_not_by_time(examples),
         **_describe(kept),
     }
     return Outcome(kept, excluded, findings, draw)
@@ -81,11 +79,11 @@ class _Sides:
         return [one for one in usable if one.unit not in self.of_unit]
 
     def take(self, side: SplitName, usable: list[Example], wanted: int, options: CurationOptions) -> int:
-        """Give units to a side until it has `wanted` of the usable rows more: the latest, or hashed. Returns how many."""
-        order, _ = latest_first(usable, max(1, wanted), options.seed, options.slice_of)
+        """Give units to a side until it has `wanted` of the usable rows more: the latest, or hashed. Returns their
+        number."""
         rows = Counter(one.unit for one in usable)
         taken = 0
-        for unit in order if order is not None and self.draw.window else hashed(list(rows), options.seed):
+        for unit in latest_first(usable) if self.draw.window else hashed(list(rows), options.seed):
             if taken >= wanted:
                 break
             self.of_unit[unit] = side
@@ -166,7 +164,7 @@ def _check(kept: list[Example], calls: int) -> None:
         raise NotEnoughData(
             f"Of {calls} usable calls {len(train)} are left to learn from ({_count(counts)}).",
             f"At least {LEAST_TRAIN} are needed, and in practice some hundreds.",
-            "Import more calls, name a finer unit, or leave the split column of gold empty so that stepdown may choose.",
+            "Import more calls, name a finer unit, or leave the split column of gold empty, so that stepdown chooses.",
         )
 
 

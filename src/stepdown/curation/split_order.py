@@ -18,21 +18,12 @@ RANDOM_SLICES = 20
 DRIFT_DEVIATIONS = 4.0
 
 
-def latest_first(
-    examples: Sequence[Example], rows: int, seed: int, slice_of: Callable[[Answer], str] = str
-) -> tuple[list[str] | None, str]:
-    """Units by the time of their last call, the latest first, and what to say of the latest `rows` calls.
-
-    None where time tells nothing, and why. The latest calls are the best evidence of the next ones; where they differ
-    from those before, all the more so, and that is said.
-    """
-    if against := why_not_by_time(examples):
-        return None, against
+def latest_first(examples: Sequence[Example]) -> list[str]:
+    """Units by the time of their last call, the latest first."""
     latest: dict[str, float] = {}
     for example in examples:
         latest[example.unit] = max(latest.get(example.unit, 0.0), example.timestamp)
-    order = sorted(latest, key=lambda unit: (-latest[unit], unit))
-    return order, "the latest calls" + drift(examples, rows, seed, slice_of)
+    return sorted(latest, key=lambda unit: (-latest[unit], unit))
 
 
 def why_not_by_time(examples: Sequence[Example]) -> str:

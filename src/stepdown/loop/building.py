@@ -57,7 +57,7 @@ def _check_loss(task: Task, contract: Contract) -> None:
         fitting = [name for name, one in families().load(task.family).LOSSES.items() if one.triangle]
         raise ContractError(
             f'The contract has loss = "{loss.name}" against = "agreement".',
-            "Agreement with the incumbent bounds the excess of a loss only where that loss obeys the triangle inequality: "
-            "an answer close to the incumbent's may be much further from what is right than the incumbent's is.",
+            "Agreement bounds the excess of a loss over the incumbent's only where that obeys the triangle inequality; "
+            "else an answer close to the incumbent's may be much further from what is right than that is.",
             f'Set against = "gold" (or "judged"), or loss = "{fitting[0]}".',
         )

@@ -52,9 +52,9 @@ def _by_answers(job: Job, sample: list[Example], others: list[Example]) -> str:
     furthest = sorted(shares, key=lambda kind: -abs(shares[kind][0] - shares[kind][1]))[:SHOWN]
     shown = ", ".join(f"{kind!r} {shares[kind][0]:.1%} to {shares[kind][1]:.1%}" for kind in furthest)
     return (
-        f"The gold was declared a random sample, and is none: the incumbent's answers on its {len(sample):,} calls differ "
-        f"from those on {len(others):,} other calls beyond chance (p = {chance:.2g}; {shown}). Let stepdown draw the "
-        f"calls: stepdown sample {job.task.name}."
+        f"The gold was declared a random sample, and is none: the incumbent's answers on its {len(sample):,} calls "
+        f"differ from those on {len(others):,} others beyond chance (p = {chance:.2g}; {shown}). Let stepdown draw "
+        f"the calls: stepdown sample {job.task.name}."
     )
 
 
@@ -73,8 +73,8 @@ def _by_agreement(job: Job, measured: Measured) -> str:
         chance = same_mean(labelled, agrees) * len(measured.entrants)
         if chance <= BEYOND_CHANCE:
             return (
-                f"The gold was declared a random sample, and is none: on its {len(sides[0]):,} calls {entrant.kind} gives "
-                f"the incumbent's answer in {np.mean(sides[0]):.1%}, on {len(sides[1]):,} other calls in "
+                f"The gold was declared a random sample, and is none: on its {len(sides[0]):,} calls {entrant.kind} "
+                f"gives the incumbent's answer in {np.mean(sides[0]):.1%}, on {len(sides[1]):,} other calls in "
                 f"{np.mean(sides[1]):.1%} (p = {chance:.2g}). Let stepdown draw the calls: stepdown sample "
                 f"{job.task.name}."
             )

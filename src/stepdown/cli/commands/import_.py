@@ -88,8 +88,8 @@ _TAKEN_FOR = {
     "drawn": "for calls that stepdown drew: evidence.",
     "random-sample": "for a random sample, as you declare: evidence, with that assumption on the certificate.",
     "all": "for every call of its task: evidence is drawn from them.",
-    "volunteered": "for calls that somebody chose: learned from, and no evidence. To have evidence, let stepdown draw the "
-    "calls (stepdown sample TASK) or, if these are a random sample, import them again with --gold-is random-sample.",
+    "volunteered": "for calls that somebody chose: learned from, and no evidence. To have evidence, let stepdown draw "
+    "the calls (stepdown sample TASK) or, if these are a random sample, import them with --gold-is random-sample.",
     "without call": "for calls that are not here yet.",
 }
 

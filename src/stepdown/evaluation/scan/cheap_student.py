@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.canonical import canonical_json
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Answer, Example
 from stepdown.core.estimates import Estimate
@@ -80,9 +81,20 @@ def judge_cheap_student(
         offload=offload,
         worse_rate=float(np.mean(accepted & (against.values > 0))),
         better_rate=float(np.mean(accepted & (against.values < 0))),
+        differs_rate=_differs(run, against, accepted),
         labels=_label_facts(against),
         learning=learning,
     )
+
+
+def _differs(run: CrossValidated, against: Excess, accepted: NDArray[np.bool_]) -> float:
+    """The share of calls that are accepted with another answer than the incumbent's: only those need a label."""
+    same = {
+        each.id: canonical_json(answer) == canonical_json(each.incumbent)
+        for answer, each in zip(run.answers, run.examples, strict=True)
+    }
+    rows = [each for each in run.examples if against.reference != "gold" or each.gold is not None]
+    return float(np.mean([taken and not same[each.id] for taken, each in zip(accepted, rows, strict=True)]))
 
 
 def learning_point(run: CrossValidated) -> LearningPoint:

@@ -94,6 +94,7 @@ class CheapStudent(msgspec.Struct, frozen=True, kw_only=True):
     taught_by: "gold" or "incumbent". reference: what `excess` and `offload` are held against; "gold" where enough rows
     have it. offload: the share it could answer within the margin, judged as the certificate will judge it.
     worse_rate, better_rate: shares of rows, at that offload, on which only the student and only the incumbent errs.
+    differs_rate: the share on which the student gives another answer than the incumbent.
     """
 
     n: int
@@ -105,6 +106,7 @@ class CheapStudent(msgspec.Struct, frozen=True, kw_only=True):
     offload: Estimate
     worse_rate: float
     better_rate: float
+    differs_rate: float = 1.0
     labels: tuple[LabelFact, ...]
     learning: tuple[LearningPoint, ...] = ()
 

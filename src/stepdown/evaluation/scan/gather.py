@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,7 +65,12 @@ def gather_facts(
     options = options or ScanOptions()
     rows = [each for each in dataset.examples if each.split != "test"]
     answered = [each for each in rows if each.incumbent is not None]
-    cheap, why = _try_student(answered, task, contract, out_of_sample, options)
+    complete = all(each.gold is not None for each in rows) if dataset.draw is None else dataset.draw.complete
+
+    def is_fair(example: Example) -> bool:
+        return complete or example.gold_basis == "random-sample"
+
+    cheap, why = _try_student(answered, task, contract, out_of_sample, options, is_fair)
     return ScanFacts(
         task=task.name,
         family=task.family,
@@ -74,7 +80,7 @@ def gather_facts(
         answers=answer_facts(answered, task),
         inputs=input_facts(rows),
         instructions=instruction_facts(task),
-        gold=sum(each.gold is not None for each in rows),
+        gold=sum(each.gold is not None for each in rows if each.split == "certify" or is_fair(each)),
         cheap=cheap,
         no_student=why,
     )
@@ -133,12 +139,15 @@ def _try_student(
     contract: Contract,
     out_of_sample: OutOfSample | None,
     options: ScanOptions,
+    is_fair: Callable[[Example], bool],
 ) -> tuple[CheapStudent | None, str]:
-    """The cheap student on a sample of the rows that are no evidence, or None and why not."""
+    """The cheap student on a sample of the rows that are no evidence, or None and why not. is_fair: whether a row's
+    gold is no choice of somebody's, so that a student may be judged by it."""
     if out_of_sample is None:
         return None, f"there is no student yet for answers of the family {task.family!r}"
     kept = [each for each in answered if each.split == "certify"]
     evidence = len(kept) if contract.against == "agreement" else sum(each.gold is not None for each in kept)
+    answered = [each if is_fair(each) else msgspec.structs.replace(each, gold=None) for each in answered]
     answered = [each for each in answered if each.split != "certify"]
     if len(answered) < FEWEST_ROWS:
         return None, f"{len(answered)} usable answers are too few to learn from (at least {FEWEST_ROWS})"

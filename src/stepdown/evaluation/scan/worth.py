@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from stepdown.core.estimates import Estimate
 from stepdown.evaluation.roi import (
     RoiInputs,
@@ -37,10 +39,15 @@ def monthly_saving(facts: ScanFacts) -> Estimate | None:
 def labels_needed(facts: ScanFacts) -> int | None:
     """Gold labels as evidence for the margin at the cheap student's offload; None when no amount would do.
 
-    Held against the incumbent only, every disagreement is taken for the student's error, which errs on the high side.
+    Of the calls that are drawn only those need one on which the student differs from the incumbent. Where only the
+    incumbent's answers are known, either is taken to be right as often as the other where they differ.
     """
     student, contract = facts.cheap, facts.contract
     if student is None or student.offload.value <= 0.0:
         return None
+    worse, better = student.worse_rate, student.better_rate
+    if student.reference != "gold":
+        worse = better = worse / 2
     goal = power.Goal(margin=contract.margin, error=1.0 - contract.confidence, power=POWER)
-    return power.labels_for_paired(student.worse_rate, student.better_rate, goal)
+    calls = power.labels_for_paired(worse, better, goal)
+    return None if calls is None else max(1, math.ceil(calls * min(1.0, student.differs_rate)))
