@@ -449,6 +449,7 @@ WORLDS: tuple[World, ...] = (
     plain("near-duplicates of 5 over the month, unit named", 2, GROUPS, whole_draw=True, contract=BY_LIKENESS),
     plain("near-duplicates of 5 over the month, unit not named", 2, GROUPS, whole_draw=True, contract=WIDE),
     plain("conversations of 8 calls, unit inferred", 2, TALKS, whole_draw=True, contract=WIDE),
+    plain("conversations of 8 calls, unit inferred, labels as builds ask", 2, TALKS, contract=WIDE),
     plain("conversations of 8 calls, unit named", 2, TALKS, whole_draw=True, contract=BY_TALK),
     plain("clients of 10 calls, unit named", 2, CLIENTS, whole_draw=True, contract=BY_CLIENT),
     World(
