@@ -1,7 +1,8 @@
 """The shipped task through the command line, as a user runs it: import, scan, build, answer; figures on untouched rows.
 
-Two stories. "evidence": students learn from the incumbent's answers alone and 2,000 gold labels are evidence.
-"learning": gold may be learned from. In both the published test calls (3,080) are never imported as traffic.
+Three stories. "evidence": students learn from the incumbent's answers alone, and 2,000 gold labels, declared to be a
+random sample, are evidence. "drawn": the same, but stepdown draws the calls and asks for labels where a student
+differs. "learning": gold may be learned from. In both the published test calls (3,080) are never imported as traffic.
 """
 
 from __future__ import annotations
@@ -44,12 +45,25 @@ def run(story: str, budget: str, seed: int) -> dict[str, Any]:
         traffic, labels = home / "traffic.jsonl", home / "gold.csv"
         calls = write_traffic(traffic, {row["id"] for row in test})
         write_labels(labels, story, [row for row in gold if row["split"] != "test"], seed)
-        seconds = {"import": timed(home, "import", str(traffic), "--gold", str(labels))[0]}
+        declared = ["--gold-is", "random-sample"] if story == "evidence" else []
+        seconds = {"import": timed(home, "import", str(traffic), "--gold", str(labels), *declared)[0]}
         seconds["scan"], scanned = timed(home, "scan", TASK)
         seconds["build"], built = timed(home, "build", TASK, "--budget", budget, "--seed", str(seed))
+        if story == "drawn":
+            answer_labels(home, {row["id"]: row["gold"] for row in gold})
+            seconds["build again"], built = timed(home, "build", TASK, "--budget", budget, "--seed", str(seed))
         answers = answer_all(home, [(row["id"], calls[row["id"]]["text"]) for row in test])
         figures = judge(answers, calls, test)
-    kept = ("verdict", "offload", "excess_loss", "cost_per_1k", "incumbent_cost_per_1k", "latency_p50_ms", "rungs")
+    kept = (
+        "verdict",
+        "evidence",
+        "offload",
+        "excess_loss",
+        "cost_per_1k",
+        "incumbent_cost_per_1k",
+        "latency_p50_ms",
+        "rungs",
+    )
     return {
         "story": story,
         "budget": budget,
@@ -83,6 +97,8 @@ def write_traffic(path: Path, held_out: set[str]) -> dict[str, dict[str, Any]]:
 
 def write_labels(path: Path, story: str, rows: list[dict[str, str]], seed: int) -> None:
     """All labels with their splits to learn from, or 2,000 at random that are evidence and nothing else."""
+    if story == "drawn":
+        rows = []
     if story == "evidence":
         rows = [{**row, "split": "certify"} for row in random.Random(seed).sample(rows, 2000)]
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -91,11 +107,23 @@ def write_labels(path: Path, story: str, rows: list[dict[str, str]], seed: int) 
         writer.writerows(rows)
 
 
+def answer_labels(home: Path, gold: dict[str, str]) -> None:
+    """Fill in the file of the build that waits for labels, as a person would, and import it."""
+    asked = max(home.glob(".stepdown/builds/*/*/labels-to-fill-in.csv"))
+    with asked.open(newline="", encoding="utf-8") as file:
+        rows = [{"id": row["id"], "gold": gold[row["id"]]} for row in csv.DictReader(file)]
+    with (home / "labelled.csv").open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, ("id", "gold"))
+        writer.writeheader()
+        writer.writerows(rows)
+    timed(home, "import", "--gold", str(home / "labelled.csv"))
+
+
 def timed(home: Path, *arguments: str) -> tuple[float, dict[str, Any]]:
     """Seconds of one command with its start, and the JSON it printed."""
     started = time.monotonic()
     command = [sys.executable, "-m", "stepdown", *arguments, "--home", str(home), "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=arguments[0] != "build")
     return time.monotonic() - started, json.loads(done.stdout)
 
 

@@ -30,7 +30,7 @@ def test_a_judge_on_all_and_gold_on_few(traffic: Path, tmp_path: Path) -> None:
     ids = write_verdicts(tmp_path / "verdicts.jsonl", traffic, gold, draw)
     with (tmp_path / "gold.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("id", "gold"), *((name, gold[name]) for name in draw.sample(ids, 900))])
-    files = ("--gold", str(tmp_path / "gold.csv"), "--verdicts", str(tmp_path / "verdicts.jsonl"))
+    files = ("--gold", str(tmp_path / "gold.csv"), "--gold-is", "random-sample", "--verdicts", str(tmp_path / "verdicts.jsonl"))
     imported = stepdown("import", str(traffic), *files, "--home", str(tmp_path), "--json").json
     assert imported["verdicts"]["new"] == len(ids)
     asked = ("--against", "judged", "--margin", "0.1", "--budget", "15s", "--home", str(tmp_path), "--json")
@@ -38,5 +38,7 @@ def test_a_judge_on_all_and_gold_on_few(traffic: Path, tmp_path: Path) -> None:
     assert built["excess_loss"]["evidence"] == "judged"
     assert built["excess_loss"]["n"] > 900
     certificate = stepdown("certificate", "show", TASK, "--home", str(tmp_path), "--json").json
-    assert certificate["claims"][0]["asymptotic"]
+    assert certificate["verdict"] == "certified"
+    assert not certificate["claims"][0]["asymptotic"]
+    assert certificate["claims"][0]["method"].startswith("betting on rectified verdicts")
     assert stepdown("certificate", "verify", TASK, "--home", str(tmp_path), "--json").json["verified"]

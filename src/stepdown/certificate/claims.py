@@ -13,12 +13,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.certificate.evidence import Evidence
 from stepdown.certificate.observations import Outcome
+from stepdown.core.canonical import digest
 from stepdown.core.certificate import Claim
 from stepdown.core.contract import Contract
 from stepdown.stats import betting, excess_loss, intervals, judged, unit_mean
@@ -148,16 +150,22 @@ class Demands:
         gold = within & ~np.isnan(found.excess)
         if found.judged_excess is None or not within.any() or self.clustered:
             return _unknown(name, limit, 1.0)
-        values = found.judged_excess[within], np.where(gold, found.excess, np.nan)[within]
-        probability = float(self.evidence.seen.labelled.mean())
-        p_value = judged.judged_p_value(*values, probability, limit, self.error)
-        bound = judged.judged_upper_bound(*values, probability, self.error) if bounded else limit
+        order = self._shuffled[within[self._shuffled]]
+        values = found.judged_excess[order], np.where(gold, found.excess, np.nan)[order]
+        p_value = judged.judged_p_value(*values, None, limit, self.error)
+        bound = judged.judged_upper_bound(*values, None, self.error) if bounded else limit
         method = f"betting on rectified verdicts ({gold.sum()} with gold of {within.sum()})"
         if gold.sum() < judged.LEAST_GOLD:
             method = f"no evidence: {gold.sum()} rows with gold, at least {judged.LEAST_GOLD} are needed"
         rectified = float((found.excess[gold] - found.judged_excess[gold]).mean()) if gold.any() else 0.0
         estimate = float(found.judged_excess[within].mean()) + rectified
         return self._claim(name, (estimate, bound, limit), p_value, int(within.sum()), method)
+
+    @cached_property
+    def _shuffled(self) -> NDArray[np.int64]:
+        """The rows in an order that knows nothing of which of them have gold, as theirs in the draw does."""
+        names = [digest(f"judged {each}".encode("utf-8", "surrogatepass")) for each in self.evidence.seen.ids]
+        return np.array(sorted(range(self.evidence.n), key=names.__getitem__), dtype=np.int64)
 
     def _latency(self, found: Outcome, limit: float, bounded: bool) -> Claim:
         latency = np.full(self.evidence.n, np.nan) if found.latency_s is None else found.latency_s * 1000.0

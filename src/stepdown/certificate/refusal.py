@@ -97,8 +97,7 @@ def waiting(evidence: Evidence) -> Refusal:
     return Refusal(
         (
             f"Of {evidence.n:,} calls drawn, the students may differ from the incumbent on {int(differs.sum()):,}, and "
-            f"{missing:,} of those have no gold yet. Label them and build again; nothing was tested, so no attempt on "
-            "this evidence is spent.",
+            f"{missing:,} of those have no gold yet. Label them and build again.",
         ),
         missing,
     )

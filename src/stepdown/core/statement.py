@@ -95,7 +95,7 @@ def evidence_facts(certificate: Certificate) -> list[tuple[str, str]]:
         if certificate.evidence != "agreement":
             facts.append(("Calls with gold", count(certificate.n_labelled)))
     facts += [
-        ("Attempt on this evidence", count(certificate.attempt)),
+        ("Attempt on this evidence", count(certificate.attempt) if certificate.attempt else "none: nothing was tested"),
         ("Error share of this attempt", percent(certificate.error_share)),
     ]
     if population.calls or certificate.excluded:
@@ -195,6 +195,8 @@ def _not_shown(certificate: Certificate) -> str:
     sure = f"at {percent(confidence_of(certificate))} confidence ({_attempt(certificate)})"
     if not wanted:
         why = clean(certificate.reasons[0]).rstrip(".") if certificate.reasons else "no claim could be tested"
+        if not certificate.attempt and certificate.reasons:
+            return f"Nothing was tested, and no attempt on this evidence is spent: {why}. {_kept(certificate)}"
         return f"Nothing was shown {sure}: {why}. {_kept(certificate)}"
     return f"It could not be shown {sure} {' nor '.join(wanted)}. {_kept(certificate)}"
 

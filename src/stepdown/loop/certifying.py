@@ -59,7 +59,7 @@ def certify_cascade(job: Job, dataset: Dataset, measured: Measured) -> Certified
         unit=draw.unit,
         drawn=seen.n,
         excluded=dict(dataset.unusable),
-        objection=objection(job, dataset, measured, draw),
+        objection=objection(job, measured, draw),
     )
     whole = gather(candidate, seen, Terms(_ceiling(job, dataset), basis), content_keys(answered.examples))
     plan = first_plan(whole, measured.tune, job.contract)

@@ -60,13 +60,15 @@ def _write_labels(job: Job, draft: BuildFolder, dataset: Dataset, measured: Meas
     """The file of calls to label next, where labels would help."""
     draw, whole = dataset.draw, certified.whole
     wanted = label_next(certified.certificate, whole, certified.evidence.n)
-    if draw is None or not wanted:
+    if draw is None or not whole.candidate.points or whole.seen.reference != "gold":
         return
     differs, _ = needed_labels(whole)
     places = frozenset(np.flatnonzero(differs).tolist())
     expected = expect(whole.candidate, measured.tune)
     graded = whole.seen.support == "bounded"
     draft.write(draft.pending, Pending(draw=draw.digest, places=places, expected=expected, graded=graded))
+    if not wanted:
+        return
     found = to_label(dataset, whole, rows_planned(job.store, draw, whole, wanted))
     if found.examples:
         write_next(job.store, draw, found, draft.labels, job.home.clock())

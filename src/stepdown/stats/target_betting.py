@@ -76,23 +76,22 @@ def largest_log_wealth(
 ) -> Floats:
     """Largest log wealth over time (k,) of bets that the mean of each column of `values` (n, k) is below its margin.
 
-    margins: one, or one a column. lower, upper: the range of each value: one, or an array that broadcasts to (n, k) and
-    whose row i is known before row i of `values` is seen.
+    margins: one, or one a column. lower, upper: the range of each value: one, one a column (k,), or an array (n, 1) or
+    (n, k) whose row i is known before row i of `values` is seen.
     """
     count, width = values.shape
-    wide = np.broadcast_to(np.asarray(upper) - lower, values.shape)
-    worst = np.broadcast_to(np.asarray(upper) - margins, values.shape)
+    ranges = [np.broadcast_to(end, (count, np.shape(end)[-1] if np.ndim(end) else 1)) for end in (lower, upper)]
     goal = math.log(1.0 / error)
-    wealth, largest = np.zeros(width), np.zeros(width)
-    total = np.broadcast_to((np.asarray(lower) + upper) / 2, values.shape)[0].copy()
-    squares = (wide[0] / 2) ** 2
-    for row in range(count):
-        value = values[row]
+    wealth, largest, total = np.zeros(width), np.zeros(width), np.zeros(width)
+    squares: Floats = np.zeros(width)
+    for row, (value, least, most) in enumerate(zip(values, *ranges, strict=True)):
+        if row == 0:  # the variance starts from that of a fair coin between the ends, counted as one value
+            total, squares = total + (least + most) / 2, squares + (most - least) ** 2 / 4
         missing = np.where(largest < goal, (goal - wealth) / (count - row), goal / count)
-        stake = np.minimum(np.sqrt(2.0 * missing * (row + 1) / squares), _LARGEST_FRACTION / worst[row])
+        stake = np.minimum(np.sqrt(2.0 * missing * (row + 1) / squares), _LARGEST_FRACTION / (most - margins))
         wealth = wealth + np.log1p(stake * (margins - value))
         largest = np.maximum(largest, wealth)
-        total += value
+        total = total + value
         squares = squares + (value - total / (row + 2)) ** 2
     return largest
 

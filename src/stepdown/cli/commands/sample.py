@@ -47,6 +47,9 @@ def _show(console: Console, found: Sample) -> None:
     window = f" ({found.window})" if found.window else ""
     units = "" if found.unit == "call" else f", {found.units:,} independent units ({found.unit})"
     console.say(f"{found.drawn:,} calls{units} drawn at random from {found.population:,} calls{dates}{window}.")
+    if not found.to_label:
+        console.say("All that a test would read are labelled: there is nothing to fill in. Ask for more with --labels.")
+        return
     if found.only_where_they_differ:
         console.say(f"{found.to_label:,} of them need a label: there a student differs from the incumbent.")
     else:
