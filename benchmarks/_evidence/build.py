@@ -180,7 +180,7 @@ class Project:
             unit=draw.unit,
             drawn=seen.n,
             excluded=dict(dataset.unusable),
-            objection=objection(job, dataset, measured, draw),
+            objection=objection(job, measured, draw),
         )
         whole = gather(candidate, seen, Terms(None, basis), content_keys(answered.examples))
         if order.whole_draw:
