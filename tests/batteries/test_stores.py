@@ -69,13 +69,17 @@ def test_gold_replaces_and_verdicts_are_per_answer(store: Store) -> None:
     )
     assert store.gold()["c1"] == Gold(id="c1", gold="b", split="test")
     volunteered = Gold(id="c1", gold="c", basis="volunteered")
-    assert store.add_gold([volunteered, Gold(id="c2", gold={"x": 1}, basis="volunteered")]) == Added(kept=1, known=1)
+    both = [volunteered, Gold(id="c2", gold={"x": 1}, basis="volunteered")]
+    assert store.add_gold(both, yielding=True) == Added(kept=1, known=1)
     assert store.gold()["c1"] == Gold(id="c1", gold="b", split="test")
     assert store.add_gold([Gold(id="c3", gold="a", basis="volunteered")]) == Added(new=1)
     assert store.add_gold([Gold(id="c3", gold="b", basis="volunteered")]) == Added(changed=1)
     drawn = Gold(id="c3", gold="b", basis="drawn")
     assert store.add_gold([drawn]) == Added(changed=1)
     assert store.gold()["c3"] == drawn
+    taken_back = Gold(id="c3", gold="b", basis="volunteered")
+    assert store.add_gold([taken_back]) == Added(changed=1)
+    assert store.gold()["c3"] == taken_back
     verdicts = [Verdict(id="c1", loss=0.5, judge="j"), Verdict(id="c1", loss=1.0, answer="a", judge="j")]
     assert store.add_verdicts(verdicts) == Added(new=2)
     assert store.add_verdicts(verdicts) == Added(known=2)

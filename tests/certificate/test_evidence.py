@@ -5,18 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stepdown.certificate.evidence import gather, parse_evidence, read_evidence
+from stepdown.certificate.evidence import Basis, Evidence, Terms, gather, parse_evidence, read_evidence
 from stepdown.certificate.observations import Judged, Observations
 from stepdown.core.canonical import digest
+from stepdown.core.certificate import Population
 from stepdown.core.contract import Contract
 from stepdown.core.errors import InputError
 
 CONTRACT = Contract()
+ISSUED_BEFORE = Path(__file__).parent / "issued_before"
 
 
 def _full(seen: Observations) -> Observations:
@@ -51,12 +54,87 @@ def test_what_is_written_is_read_back_the_same(bench: Callable[..., Any], tmp_pa
     assert again.cost_ceiling_usd == evidence.cost_ceiling_usd
 
 
-def test_rows_stand_in_an_order_that_does_not_depend_on_how_they_came(bench: Callable[..., Any]) -> None:
+def test_rows_stand_in_the_order_of_the_draw(bench: Callable[..., Any]) -> None:
     made = bench()
-    candidate = made.candidate(CONTRACT)
-    backwards = made.certify_rows.rows(np.arange(made.certify_rows.n)[::-1])
-    assert gather(candidate, made.certify_rows).content_hash == gather(candidate, backwards).content_hash
-    assert gather(candidate, made.certify_rows).seen.ids != made.certify_rows.ids
+    evidence = made.evidence(CONTRACT)
+    assert evidence.seen.ids == made.certify_rows.ids
+    assert parse_evidence(evidence.to_bytes()).seen.ids == made.certify_rows.ids
+
+
+def _drawn(evidence: Evidence) -> Evidence:
+    """With all that is written of evidence that was drawn."""
+    seen = evidence.seen
+    missing = np.arange(seen.n) % 3 == 0
+    population = Population(
+        calls=900,
+        units=700,
+        first=1.5,
+        last=9.5,
+        draw="d" * 64,
+        drawn_at=11.0,
+        largest_unit=3,
+        window="the latest calls",
+        assumption="random-sample",
+        replaces="e" * 64,
+    )
+    basis = Basis(population=population, unit="metadata.session", drawn=500, excluded={"no answer": 3})
+    return replace(
+        evidence,
+        seen=replace(
+            seen,
+            units=tuple(f"u{row // 2}" if row % 5 else seen.ids[row] for row in range(seen.n)),
+            agrees=seen.losses == seen.incumbent_loss,
+            losses=np.where(missing, np.nan, seen.losses),
+            incumbent_loss=np.where(missing, np.nan, seen.incumbent_loss),
+        ),
+        keys=tuple(digest(each.encode()) for each in seen.ids),
+        terms=Terms(0.004, basis, (100, seen.n), final=False),
+    )
+
+
+def test_what_it_was_drawn_from_is_written_and_read_back(bench: Callable[..., Any]) -> None:
+    evidence = _drawn(bench(worst=(0.5, 0.4), steepness=(2.0, 2.0)).evidence(CONTRACT))
+    again = parse_evidence(evidence.to_bytes())
+    assert again.to_bytes() == evidence.to_bytes()
+    assert (again.terms, again.keys, again.seen.units) == (evidence.terms, evidence.keys, evidence.seen.units)
+    assert again.seen.agrees is not None
+    assert np.array_equal(again.seen.agrees, evidence.seen.agrees)
+    assert (again.rows_hash, again.stage_hashes) == (evidence.rows_hash, evidence.stage_hashes)
+    assert [(stage.start, stage.stop) for stage in again.stages] == [(0, 100), (100, 400)]
+
+
+def test_evidence_that_was_not_drawn_is_written_as_before(bench: Callable[..., Any]) -> None:
+    """Its file has no field that is younger than it is, so that its hash stays what it was."""
+    evidence = bench().evidence(CONTRACT)
+    header, row = (msgspec.json.decode(line) for line in evidence.to_bytes().split(b"\n")[:2])
+    assert not {"basis", "stages", "final"} & set(header)
+    assert not {"unit", "agrees", "key"} & set(row)
+
+
+def test_a_file_that_was_written_before_is_read_and_written_the_same() -> None:
+    data = (ISSUED_BEFORE / "evidence.jsonl").read_bytes()
+    evidence = parse_evidence(data)
+    assert evidence.to_bytes() == data
+    assert evidence.basis == Basis()
+    assert evidence.keys == ()
+
+
+def test_the_rows_hash_knows_all_that_a_test_reads_of_rows_but_not_their_ids(bench: Callable[..., Any]) -> None:
+    evidence = _drawn(bench().evidence(CONTRACT))
+    renamed = replace(evidence, seen=replace(evidence.seen, ids=tuple(f"x{each}" for each in evidence.seen.ids)))
+    assert renamed.rows_hash == evidence.rows_hash
+    others = [
+        replace(evidence, seen=replace(evidence.seen, references=("other", *evidence.seen.references[1:]))),
+        replace(evidence, seen=replace(evidence.seen, escalation_cost_usd=np.full(evidence.n, 0.001))),
+        replace(evidence, seen=replace(evidence.seen, latency_s=np.full((1, evidence.n), 0.001))),
+        replace(evidence, seen=replace(evidence.seen, units=evidence.seen.ids)),
+        replace(evidence, terms=replace(evidence.terms, cost_ceiling_usd=0.008)),
+        replace(evidence, terms=replace(evidence.terms, stages=(99, evidence.n))),
+        replace(evidence, keys=evidence.keys[::-1]),
+    ]
+    hashes = {each.rows_hash for each in (evidence, *others)}
+    assert len(hashes) == 1 + len(others)
+    assert others[0].stage_hashes[1] == evidence.stage_hashes[1]
 
 
 def test_the_rows_hash_knows_rows_and_references_but_not_the_student(bench: Callable[..., Any]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 
 from stepdown.certificate.certify import Issue, certify
-from stepdown.certificate.evidence import Evidence, parse_evidence
+from stepdown.certificate.evidence import Basis, Evidence, Terms, parse_evidence
 from stepdown.certificate.files import write_certificate
-from stepdown.certificate.ledger import ATTEMPTED, attempt
+from stepdown.certificate.ledger import ATTEMPTED, Attempt, attempt
 from stepdown.certificate.verify import Linked, Verification, failed_names, verify, verify_files
+from stepdown.core.canonical import digest
 from stepdown.core.cascade import CascadeSpec
-from stepdown.core.certificate import Certificate
+from stepdown.core.certificate import Certificate, Journalled, Population
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest
 from stepdown.core.errors import InputError
@@ -25,11 +27,20 @@ CONTRACT = Contract(
 )
 
 
+def _drawn(evidence: Evidence) -> Evidence:
+    population = Population(
+        calls=900, units=700, first=1.5, last=9.5, draw="d" * 64, drawn_at=11.0, window="the latest calls"
+    )
+    basis = Basis(population=population, drawn=evidence.n, excluded={"escalated": 3})
+    keys = tuple(digest(each.encode()) for each in evidence.seen.ids)
+    return replace(evidence, terms=replace(evidence.terms, basis=basis, stages=(evidence.n,)), keys=keys)
+
+
 class Issued:
     """A certificate with all that it points at."""
 
     def __init__(self, made: Any) -> None:
-        self.evidence: Evidence = made.evidence(CONTRACT)
+        self.evidence: Evidence = _drawn(made.evidence(CONTRACT, terms=Terms(cost_ceiling_usd=0.004)))
         spent = attempt((), self.evidence, CONTRACT)
         self.event = next_event(None, 0.0, ATTEMPTED, "t", spent.event)
         self.certificate = certify(self.evidence, CONTRACT, spent, made.manifest, Issue(1e6, 3))
@@ -49,8 +60,6 @@ class Issued:
 
 @pytest.fixture
 def issued(bench: Callable[..., Any]) -> Issued:
-    from dataclasses import replace
-
     made = bench(worst=(0.1,), incumbent_error=0.0, certify_rows=250, reference="agreement")
     return Issued(
         made.with_both(
@@ -88,7 +97,9 @@ def _changed(value: Any) -> Any:
         case None:
             return 5
         case dict():
-            key = sorted(value)[0]
+            key = min(value, default="")
+            if not value:
+                return {"a": 1}
             return {**value, key: _changed(value[key])}
         case list() | tuple():
             return [_changed(value[0]), *value[1:]] if value else [0.5, 0.5]
@@ -112,11 +123,11 @@ def _with(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 def test_any_change_of_any_field_is_found_and_named_without_the_digest(issued: Issued) -> None:
-    """Every leaf but seed and time of issue, which nothing is computed from: those the digest finds."""
+    """Every leaf but seed, time of issue and journal, which nothing is computed from: those the digest finds."""
     plain = msgspec.to_builtins(issued.certificate)
     tried = 0
     for leaf in _leaves(plain):
-        if leaf[0] in {"seed", "issued_at"}:
+        if leaf[0] in {"seed", "issued_at", "journal"}:
             continue
         try:
             forged = msgspec.convert(_with(plain, leaf), Certificate)
@@ -130,9 +141,9 @@ def test_any_change_of_any_field_is_found_and_named_without_the_digest(issued: I
     assert tried > 60
 
 
-@pytest.mark.parametrize("name", ["seed", "issued_at"])
-def test_the_digest_finds_what_nothing_else_depends_on(issued: Issued, name: str) -> None:
-    forged = msgspec.structs.replace(issued.certificate, **{name: getattr(issued.certificate, name) + 1})
+@pytest.mark.parametrize("change", [{"seed": 4}, {"issued_at": 1e6 + 1}, {"journal": Journalled(head="a", events=1)}])
+def test_the_digest_finds_what_nothing_else_depends_on(issued: Issued, change: dict[str, Any]) -> None:
+    forged = msgspec.structs.replace(issued.certificate, **change)
     assert "certificate digest" in failed_names(issued.verify(forged).checks)
 
 
@@ -172,6 +183,38 @@ def test_an_attempt_that_was_hidden_is_found_in_the_journal(issued: Issued) -> N
     first = next_event(None, 0.0, ATTEMPTED, "t", earlier)
     second = next_event(first, 0.0, ATTEMPTED, "t", issued.event.data)
     assert "attempt (ledger)" in failed_names(issued.verify(events=(first, second)).checks)
+
+
+def test_attempts_of_another_task_on_the_same_rows_count(issued: Issued) -> None:
+    earlier = {**issued.event.data, "candidate": "another"}
+    first = next_event(None, 0.0, ATTEMPTED, "another task", earlier)
+    spent = attempt((first,), issued.evidence, CONTRACT)
+    second = next_event(first, 0.0, ATTEMPTED, "t", spent.event)
+    again = certify(issued.evidence, CONTRACT, spent, issued.manifest, Issue(1e6, 3))
+    assert again.attempt == 2
+    assert failed_names(issued.verify(again, digest="", events=(first, second)).checks) == []
+    assert "attempt (ledger)" in failed_names(issued.verify(again, digest="", events=(second,)).checks)
+
+
+def test_a_certificate_that_took_no_attempt_certifies_nothing(issued: Issued) -> None:
+    """An attempt of 0 means that nothing was tested."""
+    forged = msgspec.structs.replace(issued.certificate, attempt=0)
+    assert {"nothing tested", "verdict"} <= set(failed_names(issued.verify(forged, digest="", events=()).checks))
+    waiting = certify(issued.evidence, CONTRACT, Attempt(number=0, error_share=0.0375), issued.manifest, Issue(1e6, 3))
+    assert waiting.verdict == "refused"
+    linked = {"digest": waiting.digest, "events": (), "cascade": None}
+    assert failed_names(issued.verify(waiting, **linked).checks) == []
+
+
+def test_an_attempt_below_nothing_is_found(issued: Issued) -> None:
+    forged = msgspec.structs.replace(issued.certificate, attempt=-1)
+    assert "attempt and error share" in failed_names(issued.verify(forged, digest="").checks)
+
+
+def test_a_certificate_that_was_issued_before_evidence_was_drawn_still_verifies() -> None:
+    folder = Path(__file__).parent / "issued_before"
+    report = verify_files(folder / "certificate.json", folder / "evidence.jsonl")
+    assert failed_names(report.checks) == []
 
 
 def test_confidences_that_the_calibrators_do_not_give_are_found(issued: Issued) -> None:

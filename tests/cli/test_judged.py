@@ -30,7 +30,14 @@ def test_a_judge_on_all_and_gold_on_few(traffic: Path, tmp_path: Path) -> None:
     ids = write_verdicts(tmp_path / "verdicts.jsonl", traffic, gold, draw)
     with (tmp_path / "gold.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("id", "gold"), *((name, gold[name]) for name in draw.sample(ids, 900))])
-    files = ("--gold", str(tmp_path / "gold.csv"), "--gold-is", "random-sample", "--verdicts", str(tmp_path / "verdicts.jsonl"))
+    files = (
+        "--gold",
+        str(tmp_path / "gold.csv"),
+        "--gold-is",
+        "random-sample",
+        "--verdicts",
+        str(tmp_path / "verdicts.jsonl"),
+    )
     imported = stepdown("import", str(traffic), *files, "--home", str(tmp_path), "--json").json
     assert imported["verdicts"]["new"] == len(ids)
     asked = ("--against", "judged", "--margin", "0.1", "--budget", "15s", "--home", str(tmp_path), "--json")

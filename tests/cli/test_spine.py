@@ -26,6 +26,7 @@ BUILD_KEYS = {
     "rungs",
     "students",
     "labels_needed",
+    "evidence",
 }
 
 
@@ -133,10 +134,11 @@ def test_without_gold_agreement_is_refused_or_certified_with_reasons(traffic: Pa
     asked = ("build", TASK, "--budget", "15s", "--home", str(tmp_path), "--json")
     said = stepdown(*asked).json
     assert said["verdict"] == "refused"
+    assert said["evidence"]["attempt"] == 0
     assert said["offload"] == 0.0
     assert said["labels_needed"] > 0
     labels = next(tmp_path.glob(".stepdown/builds/*/0*/labels-to-fill-in.csv"))
-    assert labels.read_text(encoding="utf-8").startswith("id,input,incumbent,student,gold")
+    assert labels.read_text(encoding="utf-8").startswith("id,input,gold")
     agreed = stepdown(*asked, "--against", "agreement").json
     assert agreed["excess_loss"]["evidence"] == "agreement"
     assert agreed["reasons"]

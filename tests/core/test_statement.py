@@ -160,16 +160,22 @@ def test_judged_evidence_says_whether_its_bound_is_asymptotic(asymptotic: bool, 
 @pytest.mark.parametrize(
     ("assumption", "said"),
     [
-        ("random-sample", "the owner of the gold says that it is a random sample"),
-        ("all", "gold was given for every one of these calls"),
-        ("split-column", "the split column of the gold names the evidence"),
+        ("random-sample", "assumed: the owner of the gold says that it is a random sample"),
+        ("split-column", "assumed: the split column of the gold names the evidence"),
     ],
 )
 def test_what_stepdown_did_not_draw_is_an_assumption(assumption: str, said: str) -> None:
     made = certificate(population=Population(calls=500, units=500, assumption=assumption))
-    assert f"drawn not by stepdown, from 500 calls in 500 units (dates unknown); assumed: {said}" in statement(made)
+    assert f"drawn not by stepdown, from 500 calls in 500 units (dates unknown); {said}" in statement(made)
     assert "by stepdown, at random" not in statement(made)
     assert said in dict(evidence_facts(made))["Drawn"]
+
+
+def test_gold_for_every_call_is_drawn_from_by_stepdown() -> None:
+    made = certificate(population=Population(calls=500, units=500, assumption="all"))
+    assert "drawn by stepdown, at random, from 500 calls" in statement(made)
+    assert "every one of these calls had gold then" in statement(made)
+    assert "assumed" not in statement(made)
 
 
 def test_calls_that_are_units_of_their_own_are_not_counted_twice() -> None:

@@ -51,12 +51,19 @@ def test_the_order_of_arrival_changes_nothing(banking):
     assert curate(shuffled, banking.task, options) == curate(calls, banking.task, options)
 
 
-def test_students_of_two_thousand_labels_as_evidence_never_see_them(banking):
+@pytest.mark.parametrize("basis", ["random-sample", ""])
+def test_only_a_declared_sample_of_two_thousand_labels_is_the_evidence(banking, basis):
     names = random.Random(2).sample(sorted(banking.gold), 2_000)
-    gold = {name: Gold(id=name, gold=banking.gold[name].gold) for name in names}
+    gold = {name: Gold(id=name, gold=banking.gold[name].gold, basis=basis) for name in names}
     dataset = curate(banking.calls, banking.task, CurationOptions(gold=gold))
-    assert {one.id for one in dataset.split("certify")} == set(names)
-    assert all(one.gold is None for one in (*dataset.split("train"), *dataset.split("tune")))
+    assert all(one.gold is None for one in dataset.split("tune"))
+    evidence = {one.id for one in dataset.split("certify")}
+    if basis:
+        assert evidence == set(names)
+        assert all(one.gold is None for one in dataset.split("train"))
+    else:
+        assert len(evidence) == 2_616
+        assert len(evidence & set(names)) == pytest.approx(400, abs=80)
 
 
 def test_every_step_adds_up(banking):
@@ -81,6 +88,7 @@ def test_the_seed_decides_and_the_hash_tells():
     other = curate(calls, TASK, CurationOptions(seed=5))
     assert first == again
     assert first.manifest.content_hash != other.manifest.content_hash
+    assert first.draw == other.draw  # another seed is no other evidence
 
 
 def test_nothing_personal_is_left_where_it_must_be_redacted():
@@ -143,6 +151,7 @@ def test_every_call_ends_once_as_an_example_or_with_a_reason(rows, seed):
     dataset = curate(calls, TASK, CurationOptions(gold=gold, seed=seed))
     assert accounted(calls, dataset)
     assert all(one.reason for one in dataset.excluded)
-    assert all(one.incumbent is not None or one.gold is not None for one in dataset.examples)
+    unread = [one for one in dataset.examples if one.incumbent is None and one.gold is None]
+    assert all(one.split == "certify" for one in unread)
     shuffled = random.Random(seed).sample(calls, len(calls))
     assert curate(shuffled, TASK, CurationOptions(gold=gold, seed=seed)) == dataset

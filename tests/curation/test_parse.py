@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from stepdown.core.draw import Draw, pack_keys
 from stepdown.core.store import Gold
 from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template
 from stepdown.curation.options import CurationOptions
@@ -50,10 +51,12 @@ def test_no_usable_input_excludes_even_with_gold(make_call, task, changes, reaso
         ({"response": {"choices": []}}, "no text in the response"),
     ],
 )
-def test_an_unusable_answer_stays_only_with_gold(make_call, task, changes, reason):
+def test_an_unusable_answer_stays_for_it_may_be_drawn(make_call, task, changes, reason):
     call = make_call("1", "hello", changes.pop("answer", "a"), **changes)
-    without, _ = parse([call], task, CurationOptions())
-    assert [(one.reason, one.id) for one in without.excluded] == [(reason, "1")]
+    options = CurationOptions()
+    without, _ = parse([call], task, options)
+    assert [(one.incumbent, one.gold) for one in without.examples] == [(None, None)]
+    assert options.seen.unread == {"1": reason}
     with_gold, _ = parse([call], task, CurationOptions(gold={"1": Gold(id="1", gold="a")}))
     assert [(one.incumbent, one.gold) for one in with_gold.examples] == [(None, "a")]
     assert with_gold.findings["unusable_answers"] == {reason: 1}
@@ -69,9 +72,10 @@ def test_an_answer_outside_the_requests_own_enum_is_off_the_schema(make_call, ta
         call.request.update(request)
         calls.append(call)
     json_task = Task(name="t", family="classify", match=Match(), answer="$.category")
-    outcome, _ = parse(calls, json_task, CurationOptions())
-    assert [one.incumbent for one in outcome.examples] == ["a"]
-    assert sorted(one.reason for one in outcome.excluded) == ["answer cannot be parsed", "answer off the schema"]
+    options = CurationOptions()
+    outcome, _ = parse(calls, json_task, options)
+    assert [one.incumbent for one in outcome.examples] == ["a", None, None]
+    assert options.seen.unread == {"1": "answer off the schema", "2": "answer cannot be parsed"}
 
 
 def test_several_slots_and_requested_slices(make_call):
@@ -114,3 +118,60 @@ def test_gold_that_is_no_label_is_counted(make_call, task):
     outcome, _ = parse([make_call("1", "x", "a")], task, options)
     assert outcome.examples[0].gold is None
     assert outcome.findings["gold_that_is_no_answer"] == 1
+
+
+def repeated(make_call, moments):
+    """Twenty calls, and each of them once more under another id."""
+    return [make_call(f"{copy}{n}", f"text {n}", "ab"[n % 2], timestamp=moments(n)) for n in range(20) for copy in "xy"]
+
+
+def test_the_same_call_under_another_id_is_excluded(make_call, task):
+    """It would be evidence twice, or evidence although a student has learned from it."""
+    calls = repeated(make_call, lambda n: 1e9 + n * 1.7)
+    outcome, _ = parse(calls, task, CurationOptions())
+    assert {one.id for one in outcome.examples} == {f"x{n}" for n in range(20)}
+    assert {(one.id, one.reason, one.kin) for one in outcome.excluded} == {
+        (f"y{n}", "the same call under another id", f"x{n}") for n in range(20)
+    }
+    assert parse(calls[::-1], task, CurationOptions())[0] == outcome
+
+
+def test_of_one_call_under_two_ids_the_drawn_one_stays(make_call, task):
+    draw = Draw(
+        task="plain",
+        scope="traffic",
+        unit="call",
+        salt="",
+        calls=40,
+        units=40,
+        first=0.0,
+        last=0.0,
+        keys=pack_keys(["y3"]),
+    )
+    outcome, _ = parse(repeated(make_call, lambda n: 1e9 + n * 1.7), task, CurationOptions(draws=(draw,)))
+    kept = {one.id for one in outcome.examples}
+    assert "y3" in kept
+    assert "x3" not in kept
+
+
+@pytest.mark.parametrize("moments", [lambda n: 0.0, lambda n: 1e9, lambda n: 1e9 + n // 10])
+def test_repetitions_stay_where_times_are_missing_or_coarse(make_call, task, moments):
+    """Two customers who ask the same on one day are two calls."""
+    outcome, _ = parse(repeated(make_call, moments), task, CurationOptions())
+    assert (len(outcome.examples), len(outcome.excluded)) == (40, 0)
+
+
+def test_the_same_input_answered_otherwise_or_at_another_time_is_another_call(make_call, task):
+    calls = repeated(make_call, lambda n: 1e9 + n * 1.7)
+    calls = [
+        *calls[::2],
+        make_call("answered otherwise", "text 3", "c", timestamp=calls[6].timestamp),
+        make_call("later", "text 3", "b", timestamp=calls[6].timestamp + 60),
+    ]
+    assert not parse(calls, task, CurationOptions())[0].excluded
+
+
+def test_escalated_calls_are_marked(make_call, task):
+    options = CurationOptions()
+    parse([make_call("1", "x", "a", selection="escalated"), make_call("2", "y", "b")], task, options)
+    assert options.seen.escalated == {"1"}

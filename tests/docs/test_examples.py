@@ -93,7 +93,8 @@ def _workplace(tmp_path: Path) -> tuple[Path, dict[str, str]]:
         (tmp_path / "bin" / name).chmod(0o755)
     places = (str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", ""))
     # A battery needs none of pytest's plug-ins; to import them all takes longer than to run it.
-    own = {"PATH": os.pathsep.join(places), "PYTHONPATH": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    modules = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH", ""))))
+    own = {"PATH": os.pathsep.join(places), "PYTHONPATH": modules, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return tmp_path / "work", {**os.environ, **own, "PYTHONDONTWRITEBYTECODE": "1"}
 
 

@@ -270,7 +270,7 @@ def test_a_refusal_says_why_and_what_next(records: ModuleType, page: ModuleType)
     text = page.Page(render(records.refused_for_want_of_evidence())).text
     assert "Not certified" in text
     assert "140 gold labels bound the excess error" in text
-    assert "Label about 620 more examples" in text
+    assert "Label about 620 more calls that stepdown drew" in text
 
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)

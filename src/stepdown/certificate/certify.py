@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 
 from stepdown.certificate.claims import Demands
-from stepdown.certificate.evidence import Evidence
+from stepdown.certificate.evidence import Basis, Evidence
 from stepdown.certificate.hashes import cascade_hash, contract_hash, contract_table
 from stepdown.certificate.ledger import Attempt
 from stepdown.certificate.observations import Outcome, outcome
@@ -64,6 +64,9 @@ def issue_certificate(
     demands = Demands(evidence, contract, attempt.error_share)
     finding = _examine(demands) if attempt.number else _untested(demands)
     cascade = evidence.candidate.cascade(finding.chosen)
+    # Evidence of before it was drawn does not say what it is of, and its certificates have none of these fields.
+    drawn = evidence.basis != Basis()
+    n_labelled = int(evidence.seen.labelled.sum()) if drawn and evidence.seen.reference != "agreement" else 0
     return Certificate(
         task=evidence.candidate.task,
         verdict=finding.verdict,
@@ -90,12 +93,12 @@ def issue_certificate(
         evidence_file_hash=evidence.content_hash,
         candidate_hash=evidence.candidate.digest,
         unit=evidence.basis.unit,
-        n_drawn=evidence.n,
-        n_labelled=int(evidence.seen.labelled.sum()) if evidence.seen.reference != "agreement" else 0,
+        n_drawn=evidence.n if drawn else 0,
+        n_labelled=n_labelled,
         population=evidence.basis.population,
         excluded=evidence.basis.excluded,
         journal=issue.journal,
-        dearest_call_usd=evidence.cost_ceiling_usd if contract.cost_per_1k is not None else None,
+        dearest_call_usd=evidence.cost_ceiling_usd if drawn and contract.cost_per_1k is not None else None,
     )
 
 

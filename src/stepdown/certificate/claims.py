@@ -177,7 +177,8 @@ class Demands:
             return intervals.quantile_p_value(latency[chosen], 0.95, limit)
 
         timed = latency[within]
-        bound = intervals.quantile_upper_bound(timed, 0.95, self.error) if bounded else UNBOUNDED
+        single = bounded and len(self.evidence.stages) == 1
+        bound = intervals.quantile_upper_bound(timed, 0.95, self.error) if single else limit if bounded else UNBOUNDED
         figures = (float(np.quantile(timed, 0.95)), min(bound, UNBOUNDED), limit)
         return self._claim(LATENCY, figures, self._staged(test, within), timed.size, "order statistics", unit="ms")
 

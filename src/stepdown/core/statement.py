@@ -20,10 +20,11 @@ _KINDS = {
     "judged": "judged: a judge's verdicts, corrected by gold",
     "agreement": "agreement: the incumbent's own answers",
 }
+_BY_STEPDOWN = ("", "all")
 _ASSUMPTIONS = {
-    "random-sample": "the owner of the gold says that it is a random sample of these calls",
-    "all": "gold was given for every one of these calls",
-    "split-column": "the split column of the gold names the evidence, and that it is like the other calls is assumed",
+    "random-sample": "assumed: the owner of the gold says that it is a random sample of the calls",
+    "all": "every one of these calls had gold then",
+    "split-column": "assumed: the split column of the gold names the evidence, and it is like the other calls",
 }
 
 
@@ -219,6 +220,8 @@ def _wanted(claim: Claim, certificate: Certificate) -> str:
 def _needed(certificate: Certificate) -> str:
     if not certificate.labels_needed:
         return ""
+    if not certificate.attempt:
+        return f"{count(certificate.labels_needed)} labels are needed."
     more = "calls" if certificate.evidence == "agreement" else "labels"
     return f"About {count(certificate.labels_needed)} more {more} would be needed, if the evidence at hand is typical."
 
@@ -237,13 +240,13 @@ def _evidence(certificate: Certificate) -> str:
         units = ", each an independent unit" if certificate.n_drawn == certificate.n else ""
     else:
         units = f" in {count(certificate.n)} independent units ({unit_in_words(unit)})"
-    by = "by stepdown, at random" if not population.assumption else "not by stepdown"
+    by = "by stepdown, at random" if population.assumption in _BY_STEPDOWN else "not by stepdown"
     of = f"{_population(certificate)} ({_dates(certificate)})"
     sentence = f"The evidence is {drawn}{units}, drawn {by}, from {of}"
     if population.window:
         sentence += f", which is only a part of the traffic: {clean(population.window)}"
     if population.assumption:
-        sentence += f"; assumed: {_assumption(certificate)}"
+        sentence += f"; {_assumption(certificate)}"
     return sentence + "."
 
 
@@ -311,7 +314,8 @@ def _dates(certificate: Certificate) -> str:
 def _drawn_at(certificate: Certificate) -> str:
     population = certificate.population
     if population.assumption:
-        return f"not by stepdown; assumed: {_assumption(certificate)}"
+        by = "at random" if population.assumption in _BY_STEPDOWN else "not by stepdown"
+        return f"{by}; {_assumption(certificate)}"
     at = f", on {moment(population.drawn_at)}" if population.drawn_at > 0 else ""
     draw = f", draw {clean(population.draw)[:12]}" if population.draw else ""
     return f"by stepdown, at random{at}{draw}"

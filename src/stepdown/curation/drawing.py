@@ -124,13 +124,15 @@ def _new(
     before: Draw | None = None,
 ) -> Draw:
     again = standing.scope != "traffic"
-    earlier: set[int] = set() if again else {key for draw in options.draws for key in draw.places}
+    # Left out is what stepdown itself drew, at random. To leave out what somebody chose would bend what remains.
+    known = [draw for draw in options.draws if draw.scope == "traffic"]
+    earlier: set[int] = set() if again else {key for draw in known for key in draw.places}
     fresh = [one for one in examples if one.id in standing.eligible and call_key(one.id) not in earlier]
     # Where everything has been drawn before, the same calls are drawn again, and the ledger counts on.
     eligible = fresh or [one for one in examples if one.id in standing.eligible]
     window = ""
     if standing.scope == "traffic":
-        eligible, window = _latest(eligible, wanted, options)
+        eligible, window = _live(eligible, wanted, options) or _latest(eligible, wanted, options)
     by_unit = whole_units(eligible)
     # Of the traffic, the names of all units go into the salt: whoever sends a call can choose some name, but not with
     # it whether that unit is drawn. What its owner drew keeps its order as it grows.
@@ -157,6 +159,16 @@ def _new(
         keys=pack_keys(one.id for one in chosen),
         replaces=before.digest if before else "",
     )
+
+
+def _live(eligible: list[Example], wanted: int, options: CurationOptions) -> tuple[list[Example], str] | None:
+    """The random holdback, where it has as many calls as are wanted: beside the calls of before a cascade was live, of
+    which every one is there, the few that were held back would count for too little."""
+    held = [one for one in eligible if one.id in options.seen.holdback]
+    if len(held) < wanted or len(held) == len(eligible):
+        return None
+    found, window = _latest(held, wanted, options)
+    return found, f"the random holdback of live traffic{', ' if window else ''}{window}"
 
 
 def _latest(eligible: list[Example], wanted: int, options: CurationOptions) -> tuple[list[Example], str]:

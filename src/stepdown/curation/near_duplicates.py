@@ -1,4 +1,4 @@
-"""Inputs that say almost the same: grouped, so that no split can learn from one what it is asked about another."""
+"""Inputs that say almost the same: grouped, so that the report can count them and bursts of them be seen."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def near_duplicates(examples: list[Example], options: CurationOptions) -> Outcom
     """Groups of inputs linked by a Jaccard similarity of at least `options.near_duplicate` over character 4-grams.
 
     Links are closed transitively; a group is named by its least key. A group of more than 2 % of the calls is taken
-    apart again with stricter links, since a group that large (a text made from a form, say) could not be dealt to a
-    split without bending it; its parts carry the likeness they were made with in their name, after an "@".
+    apart again with stricter links, since texts made from a form say different things; its parts carry the likeness
+    they were made with in their name, after an "@".
     """
     texts = {example.group: normal_text(example.text) for example in examples}
     sizes = Counter(example.group for example in examples)

@@ -25,11 +25,13 @@ SMALL_TUNE = 200
 class Seen:
     """What parsing learned of each call, by id. unread: why the incumbent's answer could not be used. unit_names: what
     the call says of the unit that it belongs to. escalated: calls that the incumbent got because no rung was sure.
-    unit: the name of the unit, as the step `units` found it."""
+    holdback: calls that it got at random, whatever the cascade would have said. unit: the name of the unit, as the step
+    `units` found it."""
 
     unread: dict[str, str] = field(default_factory=dict)
     unit_names: dict[str, dict[str, str]] = field(default_factory=dict)
     escalated: set[str] = field(default_factory=set)
+    holdback: set[str] = field(default_factory=set)
     unit: str = "call"
 
 

@@ -51,6 +51,8 @@ def parse(calls: Iterable[Call], task: Task, options: CurationOptions) -> tuple[
             options.seen.unread[call.id] = problem
         if call.selection == "escalated":
             options.seen.escalated.add(call.id)
+        if call.selection == "holdback":
+            options.seen.holdback.add(call.id)
         if names := unit_names(call, options.unit):
             options.seen.unit_names[call.id] = names
         examples.append(_example(call, task, text, answer, gold, options))

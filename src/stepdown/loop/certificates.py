@@ -107,7 +107,7 @@ def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
     folder = latest(home, task)
     progress("recomputing every bound from the evidence", 0.0)
     with home.store() as store:
-        events = tuple(store.events(ATTEMPTED))
+        events = tuple(store.events(ATTEMPTED))  # of every task: attempts on the same rows count, whatever made them
         draws = read_draws(store, task)
         issued = {event.data.get("certificate") for event in store.events("built", task)}
     checks: list[Check] = []

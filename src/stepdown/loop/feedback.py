@@ -51,7 +51,7 @@ def _gold(store: Store, call: Call, task: Task | None, value: Any, source: str) 
         if canonical is None:
             raise Refused(422, f"The gold value cannot be an answer of the task {task.name!r}.", "invalid_gold")
         value = canonical
-    added = store.add_gold([Gold(id=call.id, gold=value, source=source or SOURCE, basis="volunteered")])
+    added = store.add_gold([Gold(id=call.id, gold=value, source=source or SOURCE, basis="volunteered")], yielding=True)
     if added.kept:
         raise Refused(
             409,

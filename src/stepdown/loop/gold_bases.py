@@ -19,7 +19,8 @@ class GoldBases:
     def __init__(self, store: Store, declared: GoldBasis) -> None:
         self._store, self._declared = store, declared
         draws = (msgspec.convert(event.data, Draw) for event in store.events(DRAWN))
-        self._drawn = {key for draw in draws for key in draw.places}
+        # What its owner drew is known by the owner's word alone.
+        self._drawn = {key for draw in draws if draw.scope in ("traffic", "judged") for key in draw.places}
         self._kept: dict[str, Gold] = {}
 
     @property

@@ -154,5 +154,10 @@ def _without_call(store: Store) -> int:
 def _sum(parts: Iterable[Added]) -> Added:
     total = Added()
     for part in parts:
-        total = Added(new=total.new + part.new, known=total.known + part.known, changed=total.changed + part.changed)
+        total = Added(
+            new=total.new + part.new,
+            known=total.known + part.known,
+            changed=total.changed + part.changed,
+            kept=total.kept + part.kept,
+        )
     return total

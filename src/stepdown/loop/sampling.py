@@ -73,12 +73,13 @@ def draw_sample(home: Home, request: SampleRequest, progress: Progress) -> Sampl
         with home.building(task.name):
             contract = home.settings.task(task.name).contract
             dataset, draw = _drawn(home, store, task, contract, request)
-            keep_draw(store, draw, home.clock())
             pending = _pending(home, task.name, draw)
             evidence, before = dataset.split("certify"), planned_rows(store, draw)
             # Where all that was planned is labelled, what is asked for comes on top of it.
             more = before if not _missing(_whole_units(evidence, before), pending) else 0
             rows = _rows(request, contract, draw, pending, more)
+            # Not before it is known to be large enough: a request that is refused leaves no draw.
+            keep_draw(store, draw, home.clock())
             chosen = _whole_units(evidence, max(rows, before))
             missing = _missing(chosen, pending)
             progress("writing the file", 0.9)
@@ -150,6 +151,8 @@ def _rows(request: SampleRequest, contract: Contract, draw: Draw, pending: Pendi
         wanted = more + rows_for_labels(pending.expected, request.labels)
     else:
         wanted = _for_margin(pending.expected, contract, request.margin or contract.margin, pending.graded)
+    if request.labels is None and request.margin is None:
+        return min(wanted, draw.rows)
     if wanted > draw.rows:
         raise NotEnoughData(
             f"{wanted:,} calls would have to be drawn; the draw of {request.task!r} holds {draw.rows:,}.",

@@ -64,8 +64,9 @@ def next_steps(record: BuildRecord) -> list[str]:
             "gold needs fewer."
         )
     elif certificate.labels_needed:
+        more = "call" if not certificate.attempt else "more call"
         steps.append(
-            f"Label about {plural(certificate.labels_needed, 'more example')}, add them with "
+            f"Label about {plural(certificate.labels_needed, more)} that stepdown drew, add them with "
             f"“stepdown import --gold FILE”, and build {task} again. "
             "stepdown has written the file of the calls to label."
         )
@@ -118,6 +119,11 @@ def _refused(record: BuildRecord) -> str:
     certificate, claim = record.certificate, record.certificate.excess_loss
     words = loss_words(record.loss)
     start = f"{clean(record.task)} should stay with {incumbent_name(record)} for now: "
+    if certificate.labels_needed and not certificate.attempt:
+        return (
+            f"{start}of {plural(certificate.n_drawn, 'call')} drawn, {count(certificate.labels_needed)} wait for a "
+            "label, and nothing was tested yet."
+        )
     if certificate.labels_needed:
         looks = ""
         if claim is not None and claim.estimate <= claim.limit:

@@ -24,6 +24,12 @@ from stepdown.stores.served_table import ServedTable
 T = TypeVar("T")
 
 VOLUNTEERED = "volunteered"
+_PUT_GOLD = (
+    "INSERT INTO gold (id, gold, split, source, basis) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET gold = excluded.gold, split = excluded.split, source = excluded.source,"
+    " basis = excluded.basis"
+)
+_UNLESS_KEPT = " WHERE gold.basis = 'volunteered' OR excluded.basis <> 'volunteered'"
 
 _decode_task = msgspec.json.Decoder(Task).decode
 
@@ -103,14 +109,14 @@ class SqlStore:
         for source, line, reason, raw in self._database.rows("SELECT * FROM broken ORDER BY source, line"):
             yield Broken(source=source, line=line, reason=reason, raw=raw)
 
-    def add_gold(self, gold: Iterable[Gold]) -> Added:
+    def add_gold(self, gold: Iterable[Gold], yielding: bool = False) -> Added:
         """Add trusted answers; a new answer for a known call replaces the old and counts as changed.
 
-        Volunteered gold replaces only volunteered gold: evidence must not change by what somebody picked.
+        yielding: gold that was not volunteered stays, so that what clients say changes no evidence.
         """
 
         def stays(row: tuple[Any, ...], old: tuple[Any, ...]) -> bool:
-            return bool(row[4] == VOLUNTEERED != old[2])
+            return yielding and bool(row[4] == VOLUNTEERED != old[2])
 
         return self._upsert(
             gold,
@@ -118,9 +124,7 @@ class SqlStore:
             row=lambda one: (one.id, canonical_json(one.gold).decode(), one.split, one.source, one.basis),
             same=lambda row, old: (*row[1:3], row[4]) == old or (stays(row, old) and row[1] == old[0]),
             stays=stays,
-            sql="INSERT INTO gold (id, gold, split, source, basis) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET gold = excluded.gold, split = excluded.split, source = excluded.source,"
-            " basis = excluded.basis WHERE gold.basis = 'volunteered' OR excluded.basis <> 'volunteered'",
+            sql=_PUT_GOLD + (_UNLESS_KEPT if yielding else ""),
         )
 
     def gold(self) -> dict[str, Gold]:

@@ -26,9 +26,11 @@ from stepdown.report.table import summary_lines, summary_table
 @click.option(
     "--budget", "budget_s", type=Duration(), default="6m", show_default=True, help="Time for the whole build."
 )
-@click.option("--margin", type=click.FloatRange(0, 1, max_open=True), help="Over the contract's margin.")
-@click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), help="Over the contract's confidence.")
-@click.option("--against", type=click.Choice(["gold", "judged", "agreement"]), help="Over the contract's evidence.")
+@click.option("--margin", type=click.FloatRange(0, 1, max_open=True), help="Overrides the contract's margin.")
+@click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), help="Overrides the contract's confidence.")
+@click.option(
+    "--against", type=click.Choice(["gold", "judged", "agreement"]), help="Overrides the contract's kind of evidence."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same build.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads for training; every core when not given.")
 @common

@@ -45,7 +45,7 @@ def command(home: Path | None, console: Console, files: tuple[str, ...], **asked
 
 def _anything(result: ImportResult) -> bool:
     parts = (result.calls, result.gold, result.verdicts)
-    return any(part.new + part.known + part.changed for part in parts)
+    return any(part.new + part.known + part.changed + part.kept for part in parts)
 
 
 def _nothing(result: ImportResult, names: Iterable[str]) -> InputError:
@@ -87,7 +87,7 @@ def _counted(number: int, what: str) -> str:
 _TAKEN_FOR = {
     "drawn": "for calls that stepdown drew: evidence.",
     "random-sample": "for a random sample, as you declare: evidence, with that assumption on the certificate.",
-    "all": "for every call of its task: evidence is drawn from them.",
+    "all": "covering every call of their task: evidence is drawn from them.",
     "volunteered": "for calls that somebody chose: learned from, and no evidence. To have evidence, let stepdown draw "
     "the calls (stepdown sample TASK) or, if these are a random sample, import them with --gold-is random-sample.",
     "without call": "for calls that are not here yet.",
@@ -100,8 +100,10 @@ def _say(console: Console, result: ImportResult) -> None:
     console.say(f"other content (left as they were); {_counted(result.broken, 'record')} could not be read.")
     for broken in result.examples:
         console.say(f"  {broken.source}{f':{broken.line}' if broken.line else ''}: {broken.reason}")
-    if gold.new + gold.known + gold.changed:
+    if gold.new + gold.known + gold.changed + gold.kept:
         console.say(f"{gold.new:,} gold answers new, {gold.changed:,} changed, {gold.known:,} known already.")
+    if gold.kept:
+        console.say(f"{gold.kept:,} differ from gold that was not volunteered, and do not replace it.")
     for basis, count in result.gold_is.items():
         console.say(f"  {_counted(count, 'gold answer')} {_TAKEN_FOR[basis]}")
     for name, count in result.workloads.items():
