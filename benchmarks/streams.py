@@ -8,6 +8,7 @@ incumbent errs (`better`); the excess loss of accepting the share q is their dif
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,11 @@ class Stream:
         luck = generator.random(count)
         excess = (luck < self.worse(difficulty)).astype(np.float64) - (luck > 1.0 - self.better(difficulty))
         return difficulty, excess
+
+    def discordance(self) -> float:
+        """The share of rows on which exactly one of student and incumbent errs."""
+        middles = (np.arange(20_000) + 0.5) / 20_000
+        return float((self.worse(middles) + self.better(middles)).mean())
 
     def true_excess(self) -> Floats:
         """True mean excess loss at each step of the path."""
@@ -87,11 +93,29 @@ def rejects(worse: int, better: int, count: int, margin: float, support: Support
 def _most_worse(better: int, count: int, margin: float, support: Support, error: float) -> int:
     """Largest number of worse rows that is still rejected, -1 for none, remembered: simulated samples repeat."""
     low, high = -1, min(count - better, better + int(margin * count))
+    # The normal approximation is nearly right, so the search begins around it and gallops outwards.
+    middle, step, above, below = _nearly_most_worse(better, count, margin, error), 2, False, False
     while low < high:
-        middle = (low + high + 1) // 2
-        if support == "zero_one":
-            p_value = binomial.p_value(middle, count, margin)
+        middle = min(max(middle, low + 1), high)
+        if _p_value(middle, better, count, margin, support) <= error:
+            low, above = middle, True
         else:
-            p_value = paired_binary.p_value(PairedCounts(middle, better, count), margin)
-        low, high = (middle, high) if p_value <= error else (low, middle - 1)
+            high, below = middle - 1, True
+        if above and below:
+            middle = (low + high + 1) // 2
+        else:
+            middle, step = middle + (step if above else -step), 2 * step
     return low
+
+
+def _p_value(worse: int, better: int, count: int, margin: float, support: Support) -> float:
+    if support == "zero_one":
+        return binomial.p_value(worse, count, margin)
+    return paired_binary.p_value(PairedCounts(worse, better, count), margin)
+
+
+def _nearly_most_worse(better: int, count: int, margin: float, error: float) -> int:
+    quantile, worse = NormalDist().inv_cdf(1.0 - error), better + margin * count
+    for _ in range(5):
+        worse = better + margin * count - quantile * max(worse + better, 1.0) ** 0.5
+    return int(worse)

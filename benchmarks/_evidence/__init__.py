@@ -1,0 +1,1 @@
+"""Made-up traffic with known truth, and the ways in which evidence of it can be collected."""
