@@ -1,4 +1,4 @@
-"""A student that answers differently on this machine than where it was built does not answer here; the reason is said."""
+"""A cascade whose students answer differently on this machine is not in force, and everyone asked says so."""
 
 from __future__ import annotations
 

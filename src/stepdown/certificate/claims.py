@@ -124,8 +124,8 @@ class Demands:
 
     @property
     def clustered(self) -> bool:
-        """Whether units have several rows, in the evidence or in what it was drawn from: that a few large units were not
-        drawn says nothing of the calls in them."""
+        """Whether units have several rows, in the evidence or in what it was drawn from: that a few large units were
+        not drawn says nothing of the calls in them."""
         largest = self.evidence.basis.population.largest_unit
         return largest > 1 or len(set(self.evidence.seen.units)) < self.evidence.n
 

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from stepdown.certificate.claims import COST, EXCESS, LATENCY, SLICE, Demands
 from stepdown.certificate.evidence import Evidence
 from stepdown.certificate.observations import Floats, Outcome, needs_label
+from stepdown.certificate.planning import rows_of_units
 from stepdown.core.cascade import choose_rungs
 from stepdown.core.certificate import Claim
 from stepdown.stats.betting import Bounds
 from stepdown.stats.power import Goal, labels_for_betting, labels_for_binomial, labels_for_paired
+from stepdown.stats.unit_mean import unit_sums
 
 POWER = 0.8
 _NAMED = 5
@@ -121,19 +123,26 @@ def _rows_needed(claim: Claim, demands: Demands, found: Outcome) -> int | None:
     if claim.name == COST:
         return _cost_rows(claim, demands, found)
     if claim.name == EXCESS:
-        return _excess_rows(found.excess, claim.limit, demands)
+        return _excess_rows(found.excess, claim.limit, demands, np.ones(found.excess.size, dtype=bool))
     rows = next(rows for name, rows in demands.slices() if SLICE + name == claim.name)
     if not rows.any():
         return None
-    needed = _excess_rows(found.excess[rows], claim.limit, demands)
+    needed = _excess_rows(found.excess[rows], claim.limit, demands, rows)
     return None if needed is None else math.ceil(needed * rows.size / rows.sum())
 
 
-def _excess_rows(excess: Floats, limit: float, demands: Demands) -> int | None:
+def _excess_rows(excess: Floats, limit: float, demands: Demands, rows: NDArray[np.bool_]) -> int | None:
     known = excess[~np.isnan(excess)]
     if not known.size:
         return None
     goal = _goal(demands, limit)
+    if demands.clustered and known.size == excess.size:
+        units = demands.evidence.seen.units
+        sums, sizes = unit_sums(excess, [units[row] for row in np.flatnonzero(rows)])
+        above = sums - limit * sizes
+        largest = max(demands.evidence.basis.population.largest_unit, int(sizes.max()))
+        moments = float(above.mean()), float(above.var()) + float(largest) ** 2 / (sums.size + 1.0) ** 2
+        return rows_of_units(moments, float(sizes.mean()), largest, goal)
     # Half a row on either side: a handful of rows without a fault does not prove that there are none.
     size = known.size + 1.0
     worse, better = (float(np.maximum(side, 0.0).sum() + 0.5) / size for side in (known, -known))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -33,10 +34,17 @@ def without_younger(value: msgspec.Struct, names: Sequence[str]) -> dict[str, An
     reads as before.
     """
     table: dict[str, Any] = msgspec.to_builtins(value)
-    fields = {field.name: field for field in msgspec.structs.fields(value)}
-    for name in names:
-        field = fields[name]
-        default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    for name, default in _defaults(type(value), tuple(names)):
         if getattr(value, name) == default:
-            del table[field.encode_name]
+            del table[name]
     return table
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct], names: tuple[str, ...]) -> list[tuple[str, Any]]:
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    return [
+        (name, one.default_factory() if one.default is msgspec.NODEFAULT else one.default)
+        for name in names
+        for one in (fields[name],)
+    ]

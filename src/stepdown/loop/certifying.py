@@ -20,9 +20,9 @@ from stepdown.certificate.refusal import needed_labels
 from stepdown.core.certificate import Certificate, Journalled, Population
 from stepdown.core.dataset import Dataset, Example
 from stepdown.core.draw import Draw
-from stepdown.loop.drawing import drawn_at, planned_rows
+from stepdown.loop.drawing import drawn_at, plan_labels, planned_rows
 from stepdown.loop.job import Job
-from stepdown.loop.labels import first_plan
+from stepdown.loop.labels import first_plan, label_next
 from stepdown.loop.measuring import Measured
 from stepdown.loop.objections import objection
 from stepdown.loop.observing import Answered, content_keys, observe_evidence, observe_judged
@@ -65,6 +65,9 @@ def certify_cascade(job: Job, dataset: Dataset, measured: Measured) -> Certified
     plan = first_plan(whole, measured.tune, job.contract)
     evidence, is_ready = rows_to_test(job, draw, whole, plan)
     certificate, spent = _test(job, dataset, evidence, is_ready and not basis.objection)
+    while (wider := _next_look(job, draw, whole, evidence, certificate)) is not None:
+        evidence = wider
+        certificate, spent = _test(job, dataset, evidence, True)
     return Certified(certificate, candidate, evidence, spent, whole)
 
 
@@ -115,6 +118,18 @@ def _upto(job: Job, draw: Draw, whole: Evidence, rows: int) -> Evidence:
         whole.keys[:rows],
         terms,
     )
+
+
+def _next_look(job: Job, draw: Draw, whole: Evidence, evidence: Evidence, certificate: Certificate) -> Evidence | None:
+    """More rows of the draw, where they would help and none of them waits for a label; None where not."""
+    rows = label_next(certificate, whole, evidence.n) if certificate.attempt else 0
+    if rows <= evidence.n:
+        return None
+    wider = _upto(job, draw, whole, rows)
+    if not _is_labelled(wider):
+        return None
+    plan_labels(job.store, draw, rows, job.home.clock())
+    return wider
 
 
 def _test(job: Job, dataset: Dataset, evidence: Evidence, is_ready: bool) -> tuple[Certificate, Attempt]:
