@@ -16,6 +16,7 @@ import msgspec
 
 from benchmarks._evidence.rooms import Order
 from stepdown.certificate import claims, planning
+from stepdown.certificate.calibrate import fit_all
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
 from stepdown.certificate.ledger import ATTEMPTED, attempt
@@ -33,8 +34,8 @@ from stepdown.core.store import Gold, Store, Verdict
 from stepdown.core.tasks import Task
 from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions
-from stepdown.loop.building import _check_loss
-from stepdown.loop.certifying import _with_drawn_gold, population, rows_to_test
+from stepdown.loop.building import check_loss
+from stepdown.loop.certifying import next_look, population, rows_to_test, with_drawn_gold
 from stepdown.loop.curating import incumbent_verdicts
 from stepdown.loop.drawing import keep_draw, plan_labels, read_draws
 from stepdown.loop.job import BuildRequest, Job
@@ -102,6 +103,7 @@ class Seen:
 
     answered: dict[str, Answered]
     entrants: list[Entrant]
+    calibrators: tuple[dict[str, Any], ...]
 
 
 @dataclass
@@ -118,7 +120,7 @@ class Project:
         contract = Contract(**order.contract)
         desk = Desk(self.store, order.task, contract)
         try:
-            _check_loss(order.task, contract)
+            check_loss(order.task, contract)
             dataset = self._curate(order, contract)
             certificate = None
             for _ in range(MOST_LOOKS):
@@ -174,7 +176,7 @@ class Project:
         seen = _evidence_rows(order, contract, answered, entrants, yardstick)
         error = attempt_error(1.0 - contract.confidence, 1)
         candidate = choose_candidate(order.task.name, Prospects(tune, contract, max(len(set(seen.units)), 1), error))
-        measured = cast(Measured, Seen({"tune": tuned, "certify": answered}, entrants))
+        measured = cast(Measured, Seen({"tune": tuned, "certify": answered}, entrants, fit_all(tune)))
         basis = Basis(
             population=population(job, draw),
             unit=draw.unit,
@@ -187,6 +189,9 @@ class Project:
             plan_labels(store, draw, whole.n, 0.0)
         evidence, is_ready = rows_to_test(job, draw, whole, first_plan(whole, tune, contract))
         certificate = self._test(desk, dataset, evidence, is_ready and not basis.objection)
+        while (wider := next_look(job, draw, whole, evidence, certificate)) is not None:
+            evidence = wider
+            certificate = self._test(desk, dataset, evidence, True)
         return certificate, self._to_label(store, draw, dataset, whole, label_next(certificate, whole, evidence.n))
 
     def _test(self, desk: Desk, dataset: Dataset, evidence: Evidence, is_ready: bool) -> Certificate:
@@ -221,7 +226,7 @@ def _evidence_rows(
     order: Order, contract: Contract, answered: Answered, entrants: Sequence[Entrant], yardstick: Yardstick
 ) -> Observations:
     if contract.against == "judged":
-        own = Answered(_with_drawn_gold(answered.examples), answered.predictions)
+        own = Answered(with_drawn_gold(answered.examples), answered.predictions)
         return observe_judged(own, entrants, yardstick, _verdicts(order), None)
     return observe_evidence(answered, entrants, yardstick, contract.against, None)
 

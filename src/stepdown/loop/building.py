@@ -31,7 +31,7 @@ def build(home: Home, request: BuildRequest, progress: Progress) -> tuple[BuildR
         task = resolve_learnable(store, home.settings, request.task)
         with home.building(task.name):
             contract = request.contract(home.settings.task(task.name).contract)
-            _check_loss(task, contract)
+            check_loss(task, contract)
             return _stages(Job(home, store, request, progress, task, contract))
 
 
@@ -50,7 +50,7 @@ def _stages(job: Job) -> tuple[BuildRecord, BuildFolder]:
     return record, folder
 
 
-def _check_loss(task: Task, contract: Contract) -> None:
+def check_loss(task: Task, contract: Contract) -> None:
     """Said before anything is trained. Raises ContractError for a loss that there is not, or that cannot be shown."""
     loss = loss_named(task.family, contract.loss)
     if contract.against == "agreement" and not loss.triangle:

@@ -65,7 +65,7 @@ def certify_cascade(job: Job, dataset: Dataset, measured: Measured) -> Certified
     plan = first_plan(whole, measured.tune, job.contract)
     evidence, is_ready = rows_to_test(job, draw, whole, plan)
     certificate, spent = _test(job, dataset, evidence, is_ready and not basis.objection)
-    while (wider := _next_look(job, draw, whole, evidence, certificate)) is not None:
+    while (wider := next_look(job, draw, whole, evidence, certificate)) is not None:
         evidence = wider
         certificate, spent = _test(job, dataset, evidence, True)
     return Certified(certificate, candidate, evidence, spent, whole)
@@ -120,7 +120,7 @@ def _upto(job: Job, draw: Draw, whole: Evidence, rows: int) -> Evidence:
     )
 
 
-def _next_look(job: Job, draw: Draw, whole: Evidence, evidence: Evidence, certificate: Certificate) -> Evidence | None:
+def next_look(job: Job, draw: Draw, whole: Evidence, evidence: Evidence, certificate: Certificate) -> Evidence | None:
     """More rows of the draw, where they would help and none of them waits for a label; None where not."""
     rows = label_next(certificate, whole, evidence.n) if certificate.attempt else 0
     if rows <= evidence.n:
@@ -151,12 +151,12 @@ def _certify_rows(job: Job, measured: Measured, draw: Draw) -> Observations:
     answered, kind = measured.answered["certify"], job.contract.against
     latency = time_once(job, measured.students, measured.entrants, answered.examples, draw)
     if kind == "judged":
-        own = Answered(_with_drawn_gold(answered.examples), answered.predictions)
+        own = Answered(with_drawn_gold(answered.examples), answered.predictions)
         return observe_judged(own, measured.entrants, job.yardstick, measured.curated.verdicts, latency)
     return observe_evidence(answered, measured.entrants, job.yardstick, kind, latency)
 
 
-def _with_drawn_gold(examples: Sequence[Example]) -> list[Example]:
+def with_drawn_gold(examples: Sequence[Example]) -> list[Example]:
     """Judged rows with the gold that is a random sample of them: what its owner drew, else an unbroken beginning."""
     declared = [one for one in examples if one.gold is not None and one.gold_basis in ("random-sample", "all")]
     if declared:
