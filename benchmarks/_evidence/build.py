@@ -143,6 +143,7 @@ class Project:
                 against=contract.against,
                 unit=contract.unit,
                 draws=read_draws(cast(Store, self.store), order.task.name),
+                whole_since=order.whole_since,
             )
             dataset = curate(order.calls, order.task, options)
             keep_draw(cast(Store, self.store), dataset.draw, 0.0)

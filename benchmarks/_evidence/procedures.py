@@ -72,6 +72,7 @@ def _order(world: World, traffic: Traffic) -> Order:
         verdicts=traffic.judges[0] if traffic.judges else (),
         judge="judge-0" if traffic.judges else "",
         whole_draw=world.whole_draw,
+        whole_since=traffic.whole_since,
     )
 
 

@@ -25,6 +25,7 @@ class Order:
 
     most_labels: how many rows a person has labelled by now, from the top of the list; None for all of it. whole_draw:
     whether all that was drawn is labelled before the first test (`stepdown sample`), or as much as builds ask for.
+    whole_since: calls of before were forgotten unless they had gold, as the journal says.
     contract: keys of the contract; margin and evidence among them. students: those of this build.
     """
 
@@ -39,6 +40,7 @@ class Order:
     judge: str = ""
     most_labels: int | None = None
     whole_draw: bool = False
+    whole_since: float = 0.0
 
 
 class Journal(Protocol):

@@ -53,6 +53,7 @@ class Traffic:
     """One month of one task. right: the right answer of every call, for whoever is asked to label it.
 
     given: the calls that had gold before anything was drawn, as somebody picked them. judges: the verdicts of each.
+    whole_since: float = 0.0
     """
 
     task: Task

@@ -165,6 +165,7 @@ def make(shape: Shape, seed: int, pick: Pick | None = None) -> Traffic:
         right=writer.right,
         students=tuple(FixedStudent(f"student-{j}", f"{j:064x}", table) for j, table in enumerate(tables)),
         given=given,
+        whole_since=START + SPAN_S * (1.0 - shape.kept) if shape.kept < 1.0 else 0.0,
     )
 
 
@@ -422,7 +423,7 @@ BURSTS_5 = replace(GROUPS, kind="burst")
 BURSTS_20 = Shape(rising(0.20, 0.02), level(0.02), units=100, size=20, kind="burst")
 TALKS = Shape(rising(0.10, 0.02), level(0.02), units=200, size=8, kind="conversation")
 CLIENTS = Shape(rising(0.10, 0.02), level(0.02), units=200, size=10, kind="client")
-KEPT = replace(USUAL, units=2400, kept=0.03)
+KEPT = replace(USUAL, units=2400, kept=0.4)
 FLAT = Shape(level(0.06 + JUST_ABOVE * MARGIN), level(0.06), units=1000, blank=True)
 SEVERAL = replace(FLAT, students=10, units=600)
 UNREAD = Shape(level(0.01), level(0.0), unreadable=level(0.08))
