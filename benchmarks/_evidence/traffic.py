@@ -53,7 +53,7 @@ class Traffic:
     """One month of one task. right: the right answer of every call, for whoever is asked to label it.
 
     given: the calls that had gold before anything was drawn, as somebody picked them. judges: the verdicts of each.
-    whole_since: float = 0.0
+    whole_since: calls of before were forgotten unless they had gold.
     """
 
     task: Task
@@ -62,6 +62,7 @@ class Traffic:
     students: tuple[FixedStudent, ...]
     given: frozenset[str] = frozenset()
     judges: tuple[list[Judgement], ...] = ()
+    whole_since: float = 0.0
 
 
 @dataclass(frozen=True)
