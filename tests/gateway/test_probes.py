@@ -1,4 +1,4 @@
-"""A student that answers differently on this machine than where it was built does not answer here; the reason is said."""
+"""A student that answers differently here than where it was built does not answer, and the reason is given."""
 
 from __future__ import annotations
 
