@@ -1,9 +1,9 @@
 """What int8 weights of 7 bits cost, and what those of 8 bits do on a processor that saturates.
 
-    python -m benchmarks.int8_arithmetic [--keep FOLDER] [--teacher-epochs 3] [--epochs 4] [--rows 3000]
+    python -m benchmarks.int8_arithmetic [--keep FOLDER] [--teacher-epochs 0] [--epochs 4] [--rows 3000]
     python -m benchmarks.int8_arithmetic --again FOLDER [--rows 300]
 
-One encoder (3 of 6 layers) is trained on banking77 with gold labels, and `frozen`'s base is taken as it is. Each
+One encoder (3 of 6 layers) is trained on banking77 gold, and `frozen`'s base is taken as it is. Each
 network is written as float32, with weights within ±127 (8 bits) and within ±64 (7 bits), and answers the 3,080 test
 rows. The first rows are answered again by numpy: with exact sums of int8 products, and with two products at a time
 saturating at 16 bits, as vpmaddubsw adds them on processors with AVX2 and no VNNI. --again answers the graphs of a kept
@@ -189,7 +189,7 @@ def main() -> None:
     arguments.add_argument("--keep", type=Path, help="a folder for the graphs and what they answered")
     arguments.add_argument("--again", type=Path, help="answer the graphs of this folder again")
     arguments.add_argument("--rows", type=int, default=3000)
-    arguments.add_argument("--teacher-epochs", type=float, default=3.0)
+    arguments.add_argument("--teacher-epochs", type=float, default=0.0)
     arguments.add_argument("--epochs", type=float, default=4.0)
     arguments.add_argument("--seed", type=int, default=0)
     given = arguments.parse_args()
