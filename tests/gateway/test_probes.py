@@ -1,5 +1,3 @@
-"""A cascade whose students answer differently on this machine is not in force, and everyone asked says so."""
-
 """A student that answers differently here than where it was built does not answer, and the reason is given."""
 
 from __future__ import annotations
