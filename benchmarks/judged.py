@@ -14,8 +14,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._evidence.prediction_powered import Method, judged_evidence, prediction_powered_mean
 from stepdown.stats import judged, paired_binary, target_betting
-from stepdown.stats.prediction_powered import Method, judged_evidence, prediction_powered_mean
 
 Floats = NDArray[np.float64]
 

@@ -68,11 +68,6 @@ def find_links(texts: dict[str, str], least: float, rng: np.random.Generator) ->
     return links
 
 
-def likeness_of(group: str, usual: float) -> float:
-    """The similarity at which a group was made, from its name."""
-    return float(group.rpartition("@")[2]) if "@" in group else usual
-
-
 def _close(keys: list[str], links: list[Link], sizes: Counter[str], largest: int) -> tuple[dict[str, str], int]:
     group_of = _components(keys, links)
     taken_apart = 0

@@ -111,7 +111,7 @@ class _Sides:
         if side == "train" and wish == "certify" and self.standing.evidence != "agreement":
             # Its owner keeps it for evidence, which it may not be; nobody said that it may be learned from.
             return "meant for evidence by the owner of its gold, and not drawn"
-        if (side == "test") != (wish == "test") and wish == "test":
+        if wish == "test" and side != "test":
             return OTHER_SIDE
         if side in ("tune", "test") and example.id in options.seen.escalated:
             return OTHER_SIDE

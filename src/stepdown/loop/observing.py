@@ -196,7 +196,7 @@ def observe_judged(
     """The rows that a judge or gold knows. A judge may be wrong or silent about an answer; gold corrects for both.
 
     An answer that no verdict names counts as wrong and an incumbent's as right: a rule fixed before gold is looked at,
-    which prediction-powered inference then corrects on the rows that have gold.
+    which the test then corrects by the rows that have gold.
     """
     gold = [example.gold for example in answered.examples]
     kept = [row for row, one in enumerate(answered.examples) if gold[row] is not None or one.id in verdicts]
