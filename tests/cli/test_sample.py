@@ -237,17 +237,15 @@ def test_gold_declared_drawn_for_calls_that_were_not_is_refused_whole(home: Path
     assert give(home, home / "l.csv", "--gold-is", "drawn").json["gold_is"] == {"drawn": 40}
 
 
-def test_feedback_does_not_replace_gold_of_the_evidence_and_that_is_said(home: Path) -> None:
+def test_a_declaration_can_be_taken_back_and_what_it_is_then_is_said(home: Path) -> None:
     sample(home, "l.csv", "--labels", "40")
     fill_in(home / "l.csv", rows_of(home / "l.csv"))
     give(home, home / "l.csv")
-    fill_in(home / "l.csv", rows_of(home / "l.csv"), lambda number: "another")
     said = stepdown("import", "--gold", str(home / "l.csv"), "--gold-is", "volunteered", "--home", str(home))
     assert said.code == 0, said.err
-    assert "40 differ from gold that was not volunteered, and do not replace it." in said.out
+    assert "40 gold answers for calls that somebody chose: learned from, and no evidence" in said.out
     with open_home(home).store() as store:
-        assert {one.basis for one in store.gold().values()} == {"drawn"}
-        assert "another" not in {one.gold for one in store.gold().values()}
+        assert {one.basis for one in store.gold().values()} == {"volunteered"}
 
 
 def _is_drawn(home: Path, name: str) -> bool:
@@ -284,7 +282,9 @@ def test_a_build_without_labels_says_what_waits_and_spends_nothing(waiting: tupl
     assert said.json["verdict"] == "refused"
     assert said.json["offload"] == 0.0
     assert (said.json["evidence"]["attempt"], said.json["evidence"]["n_labelled"]) == (0, 0)
-    assert "no attempt on this evidence is spent" in said.json["reasons"][0]
+    assert "have no gold yet. Label them and build again." in said.json["reasons"][0]
+    shown = stepdown("certificate", "show", TASK, "--home", str(home)).out
+    assert "no attempt on this evidence is spent" in " ".join(shown.split())
     assert 0 < said.json["labels_needed"] < 0.4 * said.json["evidence"]["n_drawn"]
     assert events(home, "certificate-attempted") == []
     labels = latest(open_home(home), TASK).labels
