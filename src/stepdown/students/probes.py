@@ -22,8 +22,11 @@ COUNT = 64
 LONGEST = 1_000
 """Probe inputs are cut at this many characters: any input serves, and a long one would take longer at every start."""
 TOLERANCE = 1e-3
-"""How far a signal may be from what it was. Floats are summed in another order on another processor, and now and then a
-number is rounded to the neighbouring int8 step because of that."""
+"""How far a signal may be from what it was."""
+ONE_IN = 32
+"""One probe in so many may have signals that are further: other kernels round floats otherwise, and now and then a number
+falls on the other side of an int8 step because of that. AVX2 beside AVX-512 did that to 5 of 3,000 rows; int8 sums that
+saturate did it to 5 of 6."""
 _VERSION = 1
 _DECIMALS = 6
 
@@ -61,8 +64,8 @@ def write_probes(folder: Path, probes: Probes) -> None:
 def replay_probes(folder: Path, student: Student) -> None:
     """Ask an opened student the probes of its artefact again; an artefact of an older version has none.
 
-    Raises DifferentAnswersError where an answer is another or a signal is further than TOLERANCE from what it was,
-    TamperedError where the probes cannot be read.
+    Raises DifferentAnswersError where an answer is another, or more than one probe in ONE_IN has a signal further than
+    TOLERANCE from what it was; TamperedError where the probes cannot be read.
     """
     path = folder / PROBES
     if not path.is_file():
@@ -74,12 +77,12 @@ def replay_probes(folder: Path, student: Student) -> None:
     )
     distances = [_distance(now.signals, then.signals) for now, then in zip(found, probes, strict=True)]
     moved = sum(not distance <= TOLERANCE for distance in distances)
-    if answers or moved:
+    if answers or moved > len(probes) // ONE_IN:
         raise DifferentAnswersError(
             f"On this machine the student {student.kind!r} in {folder} answers differently than where it was built: of "
             f"{len(probes)} probe inputs {answers} have another answer and {moved} another signal (by up to "
             f"{max(distances):.2g}).",
-            f"Its certificate is about the same answers, with signals within {TOLERANCE:g}.",
+            f"Its certificate is about the same answers, with signals within {TOLERANCE:g} on all but one in {ONE_IN}.",
             "Build the task again on this machine.",
         )
 
