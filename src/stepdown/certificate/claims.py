@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.certificate.evidence import Evidence
-from stepdown.certificate.observations import Outcome
+from stepdown.certificate.observations import Floats, Outcome
 from stepdown.core.canonical import digest
 from stepdown.core.certificate import Claim
 from stepdown.core.contract import Contract
@@ -187,7 +187,7 @@ class Demands:
     def _cost(self, found: Outcome, limit: float, bounded: bool) -> Claim:
         if found.cost_usd is None or not found.cost_usd.size:
             return _unknown(COST, limit, UNBOUNDED, "USD")
-        costs, dearest = found.cost_usd * 1000.0, self._dearest * 1000.0
+        costs, dearest = self._with_holdback(found.cost_usd) * 1000.0, self._dearest * 1000.0
         mean, count = float(costs.mean()), len(set(self.evidence.seen.units))
         if costs.max() > dearest:
             method = f"not tested: a request cost {costs.max() / 1000.0:.3g} USD, above the ceiling that is stated"
@@ -205,6 +205,12 @@ class Demands:
         p_value = self._staged(test, np.ones(self.evidence.n, dtype=bool))
         method = f"betting, for requests of at most {dearest / 1000.0:.3g} USD"
         return self._claim(COST, (mean, bound, limit), p_value, count, method, unit="USD")
+
+    def _with_holdback(self, costs: Floats) -> Floats:
+        """Of every request a share goes to the incumbent whatever the rungs would say, and no rung is asked."""
+        share = 0.0 if self.contract.privacy == "local-only" else self.contract.holdback
+        price = self.evidence.seen.escalation_cost_usd
+        return costs if price is None or not share else (1.0 - share) * costs + share * price
 
     @property
     def _dearest(self) -> float:

@@ -23,9 +23,10 @@ def contract_hash(contract: Contract | dict[str, Any]) -> str:
 
 def contract_table(contract: Contract) -> dict[str, Any]:
     """A contract as a certificate carries it. A key that is younger than the format is left out where it demands
-    nothing, so that older certificates keep their hashes. `holdback` demands nothing of a cascade."""
+    nothing, so that older certificates keep their hashes. `holdback` costs, and demands nothing else of a cascade."""
     table: dict[str, Any] = msgspec.to_builtins(msgspec.convert(msgspec.to_builtins(contract), Contract))
-    del table["holdback"]
+    if table["cost_per_1k"] is None or table["privacy"] == "local-only" or not table["holdback"]:
+        del table["holdback"]
     for younger in _YOUNGER:
         if not table[younger]:
             del table[younger]
@@ -38,9 +39,9 @@ def cascade_hash(cascade: CascadeSpec | dict[str, Any]) -> str:
 
 
 def read_contract(table: dict[str, Any]) -> Contract | None:
-    """The contract in a certificate's table, or None."""
+    """The contract in a certificate's table, or None. One that names no holdback charged none."""
     try:
-        return msgspec.convert(table, Contract)
+        return msgspec.convert({"holdback": 0.0, **table}, Contract)
     except (msgspec.ValidationError, ContractError, TypeError):
         return None
 

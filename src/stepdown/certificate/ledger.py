@@ -92,6 +92,12 @@ def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> 
     return Attempt(number=number, error_share=attempt_error(1.0 - contract.confidence, number), event=data)
 
 
+def asked_before(events: Iterable[Event], spent: Attempt) -> Event | None:
+    """The journal's event of the very same question, where it was asked before: asking again tests nothing new."""
+    question = {part: spent.event[part] for part in _QUESTION}
+    return next((one for one in events if one.kind == ATTEMPTED and question.items() <= one.data.items()), None)
+
+
 def looks(events: Iterable[Event], candidate: str, contract: Contract, draw: str) -> tuple[int, ...]:
     """How many rows of the draw each look at this candidate had, in order; () where none was taken, or the last of them
     was the final one, so that a further look is a further attempt."""

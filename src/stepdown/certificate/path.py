@@ -8,7 +8,7 @@ Jaakkola (2023), Efficiently controlling multiple risks with Pareto testing, ICL
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ def choose_candidate(task: str, prospects: Prospects) -> Candidate:
     """
     seen = prospects.seen.rows(np.flatnonzero(prospects.seen.labelled))
     contract = prospects.contract
-    prospects = Prospects(seen, contract, prospects.evidence_rows, prospects.error)
+    prospects = replace(prospects, seen=seen)
     calibrators = fit_all(seen)
     tuning = Tuning(seen, calibrators, all_confidences(calibrators, seen))
     singles = [_walk(tuning, prospects, (student,)) for student in range(len(seen.entrants))]

@@ -19,17 +19,22 @@ from stepdown.core.contract import Contract
 _SLICE_PRIOR_ROWS = 20.0
 _UNKNOWN_ADVANTAGE = 0.5
 _LATENCY_QUANTILE = 0.95
+_FEWER_TIMED = 0.8
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 @dataclass(frozen=True)
 class Prospects:
-    """The test that awaits: tune's observations, the contract, how many rows of evidence and at which error."""
+    """The test that awaits: tune's observations, the contract, how many rows of evidence and at which error.
+
+    timed_rows: of how many of them the students' latency will be measured.
+    """
 
     seen: Observations
     contract: Contract
     evidence_rows: int
     error: float
+    timed_rows: float = 400.0
 
     def saving(self, found: Outcome) -> float:
         """Share of the incumbent's bill that is saved; the offload where its price is unknown or nothing."""
@@ -82,8 +87,13 @@ class Prospects:
     def _latency_chance(self, found: Outcome) -> float:
         limit = self.contract.latency_p95_ms
         timed = None if found.latency_s is None else found.latency_s[~np.isnan(found.latency_s)]
-        if limit is None or timed is None:
+        if limit is None:
             return 1.0
+        if timed is None:
+            # Not timed yet: the test needs so many timed answers even if none of them is late.
+            needed = math.log(self.error) / math.log(_LATENCY_QUANTILE)
+            rows = min(float(self.evidence_rows), self.timed_rows) * found.offload
+            return 1.0 if rows * _FEWER_TIMED >= needed else 0.0
         if not timed.size:
             return 0.0
         late = float((timed > limit / 1000.0).mean())

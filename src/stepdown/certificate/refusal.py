@@ -63,7 +63,10 @@ def refuse(demands: Demands, claims: Sequence[Claim], found: Outcome | None) -> 
     if any(failure.rows is None for failure in failures):
         reasons += _advice(demands)
         return Refusal(tuple(reasons), None)
-    more = max((failure.rows or 0 for failure in failures), default=0) - evidence.n
+    by_labels = [one for one in failures if one.claim.name not in (LATENCY, COST)]
+    if not by_labels:
+        return Refusal(tuple(reasons), None)
+    more = max((failure.rows or 0 for failure in by_labels), default=0) - evidence.n
     return Refusal(tuple(reasons), max(1, math.ceil(more * label_share(evidence))))
 
 

@@ -100,6 +100,8 @@ class _Sides:
             if reason:
                 excluded.append(Excluded(id=example.id, reason=reason))
             else:
+                if side == "certify" and example.gold_basis == "volunteered":
+                    example = msgspec.structs.replace(example, gold=None)  # noqa: PLW2901 - it is no evidence
                 kept.append(msgspec.structs.replace(example, split=side, place=place if side == "certify" else None))
         return kept, excluded
 

@@ -11,6 +11,7 @@ import msgspec
 from stepdown.core.calls import Call
 from stepdown.core.contract import METADATA
 from stepdown.core.dataset import Example
+from stepdown.core.errors import ContractError
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
 
@@ -63,6 +64,8 @@ def units(examples: list[Example], options: CurationOptions) -> Outcome:
     group of near-duplicates, where calls that say almost the same come in bursts; else the call.
     """
     unit, why = (options.unit, "the contract names it") if options.unit else _infer(examples, options.unit_names)
+    if options.unit:
+        _check_named(examples, unit, options.unit_names)
     options.seen.unit = unit
     marked = [msgspec.structs.replace(one, unit=_unit_of(one, unit, options.unit_names)) for one in examples]
     sizes = Counter(one.unit for one in marked)
@@ -73,6 +76,19 @@ def units(examples: list[Example], options: CurationOptions) -> Outcome:
         "largest_unit": max(sizes.values(), default=0),
     }
     return Outcome(marked, findings=findings)
+
+
+def _check_named(examples: list[Example], unit: str, names: Mapping[str, Mapping[str, str]]) -> None:
+    """Raises ContractError for a unit that hardly any call names: each call would count as independent."""
+    if unit in (CALL, NEAR_DUPLICATE) or not examples:
+        return
+    named = sum(unit in names.get(one.id, {}) for one in examples)
+    if named < COVERED * len(examples):
+        raise ContractError(
+            f"The contract has unit = {unit!r}; {named:,} of {len(examples):,} calls name one.",
+            "A unit is read from a call's client_id, or from the metadata of its request.",
+            "Correct the name, or record it with the calls; a call that names none would count as independent.",
+        )
 
 
 def _infer(examples: list[Example], names: Mapping[str, Mapping[str, str]]) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from stepdown.curation.personal_data import mask
 from stepdown.loop.certificates import is_issued, why_not_in_force
 from stepdown.loop.field_confidence import confidences_of, open_fields
 from stepdown.loop.home import Home, open_home
-from stepdown.loop.records import BuildFolder, latest
+from stepdown.loop.records import BuildFolder, serving
 from stepdown.students.artefact import open_student
 
 MAX_ROW_BYTES = 16 << 20
@@ -51,7 +51,7 @@ class Answerer:
     """A task's newest cascade when its certificate stands; without one every answer is the incumbent's to give."""
 
     def __init__(self, home: Home, task: str, threads: int = 1) -> None:
-        folder = latest(home, task)
+        folder = serving(home, task)
         certificate = folder.read_certificate()
         spec = folder.read_cascade()
         if certificate.cascade_hash != spec.digest:

@@ -11,7 +11,7 @@ import numpy as np
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
-from stepdown.certificate.ledger import ATTEMPTED, Attempt, attempt, looks
+from stepdown.certificate.ledger import ATTEMPTED, Attempt, asked_before, attempt, looks
 from stepdown.certificate.observations import Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import COMPLETE, whole_units_up_to
@@ -137,10 +137,13 @@ def _test(job: Job, dataset: Dataset, evidence: Evidence, is_ready: bool) -> tup
     now = job.home.clock()
     issue = Issue(at=now, seed=job.request.seed)
     if is_ready:
-        # Journalled first: an attempt whose process dies has still looked at the evidence.
-        event = job.store.append(ATTEMPTED, job.task.name, spent.event, at=now)
+        # Journalled first: an attempt whose process dies has still looked at the evidence. The same question asked
+        # again is answered as it was, with the date of then: it is as old as its evidence.
+        event = asked_before(job.store.events(ATTEMPTED), spent)
+        event = event or job.store.append(ATTEMPTED, job.task.name, spent.event, at=now)
         begun = next((one.at for one in job.store.events()), now)
-        issue = replace(issue, journal=Journalled(head=event.digest, events=event.sequence, begun_at=begun))
+        journal = Journalled(head=event.digest, events=event.sequence, begun_at=begun)
+        issue = Issue(at=event.at, seed=job.request.seed, journal=journal)
     else:
         # Nothing is tested and nothing spent, whatever was spent on these rows before.
         spent = msgspec.structs.replace(spent, number=0, error_share=attempt_error(1.0 - job.contract.confidence, 1))

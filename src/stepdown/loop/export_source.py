@@ -12,7 +12,7 @@ from stepdown.curation.dataset_file import read_dataset
 from stepdown.loop.certificates import is_issued, why_not_in_force
 from stepdown.loop.home import Home
 from stepdown.loop.recertifying import Parent
-from stepdown.loop.records import BuildFolder, latest
+from stepdown.loop.records import BuildFolder, serving
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def source_of(home: Home, task: str, uncertified: bool) -> Source:
 
     Raises TamperedError, and StepdownError for a build that is not certified.
     """
-    folder = latest(home, task)
+    folder = serving(home, task)
     certificate, spec = folder.read_certificate(), folder.read_cascade()
     if certificate.cascade_hash != spec.digest:
         raise TamperedError(

@@ -13,14 +13,16 @@ from stepdown.certificate.files import seal
 from stepdown.certificate.planning import expect
 from stepdown.certificate.refusal import needed_labels
 from stepdown.core.dataset import Dataset
+from stepdown.core.errors import StepdownError
 from stepdown.core.record import BuildRecord
 from stepdown.curation.dataset_file import write_dataset
+from stepdown.loop.certificates import why_other_contract
 from stepdown.loop.certifying import Certified
 from stepdown.loop.home import make_folder, write_whole
 from stepdown.loop.job import Job
 from stepdown.loop.labels import label_next, rows_planned, to_label, write_next
 from stepdown.loop.measuring import Measured
-from stepdown.loop.records import BuildFolder, Pending, publish
+from stepdown.loop.records import BuildFolder, Pending, publish, serving
 from stepdown.report.model_card import render_model_card
 from stepdown.report.render import render
 
@@ -52,7 +54,8 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
     os.replace(draft.path, folder.path)
     # The journal first: what is published must be known to it, whenever the process is killed.
     job.store.append("built", job.task.name, _fact(record), at=job.home.clock())
-    publish(job.home, job.task.name, folder)
+    serve = certificate.verdict == "certified" and not why_other_contract(job.home.settings, certificate)
+    publish(job.home, job.task.name, folder, serve)
     return folder
 
 
@@ -93,5 +96,15 @@ def _sweep(job: Job) -> None:
         if path.name.endswith(UNFINISHED):
             shutil.rmtree(path, ignore_errors=True)
     finished = sorted(path for path in folders if not path.name.endswith(UNFINISHED))
+    answers = _answering(job)
     for path in finished[: -KEPT_BUILDS + 1]:
-        shutil.rmtree(path, ignore_errors=True)
+        if path.name != answers:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _answering(job: Job) -> str:
+    """The name of the folder that answers now, which stays however many builds follow."""
+    try:
+        return serving(job.home, job.task.name).path.name
+    except StepdownError:
+        return ""

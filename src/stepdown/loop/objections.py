@@ -1,4 +1,4 @@
-"""Whether rows that somebody else declares to be a random sample look like one."""
+"""Whether gold may be evidence: it is answers of the task, and what is declared a random sample looks like one."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ BEYOND_CHANCE = 0.001
 
 PERMUTATIONS = 1999
 SHOWN = 3
+FEWEST_GOLD = 20
+MOST_STRANGE = 0.5
+"""The share of gold answers that may be labels which the incumbent never gives: it may miss some labels wholly."""
+
+MOST_ALONE = 0.9
+"""The share of gold answers that may be neither the incumbent's nor any student's. Where only calls are labelled on
+which these differ, a hard task has half of them or so."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +47,15 @@ class _Side:
 
 
 def objection(job: Job, measured: Measured, draw: Draw) -> str:
-    """Why the labelled calls are no random sample, in a sentence; "" where nothing speaks against it.
+    """Why nothing may be tested on this gold, in a sentence; "" where nothing speaks against it.
 
-    Only of what was declared, not drawn by stepdown. Labelled and other calls must not differ beyond chance in the
-    incumbent's answers, nor in how often students that have learned from neither agree with the incumbent, nor in how
-    sure they are. Calls whose answer cannot be read are left out on both sides: they are never tuned on.
+    Whether it is a random sample is asked only of what was declared, not drawn by stepdown. Labelled and other calls
+    must not differ beyond chance in the incumbent's answers, nor in how often students that have learned from neither
+    agree with the incumbent, nor in how sure they are. Calls whose answer cannot be read are left out on both sides:
+    they are never tuned on.
     """
+    if why := _by_spelling(job, measured):
+        return why
     evidence, tune = (_side(measured, split).part(_is_answered) for split in ("certify", "tune"))
     if draw.scope == "judged":
         sample, others = evidence.part(lambda one: bool(one.gold_basis)), evidence.part(lambda one: one.gold is None)
@@ -62,6 +72,45 @@ def objection(job: Job, measured: Measured, draw: Draw) -> str:
         f"The gold was declared a random sample, and is none: {why}. Let stepdown draw the calls: stepdown sample "
         f"{job.task.name}."
     )
+
+
+def _by_spelling(job: Job, measured: Measured) -> str:
+    """Why gold cannot be answers of this task, in a sentence; "" where it may be.
+
+    Gold in another spelling makes everyone wrong alike, and so would certify anything. Labels must be such as the
+    incumbent gives; and gold that is neither the incumbent's answer nor any student's nearly everywhere is about
+    something else.
+    """
+    certify = _side(measured, "certify").part(lambda one: one.gold is not None)
+    rows = certify.examples
+    if job.contract.against == "agreement" or len(rows) < FEWEST_GOLD:
+        return ""
+    everything = [one for split in measured.answered.values() for one in split.examples]
+    recorded = Counter(one.incumbent for one in everything if isinstance(one.incumbent, str))
+    labels = Counter(one.gold for one in rows if isinstance(one.gold, str))
+    strange = Counter({name: count for name, count in labels.items() if recorded and name not in recorded})
+    if strange.total() > MOST_STRANGE * len(rows):
+        return (
+            f"Of {len(rows):,} gold answers {strange.total():,} are none that the incumbent ever gave "
+            f"({_shown(strange)}; it gives {_shown(recorded)}). Gold in another spelling makes everyone wrong alike, and "
+            "would certify anything: write it as the answers are written, and import it again."
+        )
+    answers = [{canonical_json(one.incumbent), *_said(certify, place)} for place, one in enumerate(rows)]
+    alone = sum(canonical_json(one.gold) not in given for one, given in zip(rows, answers, strict=True))
+    if alone > MOST_ALONE * len(rows):
+        return (
+            f"Of {len(rows):,} gold answers {alone:,} are neither the incumbent's nor any student's. Such gold would "
+            "make everyone wrong alike, and certify anything: check that it belongs to these calls, and import it again."
+        )
+    return ""
+
+
+def _said(side: _Side, place: int) -> list[bytes]:
+    return [canonical_json(answers[place]) for answers in side.said]
+
+
+def _shown(counts: Counter[str]) -> str:
+    return ", ".join(repr(name) for name, _ in counts.most_common(SHOWN))
 
 
 def _side(measured: Measured, split: SplitName) -> _Side:

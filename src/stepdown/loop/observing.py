@@ -18,7 +18,7 @@ from stepdown.core.family import Family, Loss
 from stepdown.core.store import Verdict
 from stepdown.core.students import Predictions, Student
 
-TIMED_ROWS = 400
+TIMED_ROWS = 1_000
 TIMING_S = 1.5
 
 

@@ -20,7 +20,7 @@ from stepdown.loop.home import Home, safe_name, write_whole
 
 T = TypeVar("T")
 
-LATEST = "latest"
+LATEST, SERVING = "latest", "serving"
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,14 +110,33 @@ class BuildFolder:
         write_whole(path, canonical_json(value) + b"\n")
 
 
-def publish(home: Home, task: str, folder: BuildFolder) -> None:
-    """Make a finished build the task's newest, in one step."""
+def publish(home: Home, task: str, folder: BuildFolder, serve: bool = False) -> None:
+    """Make a finished build the task's newest, in one step; with `serve` also the one that answers."""
+    if serve:
+        write_whole(home.builds(task) / SERVING, folder.path.name)
     write_whole(home.builds(task) / LATEST, folder.path.name)
 
 
 def latest(home: Home, task: str) -> BuildFolder:
     """The newest finished build of a task. Raises NotEnoughData when there is none."""
-    pointer = home.builds(task) / LATEST
+    return _named(home, task, LATEST)
+
+
+def serving(home: Home, task: str) -> BuildFolder:
+    """The build that answers: the newest that was certified for the contract in the settings of then, else the newest.
+
+    A build that is refused, waits for labels or tries another contract changes nothing in production.
+    """
+    return _named(home, task, pointer_of(home.builds(task)))
+
+
+def pointer_of(builds: Path) -> str:
+    """The name of the file that names the build which answers."""
+    return SERVING if (builds / SERVING).exists() else LATEST
+
+
+def _named(home: Home, task: str, which: str) -> BuildFolder:
+    pointer = home.builds(task) / which
     try:
         name = pointer.read_text(encoding="utf-8", errors="replace").strip()[:200]
     except FileNotFoundError:
@@ -125,8 +144,8 @@ def latest(home: Home, task: str) -> BuildFolder:
     folder = BuildFolder(home.builds(task) / Path(name).name)
     if not Path(name).name or not folder.path.is_dir():
         raise TamperedError(
-            f"The newest build of {task!r} ({name!r}) is gone.",
-            f"{pointer.name!r} names the folder of the newest build.",
+            f"The {which} build of {task!r} ({name!r}) is gone.",
+            f"{pointer.name!r} names the folder of that build.",
             f"Run: stepdown build {task}",
         )
     return folder

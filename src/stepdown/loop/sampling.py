@@ -57,6 +57,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     units: int
     to_label: int
     only_where_they_differ: bool
+    planned_before: int
     draw: str
     drawn_at: float
 
@@ -96,6 +97,7 @@ def draw_sample(home: Home, request: SampleRequest, progress: Progress) -> Sampl
                 units=len({one.unit for one in chosen}),
                 to_label=count,
                 only_where_they_differ=pending is not None,
+                planned_before=before if before >= len(chosen) else 0,
                 draw=draw.digest,
                 drawn_at=drawn_at(store, draw),
             )

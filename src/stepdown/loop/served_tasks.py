@@ -25,7 +25,7 @@ from stepdown.loop.certificates import is_issued, why_not_in_force
 from stepdown.loop.discovery import calls_of, with_settings
 from stepdown.loop.home import Home
 from stepdown.loop.manners import manners_of
-from stepdown.loop.records import LATEST, BuildFolder, latest
+from stepdown.loop.records import LATEST, BuildFolder, latest, pointer_of, serving
 from stepdown.loop.settings import FILE_NAME, read_settings
 
 log = logging.getLogger("stepdown.gateway")
@@ -134,7 +134,7 @@ class ServedTasks:
         if not (self._home.builds(name) / LATEST).exists():
             return _Read(files, _Standing(None, "not built"))
         try:
-            folder = latest(self._home, name)
+            folder = serving(self._home, name)
             if folder.read_task().name != name:
                 # The folder is another task's, whose name looks the same on disk.
                 return _Read(files, _Standing(None, "not built"))
@@ -245,10 +245,9 @@ def _why_not_opened(error: Exception) -> str:
 def _stamps(builds: Path) -> tuple[Any, ...]:
     """What changes when a build is published or its files are touched; empty where there is none."""
     try:
-        pointer = (builds / LATEST).stat()
-        folder = BuildFolder(
-            builds / Path((builds / LATEST).read_text(encoding="utf-8", errors="replace").strip()).name
-        )
+        named = builds / pointer_of(builds)
+        pointer = named.stat()
+        folder = BuildFolder(builds / Path(named.read_text(encoding="utf-8", errors="replace").strip()).name)
         found = [file.stat() for file in (folder.certificate, folder.task)]
     except (OSError, ValueError):
         return ()

@@ -10,7 +10,7 @@ from stepdown.core.events import verify_chain
 from stepdown.core.store import Served, Store
 from stepdown.loop.certificates import is_issued, why_not_in_force
 from stepdown.loop.home import Home
-from stepdown.loop.records import built_tasks, latest
+from stepdown.loop.records import built_tasks, serving
 
 DAY_S, HOUR_S = 86400.0, 3600.0
 
@@ -98,7 +98,7 @@ def _served(rows: Iterable[Served], now: float) -> tuple[ServedStatus, ...]:
 
 
 def _task_status(home: Home, store: Store, name: str) -> TaskStatus:
-    folder = latest(home, name)
+    folder = serving(home, name)
     record = folder.read_record()
     certificate, cascade = record.certificate, record.cascade
     certified = certificate.verdict == "certified"

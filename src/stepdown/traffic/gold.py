@@ -38,6 +38,8 @@ def read_gold(path: str) -> Iterator[Gold | Broken]:
             yield item
             continue
         source, number, row = item
+        if _is_open(row):
+            continue
         gold = _gold(source, number, row)
         if isinstance(gold, Broken):
             yield gold
@@ -99,6 +101,12 @@ def _rows(path: str, what: str) -> Iterator[tuple[Source, int, dict[str, Any]] |
             yield row
         elif isinstance(record, tuple):
             yield source, record[0], row
+
+
+def _is_open(row: Mapping[str, Any]) -> bool:
+    """Whether a row names its call and waits for its gold, as rows of a labels file do until they are filled in."""
+    there = [row[name] for name in _GOLDS if name in row]
+    return bool(_text(_first(row, _IDS))) and bool(there) and all(one is None or one == "" for one in there)
 
 
 def _gold(source: Source, number: int, row: Mapping[str, Any]) -> Gold | Broken:

@@ -43,6 +43,7 @@ class Record(msgspec.Struct, kw_only=True):
     cost_usd: float | None = None
     provider: str | None = None
     error: Any = None
+    metadata: Any = None
 
 
 def wire_of(request: dict[str, Any], response: dict[str, Any] | None) -> Wire:
@@ -67,6 +68,8 @@ def call_of(record: Record, source: Source, line: int, wire: Wire) -> Call | Bro
         timestamp = seconds(record.timestamp) if record.timestamp is not None else _created(response)
     except ValueError as problem:
         return source.broken(line, str(problem), _raw(record))
+    if isinstance(record.metadata, dict) and record.metadata and "metadata" not in request:
+        request = {**request, "metadata": record.metadata}
     latency = record.latency_s
     if latency is None and record.latency_ms is not None:
         latency = record.latency_ms / 1000.0

@@ -46,8 +46,13 @@ def command(home: Path | None, console: Console, threads: int | None, **asked: A
     show(console, record, folder)
     if note := served_note(opened, record.certificate):
         console.note(f"stepdown: {note}")
-    console.result({**summary(record), "report": str(folder.report)})
+    console.result({**summary(record), "report": str(folder.report), "labels": _labels(folder)})
     return exit_code(console, record)
+
+
+def _labels(folder: BuildFolder) -> str | None:
+    """The file of calls to label, where there is one."""
+    return str(folder.labels) if folder.labels.exists() else None
 
 
 def exit_code(console: Console, record: BuildRecord) -> int:

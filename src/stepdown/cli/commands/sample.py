@@ -57,6 +57,8 @@ def _show(console: Console, found: Sample) -> None:
         console.say(
             f"Once a build knows its students, only calls on which they differ need one: stepdown build {found.task}"
         )
+    if found.planned_before:
+        console.say(f"{found.planned_before:,} calls were planned before, and the file has what is missing of them.")
     console.say(f"Fill in the column gold of {found.file}, then: stepdown import --gold {found.file}")
 
 

@@ -16,6 +16,7 @@ from stepdown.evaluation.scan.facts import ScanFacts
 from stepdown.stats import power
 
 POWER = 0.9
+EVIDENCE_SHARE = 0.2
 
 
 def monthly_saving(facts: ScanFacts) -> Estimate | None:
@@ -46,8 +47,12 @@ def labels_needed(facts: ScanFacts) -> int | None:
     if student is None or student.offload.value <= 0.0:
         return None
     worse, better = student.worse_rate, student.better_rate
+    differs, most = student.differs_rate, facts.calls.calls
     if student.reference != "gold":
-        worse = better = worse / 2
+        # Agreement undersells a student; what it will be allowed to answer by gold is not known, all of it at most.
+        differs = student.disagreement.value
+        worse = better = differs / 2
+        most = max(1, round(EVIDENCE_SHARE * facts.calls.calls))
     goal = power.Goal(margin=contract.margin, error=1.0 - contract.confidence, power=POWER)
     calls = power.labels_for_paired(worse, better, goal)
-    return None if calls is None else max(1, math.ceil(calls * min(1.0, student.differs_rate)))
+    return None if calls is None else max(1, math.ceil(min(calls, most) * min(1.0, differs)))
