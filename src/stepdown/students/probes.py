@@ -24,7 +24,7 @@ LONGEST = 1_000
 TOLERANCE = 1e-3
 """How far a signal may be from what it was."""
 ONE_IN = 32
-"""One probe in so many may have signals that are further: other kernels round floats otherwise, and now and then a number
+"""One probe in so many may have signals that are further: other kernels round floats otherwise, and at times a number
 falls on the other side of an int8 step because of that. AVX2 beside AVX-512 did that to 5 of 3,000 rows; int8 sums that
 saturate did it to 5 of 6."""
 _VERSION = 1
