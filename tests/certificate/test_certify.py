@@ -146,7 +146,8 @@ def test_latency_is_a_claim_of_its_own(bench: Callable[..., Any]) -> None:
 def test_cost_is_a_claim_of_its_own(bench: Callable[..., Any]) -> None:
     made = bench(worst=(0.1,), incumbent_error=0.3)
     priced = made.with_both(lambda seen: replace(seen, escalation_cost_usd=np.full(seen.n, 0.002)))
-    assert priced.issue(Contract(cost_per_1k=0.5)).verdict == "certified"
+    assert priced.issue(Contract(cost_per_1k=0.5, holdback=0.0)).verdict == "certified"
+    assert priced.issue(Contract(cost_per_1k=0.5, holdback=0.2)).verdict == "refused"  # 0.4 USD go to the holdback
     dear = made.with_both(
         lambda seen: replace(
             seen,

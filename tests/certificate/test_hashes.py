@@ -24,7 +24,14 @@ def test_a_named_loss_is_another_contract_and_can_be_read_back() -> None:
     named = Contract(loss="field-f1")
     assert contract_hash(named) != contract_hash(Contract())
     assert contract_hash(contract_table(named)) == contract_hash(named)
-    assert read_contract(contract_table(named)) == named
+    assert read_contract(contract_table(named)) == Contract(loss="field-f1", holdback=0.0)
+
+
+def test_the_holdback_is_part_of_a_contract_about_cost_and_of_no_other() -> None:
+    assert contract_hash(Contract(holdback=0.1)) == contract_hash(Contract(holdback=0.2))
+    dear = Contract(cost_per_1k=1.0, holdback=0.1)
+    assert contract_hash(dear) != contract_hash(Contract(cost_per_1k=1.0, holdback=0.2))
+    assert contract_hash(contract_table(dear)) == contract_hash(dear)
 
 
 def test_what_is_no_contract_has_no_hash() -> None:

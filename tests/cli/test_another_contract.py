@@ -13,7 +13,7 @@ import pytest
 from stepdown.certificate.files import read_certificate, write_certificate
 from stepdown.certificate.hashes import contract_hash, contract_table
 from stepdown.core.contract import Contract
-from stepdown.loop.certificates import served_note, why_not_in_force, why_other_contract
+from stepdown.loop.certificates import served_note, serving, why_not_in_force, why_other_contract
 from stepdown.loop.home import open_home
 from stepdown.loop.records import latest
 from stepdown.loop.settings import Settings, parse_settings
@@ -41,17 +41,35 @@ def answered(home: Path) -> Any:
     return stepdown("answer", TASK, sure()[0], "--home", str(home), "--json")
 
 
-def test_a_build_with_another_margin_does_not_answer(overridden: Path, tmp_path: Path) -> None:
-    why = "the certificate is for another contract: margin = 0.1; stepdown.toml asks for margin = 0.05"
-    assert standing(overridden) == why
-    assert why in stepdown("status", "--home", str(overridden)).out
-    said = answered(overridden)
+def test_a_build_with_another_margin_changes_nothing_that_answers(overridden: Path) -> None:
+    assert latest(open_home(overridden), TASK).path != serving(open_home(overridden), TASK).path
+    assert standing(overridden) == ""
+    assert answered(overridden).json["rung"] == "linear"
+    assert stepdown("certificate", "verify", TASK, "--home", str(overridden), "--json").json["verified"]
+
+
+def test_a_build_that_is_refused_changes_nothing_that_answers(certified: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(certified, home)
+    refused = stepdown("build", TASK, "--budget", "6s", "--margin", "0", "--home", str(home), "--json")
+    assert refused.json["verdict"] == "refused"
+    assert standing(home) == ""
+    assert answered(home).json["rung"] == "linear"
+
+
+def test_a_certificate_for_another_contract_does_not_answer(certified: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(certified, home)
+    (home / "stepdown.toml").write_text(SETTINGS.replace("0.05", "0.02"))
+    why = "the certificate is for another contract: margin = 0.05; stepdown.toml asks for margin = 0.02"
+    assert standing(home) == why
+    assert why in stepdown("status", "--home", str(home)).out
+    said = answered(home)
     assert said.json["rung"] == "incumbent"
     assert why in said.err
-    refused = stepdown("export", TASK, "--to", str(tmp_path / "out"), "--format", "onnx", "--home", str(overridden))
+    refused = stepdown("export", TASK, "--to", str(tmp_path / "out"), "--format", "onnx", "--home", str(home))
     assert refused.code == 1
     assert why in refused.err
-    assert stepdown("certificate", "verify", TASK, "--home", str(overridden), "--json").json["verified"]
 
 
 def test_it_answers_once_the_settings_have_its_contract(overridden: Path, tmp_path: Path) -> None:

@@ -108,11 +108,21 @@ VALUES = st.one_of(
 )
 
 
+def test_a_unit_that_hardly_any_call_names_is_refused():
+    calls = [call(n, {"conversation": f"c{n // 4}"}) for n in range(120)]
+    with pytest.raises(ContractError, match="0 of 120 calls name one"):
+        curated(calls, "metadata.conversatoin")
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(VALUES, min_size=120, max_size=120), st.sampled_from(["", "metadata.conversation_id", "client_id"]))
 def test_whatever_metadata_say_units_stay_whole_and_nothing_is_lost(values, unit):
     calls = [call(n, {"conversation_id": value}, client_id=f"c{n % 40}") for n, value in enumerate(values)]
-    dataset, _ = curated(calls, unit)
+    try:
+        dataset, _ = curated(calls, unit)
+    except ContractError as error:
+        assert "of 120 calls name one" in error.got
+        return
     assert sorted(one.id for one in (*dataset.examples, *dataset.excluded)) == sorted(one.id for one in calls)
     assert all(len(side) == 1 for side in sides(dataset).values())
 

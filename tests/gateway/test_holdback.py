@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -262,9 +263,12 @@ def test_a_build_for_another_contract_is_not_served_until_the_settings_say_so(
         assert gateway.ask(SURE).headers["x-stepdown-rung"] == "linear"
         built = stepdown("build", TASK, "--budget", "6s", "--margin", "0.1", "--home", str(home), "--json")
         assert built.code == 0, built.err
-        assert soon(lambda: "for another contract" in gateway.ask(SURE).headers.get("x-stepdown-reason", ""))
+        before = gateway.ask(SURE).headers["x-stepdown-certificate"]
+        time.sleep(1.5)  # more than one look at the builds
+        assert gateway.ask(SURE).headers["x-stepdown-certificate"] == before
         (home / "stepdown.toml").write_text(SETTINGS.replace("0.05", "0.1"))
-        assert soon(lambda: gateway.ask(SURE).headers["x-stepdown-rung"] == "linear")
+        assert soon(lambda: gateway.ask(SURE).headers["x-stepdown-certificate"] != before)
+        assert gateway.ask(SURE).headers["x-stepdown-rung"] == "linear"
 
 
 # The draw on its own, with a generator that is known.

@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stepdown.certificate.files import read_certificate, write_certificate
 from stepdown.core.canonical import canonical_json
 from stepdown.core.cascade import CascadeSpec
 from stepdown.students.artefact import read_manifest, seal
@@ -16,7 +15,7 @@ from stepdown.students.probes import PROBES, Probes
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK
 from tests.gateway.large_model import SAID, LargeModel
-from tests.gateway.serving import SETTINGS, copied, serving, sure
+from tests.gateway.serving import SETTINGS, copied, issue, serving, sure
 
 SURE = sure()[0]
 WHY = "answers differently on this machine than where it was built"
@@ -38,8 +37,7 @@ def come_from_another_machine(home: Path) -> None:
     rungs = (msgspec.structs.replace(spec.rungs[0], artefact=digest), *spec.rungs[1:])
     spec = msgspec.structs.replace(spec, rungs=rungs)
     (build / "cascade.json").write_bytes(canonical_json(spec))
-    path = build / "certificate.json"
-    write_certificate(path, msgspec.structs.replace(read_certificate(path), cascade_hash=spec.digest))
+    issue(home, TASK, cascade_hash=spec.digest)
 
 
 @pytest.fixture

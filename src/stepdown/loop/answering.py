@@ -16,10 +16,10 @@ from stepdown.core.family import families
 from stepdown.core.tasks import Input, input_text, is_empty
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.personal_data import mask
-from stepdown.loop.certificates import is_issued, why_not_in_force
+from stepdown.loop.certificates import is_issued, serving, why_not_in_force
 from stepdown.loop.field_confidence import confidences_of, open_fields
 from stepdown.loop.home import Home, open_home
-from stepdown.loop.records import BuildFolder, serving
+from stepdown.loop.records import BuildFolder
 from stepdown.students.artefact import open_student
 
 MAX_ROW_BYTES = 16 << 20
@@ -62,7 +62,7 @@ class Answerer:
             )
         self._redacts = certificate.contract.get("privacy") == "redact"
         with home.store() as store:
-            issued = is_issued(store, task, certificate.digest)
+            issued = is_issued(store, folder, certificate.digest)
         self.why_not = why_not_in_force(home, certificate, issued)
         self.cascade = Cascade(rungs=())
         if not self.why_not:

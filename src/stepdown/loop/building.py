@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stepdown.core.contract import Contract
 from stepdown.core.errors import ContractError
+from stepdown.core.events import verify_chain
 from stepdown.core.family import families, loss_named
 from stepdown.core.record import BuildRecord
 from stepdown.core.students import Progress
@@ -28,6 +29,7 @@ def build(home: Home, request: BuildRequest, progress: Progress) -> tuple[BuildR
     """
     with home.store() as store:
         progress("reading", 0.0)
+        verify_chain(store.events())  # draws and attempts are read from it
         task = resolve_learnable(store, home.settings, request.task)
         with home.building(task.name):
             contract = request.contract(home.settings.task(task.name).contract)

@@ -15,16 +15,18 @@ from stepdown.certificate.files import open_sealed
 from stepdown.certificate.hashes import contract_hash, contract_table, read_contract
 from stepdown.certificate.ledger import ATTEMPTED
 from stepdown.certificate.verify import Check, Linked, Verification, verify_files
+from stepdown.core.canonical import digest_of
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.draw import Draw
 from stepdown.core.errors import StepdownError, TamperedError
+from stepdown.core.events import verify_chain
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.curation.dataset_file import read_dataset
 from stepdown.loop.drawing import read_draws
 from stepdown.loop.home import Home
-from stepdown.loop.records import BuildFolder, latest
+from stepdown.loop.records import BuildFolder, chosen_to_serve, latest
 from stepdown.loop.settings import FILE_NAME, Settings
 from stepdown.students.artefact import open_student
 
@@ -55,9 +57,31 @@ def why_not_in_force(home: Home, certificate: Certificate, issued: bool) -> str:
     return "" if issued else "the journal knows no such certificate"
 
 
-def is_issued(store: Store, task: str, digest: str) -> bool:
-    """Whether the journal issued the certificate of that digest for a task."""
-    return any(event.data.get("certificate") == digest for event in store.events("built", task))
+def serving(home: Home, task: str) -> BuildFolder:
+    """The build that answers: the newest where it is certified for the contract in the settings, else the newest that
+    was when it was built, else the newest. Raises NotEnoughData where there is none.
+
+    So a build that is refused, waits for labels or tries another contract changes nothing in production.
+    """
+    newest, chosen = latest(home, task), chosen_to_serve(home, task)
+    if chosen is None or chosen.path == newest.path:
+        return newest
+    try:
+        certificate = newest.read_certificate()
+    except StepdownError:
+        return chosen
+    fits = certificate.verdict == "certified" and not why_other_contract(home.settings, certificate)
+    return newest if fits else chosen
+
+
+def is_issued(store: Store, folder: BuildFolder, digest: str) -> bool:
+    """Whether the journal issued the certificate of that digest for the task as the build's folder has it: how its
+    prompts are cut and its answers read and written decides an answer too."""
+    task = folder.read_task()
+    return any(
+        event.data.get("certificate") == digest and event.data.get("task", digest_of(task)) == digest_of(task)
+        for event in store.events("built", task.name)
+    )
 
 
 def why_other_contract(settings: Settings, certificate: Certificate) -> str:
@@ -106,11 +130,13 @@ def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
     """Recompute the newest certificate of a task from its evidence, and check everything that it names."""
     folder = latest(home, task)
     progress("recomputing every bound from the evidence", 0.0)
+    checks: list[Check] = []
     with home.store() as store:
         events = tuple(store.events(ATTEMPTED))  # of every task: attempts on the same rows count, whatever made them
         draws = read_draws(store, task)
         issued = {event.data.get("certificate") for event in store.events("built", task)}
-    checks: list[Check] = []
+        chain = store.events()
+        _checked(checks, "journal chain", lambda: verify_chain(chain))
     cascade = _checked(checks, "cascade file", folder.read_cascade)
     dataset = _checked(checks, "dataset", lambda: read_dataset(folder.dataset))
     for rung in cascade.rungs if cascade else ():

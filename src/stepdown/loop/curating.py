@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stepdown.core.calls import Call
 from stepdown.core.dataset import Dataset
 from stepdown.core.errors import NotEnoughData, ResourceError
-from stepdown.core.store import Store, Verdict
+from stepdown.core.store import VOLUNTEERED_JUDGE, Store, Verdict
 from stepdown.core.tasks import Task
 from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions, OutOfSample
@@ -110,9 +110,11 @@ def cross_validator(seed: int, threads: int) -> OutOfSample:
 
 
 def read_verdicts(store: Store) -> Verdicts:
-    """A judge's verdicts by call."""
+    """A judge's verdicts by call; what came as feedback is nobody's judgement of a sample."""
     found: Verdicts = {}
     for verdict in store.verdicts():
+        if verdict.judge.startswith(VOLUNTEERED_JUDGE):
+            continue
         found.setdefault(verdict.id, []).append(verdict)
     return found
 

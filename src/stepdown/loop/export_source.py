@@ -9,10 +9,10 @@ from stepdown.core.cascade import CascadeSpec
 from stepdown.core.errors import StepdownError, TamperedError
 from stepdown.core.record import BuildRecord
 from stepdown.curation.dataset_file import read_dataset
-from stepdown.loop.certificates import is_issued, why_not_in_force
+from stepdown.loop.certificates import is_issued, serving, why_not_in_force
 from stepdown.loop.home import Home
 from stepdown.loop.recertifying import Parent
-from stepdown.loop.records import BuildFolder, serving
+from stepdown.loop.records import BuildFolder
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def source_of(home: Home, task: str, uncertified: bool) -> Source:
             f"{folder.evidence} is not the evidence that its certificate names.", "", "Restore it, or build again."
         )
     with home.store() as store:
-        issued = is_issued(store, task, certificate.digest)
+        issued = is_issued(store, folder, certificate.digest)
     why = why_not_in_force(home, certificate, issued)
     if not why and certificate.contract.get("privacy") == "redact":
         why = "its students were certified on texts with personal data masked, and an exported program masks nothing"

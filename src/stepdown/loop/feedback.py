@@ -9,7 +9,7 @@ import msgspec
 from stepdown.core.calls import Call
 from stepdown.core.family import families
 from stepdown.core.keys import Key
-from stepdown.core.store import Gold, Store, Verdict
+from stepdown.core.store import VOLUNTEERED_JUDGE, Gold, Store, Verdict
 from stepdown.core.tasks import Task
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.feedback import Feedback
@@ -35,8 +35,8 @@ def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key:
         return _gold(store, call, task, _answer_of(call, task), feedback.source)
     loss = 1.0 if feedback.accepted is False else 1.0 - float(feedback.score or 0.0)
     answer = _answer_of(call, task) if call.rung else None
-    judge = feedback.source or SOURCE
-    store.add_verdicts([Verdict(id=call.id, loss=loss, answer=answer, judge=judge)])
+    judge = VOLUNTEERED_JUDGE + (feedback.source or "")
+    store.add_verdicts([Verdict(id=call.id, loss=loss, answer=answer, judge=judge)], yielding=True)
     return "verdict"
 
 

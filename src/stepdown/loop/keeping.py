@@ -12,17 +12,19 @@ import numpy as np
 from stepdown.certificate.files import seal
 from stepdown.certificate.planning import expect
 from stepdown.certificate.refusal import needed_labels
+from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Dataset
 from stepdown.core.errors import StepdownError
 from stepdown.core.record import BuildRecord
+from stepdown.core.tasks import Task
 from stepdown.curation.dataset_file import write_dataset
-from stepdown.loop.certificates import why_other_contract
+from stepdown.loop.certificates import serving, why_other_contract
 from stepdown.loop.certifying import Certified
 from stepdown.loop.home import make_folder, write_whole
 from stepdown.loop.job import Job
 from stepdown.loop.labels import label_next, rows_planned, to_label, write_next
 from stepdown.loop.measuring import Measured
-from stepdown.loop.records import BuildFolder, Pending, publish, serving
+from stepdown.loop.records import BuildFolder, Pending, publish
 from stepdown.report.model_card import render_model_card
 from stepdown.report.render import render
 
@@ -53,7 +55,7 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
     folder = BuildFolder(parent / name)
     os.replace(draft.path, folder.path)
     # The journal first: what is published must be known to it, whenever the process is killed.
-    job.store.append("built", job.task.name, _fact(record), at=job.home.clock())
+    job.store.append("built", job.task.name, _fact(record, job.task), at=job.home.clock())
     serve = certificate.verdict == "certified" and not why_other_contract(job.home.settings, certificate)
     publish(job.home, job.task.name, folder, serve)
     return folder
@@ -77,9 +79,10 @@ def _write_labels(job: Job, draft: BuildFolder, dataset: Dataset, measured: Meas
         write_next(job.store, draw, found, draft.labels, job.home.clock())
 
 
-def _fact(record: BuildRecord) -> dict[str, Any]:
+def _fact(record: BuildRecord, task: Task) -> dict[str, Any]:
     certificate = record.certificate
     return {
+        "task": digest_of(task),
         "certificate": certificate.digest,
         "verdict": certificate.verdict,
         "cascade": certificate.cascade_hash,

@@ -122,17 +122,9 @@ def latest(home: Home, task: str) -> BuildFolder:
     return _named(home, task, LATEST)
 
 
-def serving(home: Home, task: str) -> BuildFolder:
-    """The build that answers: the newest that was certified for the contract in the settings of then, else the newest.
-
-    A build that is refused, waits for labels or tries another contract changes nothing in production.
-    """
-    return _named(home, task, pointer_of(home.builds(task)))
-
-
-def pointer_of(builds: Path) -> str:
-    """The name of the file that names the build which answers."""
-    return SERVING if (builds / SERVING).exists() else LATEST
+def chosen_to_serve(home: Home, task: str) -> BuildFolder | None:
+    """The newest build that was certified for the contract in the settings of then; None where there is none."""
+    return _named(home, task, SERVING) if (home.builds(task) / SERVING).exists() else None
 
 
 def _named(home: Home, task: str, which: str) -> BuildFolder:

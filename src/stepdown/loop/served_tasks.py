@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from stepdown.certificate.hashes import contract_hash
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Privacy, parse_duration
 from stepdown.core.errors import DifferentAnswersError, StepdownError
@@ -21,11 +22,11 @@ from stepdown.curation.personal_data import mask
 from stepdown.gateway.cascades import OpenCascade, RungThreads
 from stepdown.gateway.served import ServedTask
 from stepdown.loop.answering import open_cascade
-from stepdown.loop.certificates import is_issued, why_not_in_force
+from stepdown.loop.certificates import is_issued, serving, why_not_in_force
 from stepdown.loop.discovery import calls_of, with_settings
 from stepdown.loop.home import Home
 from stepdown.loop.manners import manners_of
-from stepdown.loop.records import LATEST, BuildFolder, latest, pointer_of, serving
+from stepdown.loop.records import LATEST, SERVING, BuildFolder, latest
 from stepdown.loop.settings import FILE_NAME, read_settings
 
 log = logging.getLogger("stepdown.gateway")
@@ -118,6 +119,8 @@ class ServedTasks:
     def _standing(self, store: Store, name: str) -> _Standing:
         """Read again only where a file has changed: with a hundred tasks, a look a second would be most of a core."""
         files = _stamps(self._home.builds(name))
+        if files:
+            files = (*files, contract_hash(self._home.settings.task(name).contract))
         read = self._read.get(name)
         if read is None or read.files != files or not files:
             read = self._read[name] = self._read_build(name, files)
@@ -125,7 +128,7 @@ class ServedTasks:
         if certificate is None:
             return read.standing
         if not issued:
-            issued = is_issued(store, name, certificate.digest)
+            issued = read.standing.folder is not None and is_issued(store, read.standing.folder, certificate.digest)
             self._read[name] = replace(read, issued=issued)
         return _Standing(read.standing.folder, why_not_in_force(self._home, certificate, issued))
 
@@ -244,14 +247,18 @@ def _why_not_opened(error: Exception) -> str:
 
 def _stamps(builds: Path) -> tuple[Any, ...]:
     """What changes when a build is published or its files are touched; empty where there is none."""
-    try:
-        named = builds / pointer_of(builds)
-        pointer = named.stat()
-        folder = BuildFolder(builds / Path(named.read_text(encoding="utf-8", errors="replace").strip()).name)
-        found = [file.stat() for file in (folder.certificate, folder.task)]
-    except (OSError, ValueError):
-        return ()
-    return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in (pointer, *found))
+    found: list[tuple[int, int, int]] = []
+    for which in (LATEST, SERVING):
+        try:
+            pointer = builds / which
+            folder = BuildFolder(builds / Path(pointer.read_text(encoding="utf-8", errors="replace").strip()).name)
+            stamps = [file.stat() for file in (pointer, folder.certificate, folder.task)]
+        except (OSError, ValueError):
+            if which == LATEST:
+                return ()
+            continue
+        found += [(one.st_mtime_ns, one.st_size, one.st_ino) for one in stamps]
+    return tuple(found)
 
 
 def _per_call(per_1k: float) -> float:

@@ -8,9 +8,9 @@ import msgspec
 
 from stepdown.core.events import verify_chain
 from stepdown.core.store import Served, Store
-from stepdown.loop.certificates import is_issued, why_not_in_force
+from stepdown.loop.certificates import is_issued, serving, why_not_in_force
 from stepdown.loop.home import Home
-from stepdown.loop.records import built_tasks, serving
+from stepdown.loop.records import built_tasks
 
 DAY_S, HOUR_S = 86400.0, 3600.0
 
@@ -105,7 +105,7 @@ def _task_status(home: Home, store: Store, name: str) -> TaskStatus:
     return TaskStatus(
         task=name,
         verdict=certificate.verdict,
-        stands=why_not_in_force(home, certificate, is_issued(store, name, certificate.digest)),
+        stands=why_not_in_force(home, certificate, is_issued(store, folder, certificate.digest)),
         age_days=(home.clock() - certificate.issued_at) / DAY_S,
         offload=certificate.offload if certified else 0.0,
         cost_per_1k=cascade.cost_per_1k.value if certified and cascade and cascade.cost_per_1k else None,

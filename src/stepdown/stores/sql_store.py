@@ -11,7 +11,7 @@ from stepdown.core.calls import Broken, Call, EncodedCall
 from stepdown.core.canonical import canonical_json
 from stepdown.core.events import Event, next_event
 from stepdown.core.keys import Key
-from stepdown.core.store import Added, Gold, Served, Verdict
+from stepdown.core.store import VOLUNTEERED_JUDGE, Added, Gold, Served, Verdict
 from stepdown.core.tasks import Task
 from stepdown.stores.blocks import BLOCK_CALLS
 from stepdown.stores.call_table import CallTable, chunks
@@ -29,6 +29,11 @@ _PUT_GOLD = (
     " ON CONFLICT (id) DO UPDATE SET gold = excluded.gold, split = excluded.split, source = excluded.source,"
     " basis = excluded.basis"
 )
+_PUT_VERDICT = (
+    "INSERT INTO verdicts VALUES (?, ?, ?, ?) ON CONFLICT (id, answer) DO UPDATE SET"
+    " loss = excluded.loss, judge = excluded.judge"
+)
+_UNLESS_JUDGED = " WHERE verdicts.judge LIKE 'feedback:%'"
 _UNLESS_KEPT = " WHERE gold.basis = 'volunteered' OR excluded.basis <> 'volunteered'"
 
 _decode_task = msgspec.json.Decoder(Task).decode
@@ -135,17 +140,19 @@ class SqlStore:
             )
         }
 
-    def add_verdicts(self, verdicts: Iterable[Verdict]) -> Added:
+    def add_verdicts(self, verdicts: Iterable[Verdict], yielding: bool = False) -> Added:
+        """Add judges' verdicts; a new one about the same answer replaces the old. yielding: only what came as feedback
+        is replaced."""
         return self._upsert(
             verdicts,
+            stays=lambda row, old: yielding and not str(old[1]).startswith(VOLUNTEERED_JUDGE),
             known=lambda one: (
                 "SELECT loss, judge FROM verdicts WHERE id = ? AND answer = ?",
                 (one.id, canonical_json(one.answer).decode()),
             ),
             row=lambda one: (one.id, canonical_json(one.answer).decode(), one.loss, one.judge),
             same=lambda row, old: row[2:4] == old,
-            sql="INSERT INTO verdicts VALUES (?, ?, ?, ?) ON CONFLICT (id, answer) DO UPDATE SET"
-            " loss = excluded.loss, judge = excluded.judge",
+            sql=_PUT_VERDICT + (_UNLESS_JUDGED if yielding else ""),
         )
 
     def verdicts(self) -> Iterator[Verdict]:

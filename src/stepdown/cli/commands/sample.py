@@ -34,7 +34,7 @@ def command(
     `stepdown import --gold FILE`. The file shows nobody's answer. After a build it holds only the calls on which a
     student differs from the incumbent: on all others no label is needed.
     """
-    if out.exists() and out.stat().st_size:
+    if out.is_symlink() or (out.exists() and out.stat().st_size):
         raise UsageError(f"{out} is there already.", "Labels that somebody gave could be lost.", "Name another file.")
     with console.progress() as progress:
         found = draw_sample(open_home(home), SampleRequest(task, out, labels, margin), progress)
