@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepdown.certificate.evidence import Basis, Evidence, gather
-from stepdown.certificate.ledger import ATTEMPTED, Attempt, attempt, looks
+from stepdown.certificate.ledger import ATTEMPTED, LOOKED, Attempt, attempt, looks
 from stepdown.certificate.observations import Judged
 from stepdown.core.certificate import Population
 from stepdown.core.contract import Contract
@@ -312,3 +312,18 @@ def test_looks_of_another_candidate_count_each(evidence: Evidence) -> None:
     journal.spend(_drawn(evidence, range(50), "one", stages=(50,), final=False))
     journal.spend(_drawn(evidence, range(90), "one", stages=(50, 90), final=False))
     assert journal.number(_drawn(evidence, range(90), "two", stages=(90,))) == 3
+
+
+def test_builds_that_waited_for_labels_were_looks_at_what_a_test_of_agreement_reads(evidence: Evidence) -> None:
+    """They say how often their student differs from the incumbent on the evidence; the best of many is no first try."""
+    journal = Journal()
+    for seed in range(3):
+        data = {"candidate": f"student {seed}", "draw": "d"}
+        journal.events.append(next_event(journal.events[-1] if journal.events else None, 0.0, LOOKED, "t", data))
+    by_gold = _drawn(evidence, range(50))
+    seen = replace(by_gold.seen, reference="agreement", incumbent_loss=np.zeros(by_gold.seen.n), agrees=None)
+    by_agreement = replace(by_gold, seen=seen)
+    assert journal.number(by_gold) == 1
+    assert journal.number(by_agreement) == 4
+    elsewhere = _drawn(evidence, range(50), draw="another")
+    assert journal.number(replace(elsewhere, seen=seen)) == 1

@@ -36,6 +36,10 @@ from stepdown.stats.spending import attempt_error
 ATTEMPTED = "certificate-attempted"
 """The kind of event that a loop journals before it certifies."""
 
+LOOKED = "evidence-looked"
+"""The kind of event of a build that waited for labels: nothing was tested, but it was told on how many calls of the
+evidence its candidate differs from the incumbent, which is all that a test of agreement reads."""
+
 _ID_BYTES, _CONTENT_BYTES = 4, 8
 _QUESTION = ("candidate", "contract", "evidence")
 
@@ -70,8 +74,8 @@ class _Entry:
 def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> Attempt:
     """What this attempt may spend, given the journal so far. Pure: whoever calls it journals `event` afterwards.
 
-    events: of any kind and of every task; only those of attempts are read. Raises TamperedError when one of them cannot
-    be read.
+    events: of any kind and of every task; only those of attempts and looks are read. Raises TamperedError when one of
+    them cannot be read.
     """
     population = evidence.basis.population
     ids, content = row_keys(evidence.seen.ids, _ID_BYTES), row_keys(evidence.keys, _CONTENT_BYTES)
@@ -84,7 +88,7 @@ def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> 
     stages, final = evidence.terms.stages, evidence.terms.final
     looked = tuple(evidence.stage_hashes) if evidence.keys else ()
     entry = _Entry(asked, ids, content, population.draw, population.replaces, stages, final, looked)
-    number = _number(events, entry)
+    number = _number(events, entry, evidence.seen.reference == "agreement")
     data = {**question, "rows": _packed(ids, _ID_BYTES), "n": evidence.n, "attempt": number}
     if evidence.keys:
         data |= {"content": _packed(content, _CONTENT_BYTES), "draw": entry.draw, "replaces": entry.replaces}
@@ -117,9 +121,12 @@ def row_keys(names: Sequence[str], size: int = _ID_BYTES) -> Keys:
     return np.unique(np.array(short, dtype=np.uint64))
 
 
-def _number(events: Iterable[Event], entry: _Entry) -> int:
+def _number(events: Iterable[Event], entry: _Entry, by_agreement: bool) -> int:
     earlier: dict[tuple[str, ...], _Entry] = {}
+    looked: set[str] = set()
     for event in events:
+        if event.kind == LOOKED and by_agreement and event.data.get("draw") == entry.draw:
+            looked.add(str(event.data.get("candidate")))
         if event.kind != ATTEMPTED:
             continue
         before = _read(event)
@@ -127,7 +134,7 @@ def _number(events: Iterable[Event], entry: _Entry) -> int:
             break
         if not _is_look_of(before, entry):
             earlier[before.question] = before
-    return 1 + _linked(list(earlier.values()), entry)
+    return 1 + _linked(list(earlier.values()), entry) + len(looked - {entry.question[0]})
 
 
 def _is_look_of(before: _Entry, entry: _Entry) -> bool:

@@ -13,7 +13,6 @@ from stepdown.certificate.certify import is_valid_at
 from stepdown.certificate.evidence import read_evidence
 from stepdown.certificate.files import open_sealed
 from stepdown.certificate.hashes import contract_hash, contract_table, read_contract
-from stepdown.certificate.ledger import ATTEMPTED
 from stepdown.certificate.verify import Check, Linked, Verification, verify_files
 from stepdown.core.canonical import digest_of
 from stepdown.core.certificate import Certificate
@@ -24,7 +23,7 @@ from stepdown.core.events import verify_chain
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.curation.dataset_file import read_dataset
-from stepdown.loop.drawing import read_draws
+from stepdown.loop.drawing import ledger_events, read_draws
 from stepdown.loop.home import Home
 from stepdown.loop.records import BuildFolder, chosen_to_serve, latest
 from stepdown.loop.settings import FILE_NAME, Settings
@@ -132,7 +131,7 @@ def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
     progress("recomputing every bound from the evidence", 0.0)
     checks: list[Check] = []
     with home.store() as store:
-        events = tuple(store.events(ATTEMPTED))  # of every task: attempts on the same rows count, whatever made them
+        events = tuple(ledger_events(store))  # of every task: attempts on the same rows count, whatever made them
         draws = read_draws(store, task)
         issued = {event.data.get("certificate") for event in store.events("built", task)}
         chain = store.events()

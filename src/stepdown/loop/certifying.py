@@ -11,7 +11,7 @@ import numpy as np
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
-from stepdown.certificate.ledger import ATTEMPTED, Attempt, asked_before, attempt, looks
+from stepdown.certificate.ledger import ATTEMPTED, LOOKED, Attempt, asked_before, attempt, looks
 from stepdown.certificate.observations import Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import COMPLETE, whole_units_up_to
@@ -20,7 +20,7 @@ from stepdown.certificate.refusal import needed_labels
 from stepdown.core.certificate import Certificate, Journalled, Population
 from stepdown.core.dataset import Dataset, Example
 from stepdown.core.draw import Draw
-from stepdown.loop.drawing import drawn_at, plan_labels, planned_rows
+from stepdown.loop.drawing import drawn_at, ledger_events, plan_labels, planned_rows
 from stepdown.loop.job import Job
 from stepdown.loop.labels import first_plan, label_next
 from stepdown.loop.measuring import Measured
@@ -133,7 +133,7 @@ def next_look(job: Job, draw: Draw, whole: Evidence, evidence: Evidence, certifi
 
 
 def _test(job: Job, dataset: Dataset, evidence: Evidence, is_ready: bool) -> tuple[Certificate, Attempt]:
-    spent = attempt(job.store.events(ATTEMPTED), evidence, job.contract)
+    spent = attempt(ledger_events(job.store), evidence, job.contract)
     now = job.home.clock()
     issue = Issue(at=now, seed=job.request.seed)
     if is_ready:
@@ -145,6 +145,9 @@ def _test(job: Job, dataset: Dataset, evidence: Evidence, is_ready: bool) -> tup
         journal = Journalled(head=event.digest, events=event.sequence, begun_at=begun)
         issue = Issue(at=event.at, seed=job.request.seed, journal=journal)
     else:
+        if evidence.seen.reference == "gold" and evidence.n:
+            looked = {"candidate": evidence.candidate.digest, "draw": evidence.basis.population.draw}
+            job.store.append(LOOKED, job.task.name, looked, at=now)
         # Nothing is tested and nothing spent, whatever was spent on these rows before.
         spent = msgspec.structs.replace(spent, number=0, error_share=attempt_error(1.0 - job.contract.confidence, 1))
     return certify(evidence, job.contract, spent, dataset.manifest, issue), spent

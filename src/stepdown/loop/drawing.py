@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
+from stepdown.certificate.ledger import ATTEMPTED, LOOKED
 from stepdown.core.draw import DRAWN, FORGOTTEN, PLANNED, Draw
 from stepdown.core.errors import TamperedError
+from stepdown.core.events import Event
 from stepdown.core.store import Store
 
 
@@ -22,6 +26,11 @@ def read_draws(store: Store, task: str) -> tuple[Draw, ...]:
                 "Restore the store from a backup; without its draws nothing can be certified.",
             ) from None
     return tuple(found)
+
+
+def ledger_events(store: Store) -> Iterator[Event]:
+    """What the ledger counts: attempts and looks, of every task, in the order of the journal."""
+    return (event for event in store.events() if event.kind in (ATTEMPTED, LOOKED))
 
 
 def whole_since(store: Store) -> float:

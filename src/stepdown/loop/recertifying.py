@@ -43,6 +43,7 @@ from stepdown.core.dataset import DatasetManifest
 from stepdown.core.errors import TamperedError
 from stepdown.core.exports import ExportedRung
 from stepdown.core.store import Store
+from stepdown.loop.drawing import ledger_events
 from stepdown.loop.export_rows import Compared, Rows
 from stepdown.students.exported_program import Said
 
@@ -77,7 +78,7 @@ def recertify(
         data = {"candidate": evidence.candidate.digest, "parent": certificate.digest, "rows": found.rows}
         store.append(REISSUED, certificate.task, {**data, "drift": found.drift}, at=now)
     else:
-        spent = attempt(store.events(ATTEMPTED), evidence, contract)
+        spent = attempt(ledger_events(store), evidence, contract)
         store.append(ATTEMPTED, certificate.task, spent.event, at=now)
     issue = Issue(at=certificate.issued_at, seed=certificate.seed, journal=certificate.journal)
     return certify(evidence, contract, spent, parent.dataset, issue), evidence
