@@ -3,8 +3,8 @@ differs from the incumbent; and what agreement alone certifies on the answers of
 
     python -m benchmarks.labels_needed [--tasks shipped clinc150 deepseek] [--budget 90s] [--agreement-budget 6m]
 
-Each task is built once through the command line with gold for every call, so that the whole draw is labelled. Then its
-evidence is put in 40 random orders, and for each the least number of calls is sought at which the certificate offloads
+Each task is built through the command line: students learn from the incumbent's answers alone, and the whole draw is
+labelled afterwards. Then its evidence is put in 40 random orders, and for each the least number of calls is sought at which the certificate offloads
 at least nine tenths of what the whole draw certifies. On clinc150 the recorded incumbent is the data's own annotation.
 The published test calls of banking77 are never imported.
 """
@@ -31,6 +31,8 @@ from stepdown.certificate.hashes import read_contract
 from stepdown.certificate.ledger import Attempt
 from stepdown.certificate.refusal import needed_labels
 from stepdown.core.contract import Contract
+from stepdown.loop.drawing import read_draws
+from stepdown.loop.home import open_home
 from stepdown.stats.spending import attempt_error
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -55,15 +57,21 @@ def main() -> None:
 
 
 def labels(name: str, budget: str) -> dict[str, Any]:
-    """Build a task with gold for every call, and count."""
+    """Build a task whose whole draw is labelled, and count."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         rows = [row for row in ROWS[name]() if row["split"] != "test"]
         write_calls(home / "traffic.jsonl", rows)
-        write_gold(home / "gold.csv", rows)
-        run(home, "import", "traffic.jsonl", "--gold", "gold.csv")
+        run(home, "import", "traffic.jsonl")
+        run(
+            home, "build", "task", "--budget", budget
+        )  # waits for labels, and learns from the incumbent's answers alone
+        with open_home(home).store() as store:
+            draw = read_draws(store, "task")[-1]
+        write_gold(home / "gold.csv", [row for row in rows if draw.place(row["id"]) is not None])
+        run(home, "import", "--gold", "gold.csv")
         built = run(home, "build", "task", "--budget", budget)
-        evidence = read_evidence(next((home / ".stepdown" / "builds" / "task").glob("0*/evidence.jsonl")))
+        evidence = read_evidence(max((home / ".stepdown" / "builds" / "task").glob("0*/evidence.jsonl")))
         found = count(evidence)
     return {"verdict": built["verdict"], "offload": built["offload"], "rungs": built["rungs"], **found}
 
