@@ -4,9 +4,9 @@ differs from the incumbent; and what agreement alone certifies on the answers of
     python -m benchmarks.labels_needed [--tasks shipped clinc150 deepseek] [--budget 90s] [--agreement-budget 6m]
 
 Each task is built through the command line: students learn from the incumbent's answers alone, and the whole draw is
-labelled afterwards. Then its evidence is put in 40 random orders, and for each the least number of calls is sought at which the certificate offloads
-at least nine tenths of what the whole draw certifies. On clinc150 the recorded incumbent is the data's own annotation.
-The published test calls of banking77 are never imported.
+labelled afterwards. Then its evidence is put in 40 random orders, and for each the least number of calls is sought at
+which the certificate offloads at least nine tenths of what the whole draw certifies. On clinc150 the recorded incumbent
+is the data's own annotation. The published test calls of banking77 are never imported.
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ def labels(name: str, budget: str) -> dict[str, Any]:
         rows = [row for row in ROWS[name]() if row["split"] != "test"]
         write_calls(home / "traffic.jsonl", rows)
         run(home, "import", "traffic.jsonl")
-        run(
-            home, "build", "task", "--budget", budget
-        )  # waits for labels, and learns from the incumbent's answers alone
+        run(home, "build", "task", "--budget", budget)  # waits for labels
         with open_home(home).store() as store:
             draw = read_draws(store, "task")[-1]
         write_gold(home / "gold.csv", [row for row in rows if draw.place(row["id"]) is not None])
