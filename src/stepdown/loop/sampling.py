@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from stepdown.certificate.planning import Expected, rows_for_labels, rows_to_test
+from stepdown.certificate.planning import Expected, rows_for_labels, rows_to_test, whole_units_up_to
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Dataset, Example
 from stepdown.core.draw import Draw
@@ -182,7 +182,4 @@ def _for_margin(expected: Expected, contract: Contract, margin: float, graded: b
 
 
 def _whole_units(examples: list[Example], rows: int) -> list[Example]:
-    end = min(rows, len(examples))
-    while 0 < end < len(examples) and examples[end].unit == examples[end - 1].unit:
-        end += 1
-    return examples[:end]
+    return examples[: whole_units_up_to(tuple(one.unit for one in examples), rows)]

@@ -60,7 +60,7 @@ def p_value(values: ArrayLike, margin: float, bounds: Bounds = EXCESS_LOSS, erro
 
 def p_values(values: ArrayLike, margin: float, bounds: Bounds = EXCESS_LOSS, error: float = 0.05) -> Floats:
     """P-values (k,) of the hypotheses that the mean of each column of `values` (n, k) is at or above `margin`."""
-    columns = _checked(values, bounds, error)
+    columns = checked_columns(values, bounds, error)
     if margin >= bounds.upper:
         return np.where(columns.min(axis=0) < margin, 0.0, 1.0)
     return np.exp(-_largest_log_wealth(columns, _fractions(columns, bounds, error), margin, bounds))
@@ -73,7 +73,7 @@ def upper_bound(
 
     The bets are tuned for `error`, or for `tuned_for`: bounds at several errors are nested only if that is the same.
     """
-    columns = _checked(np.asarray(values, dtype=np.float64)[:, None], bounds, error)
+    columns = checked_columns(np.asarray(values, dtype=np.float64)[:, None], bounds, error)
     fractions = _fractions(columns, bounds, tuned_for or error)
     needed = math.log(1.0 / error)
     accepted, rejected = float(columns.mean()), bounds.upper
@@ -129,7 +129,7 @@ class ConfidenceSequence:
         batch = np.asarray(values, dtype=np.float64).ravel()
         if batch.size == 0:
             return self
-        _checked(batch[:, None], self.bounds, self.error)
+        checked_columns(batch[:, None], self.bounds, self.error)
         grid = _margin_grid(self.bounds, self.focus)
         rise = _log_factors(batch, grid, self.bounds)
         fall = _log_factors(-batch, -grid, self.bounds.mirrored)
@@ -176,7 +176,8 @@ class ConfidenceSequence:
         )
 
 
-def _checked(values: ArrayLike, bounds: Bounds, error: float) -> Floats:
+def checked_columns(values: ArrayLike, bounds: Bounds, error: float) -> Floats:
+    """The values (n, k) as numbers. ValueError for another shape, no row, an error that is none, or values outside."""
     columns = np.asarray(values, dtype=np.float64)
     if columns.ndim != 2 or columns.shape[0] == 0:
         raise ValueError(f"Got values of shape {columns.shape}; expected one row for each example, and at least one.")

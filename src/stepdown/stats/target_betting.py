@@ -22,7 +22,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stepdown.stats.betting import EXCESS_LOSS, Bounds
+from stepdown.stats.betting import EXCESS_LOSS, Bounds, checked_columns
 
 Floats = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ def p_value(values: ArrayLike, margin: float, bounds: Bounds = EXCESS_LOSS, erro
 
 def p_values(values: ArrayLike, margin: float, bounds: Bounds = EXCESS_LOSS, error: float = 0.05) -> Floats:
     """P-values (k,) of the hypotheses that the mean of each column of `values` (n, k) is at or above `margin`."""
-    columns = _checked(values, bounds, error)
+    columns = checked_columns(values, bounds, error)
     if margin >= bounds.upper:
         return np.where(columns.min(axis=0) < margin, 0.0, 1.0)
     if margin <= bounds.lower:
@@ -53,7 +53,7 @@ def upper_bound(values: ArrayLike, error: float, bounds: Bounds = EXCESS_LOSS) -
 
     A multiple of a 2,000th of the bounds' width above the lower bound.
     """
-    columns = _checked(np.asarray(values, dtype=np.float64)[:, None], bounds, error)
+    columns = checked_columns(np.asarray(values, dtype=np.float64)[:, None], bounds, error)
     margins = margin_grid(bounds)
     wealth = largest_log_wealth(np.broadcast_to(columns, (len(columns), margins.size)), margins, *_ends(bounds), error)
     return least_rejected(margins, wealth >= math.log(1.0 / error), bounds.upper)
@@ -98,17 +98,3 @@ def largest_log_wealth(
 
 def _ends(bounds: Bounds) -> tuple[float, float]:
     return bounds.lower, bounds.upper
-
-
-def _checked(values: ArrayLike, bounds: Bounds, error: float) -> Floats:
-    columns = np.asarray(values, dtype=np.float64)
-    if columns.ndim != 2 or columns.shape[0] == 0:
-        raise ValueError(f"Got values of shape {columns.shape}; expected one row for each example, and at least one.")
-    if not 0.0 < error < 1.0:
-        raise ValueError(f"Got error {error}; expected a value between 0 and 1, both excluded.")
-    if columns.size and not (columns.min() >= bounds.lower and columns.max() <= bounds.upper):
-        raise ValueError(
-            f"Got values from {columns.min()} to {columns.max()}; expected all of them within "
-            f"[{bounds.lower}, {bounds.upper}], the range declared for them."
-        )
-    return columns
