@@ -33,7 +33,7 @@ _PUT_VERDICT = (
     "INSERT INTO verdicts VALUES (?, ?, ?, ?) ON CONFLICT (id, answer) DO UPDATE SET"
     " loss = excluded.loss, judge = excluded.judge"
 )
-_UNLESS_JUDGED = " WHERE verdicts.judge LIKE 'feedback:%'"
+_UNLESS_JUDGED = " WHERE substr(verdicts.judge, 1, 9) = 'feedback:'"
 _UNLESS_KEPT = " WHERE gold.basis = 'volunteered' OR excluded.basis <> 'volunteered'"
 
 _decode_task = msgspec.json.Decoder(Task).decode
