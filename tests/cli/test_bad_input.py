@@ -136,7 +136,7 @@ def test_gold_that_contradicts_itself_or_belongs_to_no_call(tmp_path: Path) -> N
     rows = "id,gold\nc1,refund\nnope,refund\nc1,praise\nc2,\n,refund\nc3,refund\n"
     (tmp_path / "gold.csv").write_text(rows)
     said = stepdown("import", "--gold", str(tmp_path / "gold.csv"), "--home", str(tmp_path), "--json")
-    said_well(said, 0, "3 records", "contradicts line 2", "1 gold answer belongs to no call")
+    said_well(said, 0, "2 records", "contradicts line 2", "1 gold answer belongs to no call")
     assert said.json["gold"]["new"] == 3
     assert said.json["gold_without_call"] == 1
     (tmp_path / "gold.csv").write_text("id,gold\nc1,praise\n")

@@ -6,7 +6,9 @@ import csv
 import json
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -399,3 +401,58 @@ def test_a_build_that_waits_after_an_attempt_verifies(waits: Path, home: Path) -
     assert said.json["evidence"]["attempt"] == 0
     verified = stepdown("certificate", "verify", TASK, "--home", str(home), "--json")
     assert verified.json["verified"], verified.err
+
+
+# What came out of trials from outside
+
+
+@pytest.mark.parametrize("spelt", [str.upper, lambda name: "?", lambda name: f"{name} request"])
+def test_gold_that_is_no_answer_of_the_task_certifies_nothing(waits: Path, spelt: Callable[[str], str]) -> None:
+    """It makes student and incumbent wrong alike, so that there would be no difference anywhere."""
+    asked = rows_of(latest(open_home(waits), TASK).labels)
+    fill_in(waits / "l.csv", asked, lambda number: spelt(label(number)))
+    give(waits, waits / "l.csv")
+    said = stepdown(*BUILD, "--home", str(waits), "--json")
+    assert (said.code, said.json["verdict"], said.json["evidence"]["attempt"]) == (1, "refused", 0)
+    assert "are none that anybody ever gave" in said.json["reasons"][0]
+    assert events(waits, "certificate-attempted") == []
+
+
+def test_labels_declared_volunteered_are_no_evidence_even_for_drawn_calls(waits: Path) -> None:
+    asked = rows_of(latest(open_home(waits), TASK).labels)
+    fill_in(waits / "l.csv", asked)
+    give(waits, waits / "l.csv", "--gold-is", "volunteered")
+    said = stepdown(*BUILD, "--home", str(waits), "--json")
+    assert (said.json["evidence"]["attempt"], said.json["labels_needed"]) == (0, len(asked))
+    assert said.json["labels"] == str(latest(open_home(waits), TASK).labels)
+
+
+def test_building_again_on_the_same_evidence_does_not_make_it_younger(waits: Path) -> None:
+    fill_in(waits / "l.csv", rows_of(latest(open_home(waits), TASK).labels))
+    give(waits, waits / "l.csv")
+    assert stepdown(*BUILD, "--home", str(waits), "--json").code == 0
+    first = certificate(waits)
+    assert stepdown(*BUILD, "--home", str(waits), "--json").code == 0
+    again = certificate(waits)
+    assert (again["attempt"], again["issued_at"], again["expires_at"]) == (1, first["issued_at"], first["expires_at"])
+
+
+def test_a_half_filled_file_has_no_broken_records(waits: Path) -> None:
+    asked = rows_of(latest(open_home(waits), TASK).labels)
+    with (waits / "half.csv").open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(("id", "input", "gold"))
+        for place, row in enumerate(asked):
+            right = label(int(row["id"].removeprefix("c"))) if place < len(asked) // 2 else ""
+            out.writerow((row["id"], row["input"], right))
+    said = give(waits, waits / "half.csv")
+    assert (said.json["broken"], said.json["gold"]["new"]) == (0, len(asked) // 2)
+
+
+def test_a_journal_that_was_cut_into_stops_builds_and_verification(waits: Path) -> None:
+    with closing(sqlite3.connect(waits / ".stepdown" / "store.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM events WHERE kind = 'evidence-drawn'")
+    said = stepdown(*BUILD, "--home", str(waits), "--json")
+    assert (said.code, said.json["error"]["kind"]) == (1, "TamperedError")
+    checked = stepdown("certificate", "verify", TASK, "--home", str(waits), "--json").json
+    assert not checked["verified"]
