@@ -53,5 +53,9 @@ def test_a_cascade_pays_for_itself_and_for_what_it_escalates() -> None:
     assert found is not None
     assert found.value == pytest.approx(0.21)
     assert (found.low, found.high) == (pytest.approx(0.005 + 0.05 * 1.9), pytest.approx(0.02 + 0.15 * 2.1))
+    held = cascade_cost_per_1k(own, theirs, estimate(1.0, 1.0, 1.0), 0.2)
+    assert held is not None
+    assert held.value == pytest.approx(0.8 * own.value + 0.2 * theirs.value)
+    assert cascade_cost_per_1k(own, None, estimate(1.0, 0.9, 1.0), 0.2) is None
     assert cascade_cost_per_1k(own, None, estimate(0.9, 0.8, 1.0)) is None
     assert cascade_cost_per_1k(own, None, estimate(1.0, 0.9, 1.0)) == own

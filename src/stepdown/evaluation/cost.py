@@ -86,19 +86,23 @@ def incumbent_cost_per_1k(costs_usd: Iterable[float | None], generator: np.rando
     )
 
 
-def cascade_cost_per_1k(own: Estimate, incumbent: Estimate | None, offload: Estimate) -> Estimate | None:
+def cascade_cost_per_1k(
+    own: Estimate, incumbent: Estimate | None, offload: Estimate, holdback: float = 0.0
+) -> Estimate | None:
     """USD per thousand requests through a cascade: every request is tried locally, the rest go to the incumbent too.
 
-    None when the incumbent's price is unknown and it still answers some requests.
+    holdback: the share of requests that goes to the incumbent whatever the cascade would say, and is not tried. None
+    when the incumbent's price is unknown and it still answers some requests.
     """
     if incumbent is None:
-        return own if offload.value >= 1.0 else None
+        return own if offload.value >= 1.0 and not holdback else None
+    tried = 1.0 - holdback
     return Estimate(
-        value=own.value + (1.0 - offload.value) * incumbent.value,
-        low=own.low + (1.0 - offload.high) * incumbent.low,
-        high=own.high + (1.0 - offload.low) * incumbent.high,
+        value=tried * own.value + (1.0 - tried * offload.value) * incumbent.value,
+        low=tried * own.low + (1.0 - tried * offload.high) * incumbent.low,
+        high=tried * own.high + (1.0 - tried * offload.low) * incumbent.high,
         n=offload.n,
-        method="own cost + share escalated × incumbent's cost",
+        method="own cost + share escalated or held back × incumbent's cost",
         unit="USD",
         estimated=True,
     )

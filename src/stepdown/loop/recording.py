@@ -13,6 +13,7 @@ from stepdown import __version__
 from stepdown.certificate.calibrate import confidences
 from stepdown.core.cascade import INCUMBENT, choose_rungs
 from stepdown.core.certificate import Certificate
+from stepdown.core.contract import Contract
 from stepdown.core.dataset import Answer, SplitName
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Role, Span
@@ -117,6 +118,11 @@ def _incumbent(job: Job, curated: Curated) -> IncumbentMeasurement:
     )
 
 
+def _holdback(contract: Contract) -> float:
+    """The share of requests that is held back for the incumbent: none where nothing may leave."""
+    return 0.0 if contract.privacy == "local-only" else contract.holdback
+
+
 def _cascade(
     job: Job, measured: Measured, certified: Certified, incumbent_cost: Estimate | None, shown: Rows | None
 ) -> CascadeMeasurement | None:
@@ -144,7 +150,7 @@ def _cascade(
         offload=offload,
         quality=_cascade_quality(job, measured, certified),
         speed=speed,
-        cost_per_1k=cascade_cost_per_1k(speed.cost_per_1k, incumbent_cost, offload),
+        cost_per_1k=cascade_cost_per_1k(speed.cost_per_1k, incumbent_cost, offload, _holdback(job.contract)),
         shares=_shares(measured, certified, split),
     )
 
