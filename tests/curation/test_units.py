@@ -16,7 +16,7 @@ from stepdown.core.errors import ContractError
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions
-from stepdown.curation.units import share_in_bursts, unit_names, units
+from stepdown.curation.units import share_alike, share_in_bursts, unit_names, units
 
 TASK = Task(name="t", family="classify", match=Match())
 
@@ -180,3 +180,32 @@ def test_a_call_that_names_no_unit_shares_none_with_one_of_that_name(make_exampl
     marked = units([make_example("a", "x"), make_example("b", "y")], options).examples
     assert len({one.unit for one in marked}) == 2
     assert all(msgspec.structs.replace(one, unit="") == make_example(one.id, one.input) for one in marked)
+
+
+def test_many_small_groups_of_look_alikes_are_units_though_they_come_at_any_time(make_example):
+    dice = random.Random(4)
+    spread = [
+        make_example(f"{n:04}", f"text {n}", group=f"g{n // 5}", timestamp=1e9 + dice.random() * 1e6)
+        for n in range(2_000)
+    ]
+    assert share_alike(spread) == 1.0
+    options = CurationOptions()
+    units(spread, options)
+    assert options.seen.unit == "near-duplicate"
+
+
+def test_a_popular_question_is_no_unit(make_example):
+    """It comes again word for word, beside other wordings of it."""
+    dice = random.Random(5)
+    popular = [
+        make_example(f"{n:04}", f"where {n % 3}", group="where", timestamp=1e9 + dice.random() * 1e6)
+        for n in range(300)
+    ]
+    others = [
+        make_example(f"o{n:04}", f"text {n}", group=f"own {n}", timestamp=1e9 + dice.random() * 1e6)
+        for n in range(1_700)
+    ]
+    assert share_alike([*popular, *others]) == 0.0
+    options = CurationOptions()
+    units([*popular, *others], options)
+    assert options.seen.unit == "call"

@@ -43,6 +43,13 @@ NEAR = 20
 BURSTS = 0.05
 """The share of calls, beyond chance, that follow closely on one like them, from which such calls are one unit."""
 
+ALIKE = 0.15
+"""The share of calls in groups of look-alikes, none of them popular, from which such groups are units. Real traffic of
+short questions has about 5 %."""
+
+POPULAR, LARGEST_ALIKE = 0.02, 0.01
+"""Up to this share of word-for-word repeats, and of calls in the largest group, no input counts as popular."""
+
 MOST_CHARACTERS = 200
 
 
@@ -99,6 +106,9 @@ def _infer(examples: list[Example], names: Mapping[str, Mapping[str, str]]) -> t
     bursts = share_in_bursts(examples)
     if bursts > BURSTS:
         return NEAR_DUPLICATE, f"{bursts:.0%} of the calls follow closely on one that says almost the same"
+    alike = share_alike(examples)
+    if alike > ALIKE:
+        return NEAR_DUPLICATE, f"{alike:.0%} of the calls say almost the same as others, and none the very same again"
     return CALL, "no call names a conversation, and calls that say almost the same do not come in bursts"
 
 
@@ -122,6 +132,22 @@ def share_in_bursts(examples: list[Example]) -> float:
     # A call of a group of s has none of the other s − 1 among the NEAR calls before it with about this chance.
     chance = sum(size * (1.0 - (1.0 - NEAR / count) ** (size - 1)) for size in sizes.values())
     return (close - chance) / count
+
+
+def share_alike(examples: list[Example]) -> float:
+    """The share of calls in groups of several wordings, where no input is popular; 0 where some is.
+
+    A popular input comes again word for word, and some groups are then large. Many small groups of look-alikes without
+    that are things that were each asked a few times (a mail and its follow-ups, a form filled in again).
+    """
+    texts: dict[str, set[str]] = defaultdict(set)
+    for example in examples:
+        texts[example.group].add(example.text)
+    sizes = Counter(example.group for example in examples)
+    repeats = len(examples) - sum(len(each) for each in texts.values())
+    if repeats > POPULAR * len(examples) or max(sizes.values(), default=0) > LARGEST_ALIKE * len(examples):
+        return 0.0
+    return sum(count for group, count in sizes.items() if len(texts[group]) > 1) / len(examples)
 
 
 def _unit_of(example: Example, unit: str, names: Mapping[str, Mapping[str, str]]) -> str:
