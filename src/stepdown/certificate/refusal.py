@@ -66,8 +66,7 @@ def refuse(demands: Demands, claims: Sequence[Claim], found: Outcome | None) -> 
     by_labels = [one for one in failures if one.claim.name not in (LATENCY, COST)]
     if not by_labels:
         return Refusal(tuple(reasons), None)
-    more = max((failure.rows or 0 for failure in by_labels), default=0) - evidence.n
-    return Refusal(tuple(reasons), max(1, math.ceil(more * label_share(evidence))))
+    return Refusal(tuple(reasons), max(_more(failure, evidence) for failure in by_labels))
 
 
 def label_share(evidence: Evidence) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,6 @@ from stepdown.curation.gold_split import own_split
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
 from stepdown.curation.split_order import hashed, latest_first, why_not_by_time
-from stepdown.curation.units import whole_units
 
 LEAST_TRAIN = 10
 LEAST_GOLD_TO_TUNE = 200
@@ -64,10 +63,8 @@ class _Sides:
     standing: Standing
     draw: Draw
     of_unit: dict[str, SplitName] = field(default_factory=dict)
-    units: Mapping[str, list[Example]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.units = whole_units(self.examples)
         drawn = {one.unit for one in self.examples if self.draw.place(one.id) is not None}
         self.of_unit = dict.fromkeys(drawn, "certify")
         for name in ("test", "tune"):
@@ -78,9 +75,8 @@ class _Sides:
         """Those of `usable` whose unit is on no side yet."""
         return [one for one in usable if one.unit not in self.of_unit]
 
-    def take(self, side: SplitName, usable: list[Example], wanted: int, options: CurationOptions) -> int:
-        """Give units to a side until it has `wanted` of the usable rows more: the latest, or hashed. Returns their
-        number."""
+    def take(self, side: SplitName, usable: list[Example], wanted: int, options: CurationOptions) -> None:
+        """Give units to a side until it has `wanted` of the usable rows more: the latest, or hashed."""
         rows = Counter(one.unit for one in usable)
         taken = 0
         for unit in latest_first(usable) if self.draw.window else hashed(list(rows), options.seed):
@@ -88,7 +84,6 @@ class _Sides:
                 break
             self.of_unit[unit] = side
             taken += rows[unit]
-        return taken
 
     def place(self, options: CurationOptions) -> tuple[list[Example], list[Excluded]]:
         kept: list[Example] = []
