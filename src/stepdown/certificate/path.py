@@ -19,8 +19,8 @@ from stepdown.certificate.observations import Floats, Observations, Outcome, out
 from stepdown.certificate.prospects import Prospects, expected_saving
 from stepdown.core.certificate import PathPoint
 
-LEVELS = 40
-MOST_POINTS = 60
+LEVELS = 100
+MOST_POINTS = 120
 MOST_RUNGS = 3
 RUNG_MUST_EARN = 0.01
 _HOPEFUL = 0.1
@@ -134,7 +134,7 @@ def _walk(tuning: Tuning, prospects: Prospects, students: tuple[int, ...]) -> Wa
 
 
 def _levels(confidence: Floats) -> list[float]:
-    """Falling thresholds that accept about one fortieth more each, from "never" to "always".
+    """Falling thresholds that accept about a hundredth more each, from "never" to "always".
 
     Each lies between two confidences seen, so that a difference in the last digit changes no decision.
     """
