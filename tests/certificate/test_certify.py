@@ -146,8 +146,14 @@ def test_latency_is_a_claim_of_its_own(bench: Callable[..., Any]) -> None:
 def test_cost_is_a_claim_of_its_own(bench: Callable[..., Any]) -> None:
     made = bench(worst=(0.1,), incumbent_error=0.3)
     priced = made.with_both(lambda seen: replace(seen, escalation_cost_usd=np.full(seen.n, 0.002)))
-    assert priced.issue(Contract(cost_per_1k=0.5, holdback=0.0)).verdict == "certified"
-    assert priced.issue(Contract(cost_per_1k=0.5, holdback=0.2)).verdict == "refused"  # 0.4 USD go to the holdback
+
+    def issued(holdback: float) -> str:
+        contract = Contract(cost_per_1k=0.5, holdback=holdback)
+        evidence = gather(priced.candidate(contract), priced.certify_rows, Terms(cost_ceiling_usd=0.002))
+        return str(priced.issue(contract, evidence=evidence).verdict)
+
+    assert issued(holdback=0.0) == "certified"
+    assert issued(holdback=0.3) == "refused"  # 0.6 USD go to the holdback
     dear = made.with_both(
         lambda seen: replace(
             seen,

@@ -36,12 +36,33 @@ def _same_candidate(few: Any, more: Any) -> Any:
 
 def test_a_student_that_is_too_bad_is_not_helped_by_labels(bench: Callable[..., Any]) -> None:
     made = bench(worst=(0.9,), steepness=(0.05,), incumbent_error=0.0, reference="agreement", certify_rows=1000)
-    refused = made.issue(CONTRACT)
+    refused = made.issue(Contract(against="agreement", margin=0.005))
     assert refused.verdict == "refused"
     assert refused.labels_needed is None
     assert "any amount of labels" in refused.reasons[0]
     assert any("tune split" in reason for reason in refused.reasons)
     assert any(made.tune.ids[row] in reason for row in range(made.tune.n) for reason in refused.reasons)
+
+
+def test_a_few_rows_do_not_say_that_no_labels_would_help(bench: Callable[..., Any]) -> None:
+    """30 rows with an estimate above the margin and an interval that reaches below it: nothing is known yet."""
+    made = bench(worst=(0.9,), steepness=(0.05,), incumbent_error=0.0, reference="agreement", certify_rows=1000)
+    few = made.evidence(CONTRACT)
+    several = next(
+        part
+        for start in range(0, 900, 30)
+        if (part := replace(few, seen=few.seen.rows(np.arange(start, start + 30)), keys=(), **_cut(few, start)))
+        and 0 < made.issue(CONTRACT, evidence=part).claims[0].estimate
+    )
+    refused = made.issue(CONTRACT, evidence=several)
+    assert refused.verdict == "refused"
+    assert "any amount of labels" not in refused.reasons[0]
+    assert "may show either" in refused.reasons[0]
+    assert refused.labels_needed == 30
+
+
+def _cut(evidence: Any, start: int) -> dict[str, Any]:
+    return {"confidences": evidence.confidences[:, start : start + 30]}
 
 
 def test_thin_slices_are_named_with_the_labels_they_need(bench: Callable[..., Any]) -> None:

@@ -19,7 +19,10 @@ from stepdown.certificate.observations import Floats, Observations, Outcome, out
 from stepdown.certificate.prospects import Prospects, expected_saving
 from stepdown.core.certificate import PathPoint
 
-LEVELS = 100
+STRICTEST, LEVEL = 0.025, 0.01
+"""The share that the strictest threshold accepts, and what each further one adds. Below that nothing would be said of a
+student: whoever answers one call in a hundred errs on no more of all calls than that."""
+
 MOST_POINTS = 120
 MOST_RUNGS = 3
 RUNG_MUST_EARN = 0.01
@@ -134,15 +137,15 @@ def _walk(tuning: Tuning, prospects: Prospects, students: tuple[int, ...]) -> Wa
 
 
 def _levels(confidence: Floats) -> list[float]:
-    """Falling thresholds that accept about a hundredth more each, from "never" to "always".
+    """Falling thresholds that accept about LEVEL more each, from "never" to "always".
 
     Each lies between two confidences seen, so that a difference in the last digit changes no decision.
     """
     falling = -np.unique(-confidence)
     ordered = -np.sort(-confidence)
     levels = [NEVER]
-    for level in range(1, LEVELS):
-        value = ordered[int(np.ceil(level / LEVELS * ordered.size)) - 1]
+    for share in np.arange(STRICTEST, 1.0, LEVEL):
+        value = ordered[int(np.ceil(share * ordered.size)) - 1]
         position = int(np.searchsorted(-falling, -value))
         below = falling[position + 1] if position + 1 < falling.size else 0.0
         threshold = float(np.round((value + below) / 2, 6))

@@ -19,11 +19,15 @@ from stepdown.certificate.observations import Floats, Outcome, needs_label
 from stepdown.certificate.planning import rows_of_units
 from stepdown.core.cascade import choose_rungs
 from stepdown.core.certificate import Claim
+from stepdown.stats import excess_loss, unit_mean
 from stepdown.stats.betting import Bounds
 from stepdown.stats.power import Goal, labels_for_betting, labels_for_binomial, labels_for_paired
 from stepdown.stats.unit_mean import unit_sums
 
 POWER = 0.8
+DOUBT = 0.1
+"""The error of the two-sided interval that must lie above the limit before it is said that no labels would help."""
+
 _NAMED = 5
 _LEAST_DISCORDANCE = 0.02
 
@@ -38,10 +42,14 @@ class Refusal:
 
 @dataclass(frozen=True)
 class _Failure:
-    """A claim that failed, and the rows of evidence in all that it would take (None: no amount will do)."""
+    """A claim that failed, and the rows of evidence in all that it would take.
+
+    rows: None where no amount will do. open: at the estimate none would, but its interval reaches below the limit.
+    """
 
     claim: Claim
     rows: int | None
+    open: bool = False
 
 
 def refuse(demands: Demands, claims: Sequence[Claim], found: Outcome | None) -> Refusal:
@@ -55,9 +63,7 @@ def refuse(demands: Demands, claims: Sequence[Claim], found: Outcome | None) -> 
         return Refusal(
             ("On the evidence the students are never sure enough to answer: nothing would step down.",), None
         )
-    failures = [
-        _Failure(claim, _rows_needed(claim, demands, found)) for claim in claims if claim.p_value > demands.error
-    ]
+    failures = [_failure(claim, demands, found) for claim in claims if claim.p_value > demands.error]
     reasons = [_reason(failure, evidence) for failure in failures if not failure.claim.name.startswith(SLICE)]
     reasons += _slice_reasons([each for each in failures if each.claim.name.startswith(SLICE)], evidence)
     if any(failure.rows is None for failure in failures):
@@ -115,6 +121,37 @@ def _without_evidence(demands: Demands) -> Refusal:
     kind = demands.contract.against
     reason = f"There is no {kind} evidence: no row of the certify split has a reference to hold the students against."
     return Refusal((reason,), needed)
+
+
+def _failure(claim: Claim, demands: Demands, found: Outcome) -> _Failure:
+    """Where the estimate says "never" and its interval does not, as many rows again: a few rows prove nothing."""
+    rows = _rows_needed(claim, demands, found)
+    if rows is not None or claim.name in (LATENCY, COST) or not claim.n:
+        return _Failure(claim, rows)
+    chosen = _rows_of(claim, demands, found)
+    if _least(found.excess[chosen], demands, chosen) >= claim.limit:
+        return _Failure(claim, None)
+    return _Failure(claim, 2 * demands.evidence.n, open=True)
+
+
+def _rows_of(claim: Claim, demands: Demands, found: Outcome) -> NDArray[np.bool_]:
+    if claim.name == EXCESS:
+        return np.ones(found.excess.size, dtype=bool)
+    return next(rows for name, rows in demands.slices() if SLICE + name == claim.name)
+
+
+def _least(excess: Floats, demands: Demands, rows: NDArray[np.bool_]) -> float:
+    """The lower end of a two-sided 90 % interval for the mean excess loss on these rows."""
+    known = excess[~np.isnan(excess)]
+    if not known.size:
+        return -1.0
+    if demands.clustered and known.size == excess.size:
+        units = demands.evidence.seen.units
+        sums, sizes = unit_sums(excess, [units[row] for row in np.flatnonzero(rows)])
+        largest = max(demands.evidence.basis.population.largest_unit, int(sizes.max()))
+        return -unit_mean.upper_bound(-sums, sizes, DOUBT / 2, largest)
+    support = "bounded" if demands.evidence.seen.reference == "judged" else demands.support
+    return excess_loss.excess_interval(known, DOUBT, support)[0]
 
 
 def _rows_needed(claim: Claim, demands: Demands, found: Outcome) -> int | None:
@@ -190,6 +227,11 @@ def _reason(failure: _Failure, evidence: Evidence) -> str:
             f"{known}. That is not below the margin of {claim.limit:g} by enough for any amount of labels to show it."
         )
     more = _more(failure, evidence)
+    if failure.open:
+        return (
+            f"{known}: too few rows to tell it from the margin of {claim.limit:g}. About {more} more labels would tell "
+            "more, and may show either."
+        )
     return f"{known}: too little evidence for a margin of {claim.limit:g}. About {more} more labels would be needed."
 
 
