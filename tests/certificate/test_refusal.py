@@ -52,7 +52,7 @@ def test_a_few_rows_do_not_say_that_no_labels_would_help(bench: Callable[..., An
         part
         for start in range(0, 900, 30)
         if (part := replace(few, seen=few.seen.rows(np.arange(start, start + 30)), keys=(), **_cut(few, start)))
-        and 0 < made.issue(CONTRACT, evidence=part).claims[0].estimate
+        and made.issue(CONTRACT, evidence=part).claims[0].estimate > 0
     )
     refused = made.issue(CONTRACT, evidence=several)
     assert refused.verdict == "refused"

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from stepdown.stats.spending import attempt_error, budget_share
+from stepdown.stats.spending import attempt_error, budget_share, error_left
 
 
 def test_shares_fall_and_sum_to_one() -> None:
@@ -23,3 +23,10 @@ def test_impossible_arguments_are_refused() -> None:
         budget_share(0)
     with pytest.raises(ValueError, match="error"):
         attempt_error(1.0, 1)
+
+
+def test_what_is_left_is_what_later_attempts_may_spend() -> None:
+    assert error_left(0.05, 0) == pytest.approx(0.05)
+    assert error_left(0.05, 1) == pytest.approx(0.0125)
+    later = sum(attempt_error(0.05, attempt) for attempt in range(4, 20_000))
+    assert error_left(0.05, 3) == pytest.approx(later, abs=1e-5)

@@ -102,6 +102,16 @@ def asked_before(events: Iterable[Event], spent: Attempt) -> Event | None:
     return next((one for one in events if one.kind == ATTEMPTED and question.items() <= one.data.items()), None)
 
 
+def attempts_so_far(
+    events: Iterable[Event], ids: Sequence[str], keys: Sequence[str], draws: Sequence[str], by_agreement: bool
+) -> int:
+    """How many attempts were made on rows (ids and content keys) or draws, directly or through one another."""
+    draw, replaces = (*draws, "", "")[:2]
+    rows = row_keys(ids, _ID_BYTES), row_keys(keys, _CONTENT_BYTES)
+    nothing = _Entry(("", "", ""), *rows, draw, replaces, stages=(), final=False, looked=())
+    return _number(events, nothing, by_agreement) - 1
+
+
 def looks(events: Iterable[Event], candidate: str, contract: Contract, draw: str) -> tuple[int, ...]:
     """How many rows of the draw each look at this candidate had, in order; () where none was taken, or the last of them
     was the final one, so that a further look is a further attempt."""

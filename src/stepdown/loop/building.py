@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from stepdown.core.contract import Contract
 from stepdown.core.errors import ContractError
 from stepdown.core.events import verify_chain
@@ -27,6 +30,13 @@ def build(home: Home, request: BuildRequest, progress: Progress) -> tuple[BuildR
     Raises NotEnoughData, UnknownKind, StoreError, ResourceError …, each a paragraph. An interrupt publishes nothing and
     leaves finished students for the next build of the same data and seed.
     """
+    with prepared(home, request, progress) as job:
+        return _stages(job)
+
+
+@contextmanager
+def prepared(home: Home, request: BuildRequest, progress: Progress) -> Iterator[Job]:
+    """A job whose task and contract are known to be ones that can be built, with the task held for it alone."""
     with home.store() as store:
         progress("reading", 0.0)
         verify_chain(store.events())  # draws and attempts are read from it
@@ -34,7 +44,7 @@ def build(home: Home, request: BuildRequest, progress: Progress) -> tuple[BuildR
         with home.building(task.name):
             contract = request.contract(home.settings.task(task.name).contract)
             check_loss(task, contract)
-            return _stages(Job(home, store, request, progress, task, contract))
+            yield Job(home, store, request, progress, task, contract)
 
 
 def _stages(job: Job) -> tuple[BuildRecord, BuildFolder]:

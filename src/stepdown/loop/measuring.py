@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -52,9 +53,9 @@ class Measured:
         return [place for place, one in enumerate(self.measurements) if not one.dominated_by]
 
 
-def measure_students(job: Job, curated: Curated, learned: Learned) -> Measured:
+def measure_students(job: Job, curated: Curated, learned: Learned, splits: Sequence[SplitName] = UNSEEN) -> Measured:
     """Ask every student about every unseen row once; all figures come from those answers and from timing it alone."""
-    answered = {split: answer_split(learned.students, curated.dataset, split) for split in UNSEEN}
+    answered = {split: answer_split(learned.students, curated.dataset, split) for split in splits}
     entrants = [
         Entrant(kind=one.plan.kind, artefact=one.manifest.digest, signal_names=student.signal_names)
         for one, student in zip(learned.fitted, learned.students, strict=True)

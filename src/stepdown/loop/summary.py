@@ -8,6 +8,8 @@ from stepdown.core.certificate import Certificate
 from stepdown.core.measurements import StudentMeasurement
 from stepdown.core.record import BuildRecord
 from stepdown.core.shown_rows import SHOWN_SPLITS, shown_rows
+from stepdown.core.statement import confidence_of
+from stepdown.stats.spending import error_left
 
 MS = 1000.0
 
@@ -49,6 +51,18 @@ def summary(record: BuildRecord) -> dict[str, Any]:
     }
 
 
+def attempt_sentence(certificate: Certificate) -> str:
+    """What this build spent of its evidence, and what is left for later ones."""
+    budget = 1.0 - confidence_of(certificate)
+    left = f"{error_left(budget, certificate.attempt):.3%} of {budget:.1%} are left"
+    if not certificate.attempt:
+        return f"No attempt on this evidence was spent: {left}."
+    return (
+        f"Attempt {certificate.attempt} on this evidence: it was tested at an error of {certificate.error_share:.3%}, "
+        f"and {left} for all later attempts. Try with --dry-run, which spends nothing."
+    )
+
+
 def _evidence(certificate: Certificate) -> dict[str, Any]:
     """What the certificate or refusal rests on. units: how many were tested; excluded: calls, by reason."""
     return {
@@ -59,6 +73,7 @@ def _evidence(certificate: Certificate) -> dict[str, Any]:
         "unit": certificate.unit,
         "attempt": certificate.attempt,
         "error_share": certificate.error_share,
+        "error_left": error_left(1.0 - confidence_of(certificate), certificate.attempt),
         "excluded": dict(certificate.excluded),
     }
 

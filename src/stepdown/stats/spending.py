@@ -30,3 +30,8 @@ def attempt_error(error: float, attempt: int) -> float:
     if not 0.0 < error < 1.0:
         raise ValueError(f"Got error {error}; expected a value between 0 and 1, both excluded.")
     return error * budget_share(attempt)
+
+
+def error_left(error: float, attempt: int) -> float:
+    """What attempts after the given one may still spend together, of a budget for all; all of it after attempt 0."""
+    return error * (1.0 - sum(map(budget_share, range(1, attempt + 1))))

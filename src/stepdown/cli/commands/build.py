@@ -17,7 +17,8 @@ from stepdown.loop.certificates import served_note
 from stepdown.loop.home import open_home
 from stepdown.loop.job import BuildRequest
 from stepdown.loop.records import BuildFolder
-from stepdown.loop.summary import summary
+from stepdown.loop.summary import attempt_sentence, summary
+from stepdown.loop.trying import as_json, sentences, try_build
 from stepdown.report.table import summary_lines, summary_table
 
 
@@ -33,14 +34,22 @@ from stepdown.report.table import summary_lines, summary_table
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same build.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads for training; every core when not given.")
+@click.option("--dry-run", is_flag=True, help="Train, choose and forecast on tune; test and spend nothing.")
 @common
-def command(home: Path | None, console: Console, threads: int | None, **asked: Any) -> int:
+def command(home: Path | None, console: Console, threads: int | None, dry_run: bool, **asked: Any) -> int:
     """Train a ladder of small models for TASK, measure them, and certify a cascade or refuse with reasons.
 
     Ends with 0 when certified and with 1 when refused; either way the record, the report and the result are there.
     """
     request = BuildRequest(threads=threads or os.cpu_count() or 1, **asked)
     opened = open_home(home)
+    if dry_run:
+        with console.progress() as progress:
+            tried = try_build(opened, request, progress)
+        for sentence in sentences(tried):
+            console.say(sentence)
+        console.result(as_json(tried))
+        return 0
     with console.progress() as progress:
         record, folder = build(opened, request, progress)
     show(console, record, folder)
@@ -73,6 +82,7 @@ def show(console: Console, record: BuildRecord, folder: BuildFolder) -> None:
     else:
         for line in summary_lines(record):
             console.say(line)
+    console.say(attempt_sentence(record.certificate))
     if folder.labels.exists():
         console.say(f"Labels: fill in the column gold of {folder.labels}, then: stepdown import --gold {folder.labels}")
     console.say(f"Report: {folder.report}")
