@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from stepdown.core.draw import FORGOTTEN
 from stepdown.core.errors import StepdownError
-from stepdown.gateway.call_writer import OpenStore
+from stepdown.gateway.mover import OpenStore
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -27,7 +27,7 @@ class Tidied(NamedTuple):
 class Retention:
     """keep_s: how long calls are kept, None for ever; those with gold are kept in any case. clock: epoch seconds.
 
-    The store works in small steps: who writes waits milliseconds. One process of a gateway is enough to tidy up.
+    The store works in small steps: who writes waits milliseconds. The process that moves calls into the store runs it.
     """
 
     def __init__(
@@ -38,7 +38,9 @@ class Retention:
         self._thread = threading.Thread(target=self._run, name="stepdown-retention", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin, unless it has begun."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def stop(self, within_s: float = 1.0) -> None:
         """End the thread; what it was at is a transaction that happens or does not."""
