@@ -268,13 +268,13 @@ class _Supervisor:
     def _died(self, place: _Place, code: int) -> None:
         place.pid = 0
         if self._ending:
-            self._code = self._code or int(code != 0 and place is not self._mover)
+            self._code = self._code or int(code > 0 and place is not self._mover)
             return
         now = time.monotonic()
         place.deaths = 1 if now - place.started_at >= LASTED_S else place.deaths + 1
         wait_s = min(FIRST_WAIT_S * 2 ** min(place.deaths - 1, 20), LONGEST_WAIT_S)
         place.due_at = now + wait_s
-        log.error("process_died", extra={"process": place.name, "code": code, "again_in_s": wait_s})
+        log.error("process_died", extra={"which": place.name, "code": code, "again_in_s": wait_s})
 
     def _end_mover(self) -> None:
         """It ends by itself, when nobody is left who writes and all is moved."""
@@ -304,7 +304,7 @@ class _Supervisor:
                 os.close(pipe)
             code = place.work()
         except StepdownError as error:
-            log.error("not_started", extra={"process": place.name, "error": str(error)})
+            log.error("not_started", extra={"which": place.name, "error": str(error)})
             if place is not self._mover:
                 fields = [type(error).__name__, error.got, error.expected, error.next_step]
                 os.write(self._tell, msgspec.json.encode(fields) + b"\n")
