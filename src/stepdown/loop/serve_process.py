@@ -33,7 +33,7 @@ GC_THRESHOLD = 20_000
 """A request leaves hardly anything in cycles: the default would look for them every few requests."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
 """How long after a death the next process is started: doubled for every death in a row."""
-LASTED_S = 5.0
+LASTED_S = 3.0
 """Who lived so long starts a new row of deaths."""
 READ_FROM_RUN_FOLDER = "run"
 READY = b"ready"
