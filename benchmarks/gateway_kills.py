@@ -3,9 +3,9 @@
 usage: python -m benchmarks.gateway_kills [--kills 300] [--rate 300] [--workers 1] [--seconds 3]
 
 Worker, mover and both are killed in turn, with the store as usual, locked by another process, and on a full disk (a
-tmpfs of its own, which takes root; else left out). Half of the answers are streams. After each kill the load stops until
-all is moved; then every id whose answer came to its last byte must be in the store, and the store's sums must say as many
-requests as it has calls. Exits 1 where one is lost, doubled or uncounted.
+tmpfs of its own, which takes root; else left out). Half of the answers are streams. After each kill the load stops
+until all is moved; then every id whose answer came to its last byte must be in the store, and the store's sums must say
+as many requests as it has calls. Exits 1 where one is lost, doubled or uncounted.
 """
 
 from __future__ import annotations

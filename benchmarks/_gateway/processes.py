@@ -181,7 +181,7 @@ def gateway(home: Path, upstream: str, scratch: Path, *options: str) -> Iterator
 
 @contextmanager
 def firstpass(upstream: str, scratch: Path) -> Iterator[Server | None]:
-    """The peer in Rust, observing, its record of calls in a database of its own; None where its command is not known."""
+    """The peer in Rust, observing, its record in a database of its own; None where its command is not known."""
     program = os.environ.get(FIRSTPASS_VARIABLE, "")
     if not program:
         print(f"firstpass is skipped: {FIRSTPASS_VARIABLE} does not name its command.", flush=True)
@@ -193,7 +193,7 @@ def firstpass(upstream: str, scratch: Path) -> Iterator[Server | None]:
         "FIRSTPASS_UPSTREAM_OPENAI": upstream,
         "FIRSTPASS_DB": str(scratch / "firstpass.db"),
     }
-    with running("firstpass", [program, "up"], port, "", scratch / "firstpass.log", settings) as server:
+    with running("firstpass", [program, "up"], port, "/healthz", scratch / "firstpass.log", settings) as server:
         yield server
 
 

@@ -29,6 +29,8 @@ Ts = TypeVarTuple("Ts")
 CAPTURE_FULL, DISK, UNREADABLE = "capture-full", "disk", "unreadable"
 
 _SEGMENTS_OF_ALL = 16
+_FAILED_S = 5.0
+"""How long a failure of the disk is told of: what is small may find room where a call did not."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Recorder:
         self.lost = 0
         """Calls that were to be kept and could not be."""
         self.failure = ""
-        """Why the disk does not take what is written, in words; "" while it does."""
+        """Why the disk does not take what is written, in words; "" where it has done for a while."""
+        self._failed_at = 0.0
 
     def keep(self, exchange: Exchange) -> Awaitable[None] | None:
         """Take a finished exchange. Before its last byte goes out, what is returned must be waited for, if anything."""
@@ -127,6 +130,8 @@ class Recorder:
         self.held_bytes, self._written_then = await self._run(held_bytes, self._folder), written
         self._writer.look()
         self._write_sums()
+        if self._loop.time() - self._failed_at > _FAILED_S:
+            self.failure = ""
 
     async def close(self, within_s: float) -> None:
         """Wait until every exchange that was begun is recorded, for at most so long, and end the segment."""
@@ -208,13 +213,12 @@ class Recorder:
         except OSError as error:
             self._failed("not_written", error)
             return False
-        self.failure = ""
         return True
 
     def _failed(self, event: str, error: OSError) -> None:
         if not self.failure:
             log.error(event, extra={"error": error.strerror})
-        self.failure = error.strerror or type(error).__name__
+        self.failure, self._failed_at = error.strerror or type(error).__name__, self._loop.time()
 
     def _is_kept(self, exchange: Exchange) -> bool:
         if exchange.task is None and not self._options.unmatched:
