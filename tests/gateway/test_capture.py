@@ -396,7 +396,9 @@ def test_ids_cannot_be_guessed(upstream: LargeModel, tmp_path: Path) -> None:
 
 
 def test_budgets_are_of_all_calls_while_nothing_moves_them(upstream: LargeModel, tmp_path: Path) -> None:
-    (tmp_path / "stepdown.toml").write_text('[prices."gpt-4o-mini"]\ninput_per_mtok = 1e5\noutput_per_mtok = 1e5\n')
+    (tmp_path / "stepdown.toml").write_text(
+        '[prices."gpt-4o-mini-2024"]\ninput_per_mtok = 1e5\noutput_per_mtok = 1e5\n'
+    )
     token = stepdown("key", "create", "few", "--usd-per-day", "10", "--home", str(tmp_path), "--json").json["token"]
     headers = {"authorization": f"Bearer {token}"}
     with serving(tmp_path, "--upstream", upstream.url) as gateway, locked(tmp_path):

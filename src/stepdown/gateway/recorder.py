@@ -10,21 +10,18 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, TypeVarTuple
+from typing import Literal
 
 from stepdown.core.calls import redacted
 from stepdown.core.store import Store
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.outcome import Cost, Outcome, is_unanswered, outcome_of
-from stepdown.gateway.records import pack, pack_totals
-from stepdown.gateway.segments import ROLL_BYTES, Position, SegmentWriter, held_bytes, synchronise
+from stepdown.gateway.records import fitting, pack, pack_totals
+from stepdown.gateway.segments import ROLL_BYTES, SUFFIX, Position, SegmentWriter, held_bytes, synchronise
 from stepdown.gateway.tallies import Sums, Tallies, Tally
 
 log = logging.getLogger("stepdown.gateway")
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 CAPTURE_FULL, DISK, UNREADABLE = "capture-full", "disk", "unreadable"
 
@@ -38,22 +35,20 @@ class RecorderOptions:
     """share: of calls that are kept, in [0, 1]. unmatched: keep calls of no task. capture_bytes: of all segments.
 
     sync: "group" has an answer's end wait until its record is on the disk itself, several with one `fdatasync`.
-    traced: whether logs or spans are wanted, which tell where a request came from.
     """
 
     share: float = 1.0
     unmatched: bool = True
     capture_bytes: int = 1 << 30
     sync: Literal["none", "group"] = "none"
-    traced: bool = False
 
 
 class Recorder:
     """For one event loop. What must be read before it may be written (masked bodies, calls that are not kept) is read
     on a thread; all else is written at once, and read by the mover.
 
-    mask: applied where a task's contract says "redact", before anything is written. generator: draws which calls are
-    kept. is_limited: whether somebody's budget or rate asks what an exchange used; charge: is told, soon after its end.
+    mask: applied where a task's contract says "redact", before anything is written. is_limited: whether somebody's
+    budget or rate asks what an exchange used; charge: is told, soon after its end.
     """
 
     def __init__(
@@ -68,16 +63,20 @@ class Recorder:
     ) -> None:
         self._folder, self._options, self._cost, self._mask, self._metrics = folder, options, cost, mask, metrics
         self._is_limited, self._charge = is_limited, charge
-        self._generator = random.Random(os.urandom(16))
+        self._random = random.Random(os.urandom(16)).random
         self._loop = asyncio.get_running_loop()
-        roll_bytes = min(ROLL_BYTES, options.capture_bytes // _SEGMENTS_OF_ALL)
-        self._writer = SegmentWriter(folder, roll_bytes, options.sync == "group")
+        self._writer = SegmentWriter(
+            folder, min(ROLL_BYTES, options.capture_bytes // _SEGMENTS_OF_ALL), options.sync == "group"
+        )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stepdown-recorder")
-        self._work: set[asyncio.Task[None]] = set()
+        self._work: set[asyncio.Task[object]] = set()
         self._unwritten: Tallies = {}
-        self.held_bytes, self._written_then = 0, 0
-        self._syncing: asyncio.Task[None] | None = None
+        self._written_then = 0
+        self._failed_at = 0.0
+        self._syncing = False
         self._next_sync: asyncio.Future[None] | None = None
+        self.held_bytes = 0
+        """What all segments of the folder took at the last look."""
         self.under_way = 0
         """Exchanges that have begun and not ended."""
         self.cut = ""
@@ -86,27 +85,20 @@ class Recorder:
         """Calls that were to be kept and could not be."""
         self.failure = ""
         """Why the disk does not take what is written, in words; "" where it has done for a while."""
-        self._failed_at = 0.0
 
-    def keep(self, exchange: Exchange) -> Awaitable[None] | None:
+    def keep(self, exchange: Exchange) -> Awaitable[object] | None:
         """Take a finished exchange. Before its last byte goes out, what is returned must be waited for, if anything."""
         self.under_way -= 1
         self._metrics.observe(exchange)
-        if is_unanswered(exchange):
-            return self._finish(exchange, Outcome(), False)
-        is_kept = self._is_kept(exchange)
+        is_kept = not is_unanswered(exchange) and self._is_kept(exchange)
         if is_kept and self.is_full:
             self._lose(CAPTURE_FULL)
-        elif is_kept and (exchange.task is None or exchange.task.privacy != "redact"):
-            if self._append(exchange, None):
-                if self._is_limited(exchange):
-                    self._begin(self._account(exchange))
-                return self._synced()
-            self._lose(DISK)
-        else:
-            return asyncio.shield(self._begin(self._read_first(exchange, is_kept)))
-        self._begin(self._count(exchange))
-        return None
+            is_kept = False
+        if is_kept and (exchange.task is None or exchange.task.privacy != "redact") and self._append(exchange, None):
+            if self._is_limited(exchange):
+                self._begin(self._read_and_charge(exchange, False))
+            return self._synced()
+        return asyncio.shield(self._begin(self._read_and_write(exchange, is_kept)))
 
     @property
     def is_full(self) -> bool:
@@ -120,14 +112,15 @@ class Recorder:
 
     def has_landed(self, store: Store, position: Position) -> bool:
         """Whether everything up to a position is in the store. On the store's thread."""
-        path = self._folder / f"{position.segment}.segment"
+        path = self._folder / f"{position.segment}{SUFFIX}"
         return not position.segment or not path.exists() or store.taken(position.segment) >= position.end
 
     async def look(self) -> None:
         """To be called every second: begin a new segment where that is due, see how much they hold, write sums of what
         found no room."""
         written = self._writer.written
-        self.held_bytes, self._written_then = await self._run(held_bytes, self._folder), written
+        self.held_bytes = await self._loop.run_in_executor(self._thread, held_bytes, self._folder)
+        self._written_then = written
         self._writer.look()
         self._write_sums()
         if self._loop.time() - self._failed_at > _FAILED_S:
@@ -143,39 +136,35 @@ class Recorder:
         await self._loop.run_in_executor(None, synchronise, self._writer.unsynced())
         self._thread.shutdown(wait=False)
 
-    # What must be read first
-
-    async def _read_first(self, exchange: Exchange, is_kept: bool) -> None:
-        waiting = self._finish(exchange, await self._run(self._read, exchange, is_kept), is_kept)
-        if waiting is not None:
-            await waiting
-
-    async def _account(self, exchange: Exchange) -> None:
-        self._charge(exchange, await self._run(self._read, exchange, False))
-
-    async def _count(self, exchange: Exchange) -> None:
-        outcome = await self._run(self._read, exchange, False)
-        self._set_aside(exchange, outcome)
-
-    def _finish(self, exchange: Exchange, outcome: Outcome, is_kept: bool) -> Awaitable[None] | None:
-        if not self._append(exchange, outcome):
-            if is_kept:
-                self._lose(DISK)
-            self._set_aside(exchange, outcome)
-            return None
+    async def _read_and_charge(self, exchange: Exchange, is_kept: bool) -> Outcome:
+        outcome = Outcome()
+        if not is_unanswered(exchange):
+            outcome = await self._loop.run_in_executor(self._thread, self._read, exchange, is_kept)
         if self._is_limited(exchange):
             self._charge(exchange, outcome)
-        return self._synced()
+        return outcome
+
+    async def _read_and_write(self, exchange: Exchange, is_kept: bool) -> None:
+        outcome = await self._read_and_charge(exchange, is_kept)
+        if not self.is_full and self._append(exchange, outcome):
+            waiting = self._synced()
+            if waiting is not None:
+                await waiting
+            return
+        if is_kept:
+            self._lose(DISK)
+        self._unwritten.setdefault(Tally.of(exchange), Sums()).add(exchange, outcome)
 
     def _read(self, exchange: Exchange, is_kept: bool) -> Outcome:
         """What an exchange amounts to, its call as it may be written."""
         try:
             outcome = outcome_of(exchange, self._cost)
-            if outcome.call is not None and exchange.task is not None and exchange.task.privacy == "redact":
+            call, outcome.call = outcome.call, None
+            if exchange.task is not None and exchange.task.privacy == "redact":
                 exchange.workload, exchange.error = self._mask(exchange.workload), self._mask(exchange.error)
-                outcome.call = redacted(outcome.call, self._mask) if is_kept else None
-            elif not is_kept:
-                outcome.call = None
+                call = redacted(call, self._mask) if call is not None and is_kept else None
+            if call is not None and is_kept:
+                outcome.call = fitting(call)
         except Exception:  # one exchange's failure is its own, and the answer's end waits for this
             log.exception("not_recorded", extra={"id": exchange.id})
             self._loop.call_soon_threadsafe(self._lose, UNREADABLE)
@@ -183,29 +172,17 @@ class Recorder:
             return Outcome()
         return outcome
 
-    # What finds no room
-
-    def _set_aside(self, exchange: Exchange, outcome: Outcome) -> None:
-        if self._is_limited(exchange):
-            self._charge(exchange, outcome)
-        self._unwritten.setdefault(Tally.of(exchange), Sums()).add(exchange, outcome)
-
-    def _write_sums(self) -> None:
-        tallies, self._unwritten = self._unwritten, {}
-        if tallies and not self._written(pack_totals([sums.row(tally) for tally, sums in tallies.items()])):
-            self._unwritten = tallies
-
-    def _lose(self, reason: str) -> None:
-        self.lost += 1
-        self._metrics.drop(reason)
-
     def _append(self, exchange: Exchange, outcome: Outcome | None) -> bool:
         try:
-            record = pack(exchange, outcome, self._options.traced)
+            return self._written(pack(exchange, outcome))
         except Exception:  # an exchange that no record can hold is answered all the same
             log.exception("not_recorded", extra={"id": exchange.id})
             return False
-        return self._written(record)
+
+    def _write_sums(self) -> None:
+        rows = [sums.row(tally) for tally, sums in self._unwritten.items()]
+        if rows and self._written(pack_totals(rows)):
+            self._unwritten = {}
 
     def _written(self, record: bytes) -> bool:
         try:
@@ -220,21 +197,24 @@ class Recorder:
             log.error(event, extra={"error": error.strerror})
         self.failure, self._failed_at = error.strerror or type(error).__name__, self._loop.time()
 
+    def _lose(self, reason: str) -> None:
+        self.lost += 1
+        self._metrics.drop(reason)
+
     def _is_kept(self, exchange: Exchange) -> bool:
         if exchange.task is None and not self._options.unmatched:
             return False
         share = self._options.share
-        return share >= 1.0 or self._generator.random() < share
+        return share >= 1.0 or self._random() < share
 
-    # Waiting for the disk
-
-    def _synced(self) -> Awaitable[None] | None:
+    def _synced(self) -> Awaitable[object] | None:
         if self._options.sync == "none":
             return None
         if self._next_sync is None:
             self._next_sync = self._loop.create_future()
-        if self._syncing is None:
-            self._syncing = self._begin(self._sync())
+        if not self._syncing:
+            self._syncing = True
+            self._begin(self._sync())
         return asyncio.shield(self._next_sync)
 
     async def _sync(self) -> None:
@@ -245,12 +225,9 @@ class Recorder:
             except OSError as error:
                 self._failed("not_synced", error)
             waiting.set_result(None)
-        self._syncing = None
+        self._syncing = False
 
-    def _run(self, work: Callable[[*Ts], T], *given: *Ts) -> asyncio.Future[T]:
-        return self._loop.run_in_executor(self._thread, work, *given)
-
-    def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _begin(self, work: Coroutine[None, None, object]) -> asyncio.Task[object]:
         task = self._loop.create_task(work)
         self._work.add(task)
         task.add_done_callback(self._work.discard)

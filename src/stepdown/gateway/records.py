@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.calls import Call, Selection
-from stepdown.core.contract import Privacy
+from stepdown.core.calls import Call
 from stepdown.core.keys import Key
 from stepdown.core.store import Served
 from stepdown.core.tasks import Match, Task
@@ -21,47 +20,28 @@ from stepdown.gateway.outcome import Outcome
 from stepdown.gateway.reading import decode_body
 from stepdown.gateway.served import Manners, ServedTask
 
+_SAME = (
+    *("id", "at", "workload", "rung", "reason", "confidence", "upstream", "status", "streamed", "error"),
+    *("first_byte_s", "latency_s", "upstream_s", "selection", "selection_probability"),
+)
+"""What a record has of an exchange as it is. New ones go to the end."""
 _TRACE_HEADERS = (b"traceparent", b"tracestate")
-
-
-class _TaskFacts(msgspec.Struct, frozen=True, array_like=True):
-    """What reading an exchange needs of its task. Costs in USD of one call."""
-
-    name: str
-    privacy: Privacy
-    certificate: str
-    cost_usd: float
-    student_cost_usd: float
-    prompt_tokens_per_character: float
-    completion_tokens_per_character: float
+_NO_MANNERS = Manners(like={})
 
 
 class _Finished(msgspec.Struct, array_like=True, tag=0):
-    """An exchange. outcome: None where its bodies are still to be read; else they are not there."""
+    """outcome: None where the bodies are still to be read; else they are not there. key: id and name. task: what
+    reading needs of it, see `_task`. client, trace: for log lines and spans."""
 
-    id: str
-    at: float
-    workload: str
-    rung: str
-    reason: str
-    confidence: float | None
-    upstream: str
-    status: int
-    streamed: bool
-    error: str
-    first_byte_s: float | None
-    latency_s: float
-    upstream_s: float | None
-    selection: Selection
-    selection_probability: float
+    same: tuple[Any, ...]
     wire: str
     request: bytes
     reply: bytes
     key: tuple[str, str] | None
-    task: _TaskFacts | None
-    outcome: Outcome | None = None
-    client: str = ""
-    trace: dict[str, bytes] = {}
+    task: tuple[str, str, float, float, float, float] | None
+    outcome: Outcome | None
+    client: str
+    trace: dict[str, bytes]
 
 
 class _Totals(msgspec.Struct, array_like=True, tag=1):
@@ -70,36 +50,33 @@ class _Totals(msgspec.Struct, array_like=True, tag=1):
     rows: list[Served]
 
 
-_FIELDS = _Finished.__struct_fields__
-_SAME = _FIELDS[: _FIELDS.index("wire")]
 _same: Callable[[Exchange], tuple[Any, ...]] = operator.attrgetter(*_SAME)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Finished | _Totals).decode
 
 
-def pack(exchange: Exchange, outcome: Outcome | None = None, traced: bool = False) -> bytes:
-    """A record. Without an outcome the bodies are in it as they came. traced: with where it came from, for logs and
-    spans. On the event loop: a few microseconds, most of them for copying the bodies."""
-    reply, key, task = exchange.reply, exchange.key, exchange.task
-    values = (
-        *_same(exchange),
-        exchange.wire.NAME,
-        exchange.request.body if outcome is None else b"",
-        b"" if outcome is not None else reply if isinstance(reply, bytes) else b"".join(reply),
-        (key.id, key.name) if key is not None else None,
-        _facts(task) if task is not None else None,
-        outcome,
+def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
+    """A record. Without an outcome the bodies are in it as they came. On the event loop: a few microseconds, most of
+    them for copying the bodies."""
+    request, reply, key, task = exchange.request, exchange.reply, exchange.key, exchange.task
+    facts = None
+    if task is not None:
+        manners = task.manners or _NO_MANNERS
+        per_character = (manners.prompt_tokens_per_character, manners.completion_tokens_per_character)
+        facts = (task.name, task.certificate, manners.cost_usd, task.student_cost_usd, *per_character)
+    return _encode(
+        _Finished(
+            _same(exchange),
+            exchange.wire.NAME,
+            request.body if outcome is None else b"",
+            b"" if outcome is not None else reply if isinstance(reply, bytes) else b"".join(reply),
+            (key.id, key.name) if key is not None else None,
+            facts,
+            outcome,
+            request.client,
+            {name.decode(): request.headers[name] for name in _TRACE_HEADERS if name in request.headers},
+        )
     )
-    made = _Finished(*values)
-    if traced:
-        headers, made.client = exchange.request.headers, exchange.request.client
-        made.trace = {name.decode(): headers[name] for name in _TRACE_HEADERS if name in headers}
-    try:
-        return _encode(made)
-    except OverflowError:  # msgpack has no whole number beyond 64 bits.
-        if outcome is None or outcome.call is None:
-            raise
-        return pack(exchange, msgspec.structs.replace(outcome, call=fitting(outcome.call)), traced)
 
 
 def pack_totals(rows: list[Served]) -> bytes:
@@ -111,16 +88,16 @@ def unpack(record: bytes) -> tuple[Exchange, Outcome | None] | list[Served]:
     found = _decode(record)
     if isinstance(found, _Totals):
         return found.rows
-    headers = {name.encode(): value for name, value in found.trace.items()}
-    request = Request("POST", "", "", headers, found.request)
+    same = dict(zip(_SAME, found.same, strict=True))
+    request = Request("POST", "", "", {name.encode(): value for name, value in found.trace.items()}, found.request)
     request.client = found.client
-    exchange = Exchange(request, wire_named(found.wire), found.at, 0.0, found.id)  # type: ignore[arg-type]
-    for name in _SAME:
-        setattr(exchange, name, getattr(found, name))
+    exchange = Exchange(request, wire_named(found.wire), same["at"], 0.0, same["id"])  # type: ignore[arg-type]
+    for name, value in same.items():
+        setattr(exchange, name, value)
     exchange.reply = found.reply
     if found.key is not None:
         exchange.key = Key(id=found.key[0], name=found.key[1], digest="", prefix="", created_at=0)
-    exchange.task = None if found.task is None else _served(found.task)
+    exchange.task = None if found.task is None else _task(*found.task)
     if found.outcome is not None and found.outcome.call is not None:
         exchange.chat = found.outcome.call.request
     return exchange, found.outcome
@@ -133,7 +110,7 @@ def fill_in(exchange: Exchange) -> None:
 
 
 def fitting(call: Call) -> Call:
-    """The call with whole numbers beyond 64 bits, which no store can hold, as text."""
+    """The call with whole numbers beyond 64 bits, which neither a record nor a store can hold, as text."""
     return msgspec.structs.replace(call, request=_fitting(call.request), response=_fitting(call.response))
 
 
@@ -145,31 +122,20 @@ def _fitting(value: Any) -> Any:
     return value if not isinstance(value, int) or -(1 << 63) <= value < 1 << 64 else str(value)
 
 
-def _facts(task: ServedTask) -> _TaskFacts:
-    manners = task.manners or Manners(like={})
-    return _TaskFacts(
-        task.name,
-        task.privacy,
-        task.certificate,
-        manners.cost_usd,
-        task.student_cost_usd,
-        manners.prompt_tokens_per_character,
-        manners.completion_tokens_per_character,
-    )
-
-
 @functools.lru_cache(maxsize=10_000)
-def _served(told: _TaskFacts) -> ServedTask:
+def _task(
+    name: str, certificate: str, cost_usd: float, here_usd: float, prompt: float, completion: float
+) -> ServedTask:
+    """prompt, completion: tokens per character. here_usd: what a student's answer costs."""
     return ServedTask(
-        task=Task(name=told.name, family="", match=Match()),
+        task=Task(name=name, family="", match=Match()),
         family=None,
-        privacy=told.privacy,
-        certificate=told.certificate,
+        certificate=certificate,
         manners=Manners(
             like={},
-            prompt_tokens_per_character=told.prompt_tokens_per_character,
-            completion_tokens_per_character=told.completion_tokens_per_character,
-            cost_usd=told.cost_usd,
+            prompt_tokens_per_character=prompt,
+            completion_tokens_per_character=completion,
+            cost_usd=cost_usd,
         ),
-        student_cost_usd=told.student_cost_usd,
+        student_cost_usd=here_usd,
     )

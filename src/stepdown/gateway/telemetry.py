@@ -99,18 +99,15 @@ class Telemetry:
         return {name: value for name, value in found.items() if value is not None}
 
 
-def is_wanted(environment: Mapping[str, str]) -> bool:
-    """Whether the environment names a collector."""
-    named = any(environment.get(name) for name in SWITCHES)
-    return named and environment.get("OTEL_SDK_DISABLED", "").lower() != "true"
-
-
 def telemetry_of(environment: Mapping[str, str], upstreams: Iterable[UpstreamSettings] = ()) -> Telemetry | None:
     """Spans over OTLP/HTTP, where the environment names a collector; None where it does not. Raises MissingExtra.
 
     The exporter reads its own settings (endpoint, headers, time-outs, sampler) from the process's environment.
     """
-    if not is_wanted(environment):
+    if (
+        not any(environment.get(name) for name in SWITCHES)
+        or environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    ):
         return None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

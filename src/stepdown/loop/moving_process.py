@@ -14,7 +14,7 @@ from stepdown.gateway import metric_names as names
 from stepdown.gateway.logs import log_request
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.mover import Listener, Mover
-from stepdown.gateway.retention import Retention
+from stepdown.gateway.retention import tidy
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.segments import held_bytes
 from stepdown.gateway.telemetry import telemetry_of
@@ -28,6 +28,7 @@ END_S = 60.0
 """How long it tries to move what is left, when all others have ended."""
 BEHIND = 0.25
 """The share of what may wait, beyond which it is polite no more."""
+FIRST_TIDY_S, TIDY_S = 60.0, 3600.0
 GC_THRESHOLDS = (50_000, 20, 100)
 
 
@@ -44,12 +45,15 @@ def move_calls(home: Home, run_folder: Path, life: int) -> int:
     metrics.read_from(names.MOVERS, lambda: {(): 1.0})
     metrics.read_from(names.STORE_HEALTHY, lambda: {(): float(not mover.last_error)})
     metrics.read_from(names.WAITING_BYTES, lambda: {(): float(mover.waiting_bytes())})
-    retention = Retention(home.store, settings.retention_s, home.clock)
+    tidy_at = time.monotonic() + FIRST_TIDY_S
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     until = float("inf")
     # Niceness is a thread's own, and cannot be taken back.
-    with ThreadPoolExecutor(1, initializer=os.nice, initargs=(POLITENESS,)) as polite:
+    with (
+        ThreadPoolExecutor(1, initializer=os.nice, initargs=(POLITENESS,)) as polite,
+        ThreadPoolExecutor(1, initializer=os.nice, initargs=(POLITENESS,)) as tidier,
+    ):
         while time.monotonic() < until:
             is_ending = until < float("inf")
             is_behind = is_ending or held_bytes(home.capture) > BEHIND * settings.capture_bytes
@@ -61,9 +65,9 @@ def move_calls(home: Home, run_folder: Path, life: int) -> int:
                 time.sleep(EVERY_S)
             elif not moved and select.select([life], [], [], EVERY_S)[0]:
                 until = time.monotonic() + END_S
-            if mover.alone():
-                retention.start()
-    retention.stop()
+            if mover.alone() and time.monotonic() >= tidy_at:
+                tidy_at = time.monotonic() + TIDY_S
+                tidier.submit(tidy, home.store, settings.retention_s, home.clock())
     mover.close()
     if telemetry is not None:
         telemetry.close()

@@ -50,7 +50,6 @@ from stepdown.gateway.segments import Position
 from stepdown.gateway.served import ServedTask
 from stepdown.gateway.snapshot import merged
 from stepdown.gateway.spending import read_totals
-from stepdown.gateway.telemetry import is_wanted
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 from stepdown.loop.desk import StoreDesk
 from stepdown.loop.feedback import keep_feedback
@@ -86,13 +85,7 @@ class Gateway:
         self.metrics.read_from(names.CACHE_BYTES, lambda: {(): float(self._cache.held_bytes)})
         self.recorder = Recorder(
             home.capture,
-            RecorderOptions(
-                settings.capture_share,
-                settings.unmatched_capture,
-                settings.capture_bytes,
-                settings.sync,
-                traced=settings.log_requests or is_wanted(os.environ),
-            ),
+            RecorderOptions(settings.capture_share, settings.unmatched_capture, settings.capture_bytes, settings.sync),
             Prices(home.settings.prices).cost,
             mask,
             self.metrics,

@@ -19,7 +19,7 @@ class Recording(Protocol):
     under_way: int
     cut: str
 
-    def keep(self, exchange: Exchange) -> Awaitable[None] | None:
+    def keep(self, exchange: Exchange) -> Awaitable[object] | None:
         """Takes a finished exchange. What is returned, if anything, must be over before the last byte goes out."""
 
 
@@ -27,39 +27,12 @@ def recording(recorder: Recording, clock: Callable[[], float], heard: Callable[[
     """Record every exchange once: whole answers before they go out, streams before the piece with the wire's own end
     does, else when their source ends or the client has gone. heard: told of each, too."""
 
-    def keep(exchange: Exchange) -> Awaitable[None] | None:
+    def keep(exchange: Exchange, error: BaseException | None = None) -> Awaitable[object] | None:
+        if error is not None and not exchange.error:
+            exchange.error = _ended(error, recorder.cut)
         exchange.latency_s = clock() - exchange.started
         heard(exchange)
         return recorder.keep(exchange)
-
-    def keep_failed(exchange: Exchange, error: BaseException) -> None:
-        exchange.error = exchange.error or _ended(error, recorder.cut)
-        keep(exchange)
-
-    async def observed(exchange: Exchange, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        pieces = _Pieces()
-        exchange.reply = pieces.kept
-        is_kept = False
-        try:
-            async for piece in body:
-                exchange.first_byte_s = exchange.first_byte_s or clock() - exchange.started
-                if not pieces.add(piece):
-                    exchange.error = exchange.error or "the answer was too long to be recorded"
-                if exchange.whole and not is_kept:  # What follows the wire's own end says nothing.
-                    is_kept = True
-                    await (keep(exchange) or _nothing())
-                yield piece
-            if not is_kept:
-                is_kept = True
-                await (keep(exchange) or _nothing())
-        except BaseException as error:
-            if not is_kept:
-                keep_failed(exchange, error)
-            raise
-        finally:
-            close = getattr(body, "aclose", None)
-            if close is not None:
-                await close()
 
     async def record(exchange: Exchange, proceed: Next) -> Response:
         recorder.under_way += 1
@@ -68,7 +41,7 @@ def recording(recorder: Recording, clock: Callable[[], float], heard: Callable[[
         except BaseException as error:
             if not exchange.upstream:
                 exchange.rung = FAILED  # Nobody has answered: neither a student nor the incumbent.
-            keep_failed(exchange, error)
+            keep(exchange, error)
             raise
         exchange.status = response.status
         if isinstance(response.body, bytes):
@@ -79,25 +52,45 @@ def recording(recorder: Recording, clock: Callable[[], float], heard: Callable[[
                 await waiting
         else:
             exchange.streamed = True
-            response.body = observed(exchange, response.body)
+            response.body = _observed(exchange, response.body, keep, clock)
         return response
 
     return record
 
 
-class _Pieces:
-    """The pieces of a stream, up to what is recorded of it."""
-
-    def __init__(self) -> None:
-        self.kept: list[bytes] = []
-        self._size = 0
-
-    def add(self, piece: bytes) -> bool:
-        """False where it was too much."""
-        self._size += len(piece)
-        if self._size <= MAX_KEPT_BYTES:
-            self.kept.append(piece)
-        return self._size <= MAX_KEPT_BYTES
+async def _observed(
+    exchange: Exchange,
+    body: AsyncIterator[bytes],
+    keep: Callable[[Exchange, BaseException | None], Awaitable[object] | None],
+    clock: Callable[[], float],
+) -> AsyncIterator[bytes]:
+    exchange.reply = pieces = []
+    size = 0
+    is_kept = False
+    try:
+        async for piece in body:
+            if exchange.first_byte_s is None:
+                exchange.first_byte_s = clock() - exchange.started
+            size += len(piece)
+            if size <= MAX_KEPT_BYTES:
+                pieces.append(piece)
+            elif not exchange.error:
+                exchange.error = "the answer was too long to be recorded"
+            if exchange.whole and not is_kept:  # What follows the wire's own end says nothing.
+                is_kept = True
+                await (keep(exchange, None) or _nothing())
+            yield piece
+        if not is_kept:
+            is_kept = True
+            await (keep(exchange, None) or _nothing())
+    except BaseException as error:
+        if not is_kept:
+            keep(exchange, error)
+        raise
+    finally:
+        close = getattr(body, "aclose", None)
+        if close is not None:
+            await close()
 
 
 async def _nothing() -> None:
