@@ -364,6 +364,22 @@ def test_a_torn_tail_and_a_damaged_record_cost_only_themselves(sqlite: str, fold
     assert counted(metrics, "stepdown_dropped_calls_total", reason="damaged") == 2
 
 
+def test_a_file_that_is_no_segment_keeps_no_other_from_being_moved(sqlite: str, folder: Path) -> None:
+    metrics = Metrics("1.0")
+    record(folder, [exchange()])
+    (folder / "0-not hex.segment").write_bytes(b"?")
+    (folder / f"1-{'0' * 16}.segment").mkdir()
+    writer = SegmentWriter(folder)
+    writer.append(b"of another version")
+    writer.close()
+    mover = mover_of(sqlite, folder, metrics)
+    mover.move()
+    assert len(kept(sqlite)) == 1
+    assert mover.last_error == ""
+    assert counted(metrics, "stepdown_dropped_calls_total", reason="unreadable") == 1
+    mover.close()
+
+
 def test_what_is_limited_is_charged_at_once(folder: Path) -> None:
     """By whom the answer was given, whether it is kept, masked or neither: nobody waits for the store."""
     charged: list[tuple[str, int, float | None]] = []

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 
+import msgspec
+
 from stepdown.core.calls import Call
 from stepdown.core.errors import StepdownError
 from stepdown.core.store import Served, Store
@@ -50,6 +52,7 @@ class Mover:
         self._failures = 0
         self._retry_at = 0.0
         self._taken: dict[str, int] = {}
+        self._unreadable: set[Path] = set()
         self.last_error = ""
 
     def alone(self) -> bool:
@@ -70,7 +73,7 @@ class Mover:
         if not self.alone() or time.monotonic() < self._retry_at:
             return 0
         try:
-            moved = sum(self._move(path) for path in segments(self._folder))
+            moved = sum(map(self._move_one, segments(self._folder)))
         except (StepdownError, OSError) as error:
             self._failed(str(error))
         except Exception as error:  # a driver's surprise must not end the moving
@@ -93,6 +96,16 @@ class Mover:
         self._let_go()
         if self._lock >= 0:
             os.close(self._lock)
+
+    def _move_one(self, path: Path) -> int:
+        """As `_move`; a file that cannot be read keeps no other from being moved."""
+        try:
+            return self._move(path)
+        except (OSError, ValueError) as error:
+            if path not in self._unreadable:
+                self._unreadable.add(path)
+                log.error("segment_not_read", extra={"segment": path.name, "error": str(error)})
+            return 0
 
     def _move(self, path: Path) -> int:
         name, moved = path.stem, 0
@@ -121,7 +134,11 @@ class Mover:
         rows: list[Served] = []
         told: list[tuple[Exchange, Outcome]] = []
         for payload in payloads:
-            found = unpack(payload)
+            try:
+                found = unpack(payload)
+            except (msgspec.MsgspecError, ValueError, LookupError):  # Of another version.
+                self._metrics.drop(UNREADABLE)
+                continue
             if isinstance(found, list):
                 rows += found
                 continue

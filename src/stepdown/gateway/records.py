@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ _SAME = (
 )
 """What a record has of an exchange as it is. New ones go to the end."""
 _TRACE_HEADERS = (b"traceparent", b"tracestate")
+_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _NO_MANNERS = Manners(like={})
 
 
@@ -60,6 +62,9 @@ def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
     them for copying the bodies."""
     request, reply, key, task = exchange.request, exchange.reply, exchange.key, exchange.task
     facts = None
+    trace = {name.decode(): request.headers[name] for name in _TRACE_HEADERS if name in request.headers}
+    if outcome is not None:  # What is masked or not kept leaves no text of the client's here either.
+        trace = {name: value for name, value in trace.items() if _TRACE_PARENT.fullmatch(value)}
     if task is not None:
         manners = task.manners or _NO_MANNERS
         per_character = (manners.prompt_tokens_per_character, manners.completion_tokens_per_character)
@@ -74,7 +79,7 @@ def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
             facts,
             outcome,
             request.client,
-            {name.decode(): request.headers[name] for name in _TRACE_HEADERS if name in request.headers},
+            trace,
         )
     )
 

@@ -37,6 +37,7 @@ LASTED_S = 3.0
 """Who lived so long starts a new row of deaths."""
 READ_FROM_RUN_FOLDER = "run"
 READY = b"ready"
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 Announce = Callable[[str], None]
 """Called with the address when requests may come."""
@@ -133,7 +134,7 @@ async def _serve(process: _Process, ready: Callable[[], None]) -> int:
 
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         loop.add_signal_handler(number, ended.set)
     loop.add_reader(process.parent, ended.set)
     settings = process.settings
@@ -211,40 +212,53 @@ class _Supervisor:
         place = RunFolder(self._run_folder)  # While it is there, what the dead counted stays counted.
         for pipe in (self._told, self._wake, self._waker):
             os.set_blocking(pipe, False)
+        before = {number: signal.signal(number, self._end) for number in ENDING}
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _wake_only)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, self._end if number != signal.SIGCHLD else _wake_only)
+        try:
+            failure = self._watch(announce)
+            self._end_mover(failure is None)
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for pipe in (self._parent, self._life, self._writers, self._told, self._tell, self._wake, self._waker):
+                os.close(pipe)
+            place.leave()
+        if failure is not None:
+            raise failure
+        return self._code
+
+    def _watch(self, announce: Callable[[], None]) -> StepdownError | None:
+        """Until all workers have ended. Returns what kept the first from starting."""
         failure: StepdownError | None = None
-        while not self._ending or any(worker.pid for worker in self._workers):
-            wait_s = self._start_due()
-            select.select([self._wake, self._told], [], [], wait_s)
+        while not (self._ending and not any(worker.pid for worker in self._workers)):
+            if self._ending:
+                self._end_workers()
+            select.select([self._wake, self._told], [], [], None if self._ending else self._start_due())
             _read(self._wake)
             for line in _read(self._told).splitlines():
                 was_ready = self._ready >= self._count
                 self._ready += line == READY
                 if line != READY and not self._ready:
-                    failure = failure or _failure(line)
-                    self._end(signal.SIGTERM, None)
+                    failure, self._ending = failure or _failure(line), True
                 elif self._ready >= self._count and not was_ready and not self._ending:
                     announce()
             self._reap()
-        self._end_mover()
-        place.leave()
-        if failure is not None:
-            raise failure
-        return self._code
+        return failure
 
     def _end(self, number: int, frame: object) -> None:
         self._ending = True
+
+    def _end_workers(self) -> None:
         self._listener.close()
         for worker in self._workers:
-            if worker.pid:
+            if worker.pid and worker.due_at < float("inf"):
+                worker.due_at = float("inf")  # Told once.
                 os.kill(worker.pid, signal.SIGTERM)
 
     def _start_due(self) -> float | None:
         """Start whoever is due. Returns seconds until the next is; None where nobody is waited for."""
-        if self._ending:
-            return None
         now = time.monotonic()
         for place in (self._mover, *self._workers):
             if not place.pid and place.due_at <= now:
@@ -253,17 +267,11 @@ class _Supervisor:
         return max(0.0, min(waits)) if waits else None
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
-            code = os.waitstatus_to_exitcode(status)
-            for place in (self._mover, *self._workers):
-                if place.pid == pid:
-                    self._died(place, code)
+        for place in (self._mover, *self._workers):
+            if place.pid:
+                pid, status = os.waitpid(place.pid, os.WNOHANG)
+                if pid:
+                    self._died(place, os.waitstatus_to_exitcode(status))
 
     def _died(self, place: _Place, code: int) -> None:
         place.pid = 0
@@ -276,8 +284,11 @@ class _Supervisor:
         place.due_at = now + wait_s
         log.error("process_died", extra={"which": place.name, "code": code, "again_in_s": wait_s})
 
-    def _end_mover(self) -> None:
-        """It ends by itself, when nobody is left who writes and all is moved."""
+    def _end_mover(self, starts: bool) -> None:
+        """It ends by itself, when nobody is left who writes and all is moved. starts: whether it is started for that,
+        where it is down."""
+        if starts and not self._mover.pid:
+            self._fork(self._mover)
         os.close(self._writing)
         until = time.monotonic() + max(5.0, self._settings.drain_s)
         while self._mover.pid and time.monotonic() < until:
@@ -291,8 +302,11 @@ class _Supervisor:
 
     def _fork(self, place: _Place) -> None:
         place.started_at = time.monotonic()
+        # A signal that comes between is the child's own when it can take it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         place.pid = os.fork()
         if place.pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             return
         code = 1
         try:
@@ -300,6 +314,10 @@ class _Supervisor:
                 Path("/proc/self/comm").write_text(f"stepdown-{place.name}")  # For ps and top, where they are so told.
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number in ENDING:
+                # The mover is not meant: what workers recorded last is still to be moved.
+                signal.signal(number, signal.SIG_IGN if place is self._mover else signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             for pipe in (self._life, self._told, self._wake, self._waker):
                 os.close(pipe)
             code = place.work()
@@ -314,8 +332,6 @@ class _Supervisor:
             os._exit(code)
 
     def _serve(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
         os.close(self._writers)
         listener = self._listener
         if self._count > 1:
@@ -325,9 +341,6 @@ class _Supervisor:
         return _run(process, lambda: _tell(self._tell))
 
     def _move(self) -> int:
-        # Signals are for those who answer: what they recorded last is still to be moved.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
         os.close(self._writing)
         self._listener.close()
         from stepdown.loop.moving_process import move_calls

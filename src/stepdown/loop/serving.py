@@ -8,7 +8,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +119,10 @@ class Gateway:
         await self._look()
         self._measure()
         self._why_not = ""
-        self._chores = [self._loop.create_task(self._keep_looking())]
+        self._chores = [
+            self._loop.create_task(self._keep_at(chore))
+            for chore in (self._look, self.recorder.look, self._look_around)
+        ]
 
     def end_soon(self) -> None:
         """Say that no more requests should come."""
@@ -217,17 +220,15 @@ class Gateway:
 
     # What changes while it runs
 
-    async def _keep_looking(self) -> None:
+    async def _keep_at(self, chore: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             try:
-                await self.recorder.look()
-                self._warnings = await self._loop.run_in_executor(None, self._look_around)
-                await self._look()
+                await chore()
             except StepdownError as error:
                 # What is known stays in force.
                 log.warning("store_unreachable", extra={"error": str(error)})
-            except Exception:  # the chore's outermost boundary: were it to end, no key could be revoked any more
+            except Exception:  # a chore's outermost boundary: were it to end, no key could be revoked any more
                 log.exception("not_looked")
 
     async def _look(self) -> None:
@@ -252,10 +253,11 @@ class Gateway:
         has_landed = self._marked is None or self.recorder.has_landed(store, self._marked)
         return _Found(store.keys(), has_landed, read_totals(store, now), self._served.look(store))
 
-    def _look_around(self) -> list[str]:
-        """What is wrong with this gateway's other processes and its capture, in words."""
-        self.metrics.publish()
-        gauges = {name: dict(series) for name, series in merged(self._siblings.others()).gauges.items()}
+    async def _look_around(self) -> None:
+        """Tell the gateway's other processes of this one, and find out what is wrong with them and with the capture."""
+        await self._loop.run_in_executor(None, self.metrics.publish)
+        others = await self._loop.run_in_executor(None, self._siblings.others)
+        gauges = {name: dict(series) for name, series in merged(others).gauges.items()}
 
         def seen(metric: Metric) -> float:
             return sum(gauges.get(metric.name, {}).values())
@@ -268,7 +270,7 @@ class Gateway:
             "As many calls wait on disk as may: new ones are not kept.": self.recorder.is_full,
             f"The disk takes no calls ({self.recorder.failure}): they are not kept.": bool(self.recorder.failure),
         }
-        return [warning for warning, is_so in found.items() if is_so]
+        self._warnings = [warning for warning, is_so in found.items() if is_so]
 
     def _count_upstreams(self) -> None:
         """Add what the upstreams counted since the last look."""
