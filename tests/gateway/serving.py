@@ -165,7 +165,7 @@ def kept(home: Path, call_id: str) -> Call:
             found.extend(store.calls_by_id([call_id]))
         return bool(found)
 
-    assert soon(there), f"{call_id} was never written"
+    assert soon(there, 30.0), f"{call_id} was never written"
     return found[0]
 
 

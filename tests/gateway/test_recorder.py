@@ -15,13 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stepdown.core.calls import Call
 from stepdown.core.errors import StoreError
+from stepdown.core.gateway import GatewaySettings
 from stepdown.core.store import Store
 from stepdown.core.wires import anthropic_messages
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.mover import Listener, Mover
 from stepdown.gateway.outcome import Outcome
-from stepdown.gateway.recorder import Recorder, RecorderOptions
+from stepdown.gateway.recorder import Recorder
 from stepdown.gateway.records import pack
 from stepdown.gateway.segments import SegmentWriter, segments
 from stepdown.stores.store import open_store, store_kinds
@@ -46,7 +47,7 @@ def record(folder: Path, exchanges: Sequence[Exchange], metrics: Metrics | None 
     async def run() -> Recorder:
         recorder = Recorder(
             folder,
-            RecorderOptions(**options),
+            GatewaySettings(**options),
             price,
             mask,
             metrics or Metrics("1.0"),
@@ -255,7 +256,7 @@ def test_a_secret_never_reaches_the_stores_files(tmp_path: Path, folder: Path, s
 
 def test_a_share_is_kept_and_the_totals_count_all(sqlite: str, folder: Path) -> None:
     exchanges = [exchange(served=task()) for _ in range(400)]
-    calls = recorded(sqlite, folder, *exchanges, share=0.25)
+    calls = recorded(sqlite, folder, *exchanges, capture_share=0.25)
     assert 60 <= len(calls) <= 140
     with closing(open_store(sqlite)) as store:
         assert sum(row.requests for row in store.served()) == 400
@@ -264,7 +265,7 @@ def test_a_share_is_kept_and_the_totals_count_all(sqlite: str, folder: Path) -> 
 
 def test_calls_of_no_task_are_left_out_where_that_is_set(sqlite: str, folder: Path) -> None:
     matched, other = exchange(served=task()), exchange()
-    assert set(recorded(sqlite, folder, matched, other, unmatched=False)) == {matched.id}
+    assert set(recorded(sqlite, folder, matched, other, unmatched_capture=False)) == {matched.id}
 
 
 def test_each_record_is_taken_once_wherever_the_mover_dies(address: str, folder: Path) -> None:

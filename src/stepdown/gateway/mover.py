@@ -49,7 +49,7 @@ class Mover:
         self._stack = ExitStack()
         self._store: Store | None = None
         self._lock = -1
-        self._failures = 0
+        self._failures = self._left = 0
         self._retry_at = 0.0
         self._taken: dict[str, int] = {}
         self._unreadable: set[Path] = set()
@@ -68,8 +68,10 @@ class Mover:
             self._lock = lock
         return True
 
-    def move(self) -> int:
-        """Move all that there is; how many records. 0 where the store does not take them, or is not to be tried yet."""
+    def move(self, at_most: int = 1 << 30) -> int:
+        """Move what there is, or about so many records; how many. 0 where the store does not take them, or is not to be
+        tried yet."""
+        self._left = at_most
         if not self.alone() or time.monotonic() < self._retry_at:
             return 0
         try:
@@ -114,16 +116,16 @@ class Mover:
         at = self._taken.get(name)
         if at is None:
             at = store.taken(name)
-        while True:
-            records = read_records(path, at, is_ended)
-            if records.end == at:
-                break
+        while (records := read_records(path, at, is_ended)).end > at:
+            if self._left <= 0:
+                return moved
             self._take(store, Position(name, at), records.end, records.payloads)
             if records.damaged:
                 self._metrics.drop(DAMAGED, records.damaged)
                 log.error("segment_damaged", extra={"segment": name, "places": records.damaged})
             at = self._taken[name] = records.end
             moved += len(records.payloads)
+            self._left -= len(records.payloads)
         if is_ended:
             self._delete(store, path)
         return moved

@@ -8,11 +8,10 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from stepdown.core.calls import redacted
+from stepdown.core.gateway import GatewaySettings
 from stepdown.core.store import Store
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.metrics import Metrics
@@ -30,19 +29,6 @@ _FAILED_S = 5.0
 """How long a failure of the disk is told of: what is small may find room where a call did not."""
 
 
-@dataclass(frozen=True)
-class RecorderOptions:
-    """share: of calls that are kept, in [0, 1]. unmatched: keep calls of no task. capture_bytes: of all segments.
-
-    sync: "group" has an answer's end wait until its record is on the disk itself, several with one `fdatasync`.
-    """
-
-    share: float = 1.0
-    unmatched: bool = True
-    capture_bytes: int = 1 << 30
-    sync: Literal["none", "group"] = "none"
-
-
 class Recorder:
     """For one event loop. What must be read before it may be written (masked bodies, calls that are not kept) is read
     on a thread; all else is written at once, and read by the mover.
@@ -54,19 +40,19 @@ class Recorder:
     def __init__(
         self,
         folder: Path,
-        options: RecorderOptions,
+        settings: GatewaySettings,
         cost: Cost,
         mask: Callable[[str], str],
         metrics: Metrics,
         is_limited: Callable[[Exchange], bool],
         charge: Callable[[Exchange, Outcome], None],
     ) -> None:
-        self._folder, self._options, self._cost, self._mask, self._metrics = folder, options, cost, mask, metrics
+        self._folder, self._settings, self._cost, self._mask, self._metrics = folder, settings, cost, mask, metrics
         self._is_limited, self._charge = is_limited, charge
         self._random = random.Random(os.urandom(16)).random
         self._loop = asyncio.get_running_loop()
         self._writer = SegmentWriter(
-            folder, min(ROLL_BYTES, options.capture_bytes // _SEGMENTS_OF_ALL), options.sync == "group"
+            folder, min(ROLL_BYTES, settings.capture_bytes // _SEGMENTS_OF_ALL), settings.sync == "group"
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stepdown-recorder")
         self._work: set[asyncio.Task[object]] = set()
@@ -103,7 +89,7 @@ class Recorder:
     @property
     def is_full(self) -> bool:
         """Whether the segments hold as much as they may: because the store takes nothing, or more slowly."""
-        return self.held_bytes + self._writer.written - self._written_then > self._options.capture_bytes
+        return self.held_bytes + self._writer.written - self._written_then > self._settings.capture_bytes
 
     @property
     def position(self) -> Position:
@@ -202,13 +188,13 @@ class Recorder:
         self._metrics.drop(reason)
 
     def _is_kept(self, exchange: Exchange) -> bool:
-        if exchange.task is None and not self._options.unmatched:
+        if exchange.task is None and not self._settings.unmatched_capture:
             return False
-        share = self._options.share
+        share = self._settings.capture_share
         return share >= 1.0 or self._random() < share
 
     def _synced(self) -> Awaitable[object] | None:
-        if self._options.sync == "none":
+        if self._settings.sync == "none":
             return None
         if self._next_sync is None:
             self._next_sync = self._loop.create_future()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import select
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,8 +23,10 @@ from stepdown.loop.home import Home
 from stepdown.traffic.pricing import Prices
 
 EVERY_S = 0.05
-POLITENESS = 10
+POLITENESS = 5
 """What is added to its niceness while little waits: on a busy machine answers come first, and calls wait on disk."""
+AT_ONCE, LONGEST_S = 512, 1.0
+"""So many calls are moved politely at once. Where that took longer it was starved, and the next are moved as any."""
 END_S = 60.0
 """How long it tries to move what is left, when all others have ended."""
 BEHIND = 0.25
@@ -48,16 +51,15 @@ def move_calls(home: Home, run_folder: Path, life: int) -> int:
     tidy_at = time.monotonic() + FIRST_TIDY_S
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    until = float("inf")
+    until, took_s = float("inf"), 0.0
     # Niceness is a thread's own, and cannot be taken back.
-    with (
-        ThreadPoolExecutor(1, initializer=os.nice, initargs=(POLITENESS,)) as polite,
-        ThreadPoolExecutor(1, initializer=os.nice, initargs=(POLITENESS,)) as tidier,
-    ):
+    with ThreadPoolExecutor(1, initializer=os.nice, initargs=(POLITENESS,)) as polite:
         while time.monotonic() < until:
             is_ending = until < float("inf")
-            is_behind = is_ending or held_bytes(home.capture) > BEHIND * settings.capture_bytes
-            moved = mover.move() if is_behind else polite.submit(mover.move).result()
+            is_behind = took_s > LONGEST_S or is_ending or held_bytes(home.capture) > BEHIND * settings.capture_bytes
+            started = time.monotonic()
+            moved = mover.move(AT_ONCE) if is_behind else polite.submit(mover.move, AT_ONCE).result()
+            took_s = time.monotonic() - started
             metrics.publish()
             if is_ending and not moved and not (mover.last_error and mover.waiting_bytes()):
                 break
@@ -67,7 +69,8 @@ def move_calls(home: Home, run_folder: Path, life: int) -> int:
                 until = time.monotonic() + END_S
             if mover.alone() and time.monotonic() >= tidy_at:
                 tidy_at = time.monotonic() + TIDY_S
-                tidier.submit(tidy, home.store, settings.retention_s, home.clock())
+                given = (home.store, settings.retention_s, home.clock())
+                threading.Thread(target=tidy, args=given, name="stepdown-retention", daemon=True).start()
     mover.close()
     if telemetry is not None:
         telemetry.close()

@@ -43,7 +43,7 @@ from stepdown.gateway.model_call import Clocks, ModelCalls
 from stepdown.gateway.openapi import description
 from stepdown.gateway.other_paths import OtherPaths
 from stepdown.gateway.outcome import Outcome, outcome_of
-from stepdown.gateway.recorder import Recorder, RecorderOptions
+from stepdown.gateway.recorder import Recorder
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.segments import Position
@@ -85,7 +85,7 @@ class Gateway:
         self.metrics.read_from(names.CACHE_BYTES, lambda: {(): float(self._cache.held_bytes)})
         self.recorder = Recorder(
             home.capture,
-            RecorderOptions(settings.capture_share, settings.unmatched_capture, settings.capture_bytes, settings.sync),
+            settings,
             Prices(home.settings.prices).cost,
             mask,
             self.metrics,
