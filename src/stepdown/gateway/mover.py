@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.outcome import Cost, Outcome, outcome_of
 from stepdown.gateway.records import fill_in, fitting, unpack
-from stepdown.gateway.segments import SUFFIX, Position, is_held, read_records, segments
+from stepdown.gateway.segments import Position, held_bytes, is_held, read_records, segments
 from stepdown.gateway.tallies import Sums, Tallies, Tally
 
 log = logging.getLogger("stepdown.gateway")
@@ -35,7 +35,6 @@ Listener = Callable[[Exchange, Outcome], None]
 DAMAGED, UNREADABLE, UNWRITABLE = "damaged", "unreadable", "unwritable"
 _TAKEN = ".taken"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
-_REOPEN_AFTER = 3
 
 
 class Mover:
@@ -49,7 +48,7 @@ class Mover:
         self._stack = ExitStack()
         self._store: Store | None = None
         self._lock = -1
-        self._failures = self._left = 0
+        self._failures = 0
         self._retry_at = 0.0
         self._taken: dict[str, int] = {}
         self._unreadable: set[Path] = set()
@@ -70,54 +69,47 @@ class Mover:
 
     def move(self, at_most: int = 1 << 30) -> int:
         """Move what there is, or about so many records; how many. 0 where the store does not take them, or is not to be
-        tried yet."""
-        self._left = at_most
+        tried yet. A file that cannot be read keeps no other from being moved."""
         if not self.alone() or time.monotonic() < self._retry_at:
             return 0
+        moved = 0
         try:
-            moved = sum(map(self._move_one, segments(self._folder)))
-        except (StepdownError, OSError) as error:
+            for path in segments(self._folder):
+                try:
+                    moved += self._move(path, at_most - moved)
+                except (OSError, ValueError) as error:
+                    if path not in self._unreadable:
+                        log.error("segment_not_read", extra={"segment": path.name, "error": str(error)})
+                    self._unreadable.add(path)
+        except StepdownError as error:
             self._failed(str(error))
         except Exception as error:  # a driver's surprise must not end the moving
             log.exception("store_failed")
             self._failed(type(error).__name__)
         else:
             self._failures, self.last_error = 0, ""
-            return moved
-        return 0
+        return moved
 
     def waiting_bytes(self) -> int:
-        """Of records that are not in the store yet."""
-        waiting = 0
-        for path in self._folder.glob(f"*{SUFFIX}"):
-            with suppress(FileNotFoundError):
-                waiting += max(0, path.stat().st_size - self._taken.get(path.stem, 0))
-        return waiting
+        """Of records that are not in the store yet, as far as is known."""
+        return max(0, held_bytes(self._folder) - sum(self._taken.values()))
 
     def close(self) -> None:
-        self._let_go()
+        self._stack.close()
         if self._lock >= 0:
             os.close(self._lock)
 
-    def _move_one(self, path: Path) -> int:
-        """As `_move`; a file that cannot be read keeps no other from being moved."""
-        try:
-            return self._move(path)
-        except (OSError, ValueError) as error:
-            if path not in self._unreadable:
-                self._unreadable.add(path)
-                log.error("segment_not_read", extra={"segment": path.name, "error": str(error)})
-            return 0
-
-    def _move(self, path: Path) -> int:
+    def _move(self, path: Path, at_most: int) -> int:
         name, moved = path.stem, 0
-        store = self._opened()
+        if self._store is None:
+            self._store = self._stack.enter_context(self._open_store())
+        store = self._store
         is_ended = not is_held(path)
         at = self._taken.get(name)
         if at is None:
             at = store.taken(name)
         while (records := read_records(path, at, is_ended)).end > at:
-            if self._left <= 0:
+            if moved >= at_most:
                 return moved
             self._take(store, Position(name, at), records.end, records.payloads)
             if records.damaged:
@@ -125,9 +117,14 @@ class Mover:
                 log.error("segment_damaged", extra={"segment": name, "places": records.damaged})
             at = self._taken[name] = records.end
             moved += len(records.payloads)
-            self._left -= len(records.payloads)
         if is_ended:
-            self._delete(store, path)
+            # Under a name that says so first: were it found again as a segment, its calls would be taken once more.
+            store.sync()
+            path.rename(path.with_suffix(_TAKEN))
+            for taken in self._folder.glob(f"*{_TAKEN}"):
+                store.forget_segment(taken.stem)
+                taken.unlink(missing_ok=True)
+                self._taken.pop(taken.stem, None)
         return moved
 
     def _take(self, store: Store, start: Position, end: int, payloads: Sequence[bytes]) -> None:
@@ -163,8 +160,12 @@ class Mover:
             store.take(start.segment, start.end, end, (), rows)
         self._metrics.add(rows)
         self._metrics.publish(at_once=True)
-        for exchange, outcome in told if self._listeners else ():
-            self._tell(exchange, outcome)
+        for listener in self._listeners:
+            for exchange, outcome in told:
+                try:
+                    listener(exchange, outcome)
+                except Exception:  # a listener's failure is its own: the call is kept, the other listeners are told
+                    log.exception("listener_failed")
 
     def _read(self, exchange: Exchange) -> Outcome:
         try:
@@ -184,40 +185,13 @@ class Mover:
             log.exception("call_not_written", extra={"id": call.id})
             self._metrics.drop(UNWRITABLE)
 
-    def _tell(self, exchange: Exchange, outcome: Outcome) -> None:
-        for listener in self._listeners:
-            try:
-                listener(exchange, outcome)
-            except Exception:  # a listener's failure is its own: the call is kept, the other listeners are told
-                log.exception("listener_failed")
-
-    def _delete(self, store: Store, path: Path) -> None:
-        """Under a name that says so first: were it found again as a segment, its calls would be taken once more."""
-        store.sync()
-        path.rename(path.with_suffix(_TAKEN))
-        for taken in self._folder.glob(f"*{_TAKEN}"):
-            store.forget_segment(taken.stem)
-            taken.unlink(missing_ok=True)
-            self._taken.pop(taken.stem, None)
-
-    def _opened(self) -> Store:
-        if self._store is None:
-            self._store = self._stack.enter_context(self._open_store())
-        return self._store
-
     def _failed(self, why: str) -> None:
         if not self.last_error:
             log.warning("store_failed", extra={"error": why})
         self.last_error = why
+        self._retry_at = time.monotonic() + min(_FIRST_WAIT_S * 2 ** min(self._failures, 10), _LONGEST_WAIT_S)
         self._failures += 1
-        self._retry_at = time.monotonic() + min(_FIRST_WAIT_S * 2 ** min(self._failures - 1, 10), _LONGEST_WAIT_S)
+        # A store that was moved or restored under our feet is found again by its address, and asked what it has.
         self._taken.clear()
-        if self._failures % _REOPEN_AFTER == 0:
-            self._let_go()  # A store that was moved or restored under our feet is found again by its address.
-
-    def _let_go(self) -> None:
-        stack, self._stack, self._store = self._stack, ExitStack(), None
-        try:
-            stack.close()
-        except StepdownError as error:
-            log.warning("store_not_closed", extra={"error": str(error)})
+        self._stack.close()
+        self._store = None
