@@ -51,15 +51,14 @@ class Recorder:
         self._is_limited, self._charge = is_limited, charge
         self._random = random.Random(os.urandom(16)).random
         self._loop = asyncio.get_running_loop()
-        self._writer = SegmentWriter(
-            folder, min(ROLL_BYTES, settings.capture_bytes // _SEGMENTS_OF_ALL), settings.sync == "group"
-        )
+        self._syncs, self._syncing = settings.sync == "group", False
+        roll_bytes = min(ROLL_BYTES, settings.capture_bytes // _SEGMENTS_OF_ALL)
+        self._writer = SegmentWriter(folder, roll_bytes, self._syncs)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stepdown-recorder")
         self._work: set[asyncio.Task[object]] = set()
         self._unwritten: Tallies = {}
-        self._written_then = 0
+        self._full_at = settings.capture_bytes
         self._failed_at = 0.0
-        self._syncing = False
         self._next_sync: asyncio.Future[None] | None = None
         self.held_bytes = 0
         """What all segments of the folder took at the last look."""
@@ -75,21 +74,20 @@ class Recorder:
     def keep(self, exchange: Exchange) -> Awaitable[object] | None:
         """Take a finished exchange. Before its last byte goes out, what is returned must be waited for, if anything."""
         self.under_way -= 1
-        self._metrics.observe(exchange)
         is_kept = not is_unanswered(exchange) and self._is_kept(exchange)
         if is_kept and self.is_full:
             self._lose(CAPTURE_FULL)
             is_kept = False
         if is_kept and (exchange.task is None or exchange.task.privacy != "redact") and self._append(exchange, None):
-            if self._is_limited(exchange):
-                self._begin(self._read_and_charge(exchange, False))
-            return self._synced()
+            self._loop.call_soon(self._count, exchange, True)  # When the answer has gone out.
+            return self._synced() if self._syncs else None
+        self._count(exchange, False)
         return asyncio.shield(self._begin(self._read_and_write(exchange, is_kept)))
 
     @property
     def is_full(self) -> bool:
         """Whether the segments hold as much as they may: because the store takes nothing, or more slowly."""
-        return self.held_bytes + self._writer.written - self._written_then > self._settings.capture_bytes
+        return self._writer.written > self._full_at
 
     @property
     def position(self) -> Position:
@@ -106,7 +104,7 @@ class Recorder:
         found no room."""
         written = self._writer.written
         self.held_bytes = await self._loop.run_in_executor(self._thread, held_bytes, self._folder)
-        self._written_then = written
+        self._full_at = written + self._settings.capture_bytes - self.held_bytes
         self._writer.look()
         self._write_sums()
         if self._loop.time() - self._failed_at > _FAILED_S:
@@ -122,6 +120,11 @@ class Recorder:
         await self._loop.run_in_executor(None, synchronise, self._writer.unsynced())
         self._thread.shutdown(wait=False)
 
+    def _count(self, exchange: Exchange, charges: bool) -> None:
+        self._metrics.observe(exchange)
+        if charges and self._is_limited(exchange):
+            self._begin(self._read_and_charge(exchange, False))
+
     async def _read_and_charge(self, exchange: Exchange, is_kept: bool) -> Outcome:
         outcome = Outcome()
         if not is_unanswered(exchange):
@@ -133,9 +136,8 @@ class Recorder:
     async def _read_and_write(self, exchange: Exchange, is_kept: bool) -> None:
         outcome = await self._read_and_charge(exchange, is_kept)
         if not self.is_full and self._append(exchange, outcome):
-            waiting = self._synced()
-            if waiting is not None:
-                await waiting
+            if self._syncs:
+                await self._synced()
             return
         if is_kept:
             self._lose(DISK)
@@ -160,23 +162,23 @@ class Recorder:
 
     def _append(self, exchange: Exchange, outcome: Outcome | None) -> bool:
         try:
-            return self._written(pack(exchange, outcome))
-        except Exception:  # an exchange that no record can hold is answered all the same
-            log.exception("not_recorded", extra={"id": exchange.id})
-            return False
-
-    def _write_sums(self) -> None:
-        rows = [sums.row(tally) for tally, sums in self._unwritten.items()]
-        if rows and self._written(pack_totals(rows)):
-            self._unwritten = {}
-
-    def _written(self, record: bytes) -> bool:
-        try:
-            self._writer.append(record)
+            self._writer.append(pack(exchange, outcome))
         except OSError as error:
             self._failed("not_written", error)
             return False
+        except Exception:  # an exchange that no record can hold is answered all the same
+            log.exception("not_recorded", extra={"id": exchange.id})
+            return False
         return True
+
+    def _write_sums(self) -> None:
+        if not self._unwritten:
+            return
+        try:
+            self._writer.append(pack_totals([sums.row(tally) for tally, sums in self._unwritten.items()]))
+            self._unwritten = {}
+        except OSError as error:
+            self._failed("not_written", error)
 
     def _failed(self, event: str, error: OSError) -> None:
         if not self.failure:
@@ -193,9 +195,7 @@ class Recorder:
         share = self._settings.capture_share
         return share >= 1.0 or self._random() < share
 
-    def _synced(self) -> Awaitable[object] | None:
-        if self._settings.sync == "none":
-            return None
+    def _synced(self) -> Awaitable[object]:
         if self._next_sync is None:
             self._next_sync = self._loop.create_future()
         if not self._syncing:

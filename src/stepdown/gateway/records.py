@@ -62,7 +62,9 @@ def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
     them for copying the bodies."""
     request, reply, key, task = exchange.request, exchange.reply, exchange.key, exchange.task
     facts = None
-    trace = {name.decode(): request.headers[name] for name in _TRACE_HEADERS if name in request.headers}
+    trace: dict[str, bytes] = {}
+    if b"traceparent" in request.headers:
+        trace = {name.decode(): request.headers[name] for name in _TRACE_HEADERS if name in request.headers}
     if outcome is not None:  # What is masked or not kept leaves no text of the client's here either.
         trace = {name: value for name, value in trace.items() if _TRACE_PARENT.fullmatch(value)}
     if task is not None:

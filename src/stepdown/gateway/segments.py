@@ -45,7 +45,7 @@ class SegmentWriter:
         self._mark = b""
         self._opened = 0.0
         self._stamp = 0
-        self.position = Position()
+        self._name, self._end = "", 0
         self.written = 0
         """Bytes in all."""
 
@@ -55,18 +55,22 @@ class SegmentWriter:
             self._open()
         size = len(payload)
         record = b"".join((self._mark, _HEAD.pack(size, zlib.crc32(payload, size)), payload))
-        segment, end = self.position
         went = os.write(self._handle, record)
         if went != len(record):
             try:
-                os.ftruncate(self._handle, end)
+                os.ftruncate(self._handle, self._end)
             except OSError:
                 self.close()  # What was cut stays at its end, where it is passed over.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.written += went
-        self.position = Position(segment, end + went)
-        if end + went >= self._roll_bytes:
+        self._end += went
+        if self._end >= self._roll_bytes:
             self.close()
+
+    @property
+    def position(self) -> Position:
+        """The end of what was appended last."""
+        return Position(self._name, self._end)
 
     def look(self) -> None:
         """End the file where it has grown old or was deleted: the next record begins another."""
@@ -104,7 +108,7 @@ class SegmentWriter:
             os.close(handle)
             raise
         self._handle, self._mark, self._opened = handle, mark, time.monotonic()
-        self.position = Position(name)
+        self._name, self._end = name, 0
 
 
 def synchronise(handles: list[int]) -> None:
