@@ -61,6 +61,8 @@ log = logging.getLogger("stepdown.gateway")
 
 LOOK_S = 1.0
 """How often tasks, certificates, keys and totals are looked at anew."""
+LOOK_AROUND_S = 2.0
+"""How often the other processes' figures are."""
 
 
 class Gateway:
@@ -119,10 +121,8 @@ class Gateway:
         await self._look()
         self._measure()
         self._why_not = ""
-        self._chores = [
-            self._loop.create_task(self._keep_at(chore))
-            for chore in (self._look, self.recorder.look, self._look_around)
-        ]
+        chores = ((self._look, LOOK_S), (self.recorder.look, LOOK_S), (self._look_around, LOOK_AROUND_S))
+        self._chores = [self._loop.create_task(self._keep_at(*chore)) for chore in chores]
 
     def end_soon(self) -> None:
         """Say that no more requests should come."""
@@ -220,9 +220,9 @@ class Gateway:
 
     # What changes while it runs
 
-    async def _keep_at(self, chore: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_at(self, chore: Callable[[], Awaitable[None]], every_s: float) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(every_s)
             try:
                 await chore()
             except StepdownError as error:
