@@ -203,7 +203,7 @@ class Soak:
     def _quiet(self) -> Levels:
         """Once everything is written, and idle connections have been closed."""
         until = time.monotonic() + CATCH_UP_S
-        while any(self.server.figures("stepdown_queue_depth").values()) and time.monotonic() < until:
+        while any(self.server.figures("stepdown_capture_waiting_bytes").values()) and time.monotonic() < until:
             time.sleep(0.1)
         time.sleep(self.chosen.quiet)
         return Levels.of(self.server)

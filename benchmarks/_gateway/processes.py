@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 READY_WITHIN_S = 120.0
 LITELLM_VARIABLE = "STEPDOWN_BENCH_LITELLM"
 """The peer's command, in whatever environment it is installed: /path/to/bin/litellm."""
+FIRSTPASS_VARIABLE = "STEPDOWN_BENCH_FIRSTPASS"
+"""As above: /path/to/bin/firstpass."""
 
 _LITELLM = """\
 model_list:
@@ -159,12 +161,39 @@ def fixed_upstream(scratch: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def gateway(home: Path, upstream: str, scratch: Path) -> Iterator[Server]:
+def right_upstream(scratch: Path) -> Iterator[Server]:
+    """The upstream that can fail in every way, and does not."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks._gateway.faulty_upstream", str(port), "0", ""]
+    with running("upstream", command, port, "/counts", scratch / "upstream.log") as server:
+        yield server
+
+
+@contextmanager
+def gateway(home: Path, upstream: str, scratch: Path, *options: str) -> Iterator[Server]:
     """`stepdown serve` as a user starts it: one worker, every call recorded."""
     port = free_port()
     command = [sys.executable, "-m", "stepdown", "--home", str(home), "serve", "--port", str(port)]
-    command += ["--upstream", upstream] if upstream else []
+    command += [*(["--upstream", upstream] if upstream else []), *options]
     with running(f"gateway ({home.name})", command, port, "/readyz", scratch / "gateway.log") as server:
+        yield server
+
+
+@contextmanager
+def firstpass(upstream: str, scratch: Path) -> Iterator[Server | None]:
+    """The peer in Rust, observing, its record in a database of its own; None where its command is not known."""
+    program = os.environ.get(FIRSTPASS_VARIABLE, "")
+    if not program:
+        print(f"firstpass is skipped: {FIRSTPASS_VARIABLE} does not name its command.", flush=True)
+        yield None
+        return
+    port = free_port()
+    settings = {
+        "FIRSTPASS_BIND": f"127.0.0.1:{port}",
+        "FIRSTPASS_UPSTREAM_OPENAI": upstream,
+        "FIRSTPASS_DB": str(scratch / "firstpass.db"),
+    }
+    with running("firstpass", [program, "up"], port, "/healthz", scratch / "firstpass.log", settings) as server:
         yield server
 
 

@@ -139,3 +139,22 @@ def test_a_store_is_written_in_one_thread_while_another_reads_its_own(shared_add
     recorder.join()
     assert mine.count_calls() == 60
     mine.close()
+
+
+def test_what_a_segment_holds_is_taken_once_and_whole_or_not_at_all(store: Store) -> None:
+    row = Served(hour=5, rung="incumbent", requests=2)
+    calls = [answered(number, f"r{number}") for number in range(3)]
+    store.take("a", 0, 100, calls[:2], [row])
+    assert (store.taken("a"), store.taken("b")) == (100, 0)
+    with pytest.raises(StoreError):
+        store.take("a", 0, 100, calls, [row])
+    bad: Any = msgspec.structs.replace(row, requests="many" * 100, rung=None)
+    with pytest.raises(Exception):  # noqa: B017, PT011 whatever a driver raises
+        store.take("a", 100, 200, calls[2:], [bad])
+    assert (store.taken("a"), store.count_calls(), [one.requests for one in store.served()]) == (100, 2, [2])
+    store.take("a", 100, 200, calls, [row])
+    assert (store.taken("a"), store.count_calls(), [one.requests for one in store.served()]) == (200, 3, [4])
+    store.sync()
+    store.forget_segment("a")
+    store.forget_segment("a")
+    assert store.taken("a") == 0

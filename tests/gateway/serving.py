@@ -47,6 +47,11 @@ class Gateway:
         headers = more.pop("headers", {})
         return self.client.post(path, json={**asked(text), **more}, headers=headers)
 
+    def pids(self, name: str) -> list[int]:
+        """Its processes of a name: "worker" or "mover"."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children if _comm(pid) == f"stepdown-{name}"]
+
     def end(self) -> int:
         """Ask it to end, and wait until it has."""
         self.process.send_signal(signal.SIGTERM)
@@ -54,6 +59,13 @@ class Gateway:
 
     def wait(self) -> int:
         return self.process.wait(END_S)
+
+
+def _comm(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def asked(text: str) -> dict[str, Any]:
@@ -153,7 +165,7 @@ def kept(home: Path, call_id: str) -> Call:
             found.extend(store.calls_by_id([call_id]))
         return bool(found)
 
-    assert soon(there), f"{call_id} was never written"
+    assert soon(there, 30.0), f"{call_id} was never written"
     return found[0]
 
 

@@ -10,6 +10,8 @@ FORKING = """
 import os
 from tests.gateway.exchanges import exchange
 
+exchange()  # What was drawn for the parent must not be its children's too.
+
 def say():
     os.write(1, "".join(f"{exchange().id}\\n" for _ in range(100)).encode())
 

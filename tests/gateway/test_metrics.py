@@ -16,8 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from stepdown.core.wires import anthropic_messages
 from stepdown.gateway import metric_names as names
 from stepdown.gateway.metrics import Metrics
-from stepdown.gateway.outcome import Outcome, outcome_of
+from stepdown.gateway.outcome import outcome_of
 from stepdown.gateway.run_folder import RunFolder
+from stepdown.gateway.tallies import Sums, Tally
 from tests.gateway.exchanges import exchange, task
 
 
@@ -39,7 +40,10 @@ def test_a_finished_exchange_is_counted_in_all_its_figures() -> None:
     escalated = exchange(served=task(), reason="unsure", latency_s=0.3, upstream_s=0.297)
     local = exchange(served=task(), rung="linear", upstream="", latency_s=0.0004)
     for one in (escalated, local):
-        metrics.observe(one, outcome_of(one, lambda call: 0.25))
+        metrics.observe(one)
+        sums = Sums()
+        sums.add(one, outcome_of(one, lambda call: 0.25))
+        metrics.add([sums.row(Tally.of(one))])
     both = {"task": "intent", "rung": "incumbent"}
     assert value(metrics, "stepdown_requests_total", **both, wire="openai", status="2xx") == 1
     assert value(metrics, "stepdown_escalations_total", task="intent", reason="unsure") == 1
@@ -57,10 +61,10 @@ def test_a_finished_exchange_is_counted_in_all_its_figures() -> None:
 
 def test_statuses_wires_and_refusals_have_few_labels() -> None:
     metrics = Metrics("1")
-    metrics.observe(exchange(status=0, error="the client went away"), Outcome())
-    metrics.observe(exchange({"content": []}, wire=anthropic_messages, status=529), Outcome())
+    metrics.observe(exchange(status=0, error="the client went away"))
+    metrics.observe(exchange({"content": []}, wire=anthropic_messages, status=529))
     for number in range(500):
-        metrics.observe(exchange(rung="refused", status=429, reason=f"r{number}", served=task()), Outcome())
+        metrics.observe(exchange(rung="refused", status=429, reason=f"r{number}", served=task()))
     samples = shown(metrics)
     assert {dict(labels)["status"] for name, labels in samples if name == "stepdown_requests_total"} == {
         "none",
@@ -76,11 +80,11 @@ def test_counters_and_gauges_of_the_event_loop() -> None:
     metrics = Metrics("1")
     metrics.count(names.UPSTREAM_RETRIES, "openai")
     metrics.count(names.UPSTREAM_RETRIES, "openai", by=2)
-    metrics.read_from(names.QUEUE, lambda: {("recorder",): 3.0})
+    metrics.read_from(names.QUEUE, lambda: {("rungs",): 3.0})
     metrics.read_from(names.QUEUE, lambda: {("students",): 4.0})
     metrics.read_from(names.CERTIFICATE, lambda: {('in"te\nnt\\',): 5.0})
     assert value(metrics, "stepdown_upstream_retries_total", upstream="openai") == 3
-    assert value(metrics, "stepdown_queue_depth", queue="recorder") == 3
+    assert value(metrics, "stepdown_queue_depth", queue="rungs") == 3
     assert value(metrics, "stepdown_queue_depth", queue="students") == 4
     assert value(metrics, "stepdown_certificate_valid_until_seconds", task='in"te\nnt\\') == 5
 
@@ -98,7 +102,7 @@ def test_names_follow_the_conventions() -> None:
 def test_a_histogram_adds_up(seconds: list[float]) -> None:
     metrics = Metrics("1")
     for latency in seconds:
-        metrics.observe(exchange(latency_s=latency), Outcome())
+        metrics.observe(exchange(latency_s=latency))
     samples = shown(metrics)
     buckets = {
         float(dict(labels)["le"]): count

@@ -11,9 +11,8 @@ from stepdown.core.calls import Call
 from stepdown.core.draw import FORGOTTEN
 from stepdown.core.errors import StoreError
 from stepdown.core.store import Gold, Store
-from stepdown.gateway.retention import Retention
+from stepdown.gateway.retention import tidy
 from stepdown.stores.store import open_store
-from tests.gateway.waiting import wait_until
 
 DAY = 86_400.0
 NOW = 1000 * DAY
@@ -36,32 +35,21 @@ def names(address: str) -> list[int]:
 
 
 def test_what_is_older_goes_and_what_is_left_lies_together(address: str) -> None:
-    retention = Retention(lambda: closing(open_store(address)), 9.5 * DAY, lambda: NOW)
-    assert retention.tidy() == (9, 10)
+    assert tidy(lambda: closing(open_store(address)), 9.5 * DAY, NOW) == (9, 10)
     assert names(address) == [*range(10), 15]
-    assert retention.tidy() == (0, 0)
+    assert tidy(lambda: closing(open_store(address)), 9.5 * DAY, NOW) == (0, 0)
     with closing(open_store(address)) as store:
         [said] = [event.data for event in store.events(FORGOTTEN)]
     assert said == {"before": NOW - 9.5 * DAY, "calls": 9}
 
 
 def test_without_a_term_everything_stays(address: str) -> None:
-    assert Retention(lambda: closing(open_store(address)), None, lambda: NOW).tidy() == (0, 19)
+    assert tidy(lambda: closing(open_store(address)), None, NOW) == (0, 19)
     assert len(names(address)) == 20
 
 
-def test_the_thread_tidies_again_and_outlives_a_store_that_is_away(address: str) -> None:
-    tries = 0
+def test_a_store_that_is_away_is_left_for_the_next_time() -> None:
+    def away() -> AbstractContextManager[Store]:
+        raise StoreError("The server is away.")
 
-    def at_times() -> AbstractContextManager[Store]:
-        nonlocal tries
-        tries += 1
-        if tries == 1:
-            raise StoreError("The server is away.")
-        return closing(open_store(address))
-
-    retention = Retention(at_times, 9.5 * DAY, lambda: NOW, every_s=0.01)
-    retention.start()
-    wait_until(lambda: tries > 3)
-    retention.stop(10.0)
-    assert names(address) == [*range(10), 15]
+    assert tidy(away, DAY, NOW) is None

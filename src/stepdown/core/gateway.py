@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -54,7 +54,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """upstream, upstream_key: the one upstream of a plain set-up; those of `upstreams` come after it.
 
     capture_share: the share of calls that are kept, in [0, 1]. retention: how long ("90d"), "" for ever.
-    max_body_bytes: of one request. queue_bytes: of what waits to be written. body_timeout_s: for a request to arrive.
+    max_body_bytes: of one request. capture_bytes: of calls on this machine's disk that the store lacks. sync: "group"
+    has an answer's end wait until its call is safe from a loss of power. body_timeout_s: for a request to arrive.
     drain_s: what requests under way may take when the gateway is told to end. unmatched_capture: keep calls of no task.
     """
 
@@ -67,7 +68,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     unmatched_capture: bool = True
     retention: str = ""
     max_body_bytes: int = 16 * MIB
-    queue_bytes: int = 64 * MIB
+    capture_bytes: int = 1024 * MIB
+    sync: Literal["none", "group"] = "none"
     body_timeout_s: float = 30.0
     drain_s: float = 20.0
     log_requests: bool = False
@@ -76,7 +78,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         _check(0 <= self.port <= 65535, "gateway.port", self.port, "0 (any free one) to 65535")
         _check(0.0 <= self.capture_share <= 1.0, "gateway.capture_share", self.capture_share, "a share in [0, 1]")
         _check(self.max_body_bytes >= 1024, "gateway.max_body_bytes", self.max_body_bytes, "at least 1024 bytes")
-        _check(self.queue_bytes >= MIB, "gateway.queue_bytes", self.queue_bytes, f"at least {MIB} bytes")
+        _check(self.capture_bytes >= MIB, "gateway.capture_bytes", self.capture_bytes, f"at least {MIB} bytes")
         _check(self.body_timeout_s > 0, "gateway.body_timeout_s", self.body_timeout_s, "seconds above 0")
         _check(self.drain_s >= 0, "gateway.drain_s", self.drain_s, "seconds, 0 or more")
         if self.upstream:

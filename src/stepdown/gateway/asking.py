@@ -197,9 +197,11 @@ class Incumbent:
 
     async def _watched(self, seat: Seat, exchange: Exchange, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """A stream's pieces; where they break off, the error as the client's wire says it, and UnfinishedStream."""
-        begun_at = self._clock()
+        begun_at, before_s = self._clock(), exchange.upstream_s or 0.0
         try:
             async for piece in pieces:
+                if exchange.whole:  # It is recorded before this goes on.
+                    exchange.upstream_s = before_s + self._clock() - begun_at
                 yield piece
         except UpstreamError as error:
             exchange.error = str(error)
@@ -210,7 +212,7 @@ class Incumbent:
                 yield b"\n\n" + frame(body, body.get("type", ""))
             raise UnfinishedStream from None
         finally:
-            exchange.upstream_s = (exchange.upstream_s or 0.0) + self._clock() - begun_at
+            exchange.upstream_s = before_s + self._clock() - begun_at
             close = getattr(pieces, "aclose", None)
             if close is not None:
                 await close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import ModuleType
@@ -18,17 +17,26 @@ from stepdown.gateway.served import ServedTask
 ABSTAINED, CACHE, REFUSED, FAILED = "abstained", "cache", "refused", "error"
 """What stands for the rung where neither a student nor the incumbent answered."""
 
-_process = os.urandom(6).hex()
-_numbers = itertools.count(1)
+_ID_BYTES = 12
+_pool = b""
 
 
-def _rename_process() -> None:
-    global _process  # noqa: PLW0603
-    _process = os.urandom(6).hex()
+def _forget_pool() -> None:
+    global _pool  # noqa: PLW0603
+    _pool = b""
 
 
-# Workers are forked: with their parent's name they would give the same ids to different calls, and all but one be lost.
-os.register_at_fork(after_in_child=_rename_process)
+# Workers are forked: with their parent's pool they would give the same ids to different calls, and all but one be lost.
+os.register_at_fork(after_in_child=_forget_pool)
+
+
+def new_id() -> str:
+    """A call's id: 96 random bits. Who knows it may speak of the call, so that none can be told from another."""
+    global _pool  # noqa: PLW0603
+    if not _pool:
+        _pool = os.urandom(_ID_BYTES * 256)
+    name, _pool = _pool[:_ID_BYTES].hex(), _pool[_ID_BYTES:]
+    return f"call-{name}"
 
 
 class Exchange:
@@ -64,6 +72,7 @@ class Exchange:
         "upstream",
         "upstream_s",
         "value",
+        "whole",
         "wire",
         "workload",
     )
@@ -71,7 +80,7 @@ class Exchange:
     def __init__(self, request: Request, wire: ModuleType, at: float, started: float, name: str = "") -> None:
         """name: the id of one that has it already."""
         self.request, self.wire, self.at, self.started = request, wire, at, started
-        self.id = name or f"call-{_process}-{next(_numbers):x}"
+        self.id = name or new_id()
         self.body: dict[str, Any] = {}
         self.chat: dict[str, Any] = {}
         self.outgoing: dict[str, Any] | None = None
@@ -93,6 +102,8 @@ class Exchange:
         self.upstream = ""
         self.status = 0
         self.streamed = False
+        self.whole = False
+        """Whether of a stream the wire's own end has been seen, before the piece that holds it is passed on."""
         self.reply: bytes | list[bytes] = b""
         self.error = ""
         self.first_byte_s: float | None = None

@@ -61,6 +61,10 @@ class Limiter:
                     self._bucket(scope, "requests_per_minute", limits.requests_per_minute, now).take(1.0, now)
         return longest
 
+    def is_limited(self, key: Key | None, task: str) -> bool:
+        """Whether any limit asks what a request of theirs uses."""
+        return bool(self._limited(key, task))
+
     def charge(self, key_id: str, task: str, tokens: int, usd: float, now: float) -> None:
         """What an admitted request turned out to use. key_id, task: "" for none."""
         for scope in scopes_of(key_id, task):

@@ -81,9 +81,15 @@ BREAKER = Metric(
     _UPSTREAM,
 )
 IN_FLIGHT = Metric("stepdown_requests_in_flight", "gauge", "Requests being answered now.")
-QUEUE = Metric("stepdown_queue_depth", "gauge", "What waits: calls to be recorded, texts for students.", ("queue",))
-QUEUE_BYTES = Metric("stepdown_recorder_waiting_bytes", "gauge", "Bytes of calls that wait to be written.")
-STORE_HEALTHY = Metric("stepdown_store_healthy_workers", "gauge", "Processes whose store takes what they write.")
+QUEUE = Metric("stepdown_queue_depth", "gauge", "What waits: texts for students.", ("queue",))
+WAITING_BYTES = Metric(
+    "stepdown_capture_waiting_bytes", "gauge", "Bytes of answered calls on this machine's disk that the store lacks."
+)
+CAPTURE_HEALTHY = Metric(
+    "stepdown_capture_healthy_workers", "gauge", "Gateway processes whose disk takes the calls that they answer."
+)
+MOVERS = Metric("stepdown_movers", "gauge", "Processes that move calls from this machine's disk into the store.")
+STORE_HEALTHY = Metric("stepdown_store_healthy", "gauge", "1 while the store takes what is moved into it.")
 CERTIFICATE = Metric(
     "stepdown_certificate_valid_until_seconds",
     "gauge",
@@ -110,7 +116,9 @@ METRICS = (
     BREAKER,
     IN_FLIGHT,
     QUEUE,
-    QUEUE_BYTES,
+    WAITING_BYTES,
+    CAPTURE_HEALTHY,
+    MOVERS,
     STORE_HEALTHY,
     CERTIFICATE,
     CACHE_BYTES,
@@ -118,5 +126,5 @@ METRICS = (
     BUILD,
 )
 
-SHARED_BY_ALL = frozenset({CERTIFICATE.name, BUILD.name, BREAKER.name})
+SHARED_BY_ALL = frozenset({CERTIFICATE.name, BUILD.name, BREAKER.name, WAITING_BYTES.name})
 """Gauges that every process knows alike: of several processes the largest counts, not the sum."""

@@ -81,7 +81,14 @@ def schemas() -> dict[str, Schema]:
             "required": ["id", "became"],
             "additionalProperties": False,
         },
-        "State": _open({"status": {"enum": ["ok", "ready", "not ready"]}, "reason": _TEXT}, "status"),
+        "State": _open(
+            {
+                "status": {"enum": ["ok", "ready", "not ready"]},
+                "reason": _TEXT,
+                "warnings": {"type": "array", "items": _TEXT},
+            },
+            "status",
+        ),
         "ChatError": _open(
             {"error": _open({"message": _TEXT, "type": _TEXT, "param": {}, "code": {}}, "message")},
             "error",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import msgspec
 import zstandard
 
-from stepdown.core.calls import STUDENT_PROVIDER, Call, EncodedCall
+from stepdown.core.calls import STUDENT_PROVIDER, Call
 from stepdown.core.cascade import INCUMBENT
 from stepdown.core.wires.event_stream import events, looks_like
 from stepdown.gateway.exchange import ABSTAINED, CACHE, FAILED, REFUSED, Exchange
@@ -26,18 +25,19 @@ _UNANSWERED = frozenset({ABSTAINED, REFUSED})
 _NO_STUDENTS = frozenset({INCUMBENT, ABSTAINED, CACHE, FAILED, REFUSED})
 _LONGEST_ERROR = 500
 _LONGEST_NAME = 200
+_MOST = 1 << 40
+"""Tokens of one call, whatever an upstream says: sums stay numbers that every store can hold."""
 
 _decode = msgspec.json.Decoder().decode
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, array_like=True):
     """call: as it is kept, unmasked; None where nobody was asked. estimated: whether tokens are guessed from lengths.
 
     cost_usd: None where it is not known. saved_usd: what the incumbent would have cost more.
     """
 
-    call: Call | EncodedCall | None = None
+    call: Call | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     estimated: bool = False
@@ -54,11 +54,16 @@ def is_student(rung: str) -> bool:
     return rung not in _NO_STUDENTS
 
 
+def is_unanswered(exchange: Exchange) -> bool:
+    """Whether nobody was asked: there is no call."""
+    rung = exchange.rung
+    return rung in _UNANSWERED or (not exchange.upstream and rung in (INCUMBENT, FAILED))
+
+
 def outcome_of(exchange: Exchange, cost: Cost) -> Outcome:
     """Read usage and answer, price them. What cannot be read becomes a call whose `error` says so; nothing is raised
     for a body, whatever is in it."""
-    rung = exchange.rung
-    if rung in _UNANSWERED or (not exchange.upstream and (rung in (INCUMBENT, FAILED))):
+    if is_unanswered(exchange):
         return Outcome()
     response, error = _answer(exchange)
     heard, error = response, exchange.error or error
@@ -105,7 +110,7 @@ def _price(outcome: Outcome, call: Call, exchange: Exchange, response: dict[str,
         usage = {"prompt_tokens": prompt, "completion_tokens": completion}
         priced = msgspec.structs.replace(priced, response={**response, "usage": usage})
         outcome.estimated = True
-    outcome.prompt_tokens, outcome.completion_tokens = max(prompt, 0), max(completion, 0)
+    outcome.prompt_tokens, outcome.completion_tokens = min(max(prompt, 0), _MOST), min(max(completion, 0), _MOST)
     task = exchange.task
     usual = task.manners.cost_usd if task and task.manners else 0.0
     if exchange.rung == CACHE:

@@ -1,194 +1,220 @@
-"""What becomes of every finished exchange: counted, priced, kept as a call. Off the event loop, bounded in memory."""
+"""What becomes of every finished exchange in the process that answered it: counted, and in a segment before it ends."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import random
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from stepdown.core.calls import Call, redacted
-from stepdown.gateway.call_writer import QUEUE_FULL, CallWriter, Left, OpenStore
+from stepdown.core.calls import redacted
+from stepdown.core.gateway import GatewaySettings
+from stepdown.core.store import Store
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.metrics import Metrics
-from stepdown.gateway.outcome import Cost, Outcome, outcome_of
+from stepdown.gateway.outcome import Cost, Outcome, is_unanswered, outcome_of
+from stepdown.gateway.records import fitting, pack, pack_totals
+from stepdown.gateway.segments import ROLL_BYTES, SUFFIX, Position, SegmentWriter, held_bytes, synchronise
 from stepdown.gateway.tallies import Sums, Tallies, Tally
 
 log = logging.getLogger("stepdown.gateway")
 
-Listener = Callable[[Exchange, Outcome], None]
-"""Told of every exchange, on the recorder's thread: budgets, traces, log lines, the cache."""
+CAPTURE_FULL, DISK, UNREADABLE = "capture-full", "disk", "unreadable"
 
-UNREADABLE, OVERRUN = "unreadable", "overrun"
-
-_ONE = 2048
-"""Bytes that an exchange takes besides its bodies."""
-_PER_REQUEST_BYTE = 3
-"""The request waits as it came, and decoded."""
-_BATCH = 512
-_AT_ONCE = 8
-_BREATH_S = 0.0002
-"""While little waits it is read a few at a time: see call_writer."""
-
-
-@dataclass(frozen=True)
-class RecorderOptions:
-    """capture_share: the share of calls that are kept, in [0, 1]. unmatched_capture: keep calls of no task.
-
-    queue_bytes: of all that waits, half of it to be read and half to be written; one call may always wait.
-    interval_s: how long an exchange may wait to be read.
-    outcome: how an exchange is read.
-    """
-
-    capture_share: float = 1.0
-    unmatched_capture: bool = True
-    queue_bytes: int = 64 << 20
-    interval_s: float = 0.02
-    outcome: Callable[[Exchange, Cost], Outcome] = outcome_of
+_SEGMENTS_OF_ALL = 16
+_FAILED_S = 5.0
+"""How long a failure of the disk is told of: what is small may find room where a call did not."""
 
 
 class Recorder:
-    """One thread reads exchanges, another writes calls: a store that hangs holds up no count and no budget.
+    """For one event loop. What must be read before it may be written (masked bodies, calls that are not kept) is read
+    on a thread; all else is written at once, and read by the mover.
 
-    open_store: gives the store to write to, for one thread. mask: applied where a task's contract says "redact", before
-    anything is written. generator: draws which calls are kept. The threads start at once.
+    mask: applied where a task's contract says "redact", before anything is written. is_limited: whether somebody's
+    budget or rate asks what an exchange used; charge: is told, soon after its end.
     """
 
     def __init__(
         self,
-        open_store: OpenStore,
-        options: RecorderOptions,
+        folder: Path,
+        settings: GatewaySettings,
         cost: Cost,
         mask: Callable[[str], str],
         metrics: Metrics,
-        generator: random.Random,
-        listeners: Sequence[Listener] = (),
+        is_limited: Callable[[Exchange], bool],
+        charge: Callable[[Exchange, Outcome], None],
     ) -> None:
-        self._options, self._cost, self._mask = options, cost, mask
-        self._outcome = options.outcome
-        self._metrics, self._generator, self._listeners = metrics, generator, tuple(listeners)
-        self._half = options.queue_bytes // 2
-        self._writer = CallWriter(open_store, self._half, self._dropped)
-        self._waiting: deque[tuple[Exchange, int, bool]] = deque()
-        # Each of the two is written by one thread only; their difference is what waits.
-        self._bytes_in = self._bytes_out = 0
-        self._lost = 0
-        self._wake = threading.Event()
-        self._ending = False
-        self._thread = threading.Thread(target=self._run, name="stepdown-recorder", daemon=True)
-        self._thread.start()
+        self._folder, self._settings, self._cost, self._mask, self._metrics = folder, settings, cost, mask, metrics
+        self._is_limited, self._charge = is_limited, charge
+        self._random = random.Random(os.urandom(16)).random
+        self._loop = asyncio.get_running_loop()
+        self._syncs, self._syncing = settings.sync == "group", False
+        roll_bytes = min(ROLL_BYTES, settings.capture_bytes // _SEGMENTS_OF_ALL)
+        self._writer = SegmentWriter(folder, roll_bytes, self._syncs)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="stepdown-recorder")
+        self._work: set[asyncio.Task[object]] = set()
+        self._unwritten: Tallies = {}
+        self._full_at = settings.capture_bytes
+        self._failed_at = 0.0
+        self._next_sync: asyncio.Future[None] | None = None
+        self.held_bytes = 0
+        """What all segments of the folder took at the last look."""
+        self.under_way = 0
+        """Exchanges that have begun and not ended."""
+        self.cut = ""
+        """Why what is under way ends now, in words; "" while it may go on."""
+        self.lost = 0
+        """Calls that were to be kept and could not be."""
+        self.failure = ""
+        """Why the disk does not take what is written, in words; "" where it has done for a while."""
 
-    def put(self, exchange: Exchange) -> None:
-        """Take a finished exchange. On the event loop; about a microsecond. Beyond the bound its bodies are let go."""
-        reply = exchange.reply
-        size = _ONE + _PER_REQUEST_BYTE * len(exchange.request.body)
-        size += len(reply) if isinstance(reply, bytes) else sum(map(len, reply))
-        held = self._bytes_in - self._bytes_out
-        # Its half of the bound: what a failing store holds back must not keep tokens from being counted.
-        whole = held == 0 or held + size <= self._half
-        if not whole:
-            if held > 4 * self._half:
-                self._lost += 1
-                return
-            exchange.reply, exchange.chat, exchange.body, exchange.outgoing = b"", {}, {}, None
-            exchange.request.body, size = b"", _ONE
-        self._bytes_in += size
-        self._waiting.append((exchange, size, whole))
-        if held > self._half >> 2:
-            self._wake.set()
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the store took what it was last given."""
-        return self._writer.healthy
-
-    @property
-    def last_error(self) -> str:
-        """Why it did not, in words; "" while it does."""
-        return self._writer.last_error
+    def keep(self, exchange: Exchange) -> Awaitable[object] | None:
+        """Take a finished exchange. Before its last byte goes out, what is returned must be waited for, if anything."""
+        self.under_way -= 1
+        is_kept = not is_unanswered(exchange) and self._is_kept(exchange)
+        if is_kept and self.is_full:
+            self._lose(CAPTURE_FULL)
+            is_kept = False
+        if is_kept and (exchange.task is None or exchange.task.privacy != "redact") and self._append(exchange, None):
+            self._loop.call_soon(self._count, exchange, True)  # When the answer has gone out.
+            return self._synced() if self._syncs else None
+        self._count(exchange, False)
+        return asyncio.shield(self._begin(self._read_and_write(exchange, is_kept)))
 
     @property
-    def waiting(self) -> int:
-        """Exchanges to be read and calls to be written."""
-        return len(self._waiting) + self._writer.waiting
+    def is_full(self) -> bool:
+        """Whether the segments hold as much as they may: because the store takes nothing, or more slowly."""
+        return self._writer.written > self._full_at
 
     @property
-    def waiting_bytes(self) -> int:
-        return self._bytes_in - self._bytes_out + self._writer.held_bytes
+    def position(self) -> Position:
+        """What was recorded last."""
+        return self._writer.position
 
-    def drain(self, within_s: float) -> Left:
-        """Read and write everything, then end the threads. Returns what could not be written in that time."""
-        until = time.monotonic() + within_s
-        self._ending = True
-        self._wake.set()
-        self._thread.join(max(0.0, until - time.monotonic()))
-        left = self._writer.close(max(0.0, until - time.monotonic()))
-        return Left(left.calls + len(self._waiting), left.error)
+    def has_landed(self, store: Store, position: Position) -> bool:
+        """Whether everything up to a position is in the store. On the store's thread."""
+        path = self._folder / f"{position.segment}{SUFFIX}"
+        return not position.segment or not path.exists() or store.taken(position.segment) >= position.end
 
-    def _run(self) -> None:
-        while not self._ending or self._waiting:
-            if not self._ending:
-                self._wake.wait(self._options.interval_s)
-                self._wake.clear()
-            try:
-                for _ in range(0, len(self._waiting), _BATCH):
-                    self._take_in()
-                self._metrics.publish()
-            except Exception:  # the thread's outermost boundary: counting and capture must go on
-                log.exception("recorder_failed")
-        self._metrics.publish(float("inf"))
+    async def look(self) -> None:
+        """To be called every second: begin a new segment where that is due, see how much they hold, write sums of what
+        found no room."""
+        written = self._writer.written
+        self.held_bytes = await self._loop.run_in_executor(self._thread, held_bytes, self._folder)
+        self._full_at = written + self._settings.capture_bytes - self.held_bytes
+        self._writer.look()
+        self._write_sums()
+        if self._loop.time() - self._failed_at > _FAILED_S:
+            self.failure = ""
 
-    def _take_in(self) -> None:
-        """What waits, up to a batch, handed to the writer in one go."""
-        lost, self._lost = self._lost, 0
-        if lost:
-            self._metrics.drop(OVERRUN, lost)
-        tallies: Tallies = {}
-        is_calm = len(self._waiting) < _BATCH
-        for number in range(1, min(len(self._waiting), _BATCH) + 1):
-            exchange, size, whole = self._waiting.popleft()
-            try:
-                self._record(exchange, size, whole, tallies)
-            except Exception:  # one exchange's failure is its own: the others are still to be recorded
-                self._metrics.drop(UNREADABLE)
-                log.exception("not_recorded", extra={"id": exchange.id})
-            self._bytes_out += size
-            if is_calm and number % _AT_ONCE == 0:
-                time.sleep(_BREATH_S)
-        self._writer.add_tallies(tallies)
+    async def close(self, within_s: float) -> None:
+        """Wait until every exchange that was begun is recorded, for at most so long, and end the segment."""
+        until = self._loop.time() + within_s
+        while (self.under_way or self._work) and self._loop.time() < until:
+            await asyncio.sleep(0.005)
+        self._write_sums()
+        self._writer.close()
+        await self._loop.run_in_executor(None, synchronise, self._writer.unsynced())
+        self._thread.shutdown(wait=False)
 
-    def _record(self, exchange: Exchange, size: int, whole: bool, tallies: Tallies) -> None:
-        outcome = self._outcome(exchange, self._cost) if whole else Outcome()
-        self._metrics.observe(exchange, outcome)
-        tally = Tally.of(exchange)
-        sums = tallies.get(tally)
-        if sums is None:
-            sums = tallies[tally] = Sums()
-        sums.add(exchange, outcome)
-        if not whole:
-            self._metrics.drop(QUEUE_FULL)
-        elif outcome.call is not None and self._is_kept(exchange):
-            call = outcome.call
-            if isinstance(call, Call) and exchange.task is not None and exchange.task.privacy == "redact":
-                call = redacted(call, self._mask)
-            self._writer.add_call(call, size - len(exchange.request.body))
-        self._tell(exchange, outcome)
+    def _count(self, exchange: Exchange, charges: bool) -> None:
+        self._metrics.observe(exchange)
+        if charges and self._is_limited(exchange):
+            self._begin(self._read_and_charge(exchange, False))
 
-    def _tell(self, exchange: Exchange, outcome: Outcome) -> None:
-        for listener in self._listeners:
-            try:
-                listener(exchange, outcome)
-            except Exception:  # a listener's failure is its own: the call is recorded, the other listeners are told
-                log.exception("listener_failed")
+    async def _read_and_charge(self, exchange: Exchange, is_kept: bool) -> Outcome:
+        outcome = Outcome()
+        if not is_unanswered(exchange):
+            outcome = await self._loop.run_in_executor(self._thread, self._read, exchange, is_kept)
+        if self._is_limited(exchange):
+            self._charge(exchange, outcome)
+        return outcome
+
+    async def _read_and_write(self, exchange: Exchange, is_kept: bool) -> None:
+        outcome = await self._read_and_charge(exchange, is_kept)
+        if not self.is_full and self._append(exchange, outcome):
+            if self._syncs:
+                await self._synced()
+            return
+        if is_kept:
+            self._lose(DISK)
+        self._unwritten.setdefault(Tally.of(exchange), Sums()).add(exchange, outcome)
+
+    def _read(self, exchange: Exchange, is_kept: bool) -> Outcome:
+        """What an exchange amounts to, its call as it may be written."""
+        try:
+            outcome = outcome_of(exchange, self._cost)
+            call, outcome.call = outcome.call, None
+            if exchange.task is not None and exchange.task.privacy == "redact":
+                exchange.workload, exchange.error = self._mask(exchange.workload), self._mask(exchange.error)
+                call = redacted(call, self._mask) if call is not None and is_kept else None
+            if call is not None and is_kept:
+                outcome.call = fitting(call)
+        except Exception:  # one exchange's failure is its own, and the answer's end waits for this
+            log.exception("not_recorded", extra={"id": exchange.id})
+            self._loop.call_soon_threadsafe(self._lose, UNREADABLE)
+            exchange.workload = exchange.error = ""
+            return Outcome()
+        return outcome
+
+    def _append(self, exchange: Exchange, outcome: Outcome | None) -> bool:
+        try:
+            self._writer.append(pack(exchange, outcome))
+        except OSError as error:
+            self._failed("not_written", error)
+            return False
+        except Exception:  # an exchange that no record can hold is answered all the same
+            log.exception("not_recorded", extra={"id": exchange.id})
+            return False
+        return True
+
+    def _write_sums(self) -> None:
+        if not self._unwritten:
+            return
+        try:
+            self._writer.append(pack_totals([sums.row(tally) for tally, sums in self._unwritten.items()]))
+            self._unwritten = {}
+        except OSError as error:
+            self._failed("not_written", error)
+
+    def _failed(self, event: str, error: OSError) -> None:
+        if not self.failure:
+            log.error(event, extra={"error": error.strerror})
+        self.failure, self._failed_at = error.strerror or type(error).__name__, self._loop.time()
+
+    def _lose(self, reason: str) -> None:
+        self.lost += 1
+        self._metrics.drop(reason)
 
     def _is_kept(self, exchange: Exchange) -> bool:
-        if exchange.task is None and not self._options.unmatched_capture:
+        if exchange.task is None and not self._settings.unmatched_capture:
             return False
-        share = self._options.capture_share
-        return share >= 1.0 or self._generator.random() < share
+        share = self._settings.capture_share
+        return share >= 1.0 or self._random() < share
 
-    def _dropped(self, reason: str, count: int) -> None:
-        self._metrics.drop(reason, count)
+    def _synced(self) -> Awaitable[object]:
+        if self._next_sync is None:
+            self._next_sync = self._loop.create_future()
+        if not self._syncing:
+            self._syncing = True
+            self._begin(self._sync())
+        return asyncio.shield(self._next_sync)
+
+    async def _sync(self) -> None:
+        while (waiting := self._next_sync) is not None:
+            self._next_sync = None
+            try:
+                await self._loop.run_in_executor(None, synchronise, self._writer.unsynced())
+            except OSError as error:
+                self._failed("not_synced", error)
+            waiting.set_result(None)
+        self._syncing = False
+
+    def _begin(self, work: Coroutine[None, None, object]) -> asyncio.Task[object]:
+        task = self._loop.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from stepdown.core.errors import StoreError
+from stepdown.gateway.segments import is_held
 from stepdown.gateway.snapshot import Snapshot, merged, sums_only
 
 _LOCK, _FIGURES, _ENDED = ".lock", ".figures", "ended"
@@ -63,7 +64,7 @@ class RunFolder:
         os.close(self._own)
 
     def _tidy(self) -> None:
-        ended = [path for path in self._all(_LOCK) if not _is_held(path)]
+        ended = [path for path in self._all(_LOCK) if not is_held(path)]
         everyone = len(ended) == len(list(self._all(_LOCK)))
         if not everyone:
             sums = [self._read(path.with_suffix(_FIGURES)) for path in ended]
@@ -83,7 +84,7 @@ class RunFolder:
             snapshot = _decode(path.read_bytes())
         except (OSError, msgspec.MsgspecError):
             return None  # Not there yet, or of another version.
-        lives = path.suffix == _FIGURES and _is_held(path.with_suffix(_LOCK))
+        lives = path.suffix == _FIGURES and is_held(path.with_suffix(_LOCK))
         return snapshot if lives else sums_only(snapshot)
 
     def _all(self, suffix: str) -> Iterator[Path]:
@@ -101,18 +102,3 @@ class RunFolder:
             yield
         finally:
             os.close(handle)
-
-
-def _is_held(path: Path) -> bool:
-    """Whether a living process holds the lock on a file."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False

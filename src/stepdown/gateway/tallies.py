@@ -45,21 +45,8 @@ class Sums:
         self.saved_usd += outcome.saved_usd
         self.latency_s += exchange.latency_s
 
-    def merge(self, other: Sums) -> None:
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
     def row(self, tally: Tally) -> Served:
         return Served(**tally._asdict(), **{name: getattr(self, name) for name in self.__slots__})
 
 
 Tallies = dict[Tally, Sums]
-
-
-def merge(into: Tallies, more: Tallies) -> None:
-    """Add the sums of `more` to those of `into`."""
-    for tally, sums in more.items():
-        if tally in into:
-            into[tally].merge(sums)
-        else:
-            into[tally] = sums

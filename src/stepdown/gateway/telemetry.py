@@ -38,7 +38,7 @@ _CONTEXT = ("traceparent", "tracestate")
 
 
 class Telemetry:
-    """A listener of the recorder's: spans are made after the client has its answer, with the times it took.
+    """A listener of the mover's: spans are made after the client has its answer, with the times it took.
 
     upstreams: those that the gateway asks, each with its name.
     """

@@ -31,6 +31,11 @@ class Home:
     def artefacts(self) -> Path:
         return self.state / "artefacts"
 
+    @property
+    def capture(self) -> Path:
+        """Where calls lie that gateways answered and that the store lacks."""
+        return self.state / "capture"
+
     def builds(self, task: str) -> Path:
         return self.state / "builds" / safe_name(task)
 

@@ -1,4 +1,4 @@
-"""Running the gateway: one process, or several that share a port; signals, start and graceful end."""
+"""Running the gateway: workers that share a port, the mover of their calls, and the parent that starts them anew."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import gc
 import ipaddress
 import logging
 import os
+import select
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepdown.core.errors import ResourceError, UsageError
+import msgspec
+
+from stepdown.core import errors
+from stepdown.core.errors import ResourceError, StepdownError, UsageError
 from stepdown.core.gateway import GatewaySettings
 from stepdown.loop.home import Home
 
@@ -26,8 +31,13 @@ SWITCH_S = 0.0005
 latency of every request that meets a student or a look at the store."""
 GC_THRESHOLD = 20_000
 """A request leaves hardly anything in cycles: the default would look for them every few requests."""
-RESTARTS, RESTART_WINDOW_S = 5, 30.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
+"""How long after a death the next process is started: doubled for every death in a row."""
+LASTED_S = 3.0
+"""Who lived so long starts a new row of deaths."""
 READ_FROM_RUN_FOLDER = "run"
+READY = b"ready"
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 Announce = Callable[[str], None]
 """Called with the address when requests may come."""
@@ -39,12 +49,13 @@ def serve(home: Home, settings: GatewaySettings, workers: int, announce: Announc
 
     configure_logs(sys.stderr)
     check_exposed(home, settings)
-    listener = _bound(settings, shared=workers > 1)
+    listener = _bound(settings, shared=False)
     address = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
-    run_folder = home.state / READ_FROM_RUN_FOLDER
-    if workers == 1:
-        return _run(_Process(home, settings, listener, run_folder), lambda: announce(address))
-    return _Workers(home, settings, listener, run_folder, workers).run(lambda: announce(address))
+    if workers > 1:  # Each has a listener of its own; this one only keeps the port.
+        port = listener.getsockname()[1]
+        listener.close()
+        listener = _bound(settings, shared=True, port=port)
+    return _Supervisor(home, settings, listener, workers).run(lambda: announce(address))
 
 
 def check_exposed(home: Home, settings: GatewaySettings) -> None:
@@ -97,14 +108,14 @@ def _bound(settings: GatewaySettings, shared: bool, port: int | None = None) -> 
 @dataclass(frozen=True)
 class _Process:
     """What one process serves. workers: how many share the port. parent: a pipe that closes when the parent is gone,
-    however it went; None where there is none."""
+    however it went."""
 
     home: Home
     settings: GatewaySettings
     listener: socket.socket
     run_folder: Path
-    workers: int = 1
-    parent: int | None = None
+    workers: int
+    parent: int
 
 
 def _run(process: _Process, ready: Callable[[], None]) -> int:
@@ -123,10 +134,9 @@ async def _serve(process: _Process, ready: Callable[[], None]) -> int:
 
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         loop.add_signal_handler(number, ended.set)
-    if process.parent is not None:
-        loop.add_reader(process.parent, ended.set)
+    loop.add_reader(process.parent, ended.set)
     settings = process.settings
     gateway = Gateway(process.home, settings, process.run_folder, process.workers)
     try:
@@ -151,99 +161,212 @@ async def _serve(process: _Process, ready: Callable[[], None]) -> int:
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     ready()
     await ended.wait()
-    if process.parent is not None:
-        loop.remove_reader(process.parent)
+    loop.remove_reader(process.parent)
     log.info("draining", extra={"requests": server.busy})
     gateway.end_soon()
+    loop.call_later(settings.drain_s, gateway.cut)
     cut = await server.drain(settings.drain_s)
     lost = await gateway.stop(max(5.0, settings.drain_s))
     log.info("ended", extra={"cut_off": cut, "calls_lost": lost})
     return int(lost > 0)
 
 
-class _Workers:
-    """Several processes on one port: the kernel deals connections out, the parent starts those anew that die."""
+@dataclass
+class _Place:
+    """A process that is to run. work: what it does; its exit code. due_at: when to start it anew, monotonic seconds."""
 
-    def __init__(
-        self, home: Home, settings: GatewaySettings, listener: socket.socket, run_folder: Path, count: int
-    ) -> None:
-        self._home, self._settings, self._run_folder, self._count = home, settings, run_folder, count
-        self._holder = listener
-        self._children: set[int] = set()
-        self._alive, self._life = os.pipe()
-        self._deaths: list[float] = []
+    name: str
+    work: Callable[[], int]
+    pid: int = 0
+    deaths: int = 0
+    started_at: float = 0.0
+    due_at: float = 0.0
+
+
+class _Supervisor:
+    """Starts workers and the mover, and starts anew whoever dies, later and later, until it is told to end.
+
+    It answers nothing itself and opens nothing that could fail. The kernel deals connections out to several workers; a
+    single one has its parent's listener, where connections wait while it is down.
+    """
+
+    def __init__(self, home: Home, settings: GatewaySettings, listener: socket.socket, count: int) -> None:
+        self._home, self._settings, self._listener, self._count = home, settings, listener, count
+        self._run_folder = home.state / READ_FROM_RUN_FOLDER
+        self._mover = _Place("mover", self._move)
+        self._workers = [_Place("worker", self._serve) for _ in range(count)]
+        # Each end of a pipe closes with the last process that has it: that is how they hear of each other's ends.
+        self._parent, self._life = os.pipe()
+        self._writers, self._writing = os.pipe()
+        self._told, self._tell = os.pipe()
+        self._wake, self._waker = os.pipe()
+        self._ready = 0
         self._ending = False
         self._code = 0
 
-    def run(self, ready: Callable[[], None]) -> int:
-        """Until told to end; then all children end gracefully. Returns 1 where a child lost calls or kept dying."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._end)
-        told, tell = os.pipe()
-        for _ in range(self._count):
-            self._fork(tell)
-        waited = 0
-        os.set_blocking(told, False)
-        while waited < self._count and self._children:
-            try:
-                waited += len(os.read(told, self._count))
-            except BlockingIOError:
-                time.sleep(0.01)
-                self._reap(tell, block=False)
-        if self._children and not self._ending:
-            ready()
-        while self._children:
-            self._reap(tell, block=True)
+    def run(self, announce: Callable[[], None]) -> int:
+        """Until told to end; then all end gracefully. Returns 1 where calls were lost. Raises what keeps the first
+        workers from starting at all."""
+        from stepdown.gateway.run_folder import RunFolder
+
+        place = RunFolder(self._run_folder)  # While it is there, what the dead counted stays counted.
+        for pipe in (self._told, self._wake, self._waker):
+            os.set_blocking(pipe, False)
+        before = {number: signal.signal(number, self._end) for number in ENDING}
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _wake_only)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        try:
+            failure = self._watch(announce)
+            self._end_mover(failure is None)
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for pipe in (self._parent, self._life, self._writers, self._told, self._tell, self._wake, self._waker):
+                os.close(pipe)
+            place.leave()
+        if failure is not None:
+            raise failure
         return self._code
+
+    def _watch(self, announce: Callable[[], None]) -> StepdownError | None:
+        """Until all workers have ended. Returns what kept the first from starting."""
+        failure: StepdownError | None = None
+        while not (self._ending and not any(worker.pid for worker in self._workers)):
+            if self._ending:
+                self._end_workers()
+            select.select([self._wake, self._told], [], [], None if self._ending else self._start_due())
+            _read(self._wake)
+            for line in _read(self._told).splitlines():
+                was_ready = self._ready >= self._count
+                self._ready += line == READY
+                if line != READY and not self._ready:
+                    failure, self._ending = failure or _failure(line), True
+                elif self._ready >= self._count and not was_ready and not self._ending:
+                    announce()
+            self._reap()
+        return failure
 
     def _end(self, number: int, frame: object) -> None:
         self._ending = True
-        for child in self._children:
-            os.kill(child, signal.SIGTERM)
 
-    def _fork(self, tell: int) -> None:
-        child = os.fork()
-        if child:
-            self._children.add(child)
+    def _end_workers(self) -> None:
+        self._listener.close()
+        for worker in self._workers:
+            if worker.pid and worker.due_at < float("inf"):
+                worker.due_at = float("inf")  # Told once.
+                os.kill(worker.pid, signal.SIGTERM)
+
+    def _start_due(self) -> float | None:
+        """Start whoever is due. Returns seconds until the next is; None where nobody is waited for."""
+        now = time.monotonic()
+        for place in (self._mover, *self._workers):
+            if not place.pid and place.due_at <= now:
+                self._fork(place)
+        waits = [place.due_at - now for place in (self._mover, *self._workers) if not place.pid]
+        return max(0.0, min(waits)) if waits else None
+
+    def _reap(self) -> None:
+        for place in (self._mover, *self._workers):
+            if place.pid:
+                pid, status = os.waitpid(place.pid, os.WNOHANG)
+                if pid:
+                    self._died(place, os.waitstatus_to_exitcode(status))
+
+    def _died(self, place: _Place, code: int) -> None:
+        place.pid = 0
+        if self._ending:
+            self._code = self._code or int(code > 0 and place is not self._mover)
+            return
+        now = time.monotonic()
+        place.deaths = 1 if now - place.started_at >= LASTED_S else place.deaths + 1
+        wait_s = min(FIRST_WAIT_S * 2 ** min(place.deaths - 1, 20), LONGEST_WAIT_S)
+        place.due_at = now + wait_s
+        log.error("process_died", extra={"which": place.name, "code": code, "again_in_s": wait_s})
+
+    def _end_mover(self, starts: bool) -> None:
+        """It ends by itself, when nobody is left who writes and all is moved. starts: whether it is started for that,
+        where it is down."""
+        if starts and not self._mover.pid:
+            self._fork(self._mover)
+        os.close(self._writing)
+        until = time.monotonic() + max(5.0, self._settings.drain_s)
+        while self._mover.pid and time.monotonic() < until:
+            select.select([self._wake], [], [], 0.2)
+            _read(self._wake)
+            self._reap()
+        if self._mover.pid:
+            os.kill(self._mover.pid, signal.SIGKILL)
+            os.waitpid(self._mover.pid, 0)
+            log.warning("calls_left_on_disk", extra={"folder": str(self._home.capture)})
+
+    def _fork(self, place: _Place) -> None:
+        place.started_at = time.monotonic()
+        # A signal that comes between is the child's own when it can take it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        place.pid = os.fork()
+        if place.pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             return
         code = 1
         try:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
-            os.close(self._life)
-            port = self._holder.getsockname()[1]
-            listener = _bound(self._settings, shared=True, port=port)
-            self._holder.close()
-            process = _Process(self._home, self._settings, listener, self._run_folder, self._count, self._alive)
-            code = _run(process, lambda: _tell(tell))
-        except Exception as error:  # noqa: BLE001 a child's outermost boundary: the parent has the command line
-            print(f"stepdown: a gateway process could not start: {error}", file=sys.stderr, flush=True)
+            with suppress(OSError):
+                Path("/proc/self/comm").write_text(f"stepdown-{place.name}")  # For ps and top, where they are so told.
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number in ENDING:
+                # The mover is not meant: what workers recorded last is still to be moved.
+                signal.signal(number, signal.SIG_IGN if place is self._mover else signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+            for pipe in (self._life, self._told, self._wake, self._waker):
+                os.close(pipe)
+            code = place.work()
+        except StepdownError as error:
+            log.error("not_started", extra={"which": place.name, "error": str(error)})
+            if place is not self._mover:
+                fields = [type(error).__name__, error.got, error.expected, error.next_step]
+                os.write(self._tell, msgspec.json.encode(fields) + b"\n")
+        except BaseException:  # a child's outermost boundary: the parent has the command line
+            log.exception("process_failed")
         finally:
             os._exit(code)
 
-    def _reap(self, tell: int, block: bool) -> None:
-        try:
-            child, status = os.waitpid(-1, 0 if block else os.WNOHANG)
-        except (ChildProcessError, InterruptedError):
-            return
-        if not child:
-            return
-        self._children.discard(child)
-        code = os.waitstatus_to_exitcode(status)
-        if self._ending:
-            self._code = self._code or int(code != 0)
-            return
-        log.error("process_died", extra={"code": code})
-        now = time.monotonic()
-        self._deaths = [at for at in self._deaths if now - at < RESTART_WINDOW_S] + [now]
-        if len(self._deaths) > RESTARTS:
-            log.error("giving_up", extra={"deaths": len(self._deaths)})
-            self._code = 1
-            self._end(signal.SIGTERM, None)
-            return
-        time.sleep(0.2 * len(self._deaths))
-        self._fork(tell)
+    def _serve(self) -> int:
+        os.close(self._writers)
+        listener = self._listener
+        if self._count > 1:
+            listener = _bound(self._settings, shared=True, port=listener.getsockname()[1])
+            self._listener.close()
+        process = _Process(self._home, self._settings, listener, self._run_folder, self._count, self._parent)
+        return _run(process, lambda: _tell(self._tell))
+
+    def _move(self) -> int:
+        os.close(self._writing)
+        self._listener.close()
+        from stepdown.loop.moving_process import move_calls
+
+        return move_calls(self._home, self._run_folder, self._writers)
+
+
+def _wake_only(number: int, frame: object) -> None:
+    """Being called is enough: whoever waits goes on."""
 
 
 def _tell(pipe: int) -> None:
-    os.write(pipe, b"1")
+    os.write(pipe, READY + b"\n")
+
+
+def _read(pipe: int) -> bytes:
+    try:
+        return os.read(pipe, 1 << 16)
+    except BlockingIOError:
+        return b""
+
+
+def _failure(line: bytes) -> StepdownError:
+    """What a child could not start for, as it raised it."""
+    kind, *said = msgspec.json.decode(line, type=tuple[str, str, str, str])
+    found: type[StepdownError] = getattr(errors, kind, StepdownError)
+    failure = found.__new__(found)
+    StepdownError.__init__(failure, *said)
+    return failure

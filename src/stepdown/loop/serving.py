@@ -7,9 +7,8 @@ import functools
 import logging
 import os
 import random
-import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from stepdown.gateway.app import App
 from stepdown.gateway.asking import Incumbent
 from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.cascades import RungThreads
-from stepdown.gateway.channel import Report
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.feedback import feedback_response, read_feedback
@@ -35,6 +33,7 @@ from stepdown.gateway.health import alive, readiness
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.keys import KeyRing
 from stepdown.gateway.limits import Limiter, Refusal
+from stepdown.gateway.metric_names import Metric
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.middleware.admission import admission, identify
 from stepdown.gateway.middleware.caching import caching
@@ -43,24 +42,27 @@ from stepdown.gateway.middleware.recording import recording
 from stepdown.gateway.model_call import Clocks, ModelCalls
 from stepdown.gateway.openapi import description
 from stepdown.gateway.other_paths import OtherPaths
-from stepdown.gateway.outcome import outcome_of
-from stepdown.gateway.recorder_process import RecorderProcess
-from stepdown.gateway.retention import Retention
+from stepdown.gateway.outcome import Outcome, outcome_of
+from stepdown.gateway.recorder import Recorder
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.run_folder import RunFolder
+from stepdown.gateway.segments import Position
 from stepdown.gateway.served import ServedTask
+from stepdown.gateway.snapshot import merged
 from stepdown.gateway.spending import read_totals
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 from stepdown.loop.desk import StoreDesk
 from stepdown.loop.feedback import keep_feedback
 from stepdown.loop.home import Home
 from stepdown.loop.served_tasks import ServedTasks
+from stepdown.traffic.pricing import Prices
 
 log = logging.getLogger("stepdown.gateway")
 
-RECORDER_S = 30.0
 LOOK_S = 1.0
 """How often tasks, certificates, keys and totals are looked at anew."""
+LOOK_AROUND_S = 2.0
+"""How often the other processes' figures are."""
 
 
 class Gateway:
@@ -68,7 +70,7 @@ class Gateway:
     is slow: students, the store, capture."""
 
     def __init__(self, home: Home, settings: GatewaySettings, run_folder: Path, workers: int = 1) -> None:
-        self.home, self.settings = home, settings
+        self.home, self.settings, self._workers = home, settings, workers
         self._loop = asyncio.get_running_loop()
         self._desk = StoreDesk(home)
         self._rungs = RungThreads(self._loop, threads=max(1, (os.cpu_count() or 1) // (2 * workers)))
@@ -83,13 +85,18 @@ class Gateway:
         self.metrics = Metrics(stepdown.__version__, self._siblings)
         self._cache = AnswerCache(time.perf_counter)
         self.metrics.read_from(names.CACHE_BYTES, lambda: {(): float(self._cache.held_bytes)})
-        self.recorder = RecorderProcess(
-            [sys.executable, "-m", "stepdown.loop.recording_process", str(home.folder), str(run_folder)],
-            settings.queue_bytes,
-            self.metrics.drop,
+        self.recorder = Recorder(
+            home.capture,
+            settings,
+            Prices(home.settings.prices).cost,
+            mask,
+            self.metrics,
+            self._is_limited,
             self._charge,
         )
-        self._retention = Retention(home.store, settings.retention_s, home.clock)
+        self._marked: Position | None = None
+        self._warnings: list[str] = []
+        self._has_mover = True
         self.incumbent = Incumbent(
             [(options, open_upstream(options)) for options in upstream_options(home, settings)],
             time.perf_counter,
@@ -99,7 +106,7 @@ class Gateway:
             self.incumbent,
             Clocks(home.clock, time.perf_counter),
             (
-                recording(self.recorder, self._keep, time.perf_counter),
+                recording(self.recorder, time.perf_counter, self._hear),
                 admission(self._admit),
                 holdback(random.SystemRandom(), self._can_ask),
                 caching(self._cache, self.metrics),
@@ -111,33 +118,31 @@ class Gateway:
 
     async def start(self) -> None:
         """Look at everything once, then keep looking. Raises what the store raises when it cannot be opened at all."""
-        self.recorder.start()
         await self._look()
         self._measure()
-        # Ready means that what is answered is recorded too, not only when the recorder has come up.
-        if not await self.recorder.is_up(RECORDER_S):
-            log.error("recorder_slow_to_start", extra={"seconds": RECORDER_S})
         self._why_not = ""
-        self._retention.start()
-        self._chores = [self._loop.create_task(self._keep_looking())]
+        chores = ((self._look, LOOK_S), (self.recorder.look, LOOK_S), (self._look_around, LOOK_AROUND_S))
+        self._chores = [self._loop.create_task(self._keep_at(*chore)) for chore in chores]
 
     def end_soon(self) -> None:
         """Say that no more requests should come."""
         self._why_not = "draining"
 
+    def cut(self) -> None:
+        """Say that what is still under way is cut off now."""
+        self.recorder.cut = "cut at shutdown: its time to end was over"
+
     async def stop(self, within_s: float) -> int:
-        """Write what waits and close everything. Returns how many calls could not be written."""
+        """End the capture of calls and close everything. Returns how many calls were not kept since the start."""
         for chore in self._chores:
             chore.cancel()
-        lost = await self.recorder.drain(within_s)
-        if lost:
-            log.error("calls_lost", extra={"calls": lost, "error": self.recorder.last_error})
-        self._retention.stop()
+        await self.recorder.close(within_s)
         await self.incumbent.close()
         self._rungs.close()
         await self._loop.run_in_executor(None, self._desk.close)
+        self.metrics.publish(at_once=True)
         self._siblings.leave()
-        return lost
+        return self.recorder.lost
 
     @property
     def open_to_all(self) -> bool:
@@ -161,7 +166,7 @@ class Gateway:
         app.add("GET", "/models", other.models)
         app.add("POST", "/v1/feedback", self._feedback)
         app.add("GET", "/healthz", alive)
-        app.add("GET", "/readyz", readiness(lambda: self._why_not))
+        app.add("GET", "/readyz", readiness(lambda: self._why_not, lambda: self._warnings))
         app.add("GET", "/metrics", self._metrics)
         app.add("GET", "/openapi.json", description(stepdown.__version__))
         return app
@@ -201,28 +206,29 @@ class Gateway:
     def _admit(self, key: Key | None, task: str) -> Refusal | None:
         return self._limiter.admit(self.home.clock(), key, task)
 
-    def _keep(self, exchange: Exchange) -> None:
-        """Take a finished exchange: the cache at once, where the task wants one, all else in the recording process."""
+    def _hear(self, exchange: Exchange) -> None:
+        """Take note of a finished exchange: the cache, where its task wants one."""
         if exchange.task is not None and exchange.task.cache_s > 0:
             self._cache(exchange, outcome_of(exchange, lambda call: None))
-        self.recorder.put(exchange)
 
-    def _charge(self, report: Report) -> None:
-        now = self.home.clock()
-        for charge in report.charges:
-            self._limiter.charge(charge.key, charge.task, charge.tokens, charge.usd, now)
+    def _is_limited(self, exchange: Exchange) -> bool:
+        return self._limiter.is_limited(exchange.key, exchange.task.name if exchange.task else "")
+
+    def _charge(self, exchange: Exchange, outcome: Outcome) -> None:
+        key, task = exchange.key.id if exchange.key else "", exchange.task.name if exchange.task else ""
+        self._limiter.charge(key, task, outcome.tokens, outcome.cost_usd or 0.0, self.home.clock())
 
     # What changes while it runs
 
-    async def _keep_looking(self) -> None:
+    async def _keep_at(self, chore: Callable[[], Awaitable[None]], every_s: float) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(every_s)
             try:
-                await self._look()
+                await chore()
             except StepdownError as error:
-                # What is known stays in force; the recorder says on its own whether calls are kept.
+                # What is known stays in force.
                 log.warning("store_unreachable", extra={"error": str(error)})
-            except Exception:  # the chore's outermost boundary: were it to end, no key could be revoked any more
+            except Exception:  # a chore's outermost boundary: were it to end, no key could be revoked any more
                 log.exception("not_looked")
 
     async def _look(self) -> None:
@@ -230,12 +236,12 @@ class Gateway:
         found = await self._desk.run(functools.partial(self._read, now))
         self._ring = KeyRing(found.keys)
         self._limiter.keep_keys(self._ring.ids())
-        if self.recorder.healthy:
-            # The recorder writes several times between two looks: what was marked at the last one is in these totals.
+        if found.has_landed:
+            # What was marked at the last time is in these totals, which were read after it was found in the store.
             self._limiter.load_totals(found.totals, now)
             self._limiter.mark()
+            self._marked = self.recorder.position
         self._count_upstreams()
-        await self._loop.run_in_executor(None, self.metrics.publish)
         if found.tasks is not None:
             self.calls.routes = Routes(found.tasks)
             self._tasks = {task.name: task.task for task in found.tasks}
@@ -244,7 +250,27 @@ class Gateway:
                 log.info("task", extra={"task": task.name, "certificate": state, "build": task.build})
 
     def _read(self, now: float, store: Store) -> _Found:
-        return _Found(store.keys(), read_totals(store, now), self._served.look(store))
+        has_landed = self._marked is None or self.recorder.has_landed(store, self._marked)
+        return _Found(store.keys(), has_landed, read_totals(store, now), self._served.look(store))
+
+    async def _look_around(self) -> None:
+        """Tell the gateway's other processes of this one, and find out what is wrong with them and with the capture."""
+        await self._loop.run_in_executor(None, self.metrics.publish)
+        others = await self._loop.run_in_executor(None, self._siblings.others)
+        gauges = {name: dict(series) for name, series in merged(others).gauges.items()}
+
+        def seen(metric: Metric) -> float:
+            return sum(gauges.get(metric.name, {}).values())
+
+        missing, self._has_mover = self._workers - 1 - round(seen(names.WORKERS)), seen(names.MOVERS) > 0
+        found = {
+            f"{missing} of {self._workers} workers are down.": missing > 0,
+            "Nothing moves calls into the store; they wait on disk.": not self._has_mover,
+            "The store takes no calls; they wait on disk.": self._has_mover and not seen(names.STORE_HEALTHY),
+            "As many calls wait on disk as may: new ones are not kept.": self.recorder.is_full,
+            f"The disk takes no calls ({self.recorder.failure}): they are not kept.": bool(self.recorder.failure),
+        }
+        self._warnings = [warning for warning, is_so in found.items() if is_so]
 
     def _count_upstreams(self) -> None:
         """Add what the upstreams counted since the last look."""
@@ -261,7 +287,10 @@ class Gateway:
     def _measure(self) -> None:
         """Show what is only known when asked for."""
         read = self.metrics.read_from
-        read(names.QUEUE, lambda: {("rungs",): float(self._rungs.waiting), ("channel",): float(self.recorder.waiting)})
+        read(names.QUEUE, lambda: {("rungs",): float(self._rungs.waiting)})
+        # While there is no mover, which knows better.
+        read(names.WAITING_BYTES, lambda: {} if self._has_mover else {(): float(self.recorder.held_bytes)})
+        read(names.CAPTURE_HEALTHY, lambda: {(): float(not self.recorder.failure)})
         read(
             names.CERTIFICATE,
             lambda: {(task.name,): task.valid_until for task in self.calls.routes.tasks.values() if task.decide},
@@ -273,9 +302,10 @@ class Gateway:
 
 @dataclass(frozen=True)
 class _Found:
-    """One look at the store. tasks: None where nothing about them has changed."""
+    """One look at the store. has_landed: whether what was marked is in it. tasks: None where nothing has changed."""
 
     keys: list[Key]
+    has_landed: bool
     totals: list[Served]
     tasks: list[ServedTask] | None
 

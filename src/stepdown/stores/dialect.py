@@ -15,7 +15,7 @@ class Database(Protocol):
     """
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Everything inside happens or nothing does. Writers wait for each other."""
+        """Everything inside happens or nothing does. Writers wait for each other. One inside another is part of it."""
 
     def serialised(self, table: str) -> AbstractContextManager[None]:
         """A transaction in which nobody else writes `table`."""
@@ -28,5 +28,8 @@ class Database(Protocol):
         """Streams; safe to write meanwhile, but for rows of the tables that are being read."""
 
     def has_table(self, name: str) -> bool: ...
+
+    def sync(self) -> None:
+        """Have the disk itself hold what was committed, against a loss of power."""
 
     def close(self) -> None: ...

@@ -66,7 +66,12 @@ def m005_basis_of_gold(database: Database) -> None:
     database.execute("ALTER TABLE gold ADD COLUMN basis TEXT NOT NULL DEFAULT ''")
 
 
-MIGRATIONS = (m001_calls, m002_answers, m003_tasks_and_journal, m004_gateway, m005_basis_of_gold)
+def m006_segments(database: Database) -> None:
+    """How far each of the gateways' segments has been taken, written together with what was taken from it."""
+    database.execute("CREATE TABLE segments (name TEXT PRIMARY KEY, taken INTEGER NOT NULL)")
+
+
+MIGRATIONS = (m001_calls, m002_answers, m003_tasks_and_journal, m004_gateway, m005_basis_of_gold, m006_segments)
 
 
 def migrate(database: Database) -> None:

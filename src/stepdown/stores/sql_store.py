@@ -9,6 +9,7 @@ import msgspec
 
 from stepdown.core.calls import Broken, Call, EncodedCall
 from stepdown.core.canonical import canonical_json
+from stepdown.core.errors import StoreError
 from stepdown.core.events import Event, next_event
 from stepdown.core.keys import Key
 from stepdown.core.store import VOLUNTEERED_JUDGE, Added, Gold, Served, Verdict
@@ -19,6 +20,7 @@ from stepdown.stores.dialect import Database
 from stepdown.stores.housekeeping import Housekeeping
 from stepdown.stores.key_table import KeyTable
 from stepdown.stores.migrations import migrate
+from stepdown.stores.segment_table import SegmentTable
 from stepdown.stores.served_table import ServedTable
 
 T = TypeVar("T")
@@ -48,6 +50,7 @@ class SqlStore:
         self._housekeeping = Housekeeping(database)
         self._keys = KeyTable(database)
         self._served = ServedTable(database)
+        self._segments = SegmentTable(database)
         migrate(database)
 
     def add_calls(self, calls: Iterable[Call | EncodedCall]) -> Added:
@@ -94,6 +97,28 @@ class SqlStore:
 
     def add_served(self, rows: Iterable[Served]) -> None:
         self._served.add(rows)
+
+    def take(self, segment: str, start: int, end: int, calls: Iterable[Call], served: Iterable[Served]) -> None:
+        """Add what a segment holds from one position to another, all of it or nothing, and once: where the segment has
+        been taken up to another position than `start` already, StoreError is raised."""
+        with self._database.transaction():
+            taken = self._segments.taken(segment)
+            if taken != start:
+                raise StoreError(f"Segment {segment} has been taken up to {taken}.", f"Expected {start}.", "Try again.")
+            self._calls.add(calls)
+            self._served.add(served)
+            self._segments.put(segment, end)
+
+    def taken(self, segment: str) -> int:
+        """Up to where a segment has been taken, 0 for one that is not known."""
+        return self._segments.taken(segment)
+
+    def forget_segment(self, segment: str) -> None:
+        self._segments.forget(segment)
+
+    def sync(self) -> None:
+        """Have the disk itself hold all that was written."""
+        self._database.sync()
 
     def served(self, since_hour: int | None = None) -> Iterator[Served]:
         return self._served.since(since_hour)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stepdown.gateway.http.messages import BrokenReply
-from stepdown.gateway.upstreams._whole import whole_body, whole_stream
+from stepdown.gateway.upstreams._whole import StreamEnd, whole_body, whole_stream
 
 
 class Said:
@@ -56,6 +59,51 @@ def test_what_is_no_object_is_no_answer_unless_it_is_an_error_or_packed(body: by
 )
 def test_a_stream_that_came_to_its_end_is_whole_however_it_was_cut(wire: str, pieces: list[bytes]) -> None:
     assert asyncio.run(streamed(wire, *pieces)) == b"".join(pieces)
+
+
+TRICKS = {
+    "openai": [
+        b'data: {"choices":[{"delta":{"content":"[DONE]"},"finish_reason":null}]}\n\n',
+        b'data: {"choices":[{"delta":{"content":"data: [DONE]\\n\\n"}}]}\n\n',
+        b'data: {"choices":[{"delta":{"content":"\\"finish_reason\\": \\"stop\\", \\"error\\": 1"}}]}\n\n',
+        b"data: so\ndata: [DONE]\n\n",
+        b": [DONE]\n\nevent: [DONE]\n\n",
+        b"data: " + b"x" * 70_000 + b" [DONE]\n\n",
+    ],
+    "anthropic": [
+        b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"message_stop"}}\n\n',
+        b'data: {"type":"content_block_delta","delta":{"text":"{\\"type\\":\\"message_stop\\"}"}}\n\n',
+        b"event: message_stop\n\n",
+    ],
+}
+ENDS = {"openai": b"data: [DONE]\n\n", "anthropic": b'event: message_stop\ndata: {"type":"message_stop"}\n\n'}
+
+
+@pytest.mark.parametrize(("wire", "said"), [(wire, said) for wire, tricks in TRICKS.items() for said in tricks])
+def test_what_a_text_says_of_an_end_is_none(wire: str, said: bytes) -> None:
+    with pytest.raises(BrokenReply):
+        asyncio.run(streamed(wire, said))
+    # Cut just before what looks like the end.
+    place = max(said.find(b"[DONE]"), said.find(b"message_stop"), 1)
+    with pytest.raises(BrokenReply):
+        asyncio.run(streamed(wire, said[:place], said[place:]))
+
+
+@given(
+    st.sampled_from(sorted(TRICKS)), st.lists(st.integers(0, 400), max_size=6), st.sampled_from([b"\n", b"\r\n", b"\r"])
+)
+def test_the_end_is_seen_in_the_piece_that_completes_it_however_a_stream_is_cut(
+    wire: str, cuts: list[int], line_end: bytes
+) -> None:
+    said = b"".join(TRICKS[wire][:3])
+    before, whole = said.replace(b"\n", line_end), (said + ENDS[wire]).replace(b"\n", line_end)
+    places = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
+    end, fed = StreamEnd(wire), 0
+    for start, stop in itertools.pairwise(places):
+        ended = end.feed(whole[start:stop])
+        fed = stop
+        assert not ended or fed > len(before)
+    assert end.close()
 
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])

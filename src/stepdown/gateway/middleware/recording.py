@@ -1,9 +1,9 @@
-"""What became of every exchange, handed to the recorder when the client has its answer or has gone."""
+"""What became of every exchange, handed to the recorder before the client has the last byte, or when it has gone."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from stepdown.gateway.exchange import FAILED, Exchange, Middleware, Next
@@ -14,38 +14,42 @@ MAX_KEPT_BYTES = 16 << 20
 
 
 class Recording(Protocol):
-    """What recording asks of the recorder."""
+    """What recording asks of the recorder. cut: why everything ends now, "" while it may go on."""
 
-    @property
-    def is_behind(self) -> bool: ...
-    async def room(self) -> None: ...
+    under_way: int
+    cut: str
 
-
-Keep = Callable[[Exchange], None]
-"""Takes a finished exchange; costs a few microseconds."""
+    def keep(self, exchange: Exchange) -> Awaitable[object] | None:
+        """Takes a finished exchange. What is returned, if anything, must be over before the last byte goes out."""
 
 
-def recording(recorder: Recording, keep: Keep, clock: Callable[[], float]) -> Middleware:
-    """Record every exchange once, streams when their last piece has gone out or the client has gone."""
+def recording(recorder: Recording, clock: Callable[[], float], heard: Callable[[Exchange], None]) -> Middleware:
+    """Record every exchange once: whole answers before they go out, streams before the piece with the wire's own end
+    does, else when their source ends or the client has gone. heard: told of each, too."""
+
+    def keep(exchange: Exchange, error: BaseException | None = None) -> Awaitable[object] | None:
+        if error is not None and not exchange.error:
+            exchange.error = _ended(error, recorder.cut)
+        exchange.latency_s = clock() - exchange.started
+        heard(exchange)
+        return recorder.keep(exchange)
 
     async def record(exchange: Exchange, proceed: Next) -> Response:
-        if recorder.is_behind:
-            await recorder.room()
+        recorder.under_way += 1
         try:
             response = await proceed(exchange)
         except BaseException as error:
-            exchange.error = exchange.error or _ended(error)
             if not exchange.upstream:
                 exchange.rung = FAILED  # Nobody has answered: neither a student nor the incumbent.
-            exchange.latency_s = clock() - exchange.started
-            keep(exchange)
+            keep(exchange, error)
             raise
         exchange.status = response.status
         if isinstance(response.body, bytes):
             if not exchange.reply:
                 exchange.reply = response.body
-            exchange.latency_s = clock() - exchange.started
-            keep(exchange)
+            waiting = keep(exchange)
+            if waiting is not None:
+                await waiting
         else:
             exchange.streamed = True
             response.body = _observed(exchange, response.body, keep, clock)
@@ -55,10 +59,14 @@ def recording(recorder: Recording, keep: Keep, clock: Callable[[], float]) -> Mi
 
 
 async def _observed(
-    exchange: Exchange, body: AsyncIterator[bytes], keep: Keep, clock: Callable[[], float]
+    exchange: Exchange,
+    body: AsyncIterator[bytes],
+    keep: Callable[[Exchange, BaseException | None], Awaitable[object] | None],
+    clock: Callable[[], float],
 ) -> AsyncIterator[bytes]:
-    pieces: list[bytes] = []
+    exchange.reply = pieces = []
     size = 0
+    is_kept = False
     try:
         async for piece in body:
             if exchange.first_byte_s is None:
@@ -68,20 +76,29 @@ async def _observed(
                 pieces.append(piece)
             elif not exchange.error:
                 exchange.error = "the answer was too long to be recorded"
+            if exchange.whole and not is_kept:  # What follows the wire's own end says nothing.
+                is_kept = True
+                await (keep(exchange, None) or _nothing())
             yield piece
+        if not is_kept:
+            is_kept = True
+            await (keep(exchange, None) or _nothing())
     except BaseException as error:
-        exchange.error = exchange.error or _ended(error)
+        if not is_kept:
+            keep(exchange, error)
         raise
     finally:
         close = getattr(body, "aclose", None)
         if close is not None:
             await close()
-        exchange.reply = pieces
-        exchange.latency_s = clock() - exchange.started
-        keep(exchange)
 
 
-def _ended(error: BaseException) -> str:
+async def _nothing() -> None:
+    """Nothing has to be waited for."""
+
+
+def _ended(error: BaseException, cut: str) -> str:
     """Why an exchange ended early: a client that goes away cancels its request or closes its stream."""
-    gone = isinstance(error, asyncio.CancelledError | GeneratorExit)
-    return "the client went away" if gone else f"{type(error).__name__}: {error}"[:300]
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return cut or "the client went away"
+    return f"{type(error).__name__}: {error}"[:300]

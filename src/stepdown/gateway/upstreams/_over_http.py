@@ -71,7 +71,7 @@ class OverHttp:
             body = request.body if outgoing is None else msgspec.json.encode(outgoing)
             response = await self._post(request, self._headers(request), body)
             if response.status < 400 and response.header(b"content-type")[:17] == b"text/event-stream":
-                return Reply(response.status, _kept(response.headers), whole_stream(response, self._wire))
+                return Reply(response.status, _kept(response.headers), whole_stream(response, self._wire, exchange))
             return Reply(response.status, _kept(response.headers), await whole_body(response))
         body = _translating.outgoing_body(exchange, self._wire)
         response = await self._post(request, self._translated_headers(request), body)

@@ -58,10 +58,13 @@ async def _translated(exchange: Exchange, translator: StreamTranslator, response
     try:
         async for piece in pieces:
             said = translator.feed(piece)
+            exchange.whole = translator.ended and translator.error is None
             if said:
                 yield said
         was_whole = translator.ended
-        yield translator.close()
+        said = translator.close()
+        exchange.whole = translator.ended and translator.error is None
+        yield said
     except (UpstreamError, ValueError) as error:
         yield translator.failed(str(error))
         raise ClientWasTold(str(error)) from None

@@ -84,6 +84,9 @@ class PostgresDatabase:
         sql = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = ? AND tablename = ?"
         return next(self.rows(sql, (self._schema, name)), None) is not None
 
+    def sync(self) -> None:
+        """The server syncs every commit."""
+
     def close(self) -> None:
         self._writer.close()
         if self._reader is not None:

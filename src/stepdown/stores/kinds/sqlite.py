@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,9 @@ class SqliteDatabase:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         with self._translated():
+            if self._in_transaction():
+                yield
+                return
             self._look()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -80,8 +83,18 @@ class SqliteDatabase:
         found = self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))
         return next(found, None) is not None
 
+    def sync(self) -> None:
+        """In write-ahead mode a commit is not synced (it survives any process); the log is one file, so syncing it once
+        is enough for all commits before."""
+        if self._path != MEMORY:
+            with self._translated(), suppress(FileNotFoundError), Path(f"{self._path}-wal").open("rb") as written:
+                os.fdatasync(written.fileno())
+
     def close(self) -> None:
         self._connection.close()
+
+    def _in_transaction(self) -> bool:
+        return self._connection.in_transaction
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False)

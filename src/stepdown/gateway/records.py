@@ -1,0 +1,148 @@
+"""A finished exchange as its record in a segment holds it, and back again."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from stepdown.core.calls import Call
+from stepdown.core.keys import Key
+from stepdown.core.store import Served
+from stepdown.core.tasks import Match, Task
+from stepdown.core.wires.wire import wire_named
+from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.http.messages import Request
+from stepdown.gateway.outcome import Outcome
+from stepdown.gateway.reading import decode_body
+from stepdown.gateway.served import Manners, ServedTask
+
+_SAME = (
+    *("id", "at", "workload", "rung", "reason", "confidence", "upstream", "status", "streamed", "error"),
+    *("first_byte_s", "latency_s", "upstream_s", "selection", "selection_probability"),
+)
+"""What a record has of an exchange as it is. New ones go to the end."""
+_TRACE_HEADERS = (b"traceparent", b"tracestate")
+_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_NO_MANNERS = Manners(like={})
+
+
+class _Finished(msgspec.Struct, array_like=True, tag=0):
+    """outcome: None where the bodies are still to be read; else they are not there. key: id and name. task: what
+    reading needs of it, see `_task`. client, trace: for log lines and spans."""
+
+    same: tuple[Any, ...]
+    wire: str
+    request: bytes
+    reply: bytes
+    key: tuple[str, str] | None
+    task: tuple[str, str, float, float, float, float] | None
+    outcome: Outcome | None
+    client: str
+    trace: dict[str, bytes]
+
+
+class _Totals(msgspec.Struct, array_like=True, tag=1):
+    """Sums of exchanges that have no record of their own, for want of room."""
+
+    rows: list[Served]
+
+
+_same: Callable[[Exchange], tuple[Any, ...]] = operator.attrgetter(*_SAME)
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Finished | _Totals).decode
+
+
+def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
+    """A record. Without an outcome the bodies are in it as they came. On the event loop: a few microseconds, most of
+    them for copying the bodies."""
+    request, reply, key, task = exchange.request, exchange.reply, exchange.key, exchange.task
+    facts = None
+    trace: dict[str, bytes] = {}
+    if b"traceparent" in request.headers:
+        trace = {name.decode(): request.headers[name] for name in _TRACE_HEADERS if name in request.headers}
+    if outcome is not None:  # What is masked or not kept leaves no text of the client's here either.
+        trace = {name: value for name, value in trace.items() if _TRACE_PARENT.fullmatch(value)}
+    if task is not None:
+        manners = task.manners or _NO_MANNERS
+        per_character = (manners.prompt_tokens_per_character, manners.completion_tokens_per_character)
+        facts = (task.name, task.certificate, manners.cost_usd, task.student_cost_usd, *per_character)
+    return _encode(
+        _Finished(
+            _same(exchange),
+            exchange.wire.NAME,
+            request.body if outcome is None else b"",
+            b"" if outcome is not None else reply if isinstance(reply, bytes) else b"".join(reply),
+            (key.id, key.name) if key is not None else None,
+            facts,
+            outcome,
+            request.client,
+            trace,
+        )
+    )
+
+
+def pack_totals(rows: list[Served]) -> bytes:
+    return _encode(_Totals(rows))
+
+
+def unpack(record: bytes) -> tuple[Exchange, Outcome | None] | list[Served]:
+    """What a record holds: an exchange, with its outcome where that is known; or sums. Raises msgspec.DecodeError."""
+    found = _decode(record)
+    if isinstance(found, _Totals):
+        return found.rows
+    same = dict(zip(_SAME, found.same, strict=True))
+    request = Request("POST", "", "", {name.encode(): value for name, value in found.trace.items()}, found.request)
+    request.client = found.client
+    exchange = Exchange(request, wire_named(found.wire), same["at"], 0.0, same["id"])  # type: ignore[arg-type]
+    for name, value in same.items():
+        setattr(exchange, name, value)
+    exchange.reply = found.reply
+    if found.key is not None:
+        exchange.key = Key(id=found.key[0], name=found.key[1], digest="", prefix="", created_at=0)
+    exchange.task = None if found.task is None else _task(*found.task)
+    if found.outcome is not None and found.outcome.call is not None:
+        exchange.chat = found.outcome.call.request
+    return exchange, found.outcome
+
+
+def fill_in(exchange: Exchange) -> None:
+    """Decode the request of an exchange that came without an outcome."""
+    exchange.body = decode_body(exchange.request.body)
+    exchange.chat = exchange.wire.request(exchange.body)
+
+
+def fitting(call: Call) -> Call:
+    """The call with whole numbers beyond 64 bits, which neither a record nor a store can hold, as text."""
+    return msgspec.structs.replace(call, request=_fitting(call.request), response=_fitting(call.response))
+
+
+def _fitting(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _fitting(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_fitting(each) for each in value]
+    return value if not isinstance(value, int) or -(1 << 63) <= value < 1 << 64 else str(value)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _task(
+    name: str, certificate: str, cost_usd: float, here_usd: float, prompt: float, completion: float
+) -> ServedTask:
+    """prompt, completion: tokens per character. here_usd: what a student's answer costs."""
+    return ServedTask(
+        task=Task(name=name, family="", match=Match()),
+        family=None,
+        certificate=certificate,
+        manners=Manners(
+            like={},
+            prompt_tokens_per_character=prompt,
+            completion_tokens_per_character=completion,
+            cost_usd=cost_usd,
+        ),
+        student_cost_usd=here_usd,
+    )
