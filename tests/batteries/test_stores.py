@@ -91,8 +91,8 @@ def test_broken_records_and_tasks_are_kept(store: Store) -> None:
     assert store.keep_broken([one, one]) == 2
     assert [(found.source, found.line) for found in store.broken()] == [("f", 3)]
     task = Task(name="t", family="classify", match=Match(workload="w"), labels=("a", "b"))
-    store.put_task(task)
-    store.put_task(task)
+    store.put_task(task, at=1.0)
+    store.put_task(task, at=1.0)
     assert store.tasks() == {"t": task}
 
 

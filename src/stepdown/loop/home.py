@@ -8,8 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, Literal
 
+import msgspec
+
+from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import ResourceError, StoreError, UsageError
+from stepdown.core.events import Anchor, Event, anchor_of
 from stepdown.core.store import Store
 from stepdown.loop.settings import Settings, read_settings
 from stepdown.stores.store import open_store
@@ -36,12 +41,38 @@ class Home:
 
     @contextmanager
     def store(self) -> Iterator[Store]:
-        """The project's store, opened and closed."""
+        """The project's store, opened and closed. The head of its journal is kept beside it."""
         opened = open_store(self.settings.store or f"sqlite:{self.state / 'store.sqlite'}")
+        if not self.settings.store.startswith("memory:"):
+            opened.on_append(self._keep_head)
         try:
             yield opened
         finally:
             opened.close()
+
+    @property
+    def head(self) -> Path:
+        """The journal's head as this folder last saw it: what was cut off the end of the journal shows against it."""
+        return self.state / "journal-head"
+
+    @property
+    def signature(self) -> Path:
+        """The journal's head as it was signed last."""
+        return self.state / "journal-signature.json"
+
+    def _keep_head(self, event: Event) -> None:
+        """Several processes append: the highest is kept."""
+        import fcntl
+
+        make_folder(self.state)
+        with open_private(self.head.with_suffix(".lock"), "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                known = msgspec.json.decode(self.head.read_bytes(), type=Anchor).events
+            except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+                known = -1 if not self.head.exists() else event.sequence  # a damaged one stays, and is seen
+            if event.sequence > known:
+                write_whole(self.head, canonical_json(anchor_of(event)) + b"\n")
 
     @contextmanager
     def building(self, task: str) -> Iterator[None]:
@@ -50,7 +81,7 @@ class Home:
 
         folder = self.builds(task)
         make_folder(folder)
-        with (folder / "lock").open("w") as lock:
+        with open_private(folder / "lock", "wb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -71,9 +102,12 @@ def open_home(folder: str | os.PathLike[str] | None = None) -> Home:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents. Raises ResourceError with the reason."""
+    """Make a folder and its parents, for its owner alone. Raises ResourceError with the reason."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for each in (*reversed(folder.parents), folder):
+            if not each.exists():
+                each.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise ResourceError(
             f"The folder {folder} cannot be made: {error.strerror}.", "", "Check permissions and free space."
@@ -81,11 +115,12 @@ def make_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
-    """Write a file so that it is there whole or not at all. Raises ResourceError when the disk is full."""
+    """Write a file, for its owner alone, so that it is there whole or not at all. Raises ResourceError when the disk is
+    full."""
     make_folder(path.parent)
     part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
+        with open_private(part, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
@@ -97,6 +132,11 @@ def write_whole(path: Path, data: bytes | str) -> None:
             "Nothing that was there before has changed.",
             "Free some space or check permissions, and run the same command again.",
         ) from None
+
+
+def open_private(path: Path, mode: Literal["wb"]) -> BinaryIO:
+    """Open a file to write it anew; one that is made is its owner's alone."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def safe_name(name: str) -> str:

@@ -30,7 +30,7 @@ from stepdown.gateway.cascades import RungThreads
 from stepdown.gateway.channel import Report
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.exchange import Exchange
-from stepdown.gateway.feedback import feedback_response, read_feedback
+from stepdown.gateway.feedback import FeedbackRate, feedback_response, read_feedback
 from stepdown.gateway.health import alive, readiness
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.keys import KeyRing
@@ -48,11 +48,10 @@ from stepdown.gateway.recorder_process import RecorderProcess
 from stepdown.gateway.retention import Retention
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.run_folder import RunFolder
-from stepdown.gateway.served import ServedTask
 from stepdown.gateway.spending import read_totals
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 from stepdown.loop.desk import StoreDesk
-from stepdown.loop.feedback import keep_feedback
+from stepdown.loop.feedback import keep_feedback, note_feedback
 from stepdown.loop.home import Home
 from stepdown.loop.served_tasks import ServedTasks
 
@@ -76,6 +75,7 @@ class Gateway:
         self._tasks: dict[str, Task] = {}
         self._ring = KeyRing(())
         self._limiter = Limiter({name: task.limits for name, task in home.settings.tasks.items()})
+        self._feedback_rate = FeedbackRate(settings.feedback_per_minute)
         self._counted: dict[tuple[str, str, str], int] = {}
         self._why_not = "starting"
         self._chores: list[asyncio.Task[None]] = []
@@ -173,8 +173,10 @@ class Gateway:
     async def _feedback(self, request: Request) -> Response:
         key = self._identify(request)
         feedback = read_feedback(request)
+        now = self.home.clock()
+        self._feedback_rate.admit(key.id if key else "", now)
         try:
-            became = await self._desk.run(lambda store: keep_feedback(store, self._tasks, feedback, key))
+            became = await self._desk.run(lambda store: keep_feedback(store, self._tasks, feedback, key, now))
         except StepdownError as error:
             log.warning("feedback_not_kept", extra={"fields": {"error": str(error)}})
             raise Refused(503, "The feedback could not be kept: the store gave an error.", "store_error", 1.0) from None
@@ -227,7 +229,8 @@ class Gateway:
 
     async def _look(self) -> None:
         now = self.home.clock()
-        found = await self._desk.run(functools.partial(self._read, now))
+        # Keys first, so that one that was revoked ends whatever has become of the tasks.
+        found = await self._desk.run(functools.partial(_read, now))
         self._ring = KeyRing(found.keys)
         self._limiter.keep_keys(self._ring.ids())
         if self.recorder.healthy:
@@ -236,15 +239,14 @@ class Gateway:
             self._limiter.mark()
         self._count_upstreams()
         await self._loop.run_in_executor(None, self.metrics.publish)
-        if found.tasks is not None:
-            self.calls.routes = Routes(found.tasks)
-            self._tasks = {task.name: task.task for task in found.tasks}
-            for task in found.tasks:
+        tasks = await self._desk.run(self._served.look)
+        await self._desk.run(functools.partial(note_feedback, now=now))
+        if tasks is not None:
+            self.calls.routes = Routes(tasks)
+            self._tasks = {task.name: task.task for task in tasks}
+            for task in tasks:
                 state = task.why_not or "in force"
                 log.info("task", extra={"task": task.name, "certificate": state, "build": task.build})
-
-    def _read(self, now: float, store: Store) -> _Found:
-        return _Found(store.keys(), read_totals(store, now), self._served.look(store))
 
     def _count_upstreams(self) -> None:
         """Add what the upstreams counted since the last look."""
@@ -273,11 +275,14 @@ class Gateway:
 
 @dataclass(frozen=True)
 class _Found:
-    """One look at the store. tasks: None where nothing about them has changed."""
+    """One look at the store."""
 
     keys: list[Key]
     totals: list[Served]
-    tasks: list[ServedTask] | None
+
+
+def _read(now: float, store: Store) -> _Found:
+    return _Found(store.keys(), read_totals(store, now))
 
 
 def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOptions]:

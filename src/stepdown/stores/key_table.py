@@ -24,7 +24,8 @@ class KeyTable:
 
     def all(self) -> list[Key]:
         """Every key, revoked and expired ones too, the oldest first."""
-        return [_decode(body) for (body,) in self._database.rows("SELECT body FROM keys ORDER BY created_at, id")]
+        found = self._database.rows("SELECT id, digest, created_at, body FROM keys ORDER BY created_at, id")
+        return [_read(*row) for row in found]
 
     def revoke(self, key_id: str, at: float) -> bool:
         """Whether there was such a key that was not revoked yet. A revoked key stays: what it did has a name."""
@@ -41,4 +42,19 @@ class KeyTable:
             "INSERT INTO keys VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
             " digest = excluded.digest, created_at = excluded.created_at, body = excluded.body",
             (key.id, key.digest, key.created_at, canonical_json(key).decode()),
+        )
+
+
+def _read(key_id: str, digest: str, created_at: float, body: str) -> Key:
+    """A key whose row was damaged is revoked: it opens nothing, and a gateway that has it is not open to all."""
+    try:
+        return _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
+        return Key(
+            id=str(key_id),
+            name="(damaged)",
+            digest=str(digest),
+            prefix="",
+            created_at=float(created_at or 0.0),
+            revoked_at=float(created_at or 0.0),
         )

@@ -33,6 +33,7 @@ LEAST_TOOL_CALLS = 0.1
 NO_TOOL = "none"
 _DECISIONS = ("intent", "category", "label", "class", "decision", "verdict", "action", "type", "topic", "status")
 MAX_SLICE_CHARACTERS = 100
+SHOWN_FIELDS = 8
 
 
 def _differs(answer: Answer | None, reference: Answer) -> float:
@@ -164,6 +165,18 @@ def canonical(task: Task, value: Any) -> dict[str, Any] | None:
     if isinstance(value.get(ARGUMENTS), str):
         value = {**value, ARGUMENTS: object_in(value[ARGUMENTS])}
     return canonical_object(value)
+
+
+def why_unfit(task: Task, answer: Answer, request: dict[str, Any]) -> str:
+    """Why an answer does not fit the task's form: fields that it does not have, or values off the schema."""
+    form = task.form
+    if form is None:
+        return ""
+    names = [field.name for field in form.fields]
+    unknown = [] if form.tools else [name for name in parts(answer) if name not in names and name not in form.refused]
+    if names and unknown:
+        return f"It has the field {unknown[0][:60]!r}; the task has {', '.join(map(repr, names[:SHOWN_FIELDS]))}"
+    return "" if is_valid(form, answer) else "It does not fit the schema of the task's answers"
 
 
 def write_answer(task: Task, answer: Answer, confidence: float, like: dict[str, Any]) -> dict[str, Any]:
