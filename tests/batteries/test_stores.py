@@ -68,10 +68,6 @@ def test_gold_replaces_and_verdicts_are_per_answer(store: Store) -> None:
         known=1, changed=1
     )
     assert store.gold()["c1"] == Gold(id="c1", gold="b", split="test")
-    volunteered = Gold(id="c1", gold="c", basis="volunteered")
-    both = [volunteered, Gold(id="c2", gold={"x": 1}, basis="volunteered")]
-    assert store.add_gold(both, yielding=True) == Added(kept=1, known=1)
-    assert store.gold()["c1"] == Gold(id="c1", gold="b", split="test")
     assert store.add_gold([Gold(id="c3", gold="a", basis="volunteered")]) == Added(new=1)
     assert store.add_gold([Gold(id="c3", gold="b", basis="volunteered")]) == Added(changed=1)
     drawn = Gold(id="c3", gold="b", basis="drawn")

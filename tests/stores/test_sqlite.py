@@ -167,7 +167,12 @@ def test_a_store_of_the_last_version_keeps_what_it_holds(tmp_path: Path) -> None
     store.add_calls([Call(id="old", request={}, response={"id": "r-old"})])
     store.close()
     with sqlite3.connect(path) as connection:
-        for statement in ("DROP TABLE keys", "DROP TABLE served", "DROP INDEX calls_by_response"):
+        for statement in (
+            "DROP TABLE keys",
+            "DROP TABLE served",
+            "DROP TABLE feedback",
+            "DROP INDEX calls_by_response",
+        ):
             connection.execute(statement)
         connection.execute("DROP INDEX calls_by_time")
         connection.execute("ALTER TABLE calls DROP COLUMN response_id")

@@ -59,7 +59,13 @@ def follows(event: Event, previous: Event | None) -> bool:
     return event.sequence == sequence and event.previous == link and event.sealed().digest == event.digest
 
 
-def verify_chain(events: Iterable[Event], what: str = "journal", after: Event | None = None) -> Event | None:
+def verify_chain(events: Iterable[Event]) -> int:
+    """The number of events, when the chain is whole. Raises TamperedError naming the first event that is not."""
+    last = continue_chain(events)
+    return last.sequence if last else 0
+
+
+def continue_chain(events: Iterable[Event], after: Event | None = None, what: str = "journal") -> Event | None:
     """The last event, when the chain is whole from `after` on; `after` where there are none. Raises TamperedError
     naming the first event that does not follow."""
     for event in events:

@@ -48,8 +48,8 @@ def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key:
     if imported is not None and imported.gold != value:
         raise Refused(
             409,
-            f"The call {call.id!r} has another gold answer, which was imported; feedback is kept beside it and does not "
-            "replace it.",
+            f"The call {call.id!r} has another gold answer, which was imported; feedback is kept beside it and does "
+            "not replace it.",
             "gold_exists",
         )
     return "gold" if kind in ("gold", "accepted") else "verdict"

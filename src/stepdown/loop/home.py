@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -44,7 +45,7 @@ class Home:
         """The project's store, opened and closed. The head of its journal is kept beside it."""
         opened = open_store(self.settings.store or f"sqlite:{self.state / 'store.sqlite'}")
         if not self.settings.store.startswith("memory:"):
-            opened.on_append(self._keep_head)
+            opened.on_append(partial(self._keep_head, opened))
         try:
             yield opened
         finally:
@@ -60,18 +61,21 @@ class Home:
         """The journal's head as it was signed last."""
         return self.state / "journal-signature.json"
 
-    def _keep_head(self, event: Event) -> None:
-        """Several processes append: the highest is kept."""
+    def _keep_head(self, store: Store, event: Event) -> None:
+        """Several processes append: the highest is kept. One that the journal does not continue stays, and is seen."""
         import fcntl
 
         make_folder(self.state)
         with open_private(self.head.with_suffix(".lock"), "wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
-                known = msgspec.json.decode(self.head.read_bytes(), type=Anchor).events
-            except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-                known = -1 if not self.head.exists() else event.sequence  # a damaged one stays, and is seen
-            if event.sequence > known:
+                known = msgspec.json.decode(self.head.read_bytes(), type=Anchor)
+            except FileNotFoundError:
+                known = anchor_of(None)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                return
+            there = store.event_at(known.events) if known.events else None
+            if event.sequence > known.events and anchor_of(there) == known:
                 write_whole(self.head, canonical_json(anchor_of(event)) + b"\n")
 
     @contextmanager

@@ -10,7 +10,7 @@ import msgspec
 
 from stepdown.core.canonical import digest_of
 from stepdown.core.errors import StepdownError, TamperedError
-from stepdown.core.events import Anchor, anchor_of, verify_chain
+from stepdown.core.events import Anchor, anchor_of, continue_chain, verify_chain
 from stepdown.core.keys import Key
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
@@ -99,20 +99,20 @@ def _said(check: Callable[[], list[str]]) -> list[str]:
 def _imported(store: Store) -> Iterator[str]:
     for table in rows_differ(store):
         yield (
-            f"The table {table!r} of the store is not what the journal has: an import was cut short, or somebody changed "
-            "it. Import the same gold or verdicts again, or restore the store from a backup."
+            f"The table {table!r} of the store is not what the journal has: an import was cut short, or somebody "
+            "changed it. Import the same gold or verdicts again, or restore the store from a backup."
         )
 
 
 def _feedback(store: Store) -> Iterator[str]:
-    last = verify_chain(store.feedback(), "feedback")
+    last = continue_chain(store.feedback(), what="feedback")
     known = anchor_of(last)
     noted = [event.data for event in store.events(FEEDBACK)][-1:]
     for data in noted:
         count, head = int(data.get("events", 0)), str(data.get("head", ""))
         there = head == known.head if count == known.events else _has(store, count, head)
         if not there:
-            yield f"The store lacks feedback that the journal knows: {count:,} pieces, of which the last is gone or another."
+            yield f"The store lacks feedback that the journal knows: piece {count:,} is gone or is another."
 
 
 def _has(store: Store, count: int, head: str) -> bool:
@@ -133,10 +133,10 @@ def _keys(store: Store) -> Iterator[str]:
     known = {event.data.get("id"): event.data.get("row") for kind in KEY_EVENTS for event in store.events(kind)}
     if None in known.values() and known:
         known = {name: row for name, row in known.items() if row}  # of an earlier version
-    keys: dict[str, Key] = {key.id: key for key in store.keys()}
+    keys: dict[str, Key] = {key.id: key for key in store.keys()}  # noqa: SIM118
     for name, row in known.items():
         if name not in keys or digest_of(keys[str(name)]) != row:
-            yield f"The key {name!r} is not what the journal has. Revoke it and make another: stepdown key revoke {name}"
+            yield f"The key {name!r} is not what the journal has. Revoke it: stepdown key revoke {name}"
 
 
 def audit(home: Home, anchor: Anchor | None, public_key: str, progress: Progress) -> Audit:
@@ -145,7 +145,7 @@ def audit(home: Home, anchor: Anchor | None, public_key: str, progress: Progress
     with home.store() as store:
         progress("the journal and the rows", 0.0)
         journal = read_journal(home, store)
-        findings = _said(lambda: [] if check_present(home, store, anchor, public_key) else [])
+        findings = _said(lambda: _heads(home, store, anchor, public_key))
         findings += store_findings(store)
         for name in _built(home):
             progress(f"the builds of {name}", 0.0)
@@ -156,6 +156,11 @@ def audit(home: Home, anchor: Anchor | None, public_key: str, progress: Progress
         if len(damaged) > SHOWN_CALLS:
             findings.append(f"{len(damaged) - SHOWN_CALLS:,} more calls are not as they were written.")
         return Audit(events=journal.events, calls=store.count_calls(), findings=tuple(dict.fromkeys(findings)))
+
+
+def _heads(home: Home, store: Store, anchor: Anchor | None, public_key: str) -> list[str]:
+    check_present(home, store, anchor, public_key)
+    return []
 
 
 def _built(home: Home) -> list[str]:

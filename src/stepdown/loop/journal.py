@@ -9,16 +9,17 @@ import msgspec
 
 from stepdown.core.canonical import digest
 from stepdown.core.errors import InputError, MissingExtra, StepdownError, TamperedError
-from stepdown.core.events import Anchor, Event, anchor_of, verify_chain
+from stepdown.core.events import Anchor, Event, anchor_of, continue_chain
 from stepdown.core.store import Store
 from stepdown.loop.home import Home
 from stepdown.loop.records import BuildFolder
-from stepdown.loop.signing import can_check, check_signature, read_signed
+from stepdown.loop.signing import SignedHead, can_check, check_signature, read_signed
 
 BUILT, RENDERED = "built", "rendered"
 """Events: a build with its files' hashes; a report of one that was drawn anew."""
 NOT_WHOLE = "the journal is not whole"
 LARGEST_ANCHOR = 1 << 16
+KEPT_HERE = "the head that is kept in .stepdown/journal-head"
 
 
 class Journal:
@@ -74,7 +75,7 @@ class Journal:
             # Another store, or one out of a backup, is in the place of the one that was read.
             self.last, self._built, self._rendered = None, {}, {}
         try:
-            self.last = verify_chain(self._noted(store.events(after=self.events)), after=self.last)
+            self.last = continue_chain(self._noted(store.events(after=self.events)), after=self.last)
         except StepdownError:
             self.last, self._built, self._rendered = None, {}, {}
             raise
@@ -92,7 +93,7 @@ class Journal:
         """The heads that are kept in the project's folder: the one of the last append, and the one that was signed."""
         found = []
         if self._home.head.exists():
-            found.append((read_anchor(self._home.head), f"the head kept in {self._home.head.name}"))
+            found.append((read_anchor(self._home.head), KEPT_HERE))
         pinned = self._home.settings.audit.public_key
         signed = read_signed(self._home.signature)
         self.signed = (signed.anchor.events if signed else 0) if pinned else None
@@ -152,6 +153,29 @@ def read_anchor(path: Path) -> Anchor:
             "Expected the JSON that `stepdown audit anchor` writes.",
             "Take the one that was kept elsewhere.",
         ) from None
+
+
+def head_to_sign(home: Home, store: Store, public_key: str) -> Anchor:
+    """The journal's head, when the chain is whole and continues the head that is kept in the folder and the one that
+    this key signed before. Raises StepdownError."""
+    last = continue_chain(store.events())
+    if home.head.exists():
+        check_anchor(store, read_anchor(home.head), KEPT_HERE)
+    signed = _valid(home, public_key)
+    if signed is not None:
+        check_anchor(store, signed.anchor, "the head that this key signed before")
+    return anchor_of(last)
+
+
+def _valid(home: Home, public_key: str) -> SignedHead | None:
+    """The signature in the folder; None where it is none, or somebody else's, and binds nobody."""
+    try:
+        signed = read_signed(home.signature)
+        if signed is not None:
+            check_signature(signed, public_key)
+    except (InputError, TamperedError):
+        return None
+    return signed
 
 
 def check_present(home: Home, store: Store, anchor: Anchor | None = None, public_key: str = "") -> Event | None:

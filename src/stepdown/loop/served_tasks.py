@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +52,7 @@ class _Read:
     files: tuple[Any, ...]
     standing: _Standing
     certificate: Certificate | None = None
-    issued: Issued = Issued("")
+    issued: Issued = field(default_factory=lambda: Issued(""))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,13 +55,14 @@ def make_key(path: Path) -> str:
     return _shown(private.public_key())
 
 
-def sign(anchor: Anchor, key: Path) -> SignedHead:
-    """The head, signed with the private key in a file. Raises InputError, MissingExtra."""
+def sign(key: Path, head: Callable[[str], Anchor]) -> SignedHead:
+    """A head, signed with the private key in a file. head: gives it, told the public key. Raises InputError,
+    MissingExtra, and what `head` raises."""
     private = _private_key(key)
-    signature = private.sign(_signed(anchor))
-    return SignedHead(
-        anchor=anchor, public_key=_shown(private.public_key()), signature=base64.b64encode(signature).decode()
-    )
+    public = _shown(private.public_key())
+    anchor = head(public)
+    signature = base64.b64encode(private.sign(_signed(anchor))).decode()
+    return SignedHead(anchor=anchor, public_key=public, signature=signature)
 
 
 def check_signature(signed: SignedHead, public_key: str = "") -> None:

@@ -168,7 +168,7 @@ def _served(rows: Iterable[Served], now: float) -> tuple[ServedStatus, ...]:
 def _task_status(home: Home, journal: Journal, name: str) -> TaskStatus:
     folder = serving(home, name)
     record = folder.read_record()
-    certificate, cascade = record.certificate, record.cascade
+    certificate, cascade = folder.read_certificate(), record.cascade
     certified = certificate.verdict == "certified"
     return TaskStatus(
         task=name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from stepdown.core.errors import TamperedError
 from stepdown.core.events import anchor_of
 from stepdown.loop.home import open_home, write_whole
 from stepdown.loop.integrity import audit
-from stepdown.loop.journal import check_present, read_anchor
+from stepdown.loop.journal import check_present, head_to_sign, read_anchor
 from stepdown.loop.signing import make_key, sign
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -84,7 +85,7 @@ def sign_head(key: Path, home: Path | None, console: Console) -> None:
     """Check the journal, sign its head, and leave the signature in the project's folder."""
     opened = open_home(home)
     with opened.store() as store:
-        signed = sign(anchor_of(check_present(opened, store)), key)
+        signed = sign(key, partial(head_to_sign, opened, store))
     write_whole(opened.signature, canonical_json(signed) + b"\n")
     console.say(f"Signed the journal up to event {signed.anchor.events:,} ({signed.anchor.head[:16]}…).")
     console.result(msgspec.to_builtins(signed))
