@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from stepdown.certificate.files import read_certificate
+from stepdown.loop.home import open_home
 from tests.cli.conftest import Said, stepdown
 from tests.cli.tickets import TASK
 from tests.gateway.serving import copied, issue
@@ -270,7 +272,9 @@ def test_a_store_of_an_earlier_version_is_no_damage(certified: Path, tmp_path: P
     with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
         database.execute("DELETE FROM events")
     (home / ".stepdown/journal-head").unlink()
-    issue(home)
+    (path,) = home.glob(f".stepdown/builds/{TASK}/0*/certificate.json")
+    with open_home(home).store() as store:
+        store.append("built", TASK, {"certificate": read_certificate(path).digest}, at=1.0)
     said = run(home, "status")
     assert (said.code, stands(home)) == (0, ""), said.err
     assert any("earlier version" in note for note in said.json["notes"])

@@ -157,7 +157,7 @@ BEFALLEN: list[tuple[Callable[[Path], None], str]] = [
     (ask_for_gold_no_more, 'against = "gold", expires_after = "30d"; stepdown.toml asks for against = "agreement", '),
     (lose_the_certificate, "cannot be read"),
     (break_the_seal, "cannot be read"),
-    (change_the_cascade, "another cascade"),
+    (change_the_cascade, "cascade.json of the build is not what the journal has"),
     (flip_the_artefact, "cannot be opened"),
     (garble_the_manifest, "cannot be opened"),
     (forge_another_student, "the journal knows no such certificate"),

@@ -106,7 +106,7 @@ def _lean(exchange: Exchange, cost: Cost) -> Outcome | None:
         msgspec.Raw(exchange.request.body),
         msgspec.Raw(reply),
         exchange.at,
-        exchange.key.name if exchange.key else "",
+        exchange.key.id if exchange.key else "",
         workload,
         exchange.latency_s,
         outcome.cost_usd,
