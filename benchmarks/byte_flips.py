@@ -167,7 +167,7 @@ async def _answers(task: Any) -> Any:
     if task.decide is None or task.manners is None:
         return None
     texts = [text for text, _ in inputs(task.name, ASKED)]
-    decided = await asyncio.gather(*(task.decide(text, False) for text in texts))
+    decided = [await task.decide(text, False) for text in texts]  # one by one: batches differ in the last bits
     written = [
         task.family.write_answer(task.task, one.answer, one.confidence, task.manners.like) if one.answer else None
         for one in decided

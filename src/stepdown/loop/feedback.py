@@ -42,9 +42,8 @@ def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key:
         name=key.name if key else "",
         comment=feedback.source,
     )
+    store.add_feedback(name, piece, now)
     imported = store.imported_gold(call.id) if kind in ("gold", "accepted") else None
-    if imported is None or imported.gold != value:
-        store.add_feedback(name, piece, now)
     if imported is not None and imported.gold != value:
         raise Refused(
             409,

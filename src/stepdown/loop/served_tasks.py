@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -260,19 +261,26 @@ def _why_not_opened(error: Exception) -> str:
 
 def _stamps(builds: Path) -> tuple[Any, ...]:
     """What changes when a build is published or its files are touched; empty where there is none."""
-    found: list[tuple[int, int, int]] = []
+    found: list[object] = []
+    seen: set[Path] = set()
     for which in (LATEST, SERVING):
         try:
             pointer = builds / which
             folder = BuildFolder(builds / Path(pointer.read_text(encoding="utf-8", errors="replace").strip()).name)
-            files = sorted(folder.path.rglob("*"))
-            stamps = [file.stat() for file in (pointer, folder.certificate, *files)]
+            found += [_stamp(pointer), _stamp(folder.certificate)]
+            if folder.path not in seen:
+                found += [*_stamps_in(folder.path), *_stamps_in(folder.dataset)]
+            seen.add(folder.path)
         except (OSError, ValueError):
             if which == LATEST:
                 return ()
-            continue
-        found += [(one.st_mtime_ns, one.st_size, one.st_ino) for one in stamps]
     return tuple(found)
+
+
+def _stamps_in(folder: Path) -> list[tuple[str, int, int, int]]:
+    with os.scandir(folder) as entries:
+        stamps = [(entry.name, entry.stat()) for entry in entries]
+    return sorted((name, one.st_mtime_ns, one.st_size, one.st_ino) for name, one in stamps)
 
 
 def _per_call(per_1k: float) -> float:

@@ -29,4 +29,7 @@ class Database(Protocol):
 
     def has_table(self, name: str) -> bool: ...
 
+    def damage(self) -> list[str]:
+        """Reads the whole database's own structure, and says what in it is damaged."""
+
     def close(self) -> None: ...

@@ -83,8 +83,10 @@ class SqlStore:
         return next(iter(self.call_ids_of(response_id)), None)
 
     def check_calls(self) -> Iterator[str]:
-        """Reads every call and names those that are not as they were written, in a few words each."""
-        return self._calls.check()
+        """Reads everything and names, in a few words each, what of the database is damaged, and the calls that are not
+        as they were written."""
+        yield from self._database.damage()
+        yield from self._calls.check()
 
     def count_calls(self, workload: str | None = None) -> int:
         return self._calls.count(workload)

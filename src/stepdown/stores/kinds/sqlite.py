@@ -40,9 +40,8 @@ class SqliteDatabase:
         with self._translated():
             if path != MEMORY:
                 Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                os.close(
-                    os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                )  # its -wal and -shm are made alike
+                if not Path(path).exists():  # its owner's alone, and so are its -wal and -shm
+                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._connection = self._connected()
             self._file = self._file_now()
 
@@ -94,6 +93,10 @@ class SqliteDatabase:
     def has_table(self, name: str) -> bool:
         found = self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))
         return next(found, None) is not None
+
+    def damage(self) -> list[str]:
+        found = [str(said) for (said,) in self.rows("PRAGMA integrity_check(5)")]
+        return [] if found == ["ok"] else found
 
     def close(self) -> None:
         self._connection.close()
