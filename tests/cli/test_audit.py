@@ -157,6 +157,17 @@ def test_rows_that_decide_are_held_against_the_journal(home: Path, what: str) ->
         assert (built.code, built.json["error"]["kind"]) == (1, "TamperedError"), "nothing is learned from them"
 
 
+def test_keys_are_held_against_the_journal(home: Path) -> None:
+    for name in ("web", "shop"):
+        assert run(home, "key", "create", name).code == 0
+    assert run(home, "key", "revoke", "web").code == 0
+    assert run(home, "status").code == 0
+    sql(home, "UPDATE keys SET body = replace(body, '\"revoked_at\":', '\"x\":') WHERE body LIKE '%web%'")
+    assert "is not what the journal has" in run(home, "status").err
+    sql(home, "INSERT INTO keys SELECT 'key-x', 'd', 1.0, replace(body, 'key-', 'key-x') FROM keys LIMIT 1")
+    assert "does not know the key" in run(home, "status").err
+
+
 def test_an_import_does_not_vouch_for_what_it_did_not_bring(home: Path) -> None:
     """It heals an import that was cut short, and the journal keeps that rows were there that none had brought."""
     sql(home, "UPDATE gold SET gold = '\"other\"' WHERE id = (SELECT MIN(id) FROM gold)")

@@ -131,12 +131,13 @@ def _tasks(store: Store) -> Iterator[str]:
 
 def _keys(store: Store) -> Iterator[str]:
     known = {event.data.get("id"): event.data.get("row") for kind in KEY_EVENTS for event in store.events(kind)}
-    if None in known.values() and known:
-        known = {name: row for name, row in known.items() if row}  # of an earlier version
     keys: dict[str, Key] = {key.id: key for key in store.keys()}  # noqa: SIM118
     for name, row in known.items():
-        if name not in keys or digest_of(keys[str(name)]) != row:
+        # Events of an earlier version do not say how the key was.
+        if row is not None and (name not in keys or digest_of(keys[str(name)]) != row):
             yield f"The key {name!r} is not what the journal has. Revoke it: stepdown key revoke {name}"
+    for name in keys.keys() - known.keys():
+        yield f"The journal does not know the key {name!r}. Revoke it: stepdown key revoke {name}"
 
 
 def audit(home: Home, anchor: Anchor | None, public_key: str, progress: Progress) -> Audit:
