@@ -209,6 +209,7 @@ class TestSigning:
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
         assert run(home, "audit", "keygen", key).code == 2, "a key is never written over"
         assert "not signed" in stands(home)
+        assert run(home, "status").code == 0, "nothing is damaged"
         assert run(home, "answer", TASK, TEXT).json["rung"] == "incumbent"
         signed = run(home, "audit", "sign", "--key", key)
         assert signed.code == 0, signed.err

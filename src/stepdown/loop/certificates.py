@@ -30,6 +30,7 @@ from stepdown.students.artefact import open_student
 
 T = TypeVar("T")
 
+UNSIGNED = "the journal is not signed up to this certificate; run stepdown audit sign"
 _OTHER = "the certificate is for another contract: "
 
 
@@ -99,7 +100,7 @@ def issued(journal: Journal, folder: BuildFolder, certificate: Certificate) -> I
     if changed:
         return Issued(f"{changed[0]} of the build is not what the journal has")
     if journal.signed is not None and event.sequence > journal.signed:
-        return Issued("the journal is not signed up to this certificate; run stepdown audit sign")
+        return Issued(UNSIGNED)
     return Issued("", complete=bool(files))
 
 

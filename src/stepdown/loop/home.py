@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 import msgspec
 
 from stepdown.core.canonical import canonical_json
-from stepdown.core.errors import ResourceError, StoreError, UsageError
+from stepdown.core.errors import ResourceError, StepdownError, StoreError, UsageError
 from stepdown.core.events import Anchor, Event, anchor_of
 from stepdown.core.store import Store
 from stepdown.loop.settings import Settings, read_settings
@@ -62,21 +62,20 @@ class Home:
         return self.state / "journal-signature.json"
 
     def _keep_head(self, store: Store, event: Event) -> None:
-        """Several processes append: the highest is kept. One that the journal does not continue stays, and is seen."""
+        """Several processes append: the highest is kept. One that the journal does not continue stays, and is seen; one
+        that cannot be written is only older than it could be."""
         import fcntl
 
-        make_folder(self.state)
-        with open_private(self.head.with_suffix(".lock"), "wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            try:
-                known = msgspec.json.decode(self.head.read_bytes(), type=Anchor)
-            except FileNotFoundError:
+        with suppress(OSError, StepdownError, msgspec.MsgspecError, UnicodeDecodeError):
+            make_folder(self.state)
+            with open_private(self.head.with_suffix(".lock"), "wb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
                 known = anchor_of(None)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                return
-            there = store.event_at(known.events) if known.events else None
-            if event.sequence > known.events and anchor_of(there) == known:
-                write_whole(self.head, canonical_json(anchor_of(event)) + b"\n")
+                if self.head.exists():
+                    known = msgspec.json.decode(self.head.read_bytes(), type=Anchor)
+                there = store.event_at(known.events) if known.events else None
+                if event.sequence > known.events and anchor_of(there) == known:
+                    write_whole(self.head, canonical_json(anchor_of(event)) + b"\n")
 
     @contextmanager
     def building(self, task: str) -> Iterator[None]:

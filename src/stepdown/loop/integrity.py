@@ -14,7 +14,7 @@ from stepdown.core.events import Anchor, anchor_of, continue_chain, verify_chain
 from stepdown.core.keys import Key
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
-from stepdown.loop.certificates import issued
+from stepdown.loop.certificates import UNSIGNED, issued
 from stepdown.loop.feedback import FEEDBACK
 from stepdown.loop.home import Home
 from stepdown.loop.importing import STRANGE, rows_differ
@@ -70,7 +70,8 @@ def build_findings(home: Home, journal: Journal, name: str) -> Iterator[str]:
 def _of_build(home: Home, journal: Journal, folder: BuildFolder) -> list[str]:
     certificate = folder.read_certificate()
     why_not = issued(journal, folder, certificate).why_not
-    found = [f"{why_not} ({folder.path.name})."] if why_not and not journal.why_not else []
+    # What holds for the whole journal is said once; that nobody has signed yet is no damage.
+    found = [f"{why_not} ({folder.path.name})."] if why_not not in ("", journal.why_not, UNSIGNED) else []
     for event in journal.issued(certificate.task, certificate.digest):
         if event.data.get("build") == folder.path.name:
             found += [
