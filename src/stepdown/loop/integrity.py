@@ -87,6 +87,11 @@ def _of_build(home: Home, journal: Journal, folder: BuildFolder) -> list[str]:
     return found
 
 
+def _of_artefact(folder: Path) -> list[str]:
+    read_manifest(folder)
+    return []
+
+
 def _said(check: Callable[[], list[str]]) -> list[str]:
     """What a check finds; where it cannot even read, that."""
     try:
@@ -152,6 +157,9 @@ def audit(home: Home, anchor: Anchor | None, public_key: str, progress: Progress
         for name in _built(home):
             progress(f"the builds of {name}", 0.0)
             findings += build_findings(home, journal, name)
+        progress("the students", 0.0)
+        for folder in sorted(home.artefacts.glob("*")):
+            findings += _said(lambda folder=folder: _of_artefact(folder))  # type: ignore[misc]
         progress("the calls", 0.0)
         damaged = list(store.check_calls())
         findings += [f"{one} is not as it was written." for one in damaged[:SHOWN_CALLS]]

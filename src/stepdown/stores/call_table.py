@@ -74,7 +74,7 @@ class CallTable:
 
     def check(self) -> Iterator[str]:
         """Names every row that is not as it was written: its call's content, its name, time or workload."""
-        sql = "SELECT block, slot, id, workload, at, digest FROM calls ORDER BY block, slot"
+        sql = "SELECT block, slot, id, workload, at, digest, response_id FROM calls ORDER BY block, slot"
         for block, group in itertools.groupby(self._database.rows(sql), key=lambda row: row[0]):
             rows = list(group)
             found = next(self._database.rows("SELECT data FROM blocks WHERE block = ?", (block,)), None)
@@ -86,8 +86,8 @@ class CallTable:
             except StoreError:
                 yield f"block {block} cannot be read"
                 continue
-            for _, slot, name, workload, at, sealed in rows:
-                if not _is_as_written(encoded, slot, (name, workload, at), sealed):
+            for _, slot, name, workload, at, sealed, response_id in rows:
+                if not _is_as_written(encoded, slot, (name, workload, at, response_id), sealed):
                     yield f"call {name}"
 
     def _add_block(self, batch: list[tuple[Call | EncodedCall, bytes]]) -> Added:
@@ -183,7 +183,9 @@ def _is_as_written(encoded: list[msgspec.Raw], slot: int, row: tuple[Any, ...], 
             content = _content_digest(call, bytes(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, IndexError):
         return False
-    return (call.id, call.workload_id, call.timestamp) == row and content == sealed
+    said = (call.id, call.workload_id, call.timestamp)
+    # Rows from before version 4 of the store have no response's id.
+    return row in ((*said, _short(call.response_id)), (*said, "")) and content == sealed
 
 
 def _short(response_id: str) -> str:
