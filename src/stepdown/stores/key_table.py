@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from stepdown.core.canonical import canonical_json
@@ -46,15 +48,11 @@ class KeyTable:
 
 
 def _read(key_id: str, digest: str, created_at: float, body: str) -> Key:
-    """A key whose row was damaged is revoked: it opens nothing, and a gateway that has it is not open to all."""
-    try:
-        return _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
-        return Key(
-            id=str(key_id),
-            name="(damaged)",
-            digest=str(digest),
-            prefix="",
-            created_at=float(created_at or 0.0),
-            revoked_at=float(created_at or 0.0),
-        )
+    """A key whose row was damaged, or is of two keys, is revoked: it opens nothing, and a gateway that has it is not
+    open to all."""
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, TypeError):
+        key = _decode(body)
+        if (key.id, key.digest) == (key_id, digest):
+            return key
+    at = float(created_at or 0.0)
+    return Key(id=str(key_id), name="(damaged)", digest=str(digest), prefix="", created_at=at, revoked_at=at)
