@@ -38,8 +38,11 @@ class ChainTable:
         return next(self._rows(" WHERE sequence = ?", (sequence,)), None)
 
     def all(self, kind: str | None = None, task: str | None = None, after: int = 0) -> Iterator[Event]:
-        """In their order; `after`: only those with a higher sequence. Raises TamperedError for a row that is none."""
-        asked = {"kind = ?": kind, "task = ?": task, "sequence > ?": after or None}
+        """In their order; `after`: only those with a higher sequence. Raises TamperedError for a row that is none.
+
+        The whole table is read, by no index: a damaged one would hide rows that the chain has.
+        """
+        asked = {"kind || '' = ?": kind, "task || '' = ?": task, "sequence > ?": after or None}
         given = {clause: value for clause, value in asked.items() if value is not None}
         where = " WHERE " + " AND ".join(given) if given else ""
         return self._rows(f"{where} ORDER BY sequence", tuple(given.values()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -36,9 +35,10 @@ _PUT_VERDICT = (
     " loss = excluded.loss, judge = excluded.judge"
 )
 _GOLD = "SELECT id, gold, split, source, basis FROM gold"
+_VERDICTS = "SELECT id, answer, loss, judge FROM verdicts"
 _DIGESTED = {
-    "gold": f"{_GOLD} ORDER BY id",
-    "verdicts": "SELECT id, answer, loss, judge FROM verdicts ORDER BY id, answer",
+    "gold": _GOLD,
+    "verdicts": _VERDICTS,
 }
 """The tables that people import into, and how their rows are read for a digest."""
 SAME_RESPONSE = 20
@@ -192,7 +192,7 @@ class SqlStore:
                 judge = VOLUNTEERED_JUDGE + said.name
                 verdict = Verdict(id=said.call, loss=float(said.value), answer=said.answer, judge=judge)
                 found[said.call, canonical_json(said.answer)] = verdict
-        for name, answer, loss, judge in self._database.rows("SELECT id, answer, loss, judge FROM verdicts"):
+        for name, answer, loss, judge in self._database.rows(_VERDICTS):
             place = (name, answer.encode())
             # Before version 6 of the store, feedback lay in this table too.
             if place not in found or not str(judge).startswith(VOLUNTEERED_JUDGE):
@@ -251,11 +251,9 @@ class SqlStore:
         return self._events.at(sequence)
 
     def rows_digest(self, table: str) -> str:
-        """The sha256 over every row of the table "gold" or "verdicts"."""
-        found = hashlib.sha256()
-        for row in self._database.rows(_DIGESTED[table]):
-            found.update(canonical_json(row) + b"\n")
-        return found.hexdigest()
+        """The sha256 over every row of the table "gold" or "verdicts", read as `gold` and `verdicts` read it: by no
+        index, for a damaged one would show other rows."""
+        return digest_of(sorted(digest_of(row) for row in self._database.rows(_DIGESTED[table])))
 
     def close(self) -> None:
         self._database.close()
