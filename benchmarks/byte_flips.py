@@ -228,7 +228,7 @@ def judge(project: Project, told: Any, served: dict[str, Any]) -> tuple[str, str
     return ("audit", findings[0]) if findings else ("harmless", "")
 
 
-def flip_all(home: Path, flips: int, seed: int) -> Iterable[tuple[str, str, str]]:
+def flip_all(home: Path, flips: int, seed: int, only: str) -> Iterable[tuple[str, str, str]]:
     """(what became of it, where, in which words) for each flip, undone after."""
     generator = random.Random(seed)
     project = Project(home)
@@ -237,7 +237,7 @@ def flip_all(home: Path, flips: int, seed: int) -> Iterable[tuple[str, str, str]
     if words or any(served[task] is None for task in TASKS):
         raise SystemExit(f"the project is not in force before anything is flipped: {words}")
     files = sorted(path for path in home.rglob("*") if path.is_file() and not path.name.endswith(UNTOUCHED))
-    files = [path for path in files if path.stat().st_size]
+    files = [path for path in files if path.stat().st_size and path.name.endswith(only)]
     weights = [path.stat().st_size ** 0.5 for path in files]
     store = home / ".stepdown/store.sqlite"
     rows, whole = rows_of(store), store.read_bytes()
@@ -262,6 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flips", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", metavar="NAME", help="Flip in files whose names end so (store.sqlite).")
     parser.add_argument("--home", type=Path, help="A project of an earlier run; built anew when it is not there.")
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -270,7 +271,7 @@ def main() -> None:
         home = folder / "home" if (folder / "home").exists() else build(folder)
         became: Counter[str] = Counter()
         places: dict[str, Counter[str]] = {}
-        for what, where, why in flip_all(home, given.flips, given.seed):
+        for what, where, why in flip_all(home, given.flips, given.seed, given.only):
             became[what] += 1
             places.setdefault(what, Counter())[where] += 1
             if what not in ("found", "refused", "harmless", "audit"):
