@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from stepdown.core.calls import Broken, Call
+from stepdown.core.canonical import digest_of
 from stepdown.core.events import verify_chain
-from stepdown.core.store import Added, Gold, Store, Verdict
+from stepdown.core.store import Added, Feedback, Gold, Store, Verdict
 from stepdown.core.tasks import Match, Task
 from stepdown.stores.store import open_store
 
@@ -68,10 +69,6 @@ def test_gold_replaces_and_verdicts_are_per_answer(store: Store) -> None:
         known=1, changed=1
     )
     assert store.gold()["c1"] == Gold(id="c1", gold="b", split="test")
-    volunteered = Gold(id="c1", gold="c", basis="volunteered")
-    both = [volunteered, Gold(id="c2", gold={"x": 1}, basis="volunteered")]
-    assert store.add_gold(both, yielding=True) == Added(kept=1, known=1)
-    assert store.gold()["c1"] == Gold(id="c1", gold="b", split="test")
     assert store.add_gold([Gold(id="c3", gold="a", basis="volunteered")]) == Added(new=1)
     assert store.add_gold([Gold(id="c3", gold="b", basis="volunteered")]) == Added(changed=1)
     drawn = Gold(id="c3", gold="b", basis="drawn")
@@ -91,8 +88,8 @@ def test_broken_records_and_tasks_are_kept(store: Store) -> None:
     assert store.keep_broken([one, one]) == 2
     assert [(found.source, found.line) for found in store.broken()] == [("f", 3)]
     task = Task(name="t", family="classify", match=Match(workload="w"), labels=("a", "b"))
-    store.put_task(task)
-    store.put_task(task)
+    store.put_task(task, at=1.0)
+    store.put_task(task, at=1.0)
     assert store.tasks() == {"t": task}
 
 
@@ -122,3 +119,57 @@ def test_an_event_reads_back_with_its_seal(store: Store, data: dict[str, Any]) -
     event = store.append("kind", "task", data, at=12.25)
     assert list(store.events()) == [event]
     assert event.sealed() == event
+
+
+def test_feedback_is_kept_beside_what_is_there(store: Store) -> None:
+    """A chain of its own; the latest holds where nothing was imported, and what was imported holds over all."""
+    store.add_gold([Gold(id="c1", gold="a", basis="drawn")])
+    store.add_verdicts([Verdict(id="c1", loss=0.5, judge="j")])
+    said = [
+        Feedback(call="c1", kind="gold", value="x", key="k1", name="web"),
+        Feedback(call="c2", kind="gold", value="x", key="k1", name="web"),
+        Feedback(call="c2", kind="accepted", value={"y": 1}, key="k2", name="desk", comment="ü\0"),
+        Feedback(call="c1", kind="rejected", value=1.0, name="web"),
+        Feedback(call="c2", kind="score", value=0.25, answer="b", name="web"),
+    ]
+    events = [store.add_feedback("t", one, at=float(number)) for number, one in enumerate(said)]
+    assert list(store.feedback()) == events
+    assert verify_chain(store.feedback()) == 5
+    assert store.last_feedback() == events[-1]
+    assert store.gold() == {
+        "c1": Gold(id="c1", gold="a", basis="drawn"),
+        "c2": Gold(id="c2", gold={"y": 1}, source="feedback:desk", basis="volunteered"),
+    }
+    assert sorted(store.verdicts(), key=lambda one: one.id) == [
+        Verdict(id="c1", loss=0.5, judge="j"),
+        Verdict(id="c2", loss=0.25, answer="b", judge="feedback:web"),
+    ]
+    assert store.imported_gold("c2") is None
+    assert list(store.events()) == []
+
+
+def test_an_event_carries_what_the_tables_held(store: Store) -> None:
+    told = []
+    store.on_append(told.append)
+    first = store.append("imported", "", {}, at=1.0, tables=("gold", "verdicts"))
+    store.add_gold([Gold(id="c2", gold="b"), Gold(id="c1", gold="a")])
+    second = store.append("imported", "", {"new": 2}, at=2.0, tables=("gold",))
+    assert second.data == {"new": 2, "rows": {"gold": store.rows_digest("gold")}}
+    assert first.data["rows"]["gold"] != second.data["rows"]["gold"]
+    assert told == [first, second] == list(store.events())
+    assert (store.last_event(), store.last_event("none"), store.event_at(1)) == (second, None, first)
+    assert list(store.events(after=1)) == [second]
+
+
+def test_how_a_task_is_remembered_is_journalled_once(store: Store) -> None:
+    task = Task(name="t", family="classify", match=Match(workload="w"))
+    for _ in range(2):
+        store.put_task(task, at=1.0)
+    (event,) = store.events("task-remembered")
+    assert event.data == {"row": digest_of(task)}
+
+
+def test_every_call_can_be_checked(store: Store) -> None:
+    store.add_calls([call(number) for number in range(700)])
+    store.add_calls([Call(id="s", request={}, response=None, selection="holdback", selection_probability=0.5)])
+    assert list(store.check_calls()) == []

@@ -134,9 +134,9 @@ def test_the_keys_that_differ_are_named(certified: Path, certified_for: dict[str
 def test_one_function_says_why(certified: Path) -> None:
     home = open_home(certified)
     certificate = latest(home, TASK).read_certificate()
-    assert why_not_in_force(home, certificate, issued=True) == ""
-    assert "journal" in why_not_in_force(home, certificate, issued=False)
+    assert why_not_in_force(home, certificate, not_issued="") == ""
+    assert why_not_in_force(home, certificate, not_issued="the journal …") == "the journal …"
     refused = msgspec.structs.replace(certificate, verdict="refused")
-    assert why_not_in_force(home, refused, issued=False) == "the certificate was refused"
+    assert why_not_in_force(home, refused, not_issued="x") == "the certificate was refused"
     elsewhere = type(home)(home.folder, Settings(), home.clock)
-    assert "another contract: margin = 0.05" in why_not_in_force(elsewhere, certificate, issued=True)
+    assert "another contract: margin = 0.05" in why_not_in_force(elsewhere, certificate, not_issued="")

@@ -121,7 +121,7 @@ def _task_and_findings(home: Path) -> tuple[Task, dict[str, Any]]:
     """The task as a build would take it, and what curation would find in its calls."""
     project = open_home(home)
     with project.store() as store:
-        task = resolve_learnable(store, project.settings, TASK)
+        task = resolve_learnable(store, project.settings, TASK, project.clock())
         outcome, _ = parse(calls_of(store, task), task, CurationOptions())
     return task, outcome.findings
 

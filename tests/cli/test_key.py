@@ -125,3 +125,13 @@ def test_what_cannot_be_is_refused_in_one_paragraph(tmp_path: Path, words: tuple
 def test_no_keys_is_said(tmp_path: Path) -> None:
     assert key(tmp_path, "list").json == []
     assert "There is no key" in stepdown("key", "list", "--home", str(tmp_path)).out
+
+
+def test_the_right_to_label_is_shown_and_journalled(tmp_path: Path) -> None:
+    assert made(tmp_path, "desk", "--may-label")["may_label"] is True
+    assert made(tmp_path, "web")["may_label"] is False
+    assert [one["may_label"] for one in key(tmp_path, "list").json] == [True, False]
+    shown = stepdown("key", "list", "--home", str(tmp_path)).out
+    assert shown.count("may label") == 1
+    with open_home(tmp_path).store() as store:
+        assert [event.data["may_label"] for event in store.events("key-created")] == [True, False]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+
 from stepdown.core.calls import Call
 from stepdown.core.families import classify
+from stepdown.core.tasks import Match, Task
 
 LABELS = ("refund", "card", "limit", "pin")
 
@@ -50,3 +53,11 @@ def test_plain_text_labels_and_free_text() -> None:
     assert classify.locate(["good", "bad"] * 20) == "$"
     assert _fits(["good", "bad"] * 20) > 0.9
     assert _fits([f"a new text {number}" for number in range(60)]) == 0.0
+
+
+def test_a_label_that_was_never_seen_is_none_of_the_tasks() -> None:
+    task = Task(name="t", family="classify", match=Match(), labels=("refund", "shipping"))
+    assert classify.why_unfit(task, "refund", {}) == ""
+    assert "'refund'" in classify.why_unfit(task, "refnd", {})
+    assert "'refund', 'shipping'" in classify.why_unfit(task, "<script>", {})
+    assert classify.why_unfit(msgspec.structs.replace(task, labels=()), "anything", {}) == ""

@@ -325,3 +325,24 @@ def test_losses() -> None:
     assert fields.of({}, {}) == 0.0
     assert fields.of({}, answer) == 1.0
     assert fields.of(None, {}) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"intent": "fly", "slots": {"to": "Bonn"}}, ""),
+        ({"intent": "fly"}, ""),
+        ({"intent": "fly", "<script>": "x"}, "'<script>'"),
+        ({"intent": 7, "slots": {"to": "Bonn"}}, "'intent'"),
+        ({"intent": "fly", "slots": {"to": ["Bonn"]}}, "'slots.to'"),
+        ({"intent": "fly", "slots": "Bonn"}, "'slots'"),
+    ],
+)
+def test_what_the_form_does_not_have_is_no_answer_of_the_task(answer: dict[str, Any], why: str) -> None:
+    task = _task(_trips())
+    canonical = extract.canonical(task, answer)
+    assert canonical is not None
+    said = extract.why_unfit(task, canonical, {})
+    assert why in said if why else said == ""
+    answers = [extract.read_answer(task, one) for one in _trips()]
+    assert [extract.why_unfit(task, one, {}) for one in answers if one is not None] == [""] * len(answers)

@@ -117,11 +117,12 @@ def copied(home: Path, to: Path, settings: str = SETTINGS) -> Path:
 def issue(home: Path, task: str = TASK, **fields: Any) -> None:
     """Change a task's newest certificate, and have the journal know the changed one."""
     project = open_home(home)
-    path = latest(project, task).certificate
-    certificate = msgspec.structs.replace(read_certificate(path), **fields)
+    folder = latest(project, task)
+    certificate = msgspec.structs.replace(read_certificate(folder.certificate), **fields)
+    write_certificate(folder.certificate, certificate)
+    fact = {"certificate": certificate.digest, "build": folder.path.name, "files": folder.hashes()}
     with project.store() as store:
-        store.append("built", task, {"certificate": certificate.digest}, at=project.clock())
-    write_certificate(path, certificate)
+        store.append("built", task, fact, at=project.clock())
 
 
 def launch(home: Path, *options: str, **environment: str) -> Gateway:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from stepdown.loop.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK
 from tests.gateway.large_model import LargeModel, Says
-from tests.gateway.serving import Gateway, asked, copied, kept, launch, serving, sure, unsure
+from tests.gateway.serving import SETTINGS, Gateway, copied, kept, serving, soon, sure, unsure
 
 SURE, LABEL = sure()
 
@@ -56,7 +59,7 @@ def test_gold_by_the_header_and_by_the_answers_own_id(gateway: Gateway, upstream
         assert said.json()["became"] == "gold"
         gold = gold_of(gateway, ours)
         assert gold is not None
-        assert (gold.gold, gold.source, gold.basis) == ("shipping", "desk", "volunteered")
+        assert (gold.gold, gold.source, gold.basis) == ("shipping", "feedback:", "volunteered")
 
 
 def test_gold_for_what_a_student_answered(gateway: Gateway, upstream: LargeModel) -> None:
@@ -158,7 +161,7 @@ def test_feedback_that_is_not_json(gateway: Gateway) -> None:
     post = gateway.client.post
     assert post("/v1/feedback", content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
     json_type = {"content-type": "application/json"}
-    for body in (b"", b"{", b"[]", b"\xff", b'{"id":"a","gold":' + b"[" * 100_000):
+    for body in (b"", b"{", b"[]", b"\xff", b'{"id":"a","gold":' + b"[" * 60_000):
         assert post("/v1/feedback", content=body, headers=json_type).status_code == 400
     assert post("/v1/feedback", content=b" " * (2 << 20), headers=json_type).status_code == 413
     assert gateway.client.get("/v1/feedback").status_code == 405
@@ -190,22 +193,148 @@ def test_a_task_with_a_workload_of_another_name(renamed: Gateway, upstream: Larg
         assert gold.gold == "refund"
 
 
-def test_a_key_may_speak_of_its_own_tasks_alone(certified: Path, upstream: LargeModel, tmp_path: Path) -> None:
-    home = copied(certified, tmp_path / "home")
+@dataclass
+class Guarded:
+    """A gateway that asks for keys, and the tokens by the keys' names."""
+
+    gateway: Gateway
+    tokens: dict[str, str]
+
+    def ask(self, key: str) -> str:
+        """The id of a call of that key's, kept."""
+        got = self.gateway.ask(unsure(), headers=self.headers(key))
+        assert got.status_code == 200, got.text
+        kept(self.gateway.home, got.headers["x-stepdown-id"])
+        name: str = got.headers["x-stepdown-id"]
+        return name
+
+    def tell(self, key: str, **feedback: Any) -> httpx.Response:
+        return self.gateway.client.post("/v1/feedback", json=feedback, headers=self.headers(key))
+
+    def headers(self, key: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.tokens[key]}"}
+
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "web": (),
+    "shop": (),
+    "desk": ("--may-label",),
+    "elsewhere": ("--may-label", "--tasks", "other"),
+    "eager": (),
+}
+
+
+@pytest.fixture(scope="module")
+def guarded(certified: Path, upstream: LargeModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    settings = SETTINGS + "[gateway]\nfeedback_per_minute = 20\n"
+    home = copied(certified, tmp_path_factory.mktemp("guarded") / "home", settings)
     tokens = {}
-    for name, tasks in (("all", ()), ("desk", ("--tasks", TASK)), ("other", ("--tasks", "other"))):
-        tokens[name] = stepdown("key", "create", name, *tasks, "--home", str(home), "--json").json["token"]
-    gateway = launch(home, "--upstream", upstream.url)
-    try:
-        headers = {"authorization": f"Bearer {tokens['desk']}"}
-        name = gateway.client.post("/v1/chat/completions", json=asked(unsure()), headers=headers).headers[
-            "x-stepdown-id"
-        ]
-        kept(home, name)
-        for holder, status in (("other", 403), ("all", 200), ("desk", 200)):
-            headers = {"authorization": f"Bearer {tokens[holder]}"}
-            got = gateway.client.post("/v1/feedback", json={"id": name, "score": 1}, headers=headers)
-            assert got.status_code == status, got.text
-        assert tell(gateway, id=name, score=1).status_code == 401
-    finally:
-        assert gateway.end() == 0
+    for name, options in KEYS.items():
+        tokens[name] = stepdown("key", "create", name, *options, "--home", str(home), "--json").json["token"]
+    with serving(home, "--upstream", upstream.url) as running:
+        yield Guarded(running, tokens)
+
+
+def pieces(gateway: Gateway, name: str) -> list[dict[str, Any]]:
+    """All feedback on a call, as it was given."""
+    with open_home(gateway.home).store() as store:
+        return [event.data for event in store.feedback() if event.data["call"] == name]
+
+
+def test_a_key_speaks_of_its_own_calls_alone(guarded: Guarded) -> None:
+    name = guarded.ask("web")
+    for key, value in (("shop", {"gold": "praise"}), ("shop", {"accepted": True}), ("shop", {"score": 0.0})):
+        said = guarded.tell(key, id=name, **value)
+        assert (said.status_code, said.json()["error"]["code"]) == (404, "unknown_call")
+        assert said.json()["error"]["message"].replace(name, "X") == (
+            guarded.tell(key, id="no-such", **value).json()["error"]["message"].replace("no-such", "X")
+        ), "whether there is such a call is not said"
+    assert guarded.tell("elsewhere", id=name, gold="praise").status_code == 403
+    assert guarded.gateway.client.post("/v1/feedback", json={"id": name, "score": 1}).status_code == 401
+    assert pieces(guarded.gateway, name) == []
+    assert guarded.tell("web", id=name, gold="praise", source="the boss").status_code == 200
+    gold = gold_of(guarded.gateway, name)
+    assert gold == Gold(id=name, gold="praise", source="feedback:web", basis="volunteered")
+
+
+def test_feedback_stays_beside_feedback(guarded: Guarded) -> None:
+    """Nothing is written over: the latest holds, and what was said before is there, with key and time."""
+    name = guarded.ask("web")
+    for key, value in (("web", "praise"), ("desk", "refund"), ("web", "shipping")):
+        assert guarded.tell(key, id=name, gold=value, source="desk, forged").json()["became"] == "gold"
+    gold = gold_of(guarded.gateway, name)
+    assert gold is not None
+    assert (gold.gold, gold.source) == ("shipping", "feedback:web")
+    assert [(one["name"], one["value"], one["comment"]) for one in pieces(guarded.gateway, name)] == [
+        ("web", "praise", "desk, forged"),
+        ("desk", "refund", "desk, forged"),
+        ("web", "shipping", "desk, forged"),
+    ]
+    with open_home(guarded.gateway.home).store() as store:
+        assert all(event.at > 1e9 for event in store.feedback())
+        keys = {key.name: key.id for key in store.keys()}  # noqa: SIM118
+    assert {one["key"] for one in pieces(guarded.gateway, name)} == {keys["web"], keys["desk"]}
+
+
+@pytest.mark.parametrize("basis", ["", "drawn", "random-sample", "all", "volunteered"])
+def test_no_key_speaks_over_imported_gold(guarded: Guarded, basis: GoldBasis) -> None:
+    name = guarded.ask("desk")
+    trusted = Gold(id=name, gold="shipping", source="labels.csv", basis=basis)
+    with open_home(guarded.gateway.home).store() as store:
+        store.add_gold([trusted])
+    said = guarded.tell("desk", id=name, gold="praise", source="labels.csv")
+    assert (said.status_code, said.json()["error"]["code"]) == (409, "gold_exists")
+    assert gold_of(guarded.gateway, name) == trusted
+    assert [one["value"] for one in pieces(guarded.gateway, name)] == ["praise"], "the objection is kept"
+
+
+@pytest.mark.parametrize("value", ["<script>alert(1)</script>", "refnud", "REFUND", 7, "x" * 300])
+def test_a_label_must_be_one_that_the_task_has(gateway: Gateway, upstream: LargeModel, value: Any) -> None:
+    name = answer(gateway, upstream).headers["x-stepdown-id"]
+    said = tell(gateway, id=name, gold=value)
+    assert (said.status_code, said.json()["error"]["code"]) == (422, "invalid_gold")
+    assert value == "x" * 300 or "'" in said.json()["error"]["message"].replace("'tickets'", ""), "some are named"
+    assert gold_of(gateway, name) is None
+
+
+def test_a_label_that_came_with_imported_gold_is_one(gateway: Gateway, upstream: LargeModel) -> None:
+    first, second = (answer(gateway, upstream).headers["x-stepdown-id"] for _ in range(2))
+    assert tell(gateway, id=first, gold="a new kind").status_code == 422
+    with open_home(gateway.home).store() as store:
+        store.add_gold([Gold(id=second, gold="a new kind", source="labels.csv", basis="drawn")])
+    assert tell(gateway, id=first, gold="a new kind").status_code == 200
+
+
+def test_feedback_is_limited_for_each_key(guarded: Guarded) -> None:
+    said = [guarded.tell("eager", id="no-such", score=1) for _ in range(25)]
+    assert [one.status_code for one in said[:20]] == [404] * 20
+    assert said[-1].status_code == 429
+    assert said[-1].json()["error"]["code"] == "rate_limited"
+    assert 1 <= int(said[-1].headers["retry-after"]) <= 60
+    assert guarded.tell("shop", id="no-such", score=1).status_code == 404
+
+
+def test_the_journal_knows_the_feedback(guarded: Guarded) -> None:
+    """One event says how much there is and what the last piece is; a piece that is changed or gone is found."""
+    name = guarded.ask("web")
+    assert guarded.tell("web", id=name, accepted=False).json()["became"] == "verdict"
+    home = guarded.gateway.home
+
+    def noted() -> bool:
+        with open_home(home).store() as store:
+            return bool(list(store.events("feedback")))
+
+    assert soon(noted)
+    findings = stepdown("status", "--home", str(home), "--json").json["findings"]
+    assert not [one for one in findings if "feedback" in one or "journal does" in one]
+    copy = home.parent / "changed"
+    shutil.copytree(home, copy, ignore=shutil.ignore_patterns("run", "*.log"))
+    with sqlite3.connect(copy / ".stepdown/store.sqlite") as database:
+        database.execute("UPDATE feedback SET data = replace(data, '\"praise\"', '\"refund\"') WHERE sequence = 1")
+        database.execute("UPDATE feedback SET at = at + 1 WHERE sequence = 1")
+    said = stepdown("status", "--home", str(copy), "--json")
+    assert said.code == 1
+    assert "feedback" in said.err
+    with sqlite3.connect(copy / ".stepdown/store.sqlite") as database:
+        database.execute("DELETE FROM feedback")
+    assert "lacks feedback" in stepdown("status", "--home", str(copy), "--json").err

@@ -137,7 +137,7 @@ def test_an_answer_becomes_a_call_and_sums(address: str, folder: Path) -> None:
     assert (call.provider, call.workload_id, call.client_id, call.source) == (
         "openai",
         "intent",
-        "reporting",
+        KEY.id,
         "gateway",
     )
     assert (call.timestamp, call.latency_s, call.cost_usd) == (AT, 0.25, 0.12)

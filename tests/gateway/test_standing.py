@@ -4,6 +4,7 @@ Where privacy forbids that, nothing leaves."""
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import msgspec
 import pytest
 
 from stepdown.certificate.files import read_certificate, write_certificate
+from stepdown.core.canonical import canonical_json
+from stepdown.core.cascade import CascadeSpec
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import SYSTEM, TASK
 from tests.gateway.large_model import SAID, LargeModel
@@ -77,6 +80,66 @@ def flip_the_artefact(home: Path) -> None:
     path.write_bytes(bytes(data))
 
 
+def garble_the_manifest(home: Path) -> None:
+    """As a damaged byte does: no UTF-8 any more."""
+    rung = json.loads(build_file(home, "cascade.json").read_bytes())["rungs"][0]
+    path = home / ".stepdown/artefacts" / rung["artefact"] / "manifest.json"
+    data = bytearray(path.read_bytes())
+    data[20] = 0xFF
+    path.write_bytes(bytes(data))
+
+
+def change(name: str, old: str, new: str) -> Callable[[Path], None]:
+    """Changes one file of the build, sealed or not."""
+
+    def changed(home: Path) -> None:
+        path = build_file(home, name)
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    changed.__name__ = f"change_{name}"
+    return changed
+
+
+def lose_the_template(home: Path) -> None:
+    build_file(home, "response-template.json").unlink()
+
+
+def forge_another_student(home: Path) -> None:
+    """A certificate resealed by hand for a cascade that accepts everything."""
+    path = build_file(home, "cascade.json")
+    spec = msgspec.json.decode(path.read_bytes(), type=CascadeSpec)
+    rungs = tuple(msgspec.structs.replace(rung, threshold=0.0) for rung in spec.rungs)
+    spec = msgspec.structs.replace(spec, rungs=rungs)
+    path.write_bytes(canonical_json(spec))
+    certificate = read_certificate(build_file(home, "certificate.json"))
+    table = msgspec.to_builtins(spec)
+    resealed = msgspec.structs.replace(certificate, cascade=table, cascade_hash=spec.digest)
+    write_certificate(build_file(home, "certificate.json"), resealed)
+
+
+def sql(*statements: str) -> Callable[[Path], None]:
+    def done(home: Path) -> None:
+        with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+            for statement in statements:
+                database.execute(statement)
+
+    done.__name__ = statements[0].replace(" ", "_").lower()
+    return done
+
+
+def enter_a_forged_event(home: Path) -> None:
+    """The journal is told of a forged certificate, by one who does not know how events are chained."""
+    forge(home)
+    certificate = read_certificate(build_file(home, "certificate.json"))
+    with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+        database.execute(
+            "INSERT INTO events SELECT MAX(sequence) + 1, MAX(at), 'built', ?, ?, 'link', 'seal' FROM events",
+            (TASK, json.dumps({"certificate": certificate.digest})),
+        )
+
+
 def garble_the_task(home: Path) -> None:
     build_file(home, "task.json").write_text("{")
 
@@ -94,8 +157,19 @@ BEFALLEN: list[tuple[Callable[[Path], None], str]] = [
     (ask_for_gold_no_more, 'against = "gold", expires_after = "30d"; stepdown.toml asks for against = "agreement", '),
     (lose_the_certificate, "cannot be read"),
     (break_the_seal, "cannot be read"),
-    (change_the_cascade, "another cascade"),
+    (change_the_cascade, "cascade.json of the build is not what the journal has"),
     (flip_the_artefact, "cannot be opened"),
+    (garble_the_manifest, "cannot be opened"),
+    (forge_another_student, "the journal knows no such certificate"),
+    (change("record.json", '"value":', '"value": '), "record.json of the build is not what the journal has"),
+    (change("evidence.jsonl", ":", ": "), "evidence.jsonl of the build is not what the journal has"),
+    (change("response-template.json", '"assistant"', '"user"'), "response-template.json of the build is not"),
+    (lose_the_template, "response-template.json of the build is not what the journal has"),
+    (sql("UPDATE events SET at = at + 1 WHERE sequence = 1"), "the journal is not whole"),
+    (sql("DELETE FROM events WHERE sequence = 2"), "the journal is not whole"),
+    (sql("DELETE FROM events WHERE sequence = (SELECT MAX(sequence) FROM events)"), "the journal is not whole"),
+    (sql("DELETE FROM events"), "the journal is not whole"),
+    (enter_a_forged_event, "the journal is not whole"),
     (garble_the_task, "cannot be read"),
     (lose_the_build, "not built"),
 ]
@@ -119,6 +193,49 @@ def test_without_a_certificate_in_force_the_incumbent_answers(
         before = len(upstream.seen)
         assert gateway.ask(SURE, headers={"x-stepdown-route": "students"}).status_code == 422
         assert len(upstream.seen) == before
+
+
+def test_a_revoked_key_ends_whatever_befell_a_task(certified: Path, upstream: LargeModel, tmp_path: Path) -> None:
+    home = copied(certified, tmp_path / "home")
+    token = stepdown("key", "create", "web", "--home", str(home), "--json").json["token"]
+    headers = {"authorization": f"Bearer {token}"}
+    garble_the_manifest(home)
+    with serving(home, "--upstream", upstream.url) as gateway:
+        assert gateway.ask(SURE, headers=headers).headers["x-stepdown-rung"] == "incumbent"
+        assert "task_not_read" in gateway.log
+        build_file(home, "certificate.json").write_bytes(b"\xff")
+        with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+            database.execute("UPDATE tasks SET body = x'ff' || body")
+        assert stepdown("key", "revoke", "web", "--home", str(home)).code == 0
+        assert soon(lambda: gateway.ask(SURE, headers=headers).status_code == 401)
+
+
+def test_a_key_whose_row_is_damaged_opens_nothing(certified: Path, upstream: LargeModel, tmp_path: Path) -> None:
+    home = copied(certified, tmp_path / "home")
+    token = stepdown("key", "create", "web", "--home", str(home), "--json").json["token"]
+    with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+        database.execute("UPDATE keys SET body = '{'")
+    with serving(home, "--upstream", upstream.url) as gateway:
+        for headers in ({}, {"authorization": f"Bearer {token}"}):
+            assert gateway.ask(SURE, headers=headers).status_code == 401
+    assert "is not what the journal has" in stepdown("status", "--home", str(home)).err
+
+
+def test_how_answers_are_phrased_is_the_builds_and_not_the_stores(
+    certified: Path, upstream: LargeModel, tmp_path: Path
+) -> None:
+    """Calls that are forgotten or changed after the build change no answer."""
+    home = copied(certified, tmp_path / "home")
+    with serving(home, "--upstream", upstream.url) as gateway:
+        before = gateway.ask(SURE).json()
+    with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+        database.execute("DELETE FROM calls")
+        database.execute("DELETE FROM blocks")
+    with serving(home, "--upstream", upstream.url) as gateway:
+        got = gateway.ask(SURE)
+        assert got.headers["x-stepdown-rung"] == "linear"
+        assert got.json()["choices"] == before["choices"]
+        assert (got.json()["model"], got.json()["usage"]) == (before["model"], before["usage"])
 
 
 @pytest.mark.parametrize("befall", [lapse, flip_the_artefact, garble_the_task])

@@ -171,6 +171,7 @@ def test_a_store_of_the_last_version_keeps_what_it_holds(tmp_path: Path) -> None
             "DROP TABLE keys",
             "DROP TABLE served",
             "DROP TABLE segments",
+            "DROP TABLE feedback",
             "DROP INDEX calls_by_response",
         ):
             connection.execute(statement)

@@ -18,6 +18,8 @@ from stepdown.cli import commands
 from stepdown.core.errors import StepdownError, nearest
 
 TRACE = "STEPDOWN_TRACE"
+PRIVATE = 0o077
+"""What is written is its owner's alone: recorded calls, models and settings are nobody else's to read or change."""
 ORDER = ("init", "import", "tasks", "scan", "build", "report", "certificate", "answer", "status", "demo")
 
 
@@ -67,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """The exit code of one command. Every error has become a paragraph on stderr, and JSON on stdout when asked."""
     shared: dict[str, Any] = {"json": "--json" in arguments}
+    os.umask(PRIVATE)
     try:
         code = stepdown_command.main(arguments, prog_name="stepdown", standalone_mode=False, obj=shared)
         return code if isinstance(code, int) else 0

@@ -36,16 +36,44 @@ def next_event(previous: Event | None, at: float, kind: str, task: str, data: di
     return Event(sequence=sequence, at=at, kind=kind, task=task, data=data, previous=link).sealed()
 
 
+class Anchor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The journal's head at one time: how many events it had, the hash of the last one, and when that was entered.
+
+    Kept elsewhere, it shows whether the journal of later still begins with the one of then.
+    """
+
+    version: int = 1
+    events: int
+    head: str
+    at: float
+
+
+def anchor_of(event: Event | None) -> Anchor:
+    """The anchor of a journal that ends with `event`; None: an empty one."""
+    return Anchor(events=event.sequence, head=event.digest, at=event.at) if event else Anchor(events=0, head="", at=0.0)
+
+
+def follows(event: Event, previous: Event | None) -> bool:
+    """Whether an event is whole and the next one after `previous`."""
+    sequence, link = (previous.sequence + 1, previous.digest) if previous else (1, GENESIS)
+    return event.sequence == sequence and event.previous == link and event.sealed().digest == event.digest
+
+
 def verify_chain(events: Iterable[Event]) -> int:
     """The number of events, when the chain is whole. Raises TamperedError naming the first event that is not."""
-    link, count = GENESIS, 0
+    last = continue_chain(events)
+    return last.sequence if last else 0
+
+
+def continue_chain(events: Iterable[Event], after: Event | None = None, what: str = "journal") -> Event | None:
+    """The last event, when the chain is whole from `after` on; `after` where there are none. Raises TamperedError
+    naming the first event that does not follow."""
     for event in events:
-        count += 1
-        if event.sequence != count or event.previous != link or event.sealed().digest != event.digest:
+        if not follows(event, after):
             raise TamperedError(
-                f"Event {event.sequence} ({event.kind}) of the journal does not follow from the one before it.",
+                f"Event {event.sequence} ({event.kind}) of the {what} does not follow from the one before it.",
                 "Every event carries the hash of its predecessor.",
                 "Restore the store from a backup; certificates after this event cannot be trusted.",
             )
-        link = event.digest
-    return count
+        after = event
+    return after

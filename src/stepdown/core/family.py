@@ -66,6 +66,10 @@ class Family(Protocol):
     def canonical(self, task: Task, value: Any) -> Answer | None:
         """A gold value (as a file has it) in canonical form, or None when it cannot be one."""
 
+    def why_unfit(self, task: Task, answer: Answer, request: dict[str, Any]) -> str:
+        """Why a canonical answer is none that this task has, as far as answers, the request's own schema and the form
+        show; it names some that would be. "" where it may be one."""
+
     def write_answer(self, task: Task, answer: Answer, confidence: float, like: dict[str, Any]) -> dict[str, Any]:
         """The message a client expects, in the shape of `like`, one of the incumbent's own messages."""
 

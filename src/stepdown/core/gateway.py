@@ -57,6 +57,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_body_bytes: of one request. capture_bytes: of calls on this machine's disk that the store lacks. sync: "group"
     has an answer's end wait until its call is safe from a loss of power. body_timeout_s: for a request to arrive.
     drain_s: what requests under way may take when the gateway is told to end. unmatched_capture: keep calls of no task.
+    feedback_per_minute: pieces of feedback that one key may give.
     """
 
     host: str = "127.0.0.1"
@@ -73,6 +74,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     body_timeout_s: float = 30.0
     drain_s: float = 20.0
     log_requests: bool = False
+    feedback_per_minute: float = 120.0
 
     def __post_init__(self) -> None:
         _check(0 <= self.port <= 65535, "gateway.port", self.port, "0 (any free one) to 65535")
@@ -80,6 +82,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         _check(self.max_body_bytes >= 1024, "gateway.max_body_bytes", self.max_body_bytes, "at least 1024 bytes")
         _check(self.capture_bytes >= MIB, "gateway.capture_bytes", self.capture_bytes, f"at least {MIB} bytes")
         _check(self.body_timeout_s > 0, "gateway.body_timeout_s", self.body_timeout_s, "seconds above 0")
+        _check(
+            self.feedback_per_minute > 0, "gateway.feedback_per_minute", self.feedback_per_minute, "a positive number"
+        )
         _check(self.drain_s >= 0, "gateway.drain_s", self.drain_s, "seconds, 0 or more")
         if self.upstream:
             check_url(self.upstream, kind_of(self.upstream))

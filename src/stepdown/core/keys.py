@@ -17,7 +17,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """digest: the token's sha256 in hex; a token has 256 random bits, so that a plain hash of it cannot be undone.
     prefix: the token's first characters, enough to tell keys apart and no more.
 
-    Times are seconds since the epoch. tasks, models: what may be asked for; empty means anything.
+    Times are seconds since the epoch. tasks, models: what may be asked for; empty means anything. may_label: whether
+    its feedback may speak of every call, else only of its own.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tasks: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     limits: Limits = Limits()
+    may_label: bool = False
 
     def standing(self, now: float) -> Literal["", "revoked", "expired"]:
         """ "" while the key may be used, else "revoked" or "expired"."""

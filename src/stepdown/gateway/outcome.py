@@ -72,7 +72,7 @@ def outcome_of(exchange: Exchange, cost: Cost) -> Outcome:
         request=exchange.chat,
         response=None if error else response,
         timestamp=exchange.at,
-        client_id=exchange.key.name if exchange.key else "",
+        client_id=exchange.key.id if exchange.key else "",
         workload_id=_name(exchange.workload) or (exchange.task.name if exchange.task else ""),
         latency_s=exchange.latency_s,
         provider=provider_of(exchange),

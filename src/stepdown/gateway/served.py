@@ -35,7 +35,7 @@ class Manners:
     completion_tokens_per_character: float = 0.25
     cost_usd: float = 0.0
     models: frozenset[str] = frozenset()
-    shapes: frozenset[tuple[Any, ...]] = frozenset()
+    shapes: frozenset[tuple[str | tuple[str, ...], ...]] = frozenset()
     choices: frozenset[str] = frozenset({FREE})
     least_limit: int = 0
 

@@ -16,9 +16,10 @@ from stepdown.core.family import families
 from stepdown.core.tasks import Input, input_text, is_empty
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.personal_data import mask
-from stepdown.loop.certificates import is_issued, serving, why_not_in_force
+from stepdown.loop.certificates import issued, serving, why_not_in_force
 from stepdown.loop.field_confidence import confidences_of, open_fields
 from stepdown.loop.home import Home, open_home
+from stepdown.loop.journal import read_journal
 from stepdown.loop.records import BuildFolder
 from stepdown.students.artefact import open_student
 
@@ -62,8 +63,8 @@ class Answerer:
             )
         self._redacts = certificate.contract.get("privacy") == "redact"
         with home.store() as store:
-            issued = is_issued(store, folder, certificate.digest)
-        self.why_not = why_not_in_force(home, certificate, issued)
+            not_issued = issued(read_journal(home, store), folder, certificate).why_not
+        self.why_not = why_not_in_force(home, certificate, not_issued)
         self.cascade = Cascade(rungs=())
         if not self.why_not:
             try:

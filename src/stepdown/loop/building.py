@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from stepdown.core.contract import Contract
 from stepdown.core.errors import ContractError
-from stepdown.core.events import verify_chain
 from stepdown.core.family import families, loss_named
 from stepdown.core.record import BuildRecord
 from stepdown.core.students import Progress
@@ -15,7 +14,9 @@ from stepdown.core.tasks import Task
 from stepdown.loop.certifying import certify_cascade
 from stepdown.loop.curating import curate_task
 from stepdown.loop.discovery import resolve_learnable
+from stepdown.loop.feedback import note_feedback
 from stepdown.loop.home import Home
+from stepdown.loop.integrity import check_store
 from stepdown.loop.job import BuildRequest, Job
 from stepdown.loop.keeping import keep
 from stepdown.loop.learning import fit_students
@@ -39,8 +40,9 @@ def prepared(home: Home, request: BuildRequest, progress: Progress) -> Iterator[
     """A job whose task and contract are known to be ones that can be built, with the task held for it alone."""
     with home.store() as store:
         progress("reading", 0.0)
-        verify_chain(store.events())  # draws and attempts are read from it
-        task = resolve_learnable(store, home.settings, request.task)
+        note_feedback(store, home.clock(), every_s=0.0)
+        check_store(store)
+        task = resolve_learnable(store, home.settings, request.task, home.clock())
         with home.building(task.name):
             contract = request.contract(home.settings.task(task.name).contract)
             check_loss(task, contract)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,26 +19,26 @@ from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.draw import Draw
 from stepdown.core.errors import StepdownError, TamperedError
-from stepdown.core.events import verify_chain
-from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.curation.dataset_file import read_dataset
 from stepdown.loop.drawing import ledger_events, read_draws
 from stepdown.loop.home import Home
-from stepdown.loop.records import BuildFolder, chosen_to_serve, latest
+from stepdown.loop.journal import Journal, read_journal
+from stepdown.loop.records import SHOWN_ONLY, BuildFolder, chosen_to_serve, latest
 from stepdown.loop.settings import FILE_NAME, Settings
 from stepdown.students.artefact import open_student
 
 T = TypeVar("T")
 
+UNSIGNED = "the journal is not signed up to this certificate; run stepdown audit sign"
 _OTHER = "the certificate is for another contract: "
 
 
-def why_not_in_force(home: Home, certificate: Certificate, issued: bool) -> str:
+def why_not_in_force(home: Home, certificate: Certificate, not_issued: str) -> str:
     """ "" when answers may rest on the certificate now, else the reason in plain words.
 
     In force is a certificate that was granted, has not lapsed, is for the contract in the settings, and was issued by
-    the journal. issued: what `is_issued` says. Whether the build's files are whole is seen when they are opened.
+    the journal. not_issued: what `issued` says against that. Whether artefacts are whole is seen when they are opened.
     """
     now = home.clock()
     if not is_valid_at(certificate, now):
@@ -53,7 +53,7 @@ def why_not_in_force(home: Home, certificate: Certificate, issued: bool) -> str:
         return other
     if not certificate.population.draw:
         return "the certificate is of an earlier version, whose evidence was not drawn; build again"
-    return "" if issued else "the journal knows no such certificate"
+    return not_issued
 
 
 def serving(home: Home, task: str) -> BuildFolder:
@@ -73,14 +73,35 @@ def serving(home: Home, task: str) -> BuildFolder:
     return newest if fits else chosen
 
 
-def is_issued(store: Store, folder: BuildFolder, digest: str) -> bool:
-    """Whether the journal issued the certificate of that digest for the task as the build's folder has it: how its
-    prompts are cut and its answers read and written decides an answer too."""
-    task = folder.read_task()
-    return any(
-        event.data.get("certificate") == digest and event.data.get("task", digest_of(task)) == digest_of(task)
-        for event in store.events("built", task.name)
-    )
+class Issued(NamedTuple):
+    """Whether the journal issued a build's certificate for the files as they lie there. why_not: "" where it did, else
+    the reason as a client may be told. complete: whether the journal knows every file, as it does not of builds of
+    earlier versions."""
+
+    why_not: str
+    complete: bool = False
+
+
+def issued(journal: Journal, folder: BuildFolder, certificate: Certificate) -> Issued:
+    """A certificate is in force only if the journal issued it, for exactly the files that decide an answer: how prompts
+    are cut, how answers are read, written and phrased, what it was proved on. What only people read (the report, the
+    model card) is left to `stepdown status`. Raises StepdownError, OSError where a file cannot be read."""
+    if journal.why_not:
+        return Issued(journal.why_not)
+    events = journal.issued(certificate.task, certificate.digest)
+    own = [event for event in events if event.data.get("build", folder.path.name) == folder.path.name]
+    if not own:
+        return Issued("the journal knows no such certificate")
+    event, task = own[0], digest_of(folder.read_task())
+    if event.data.get("task", task) != task:
+        return Issued("the journal knows no such certificate for the task as it is in the build")
+    files = journal.files(event)
+    changed = folder.changed({name: value for name, value in files.items() if name not in SHOWN_ONLY})
+    if changed:
+        return Issued(f"{changed[0]} of the build is not what the journal has")
+    if journal.signed is not None and event.sequence > journal.signed:
+        return Issued(UNSIGNED)
+    return Issued("", complete=bool(files))
 
 
 def why_other_contract(settings: Settings, certificate: Certificate) -> str:
@@ -125,6 +146,16 @@ def served_note(home: Home, certificate: Certificate) -> str:
     return f"This certificate will not be served: it is for {reason}. To serve it, write its contract into {table}."
 
 
+def show_latest(home: Home, task: str) -> tuple[Certificate, str]:
+    """The newest certificate of a task, and why it is not in force ("" where it is). Raises StepdownError where it
+    cannot be read."""
+    folder = latest(home, task)
+    certificate = folder.read_certificate()
+    with home.store() as store:
+        said = issued(read_journal(home, store), folder, certificate)
+    return certificate, why_not_in_force(home, certificate, said.why_not)
+
+
 def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
     """Recompute the newest certificate of a task from its evidence, and check everything that it names."""
     folder = latest(home, task)
@@ -133,9 +164,8 @@ def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
     with home.store() as store:
         events = tuple(ledger_events(store))  # of every task: attempts on the same rows count, whatever made them
         draws = read_draws(store, task)
-        issued = {event.data.get("certificate") for event in store.events("built", task)}
-        chain = store.events()
-        _checked(checks, "journal chain", lambda: verify_chain(chain))
+        journal = read_journal(home, store)
+    checks.append(Check(name="journal chain", passed=not journal.why_not, detail=journal.detail))
     cascade = _checked(checks, "cascade file", folder.read_cascade)
     dataset = _checked(checks, "dataset", lambda: read_dataset(folder.dataset))
     for rung in cascade.rungs if cascade else ():
@@ -146,9 +176,10 @@ def verify_latest(home: Home, task: str, progress: Progress) -> Verification:
         events=events,
     )
     found = verify_files(folder.certificate, folder.evidence, linked)
-    digest = _checked(checks, "certificate file", lambda: open_sealed(folder.certificate).certificate.digest)
-    known = digest is None or digest in issued
-    checks.append(Check(name="journal", passed=known, detail="" if known else "the journal knows no such certificate"))
+    certificate = _checked(checks, "certificate file", lambda: open_sealed(folder.certificate).certificate)
+    if certificate is not None:
+        why_not = _checked(checks, "task file", lambda: issued(journal, folder, certificate).why_not)
+        checks.append(Check(name="journal", passed=not why_not, detail=why_not or ""))
     _checked(checks, "evidence as drawn", lambda: _check_drawn(folder, draws))
     return Verification(checks=(*checks, *found.checks))
 

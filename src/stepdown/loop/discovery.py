@@ -34,12 +34,13 @@ def discover(home: Home, progress: Progress) -> list[TaskSummary]:
                 "Import some, or let the gateway ask the incumbent (x-stepdown-route: incumbent).",
             )
         for summary in summaries:
-            store.put_task(with_settings(summary.task, home.settings))
+            store.put_task(with_settings(summary.task, home.settings), home.clock())
     return summaries
 
 
-def resolve(store: Store, settings: Settings, name: str) -> Task:
-    """The task of that name: remembered, else found in its workload's calls, else in all calls. Raises UnknownKind."""
+def resolve(store: Store, settings: Settings, name: str, now: float) -> Task:
+    """The task of that name: remembered, else found in its workload's calls, else in all calls. now: seconds since the
+    epoch. Raises UnknownKind."""
     known = store.tasks()
     said, prices = settings.task(name), Prices(settings.prices)
     if name in known and _is_clear(known[name], said):
@@ -50,10 +51,10 @@ def resolve(store: Store, settings: Settings, name: str) -> Task:
         largest = max(found, key=lambda one: one.calls, default=None)
         if largest is not None:
             task = with_settings(msgspec.structs.replace(largest.task, name=name), settings)
-            store.put_task(task)
+            store.put_task(task, now)
             return task
     for summary in find_tasks(incumbent_calls(store.calls()), prices, said=settings.tasks):
-        store.put_task(with_settings(summary.task, settings))
+        store.put_task(with_settings(summary.task, settings), now)
     known = store.tasks()
     if name not in known:
         raise UnknownKind("task", name, known)
@@ -67,9 +68,9 @@ def _is_clear(task: Task, said: TaskSettings) -> bool:
     return as_said and task.form is None and bool(task.family) and (task.template is None or bool(task.template.slots))
 
 
-def resolve_learnable(store: Store, settings: Settings, name: str) -> Task:
+def resolve_learnable(store: Store, settings: Settings, name: str, now: float) -> Task:
     """The task of that name, of a family that students can learn. Raises UnknownKind, NotEnoughData."""
-    task = resolve(store, settings, name)
+    task = resolve(store, settings, name, now)
     if not task.family:
         raise NotEnoughData(
             f"The answers of {task.name!r} are of no kind that a student can learn yet, or too few to tell.",

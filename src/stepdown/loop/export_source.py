@@ -9,8 +9,9 @@ from stepdown.core.cascade import CascadeSpec
 from stepdown.core.errors import StepdownError, TamperedError
 from stepdown.core.record import BuildRecord
 from stepdown.curation.dataset_file import read_dataset
-from stepdown.loop.certificates import is_issued, serving, why_not_in_force
+from stepdown.loop.certificates import issued, serving, why_not_in_force
 from stepdown.loop.home import Home
+from stepdown.loop.journal import read_journal
 from stepdown.loop.recertifying import Parent
 from stepdown.loop.records import BuildFolder
 
@@ -45,8 +46,8 @@ def source_of(home: Home, task: str, uncertified: bool) -> Source:
             f"{folder.evidence} is not the evidence that its certificate names.", "", "Restore it, or build again."
         )
     with home.store() as store:
-        issued = is_issued(store, folder, certificate.digest)
-    why = why_not_in_force(home, certificate, issued)
+        not_issued = issued(read_journal(home, store), folder, certificate).why_not
+    why = why_not_in_force(home, certificate, not_issued)
     if not why and certificate.contract.get("privacy") == "redact":
         why = "its students were certified on texts with personal data masked, and an exported program masks nothing"
     if (why or not spec.rungs) and not (uncertified and spec.rungs):

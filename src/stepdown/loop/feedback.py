@@ -1,4 +1,4 @@
-"""What clients say of answers, kept: as gold where it names the right one, as a verdict where it only judges."""
+"""What clients say of answers: checked, kept beside what is there, and entered in the journal."""
 
 from __future__ import annotations
 
@@ -9,35 +9,71 @@ import msgspec
 from stepdown.core.calls import Call
 from stepdown.core.family import families
 from stepdown.core.keys import Key
-from stepdown.core.store import VOLUNTEERED_JUDGE, Gold, Store, Verdict
+from stepdown.core.store import Feedback as Piece
+from stepdown.core.store import FeedbackKind, Store
 from stepdown.core.tasks import Task
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.feedback import Feedback
 
-SOURCE = "feedback"
+FEEDBACK = "feedback"
+"""The event that says how much feedback there is, and the hash of the last piece."""
+NOTE_EVERY_S = 60.0
 
 
-def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key: Key | None) -> str:
-    """ "gold" or "verdict". Raises Refused: no such call, not the key's to judge, what cannot be an answer to it, or
-    another gold answer that was not volunteered.
+def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key: Key | None, now: float) -> str:
+    """ "gold" or "verdict". Raises Refused: no call that the key may speak of, what cannot be an answer to it, or other
+    gold that was imported; what contradicts that is kept all the same.
 
-    Gold from feedback is volunteered: people speak of the answers they please, so that it is learned from and is never
-    evidence.
+    A key speaks of its own calls, or of all where it has the right to label. Feedback is volunteered: people speak of
+    the answers they please, so that it is learned from and is never evidence.
     """
-    call = _call(store, feedback.id)
+    call = _call(store, feedback.id, key)
     task = _task(tasks, call.workload_id)
     name = task.name if task else call.workload_id
     if key is not None and not key.allows_task(name):
-        raise Refused(403, f"This key may not speak of the task {name!r}.", "task_not_allowed")
+        raise Refused(403, f"This key has no access to task {name!r}.", "task_not_allowed")
+    kind, value, answer = _said(store, call, task, feedback)
+    piece = Piece(
+        call=call.id,
+        kind=kind,
+        value=value,
+        answer=answer,
+        key=key.id if key else "",
+        name=key.name if key else "",
+        comment=feedback.source,
+    )
+    store.add_feedback(name, piece, now)
+    imported = store.imported_gold(call.id) if kind in ("gold", "accepted") else None
+    if imported is not None and imported.gold != value:
+        raise Refused(
+            409,
+            f"The call {call.id!r} has another gold answer, which was imported; feedback is kept beside it and does "
+            "not replace it.",
+            "gold_exists",
+        )
+    return "gold" if kind in ("gold", "accepted") else "verdict"
+
+
+def note_feedback(store: Store, now: float, every_s: float = NOTE_EVERY_S) -> None:
+    """Enter in the journal what feedback there is, where that is more than the journal knows and it was not told within
+    the last `every_s` seconds: one event for many pieces, each of which carries the hash of the one before."""
+    last = store.last_feedback()
+    noted = store.last_event(FEEDBACK)
+    known, told_at = (noted.data.get("events"), noted.at) if noted else (0, float("-inf"))
+    if last is not None and last.sequence != known and not 0 <= now - told_at < every_s:
+        store.append(FEEDBACK, "", {"events": last.sequence, "head": last.digest}, at=now)
+
+
+def _said(store: Store, call: Call, task: Task | None, feedback: Feedback) -> tuple[FeedbackKind, Any, Any]:
+    """(kind, value, the answer that is judged)."""
     if feedback.gold is not msgspec.UNSET:
-        return _gold(store, call, task, feedback.gold, feedback.source)
+        return "gold", _fitting(store, call, task, feedback.gold), None
     if feedback.accepted is True:
-        return _gold(store, call, task, _answer_of(call, task), feedback.source)
-    loss = 1.0 if feedback.accepted is False else 1.0 - float(feedback.score or 0.0)
+        return "accepted", _answer_of(call, task), None
     answer = _answer_of(call, task) if call.rung else None
-    judge = VOLUNTEERED_JUDGE + (feedback.source or "")
-    store.add_verdicts([Verdict(id=call.id, loss=loss, answer=answer, judge=judge)], yielding=True)
-    return "verdict"
+    if feedback.accepted is False:
+        return "rejected", 1.0, answer
+    return "score", 1.0 - float(feedback.score or 0.0), answer
 
 
 def _task(tasks: dict[str, Task], workload: str) -> Task | None:
@@ -45,32 +81,41 @@ def _task(tasks: dict[str, Task], workload: str) -> Task | None:
     return next((task for task in tasks.values() if task.match.workload == workload), tasks.get(workload))
 
 
-def _gold(store: Store, call: Call, task: Task | None, value: Any, source: str) -> str:
-    if task is not None and task.family:
-        canonical = families().load(task.family).canonical(task, value)
-        if canonical is None:
-            raise Refused(422, f"The gold value cannot be an answer of the task {task.name!r}.", "invalid_gold")
-        value = canonical
-    added = store.add_gold([Gold(id=call.id, gold=value, source=source or SOURCE, basis="volunteered")], yielding=True)
-    if added.kept:
+def _fitting(store: Store, call: Call, task: Task | None, value: Any) -> Any:
+    """The value in canonical form. Raises Refused where the task has no such answer."""
+    if task is None or not task.family:
+        return value
+    family = families().load(task.family)
+    canonical = family.canonical(task, value)
+    if canonical is None:
+        why_not = "It has no form that an answer of the task has"
+    else:
+        why_not = family.why_unfit(task, canonical, call.request)
+    if why_not and (canonical is None or not store.has_gold_value(call.workload_id, canonical)):
         raise Refused(
-            409,
-            f"The call {call.id!r} has another gold answer, which was not volunteered; feedback does not replace it.",
-            "gold_exists",
+            422,
+            f"The gold value cannot be an answer of the task {task.name!r}. {why_not}. What the task has not had yet "
+            "comes with imported gold.",
+            "invalid_gold",
         )
-    return "gold"
+    return canonical
 
 
-def _call(store: Store, name: str) -> Call:
-    known = store.call_id_of(name) or name
-    call = next(iter(store.calls_by_id([known])), None)
-    if call is None:
-        raise Refused(
-            404,
-            f"No recorded call has the id {name[:100]!r}: it may wait to be written, or was not sampled or not kept.",
-            "unknown_call",
-        )
-    return call
+def _call(store: Store, name: str, key: Key | None) -> Call:
+    """The newest call of that id, or with an answer of that id, that the key may speak of. Raises Refused, in the same
+    words for a call of somebody else's and for none."""
+    ids = [name, *store.call_ids_of(name)]
+    found = {call.id: call for call in store.calls_by_id(ids)}
+    for call_id in ids:
+        call = found.get(call_id)
+        if call is not None and (key is None or key.may_label or call.client_id == key.id):
+            return call
+    raise Refused(
+        404,
+        f"No recorded call has the id {name[:100]!r}: it may wait to be written, or was not sampled or not kept. A key "
+        "speaks of its own calls, or of all where it was made with --may-label.",
+        "unknown_call",
+    )
 
 
 def _answer_of(call: Call, task: Task | None) -> Any:

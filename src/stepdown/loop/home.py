@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO, Literal
 
-from stepdown.core.errors import ResourceError, StoreError, UsageError
+import msgspec
+
+from stepdown.core.canonical import canonical_json
+from stepdown.core.errors import ResourceError, StepdownError, StoreError, UsageError
+from stepdown.core.events import Anchor, Event, anchor_of
 from stepdown.core.store import Store
 from stepdown.loop.settings import Settings, read_settings
 from stepdown.stores.store import open_store
@@ -41,12 +47,40 @@ class Home:
 
     @contextmanager
     def store(self) -> Iterator[Store]:
-        """The project's store, opened and closed."""
+        """The project's store, opened and closed. The head of its journal is kept beside it."""
         opened = open_store(self.settings.store or f"sqlite:{self.state / 'store.sqlite'}")
+        if not self.settings.store.startswith("memory:"):
+            opened.on_append(partial(self._keep_head, opened))
         try:
             yield opened
         finally:
             opened.close()
+
+    @property
+    def head(self) -> Path:
+        """The journal's head as this folder last saw it: what was cut off the end of the journal shows against it."""
+        return self.state / "journal-head"
+
+    @property
+    def signature(self) -> Path:
+        """The journal's head as it was signed last."""
+        return self.state / "journal-signature.json"
+
+    def _keep_head(self, store: Store, event: Event) -> None:
+        """Several processes append: the highest is kept. One that the journal does not continue stays, and is seen; one
+        that cannot be written is only older than it could be."""
+        import fcntl
+
+        with suppress(OSError, StepdownError, msgspec.MsgspecError, UnicodeDecodeError):
+            make_folder(self.state)
+            with open_private(self.head.with_suffix(".lock"), "wb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                known = anchor_of(None)
+                if self.head.exists():
+                    known = msgspec.json.decode(self.head.read_bytes(), type=Anchor)
+                there = store.event_at(known.events) if known.events else None
+                if event.sequence > known.events and anchor_of(there) == known:
+                    write_whole(self.head, canonical_json(anchor_of(event)) + b"\n")
 
     @contextmanager
     def building(self, task: str) -> Iterator[None]:
@@ -55,7 +89,7 @@ class Home:
 
         folder = self.builds(task)
         make_folder(folder)
-        with (folder / "lock").open("w") as lock:
+        with open_private(folder / "lock", "wb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -76,9 +110,12 @@ def open_home(folder: str | os.PathLike[str] | None = None) -> Home:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents. Raises ResourceError with the reason."""
+    """Make a folder and its parents, for its owner alone. Raises ResourceError with the reason."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for each in (*reversed(folder.parents), folder):
+            if not each.exists():
+                each.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise ResourceError(
             f"The folder {folder} cannot be made: {error.strerror}.", "", "Check permissions and free space."
@@ -86,11 +123,12 @@ def make_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
-    """Write a file so that it is there whole or not at all. Raises ResourceError when the disk is full."""
+    """Write a file, for its owner alone, so that it is there whole or not at all. Raises ResourceError when the disk is
+    full."""
     make_folder(path.parent)
     part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
+        with open_private(part, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
@@ -102,6 +140,11 @@ def write_whole(path: Path, data: bytes | str) -> None:
             "Nothing that was there before has changed.",
             "Free some space or check permissions, and run the same command again.",
         ) from None
+
+
+def open_private(path: Path, mode: Literal["wb"]) -> BinaryIO:
+    """Open a file to write it anew; one that is made is its owner's alone."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def safe_name(name: str) -> str:

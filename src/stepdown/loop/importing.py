@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 SHOWN_BROKEN = 5
 PENDING_BROKEN = 1000
+IMPORTED, STRANGE = "imported", "strange-rows"
+"""Events: an import, with the digests of the tables after it; rows found before one that no import had brought."""
+IMPORTED_INTO = ("gold", "verdicts")
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +60,7 @@ class ImportRequest:
 def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> ImportResult:
     """Read every file and keep what can be read; what cannot is kept aside with its reason."""
     with home.store() as store:
+        _note_strangers(store, home.clock())
         aside = _Aside(store)
         named = _named(aside.sift(read_calls(request.paths, request.format)), request.task)
         calls = _counted(_redacted(named, home.settings), progress)
@@ -84,8 +88,23 @@ def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> Im
             "gold_rows": bases.digest,
             "files": hash_files(request.paths),
         }
-        store.append("imported", request.task or "", data, at=home.clock())
+        store.append(IMPORTED, request.task or "", data, at=home.clock(), tables=IMPORTED_INTO)
     return result
+
+
+def rows_differ(store: Store) -> tuple[str, ...]:
+    """The tables people import into whose rows are not those that the journal knows: after an import that was cut
+    short, or where somebody wrote into the store. Nothing is known of stores that an earlier version filled."""
+    known: dict[str, str] = {}
+    for event in store.events(IMPORTED):
+        known.update(event.data.get("rows", {}))
+    return tuple(table for table in IMPORTED_INTO if table in known and store.rows_digest(table) != known[table])
+
+
+def _note_strangers(store: Store, now: float) -> None:
+    """What this import is about to vouch for and did not bring goes into the journal first, and stays there."""
+    for table in rows_differ(store):
+        store.append(STRANGE, "", {"table": table, "found": store.rows_digest(table)}, at=now)
 
 
 class _Aside:
@@ -158,6 +177,5 @@ def _sum(parts: Iterable[Added]) -> Added:
             new=total.new + part.new,
             known=total.known + part.known,
             changed=total.changed + part.changed,
-            kept=total.kept + part.kept,
         )
     return total

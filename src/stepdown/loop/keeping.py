@@ -20,11 +20,15 @@ from stepdown.core.tasks import Task
 from stepdown.curation.dataset_file import write_dataset
 from stepdown.loop.certificates import serving, why_other_contract
 from stepdown.loop.certifying import Certified
+from stepdown.loop.discovery import with_settings
 from stepdown.loop.home import make_folder, write_whole
 from stepdown.loop.job import Job
+from stepdown.loop.journal import BUILT
 from stepdown.loop.labels import label_next, rows_planned, to_label, write_next
+from stepdown.loop.manners import freeze
 from stepdown.loop.measuring import Measured
 from stepdown.loop.records import BuildFolder, Pending, publish
+from stepdown.loop.settings import settings_digest
 from stepdown.report.model_card import render_model_card
 from stepdown.report.render import render
 
@@ -51,11 +55,18 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
     draft.write(draft.record, msgspec.structs.replace(record, seconds=dict(job.seconds)))
     write_whole(draft.report, render(record))
     write_whole(draft.model_card, render_model_card(record))
+    write_whole(draft.template, freeze(with_settings(job.task, job.home.settings), job.store, record))
     _write_labels(job, draft, dataset, measured, certified)
+    fact = {
+        **_fact(record, job.task),
+        "build": name,
+        "files": draft.hashes(),
+        "settings": settings_digest(job.home.folder),
+    }
     folder = BuildFolder(parent / name)
     os.replace(draft.path, folder.path)
     # The journal first: what is published must be known to it, whenever the process is killed.
-    job.store.append("built", job.task.name, _fact(record, job.task), at=job.home.clock())
+    job.store.append(BUILT, job.task.name, fact, at=job.home.clock())
     serve = certificate.verdict == "certified" and not why_other_contract(job.home.settings, certificate)
     publish(job.home, job.task.name, folder, serve)
     return folder

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from stepdown.core.canonical import digest_of
 from stepdown.core.errors import UnknownKind, UsageError
 from stepdown.core.keys import SHOWN_CHARACTERS, TOKEN_START, Key, token_digest
 from stepdown.core.limits import Limits
@@ -24,6 +25,7 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     limits: Limits = Limits()
     expires_s: float | None = None
+    may_label: bool = False
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,7 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[str, ...]
     models: tuple[str, ...]
     limits: Limits
+    may_label: bool = False
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,13 +67,14 @@ def create_key(home: Home, request: KeyRequest) -> NewKey:
         tasks=request.tasks,
         models=request.models,
         limits=request.limits,
+        may_label=request.may_label,
     )
     with home.store() as store:
         _check_free(store.keys(), request.name, now)
         store.put_key(key)
-        data = {"id": key.id, "name": key.name, "tasks": key.tasks, "models": key.models}
-        limits = msgspec.to_builtins(key.limits)
-        store.append("key-created", "", {**data, "limits": limits, "expires_at": key.expires_at}, at=now)
+        data = {"id": key.id, "name": key.name, "tasks": key.tasks, "models": key.models, "may_label": key.may_label}
+        limits = {"limits": msgspec.to_builtins(key.limits), "expires_at": key.expires_at}
+        store.append("key-created", "", {**data, **limits, "row": digest_of(key)}, at=now)
         known = {*store.tasks(), *home.settings.tasks}
     return NewKey(token=token, key=_view(key, now), unknown_tasks=tuple(sorted(set(key.tasks) - known)))
 
@@ -91,8 +95,9 @@ def revoke_key(home: Home, name: str) -> KeyView:
             raise UsageError(
                 f"The key {key.name!r} ({key.id}) was revoked before.", "Expected one in use.", "See: stepdown key list"
             )
-        store.append("key-revoked", "", {"id": key.id, "name": key.name}, at=now)
-    return _view(msgspec.structs.replace(key, revoked_at=now), now)
+        revoked = msgspec.structs.replace(key, revoked_at=now)
+        store.append("key-revoked", "", {"id": key.id, "name": key.name, "row": digest_of(revoked)}, at=now)
+    return _view(revoked, now)
 
 
 def _named(keys: list[Key], name: str) -> Key:
@@ -136,4 +141,5 @@ def _view(key: Key, now: float) -> KeyView:
         tasks=key.tasks,
         models=key.models,
         limits=key.limits,
+        may_label=key.may_label,
     )

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from stepdown.core.calls import Call
+from stepdown.core.canonical import canonical_json
+from stepdown.core.errors import TamperedError
 from stepdown.core.family import families
 from stepdown.core.record import BuildRecord
+from stepdown.core.store import Store
 from stepdown.core.tasks import Task
 from stepdown.gateway.departures import said_characters, tokens_allowed
 from stepdown.gateway.served import Manners
 from stepdown.gateway.shape import answer_shape, choice_of_tools
+from stepdown.loop.discovery import calls_of
+
+SAMPLE = 300
+"""How many of a task's calls, the oldest, its manners are read from."""
+
+
+def freeze(task: Task, store: Store, record: BuildRecord) -> bytes:
+    """How the incumbent answers, as a file of the build: what is served follows from it, and no more from calls that
+    may be forgotten or changed. JSON; null where no recorded answer can be read."""
+    return canonical_json(manners_from(task, store, record)) + b"\n"
+
+
+def thaw(data: bytes) -> Manners | None:
+    """What `freeze` wrote. Raises TamperedError."""
+    try:
+        return msgspec.json.decode(data, type=Manners | None)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise TamperedError(f"The response template cannot be read ({error}).", "", "Build the task again.") from None
+
+
+def manners_from(task: Task, store: Store, record: BuildRecord) -> Manners | None:
+    """`manners_of` the first recorded calls of a task."""
+    return manners_of(task, itertools.islice(calls_of(store, task), SAMPLE), record)
 
 
 def manners_of(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manners | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +23,9 @@ from stepdown.loop.home import Home, safe_name, write_whole
 T = TypeVar("T")
 
 LATEST, SERVING = "latest", "serving"
+SHOWN_ONLY = frozenset({"report.html", "model-card.md"})
+"""Files of a build that people read and nothing else does."""
+FILLED_IN = "labels-to-fill-in.csv"
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +85,12 @@ class BuildFolder:
 
     @property
     def labels(self) -> Path:
-        return self.path / "labels-to-fill-in.csv"
+        return self.path / FILLED_IN
+
+    @property
+    def template(self) -> Path:
+        """How the incumbent phrases an answer, as it was when the build was made."""
+        return self.path / "response-template.json"
 
     @property
     def pending(self) -> Path:
@@ -105,6 +115,19 @@ class BuildFolder:
 
     def read_task(self) -> Task:
         return _read(self.task, Task)
+
+    def hashes(self) -> dict[str, str]:
+        """The sha256 of every file by name, but of the one that people fill in. Raises OSError."""
+        names = (path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
+        return {name: _sha256(self.path / name) for name in sorted(names) if name != FILLED_IN}
+
+    def changed(self, files: Mapping[str, str]) -> list[str]:
+        """The names of those files that are not there, or not with that sha256. Raises OSError."""
+        return [
+            name
+            for name, known in files.items()
+            if not (self.path / name).is_file() or _sha256(self.path / name) != known
+        ]
 
     def write(self, path: Path, value: object) -> None:
         write_whole(path, canonical_json(value) + b"\n")
@@ -159,12 +182,17 @@ def built_tasks(home: Home) -> list[str]:
     return [latest(home, pointer.parent.name).read_task().name for pointer in found]
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _read(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         raise TamperedError(f"{path} is missing.", "Every build has one.", "Build the task again.") from None
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise TamperedError(
             f"{path} cannot be read: {error}.", "It was written whole.", "Build the task again."
         ) from None

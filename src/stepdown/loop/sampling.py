@@ -70,7 +70,7 @@ def draw_sample(home: Home, request: SampleRequest, progress: Progress) -> Sampl
     """
     with home.store() as store:
         progress("reading the calls", 0.0)
-        task = resolve_learnable(store, home.settings, request.task)
+        task = resolve_learnable(store, home.settings, request.task, home.clock())
         with home.building(task.name):
             contract = home.settings.task(task.name).contract
             dataset, draw = _drawn(home, store, task, contract, request)

@@ -33,7 +33,7 @@ def scan_task(home: Home, name: str, seed: int, progress: Progress) -> ScanRepor
     prices = Prices(settings.prices)
     with home.store() as store:
         progress("reading the calls", 0.0)
-        task = resolve_learnable(store, settings, name)
+        task = resolve_learnable(store, settings, name, home.clock())
         contract = settings.task(task.name).contract
         summary = summarise(store, task, prices)
         progress("curating", 0.3)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,37 +22,38 @@ from stepdown.curation.personal_data import mask
 from stepdown.gateway.cascades import OpenCascade, RungThreads
 from stepdown.gateway.served import ServedTask
 from stepdown.loop.answering import open_cascade
-from stepdown.loop.certificates import is_issued, serving, why_not_in_force
-from stepdown.loop.discovery import calls_of, with_settings
+from stepdown.loop.certificates import Issued, issued, serving, why_not_in_force
+from stepdown.loop.discovery import with_settings
 from stepdown.loop.home import Home
-from stepdown.loop.manners import manners_of
+from stepdown.loop.journal import Journal
+from stepdown.loop.manners import manners_from, thaw
 from stepdown.loop.records import LATEST, SERVING, BuildFolder, latest
 from stepdown.loop.settings import FILE_NAME, read_settings
 
 log = logging.getLogger("stepdown.gateway")
 
-SAMPLE = 300
 _STRICTNESS: tuple[Privacy, ...] = ("any", "redact", "local-only")
 
 
 class _Standing(NamedTuple):
     """A task's newest build and whether answers may rest on it: why_not is "" where they may, else it may be shown to
-    clients. detail: the same for those who run the gateway."""
+    clients. detail: the same for those who run the gateway. complete: whether the journal knows every file of it."""
 
     folder: BuildFolder | None
     why_not: str
     detail: str = ""
+    complete: bool = False
 
 
 @dataclass(frozen=True)
 class _Read:
     """A task's newest build as its files said when they were last read. certificate: None where there is none to read,
-    and `standing` then says why. issued: whether the journal knows it."""
+    and `standing` then says why. issued: what the journal as it was then says of it."""
 
     files: tuple[Any, ...]
     standing: _Standing
     certificate: Certificate | None = None
-    issued: bool = False
+    issued: Issued = field(default_factory=lambda: Issued(""))
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,23 @@ class ServedTasks:
         self._open: dict[str, _Opened] = {}
         self._read: dict[str, _Read] = {}
         self._seen: object = None
+        self._journal = Journal(home)
 
     def look(self, store: Store) -> list[ServedTask] | None:
         """Every task as it is served now; None where nothing has changed since the last look.
 
-        A task whose build cannot be read is still served, by the incumbent or, where nothing may leave, by nobody: to
-        forget it would let its requests through as if they were of no task.
+        Each task is read for itself: what is wrong with one is said of that one, and the others are served. A task
+        whose build cannot be read is still served, by the incumbent or, where nothing may leave, by nobody: to forget
+        it would let its requests through as if they were of no task.
         """
         self._read_settings()
+        said = self._journal.detail
+        self._journal.read(store)
+        if self._journal.detail != said:
+            log.error("journal_not_whole", extra={"error": self._journal.detail})
         known = store.tasks()
         names = {*known, *self._home.settings.tasks, *self._built_names()}
-        standing = {name: self._standing(store, name) for name in sorted(names)}
+        standing = {name: self._standing(name) for name in sorted(names)}
         seen = (known, standing, self._home.settings.tasks)
         if seen == self._seen:
             return None
@@ -116,21 +123,19 @@ class ServedTasks:
             except (StepdownError, OSError):
                 continue  # Whoever knows its name, the store or the settings, says what is wrong with it.
 
-    def _standing(self, store: Store, name: str) -> _Standing:
-        """Read again only where a file has changed: with a hundred tasks, a look a second would be most of a core."""
+    def _standing(self, name: str) -> _Standing:
+        """Read again only where a file or the journal has changed: with a hundred tasks, a look a second would be most
+        of a core."""
         files = _stamps(self._home.builds(name))
         if files:
-            files = (*files, contract_hash(self._home.settings.task(name).contract))
+            files = (*files, contract_hash(self._home.settings.task(name).contract), self._journal.state)
         read = self._read.get(name)
         if read is None or read.files != files or not files:
             read = self._read[name] = self._read_build(name, files)
-        certificate, issued = read.certificate, read.issued
-        if certificate is None:
+        if read.certificate is None:
             return read.standing
-        if not issued:
-            issued = read.standing.folder is not None and is_issued(store, read.standing.folder, certificate.digest)
-            self._read[name] = replace(read, issued=issued)
-        return _Standing(read.standing.folder, why_not_in_force(self._home, certificate, issued))
+        why_not = why_not_in_force(self._home, read.certificate, read.issued.why_not)
+        return _Standing(read.standing.folder, why_not, complete=read.issued.complete)
 
     def _read_build(self, name: str, files: tuple[Any, ...]) -> _Read:
         folder = None
@@ -141,9 +146,11 @@ class ServedTasks:
             if folder.read_task().name != name:
                 # The folder is another task's, whose name looks the same on disk.
                 return _Read(files, _Standing(None, "not built"))
-            return _Read(files, _Standing(folder, ""), folder.read_certificate())
-        except (StepdownError, OSError) as error:
-            return _Read(files, _Standing(folder, "the build cannot be read", str(error)))
+            certificate = folder.read_certificate()
+            said = issued(self._journal, folder, certificate)
+            return _Read(files, _Standing(folder, ""), certificate, said)
+        except Exception as error:  # noqa: BLE001 a task's outermost boundary: whatever its files hold, others are served
+            return _Read(files, _Standing(folder, "the build cannot be read", _described(error)))
 
     def _served(self, store: Store, name: str, known: Task | None, standing: _Standing) -> ServedTask:
         opened = self._open.get(name)
@@ -151,14 +158,14 @@ class ServedTasks:
             return opened.served
         task = known or Task(name=name, family="", match=Match(workload=name))
         if standing.detail:
-            log.error("build_unreadable", extra={"task": name, "error": standing.detail})
+            log.error("task_not_read", extra={"task": name, "error": standing.detail})
         if standing.folder is None:
             return self._unbuilt(task, standing.why_not)
         try:
-            served = self._opened(store, standing.folder, standing.why_not)
-        except (StepdownError, OSError) as error:
+            served = self._opened(store, standing.folder, standing)
+        except Exception as error:  # noqa: BLE001 a task's outermost boundary: whatever its files hold, others are served
             # The incumbent answers: what cannot be opened whole is not what was certified.
-            log.error("cascade_not_opened", extra={"task": name, "error": str(error)})
+            log.error("task_not_read", extra={"task": name, "error": _described(error)})
             privacy = self._certified_privacy(name, standing.folder)
             served = self._unbuilt(task, standing.why_not or _why_not_opened(error), privacy)
         self._open[name] = _Opened(standing, served)
@@ -167,11 +174,11 @@ class ServedTasks:
     def _certified_privacy(self, name: str, folder: BuildFolder) -> Privacy:
         try:
             certified = str(folder.read_certificate().contract.get("privacy", "any"))
-        except (StepdownError, OSError):
+        except Exception:  # noqa: BLE001 as above; the settings say what may leave
             certified = "any"
         return self._privacy(name, certified)
 
-    def _opened(self, store: Store, folder: BuildFolder, why_not: str) -> ServedTask:
+    def _opened(self, store: Store, folder: BuildFolder, standing: _Standing) -> ServedTask:
         certificate = folder.read_certificate()
         built = folder.read_task()
         # How requests are recognised may change; how answers are read and written is what was certified.
@@ -179,8 +186,8 @@ class ServedTasks:
             with_settings(built, self._home.settings), family=built.family, answer=built.answer
         )
         privacy = self._privacy(task.name, str(certificate.contract.get("privacy", "any")))
-        if why_not:
-            return self._unbuilt(task, why_not, privacy)
+        if standing.why_not:
+            return self._unbuilt(task, standing.why_not, privacy)
         spec = folder.read_cascade()
         if spec.digest != certificate.cascade_hash:
             return self._unbuilt(task, "the certificate is for another cascade", privacy)
@@ -189,7 +196,8 @@ class ServedTasks:
         record = folder.read_record()
         # The students learned from masked texts where the contract says so, and are shown none other.
         masked = certificate.contract.get("privacy") == "redact"
-        manners = manners_of(task, itertools.islice(calls_of(store, task), SAMPLE), record)
+        # A build of an earlier version has no template that the journal knows: `status` says so.
+        manners = thaw(folder.template.read_bytes()) if standing.complete else manners_from(task, store, record)
         if manners is None:
             return self._unbuilt(task, "no recorded answer shows the shape of one", privacy)
         said = self._home.settings.task(task.name)
@@ -239,6 +247,12 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+def _described(error: Exception) -> str:
+    """What went wrong, for those who run the gateway: our own errors in their words, others by kind alone, for what
+    they say may be out of a file."""
+    return str(error) if isinstance(error, StepdownError | OSError) else type(error).__name__
+
+
 def _why_not_opened(error: Exception) -> str:
     if isinstance(error, DifferentAnswersError):
         return "a student answers differently on this machine than where it was built"
@@ -247,18 +261,26 @@ def _why_not_opened(error: Exception) -> str:
 
 def _stamps(builds: Path) -> tuple[Any, ...]:
     """What changes when a build is published or its files are touched; empty where there is none."""
-    found: list[tuple[int, int, int]] = []
+    found: list[object] = []
+    seen: set[Path] = set()
     for which in (LATEST, SERVING):
         try:
             pointer = builds / which
             folder = BuildFolder(builds / Path(pointer.read_text(encoding="utf-8", errors="replace").strip()).name)
-            stamps = [file.stat() for file in (pointer, folder.certificate, folder.task)]
+            found += [_stamp(pointer), _stamp(folder.certificate)]
+            if folder.path not in seen:
+                found += [*_stamps_in(folder.path), *_stamps_in(folder.dataset)]
+            seen.add(folder.path)
         except (OSError, ValueError):
             if which == LATEST:
                 return ()
-            continue
-        found += [(one.st_mtime_ns, one.st_size, one.st_ino) for one in stamps]
     return tuple(found)
+
+
+def _stamps_in(folder: Path) -> list[tuple[str, int, int, int]]:
+    with os.scandir(folder) as entries:
+        stamps = [(entry.name, entry.stat()) for entry in entries]
+    return sorted((name, one.st_mtime_ns, one.st_size, one.st_ino) for name, one in stamps)
 
 
 def _per_call(per_1k: float) -> float:

@@ -28,7 +28,7 @@ from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.cascades import RungThreads
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.exchange import Exchange
-from stepdown.gateway.feedback import feedback_response, read_feedback
+from stepdown.gateway.feedback import FeedbackRate, feedback_response, read_feedback
 from stepdown.gateway.health import alive, readiness
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.keys import KeyRing
@@ -47,12 +47,11 @@ from stepdown.gateway.recorder import Recorder
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.segments import Position
-from stepdown.gateway.served import ServedTask
 from stepdown.gateway.snapshot import merged
 from stepdown.gateway.spending import read_totals
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 from stepdown.loop.desk import StoreDesk
-from stepdown.loop.feedback import keep_feedback
+from stepdown.loop.feedback import keep_feedback, note_feedback
 from stepdown.loop.home import Home
 from stepdown.loop.served_tasks import ServedTasks
 from stepdown.traffic.pricing import Prices
@@ -78,6 +77,7 @@ class Gateway:
         self._tasks: dict[str, Task] = {}
         self._ring = KeyRing(())
         self._limiter = Limiter({name: task.limits for name, task in home.settings.tasks.items()})
+        self._feedback_rate = FeedbackRate(settings.feedback_per_minute)
         self._counted: dict[tuple[str, str, str], int] = {}
         self._why_not = "starting"
         self._chores: list[asyncio.Task[None]] = []
@@ -178,8 +178,10 @@ class Gateway:
     async def _feedback(self, request: Request) -> Response:
         key = self._identify(request)
         feedback = read_feedback(request)
+        now = self.home.clock()
+        self._feedback_rate.admit(key.id if key else "", now)
         try:
-            became = await self._desk.run(lambda store: keep_feedback(store, self._tasks, feedback, key))
+            became = await self._desk.run(lambda store: keep_feedback(store, self._tasks, feedback, key, now))
         except StepdownError as error:
             log.warning("feedback_not_kept", extra={"fields": {"error": str(error)}})
             raise Refused(503, "The feedback could not be kept: the store gave an error.", "store_error", 1.0) from None
@@ -233,6 +235,7 @@ class Gateway:
 
     async def _look(self) -> None:
         now = self.home.clock()
+        # Keys first, so that one that was revoked ends whatever has become of the tasks.
         found = await self._desk.run(functools.partial(self._read, now))
         self._ring = KeyRing(found.keys)
         self._limiter.keep_keys(self._ring.ids())
@@ -242,16 +245,21 @@ class Gateway:
             self._limiter.mark()
             self._marked = self.recorder.position
         self._count_upstreams()
-        if found.tasks is not None:
-            self.calls.routes = Routes(found.tasks)
-            self._tasks = {task.name: task.task for task in found.tasks}
-            for task in found.tasks:
+        await self._look_at_tasks()
+
+    async def _look_at_tasks(self) -> None:
+        tasks = await self._desk.run(self._served.look)
+        await self._desk.run(functools.partial(note_feedback, now=self.home.clock()))
+        if tasks is not None:
+            self.calls.routes = Routes(tasks)
+            self._tasks = {task.name: task.task for task in tasks}
+            for task in tasks:
                 state = task.why_not or "in force"
                 log.info("task", extra={"task": task.name, "certificate": state, "build": task.build})
 
     def _read(self, now: float, store: Store) -> _Found:
         has_landed = self._marked is None or self.recorder.has_landed(store, self._marked)
-        return _Found(store.keys(), has_landed, read_totals(store, now), self._served.look(store))
+        return _Found(store.keys(), has_landed, read_totals(store, now))
 
     async def _look_around(self) -> None:
         """Tell the gateway's other processes of this one, and find out what is wrong with them and with the capture."""
@@ -302,12 +310,11 @@ class Gateway:
 
 @dataclass(frozen=True)
 class _Found:
-    """One look at the store. has_landed: whether what was marked is in it. tasks: None where nothing has changed."""
+    """One look at the store. has_landed: whether what was marked is in it."""
 
     keys: list[Key]
     has_landed: bool
     totals: list[Served]
-    tasks: list[ServedTask] | None
 
 
 def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOptions]:

@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
+from stepdown.core.canonical import digest
 from stepdown.core.contract import TaskSettings, check_keys, parse_task_settings
 from stepdown.core.errors import ContractError, UsageError, nearest
 from stepdown.core.gateway import GatewaySettings, parse_gateway
+from stepdown.loop.signing import is_public_key
 
 FILE_NAME = "stepdown.toml"
 
@@ -36,6 +38,13 @@ class RoiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     monitoring_share: float | None = None
 
 
+class AuditSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """public_key: base64 of an Ed25519 key. Where it is set, a certificate is in force only once the journal that
+    issued it is signed by its holder."""
+
+    public_key: str = ""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything in stepdown.toml. store: an address (see stores). prices: by model, USD per million tokens.
 
@@ -49,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     machine: MachineSettings = MachineSettings()
     roi: RoiSettings = RoiSettings()
     gateway: GatewaySettings = GatewaySettings()
+    audit: AuditSettings = AuditSettings()
     prices: dict[str, dict[str, float]] = {}
     tasks: dict[str, TaskSettings] = {}
 
@@ -73,6 +83,14 @@ def read_settings(folder: Path) -> Settings:
     return parse_settings(table)
 
 
+def settings_digest(folder: Path) -> str:
+    """The sha256 of stepdown.toml; "" where there is none."""
+    try:
+        return digest((folder / FILE_NAME).read_bytes())
+    except OSError:
+        return ""
+
+
 def parse_settings(table: dict[str, Any]) -> Settings:
     """Settings from a table. Raises ContractError naming the key and the nearest known one."""
     allowed = [field.name for field in msgspec.structs.fields(Settings)]
@@ -84,7 +102,7 @@ def parse_settings(table: dict[str, Any]) -> Settings:
                 f"Known: {', '.join(allowed)}.",
                 f"Did you mean {close!r}?" if close else "Remove it.",
             )
-    for key, kind in (("machine", MachineSettings), ("roi", RoiSettings)):
+    for key, kind in (("machine", MachineSettings), ("roi", RoiSettings), ("audit", AuditSettings)):
         if isinstance(table.get(key), dict):
             check_keys(table[key], kind, key)
     tasks = table.get("tasks", {})
@@ -97,6 +115,12 @@ def parse_settings(table: dict[str, Any]) -> Settings:
         raise ContractError(
             f"{FILE_NAME} cannot be read: {error}.", "docs/contract.md lists every key.", "Correct that key."
         ) from None
+    if rest.audit.public_key and not is_public_key(rest.audit.public_key):
+        raise ContractError(
+            f"{FILE_NAME} has audit.public_key = {rest.audit.public_key[:60]!r}.",
+            "Expected the line that `stepdown audit keygen` printed.",
+            "Correct it.",
+        )
     return msgspec.structs.replace(rest, tasks=parsed, gateway=parse_gateway(table.get("gateway", {})))
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from stepdown.core.events import verify_chain
+from stepdown.core.errors import StepdownError, TamperedError
+from stepdown.core.events import Anchor
 from stepdown.core.store import Served, Store
-from stepdown.loop.certificates import is_issued, serving, why_not_in_force
+from stepdown.loop.certificates import issued, serving, why_not_in_force
 from stepdown.loop.home import Home
-from stepdown.loop.records import built_tasks
+from stepdown.loop.integrity import build_findings, readable_by_others, store_findings
+from stepdown.loop.journal import Journal, check_anchor, read_journal
+from stepdown.loop.records import LATEST, latest
+from stepdown.loop.settings import FILE_NAME, settings_digest
+from stepdown.loop.signing import can_check
 
 DAY_S, HOUR_S = 86400.0, 3600.0
 
@@ -44,7 +49,8 @@ class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The project at a glance."""
+    """The project at a glance. head: the hash of the journal's last event. findings: what is not as it was written, a
+    sentence each; notes: what is good to know."""
 
     home: str
     calls: int
@@ -55,22 +61,84 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[TaskStatus, ...]
     served: tuple[ServedStatus, ...] = ()
     keys: int = 0
+    feedback: int = 0
+    head: str = ""
+    findings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def read_status(home: Home) -> Status:
-    """Read the store, check the journal's chain, and look at every newest build."""
+def read_status(home: Home, anchor: Anchor | None = None) -> Status:
+    """Read the store, check the journal against every head that is known of it, and every build that is the newest or
+    answers. What is damaged is said in `findings`; raises StoreError where the store itself cannot be read."""
     with home.store() as store:
+        journal = read_journal(home, store)
+        findings = [journal.detail] if journal.why_not else []
+        if anchor is not None:
+            findings += _caught(lambda: check_anchor(store, anchor, "the anchor that you gave"))
+        findings += store_findings(store)
+        notes = list(_notes(home, journal))
+        tasks = []
+        for pointer in sorted((home.state / "builds").glob(f"*/{LATEST}")):
+            try:
+                name = latest(home, pointer.parent.name).read_task().name
+                tasks.append(_task_status(home, journal, name))
+                findings += build_findings(home, journal, name)
+                notes += _build_notes(home, journal, name)
+            except (StepdownError, OSError) as error:
+                findings.append(f"{pointer.parent.name}: {error}")
+        last = store.last_feedback() if not findings else None
         return Status(
             home=str(home.folder),
             calls=store.count_calls(),
             workloads=store.workloads(),
-            gold=len(store.gold()),
+            gold=_gold(store, findings),
             broken=sum(1 for _ in store.broken()),
-            events=verify_chain(store.events()),
-            tasks=tuple(_task_status(home, store, name) for name in built_tasks(home)),
+            events=journal.events,
+            tasks=tuple(tasks),
             served=_served(store.served(), home.clock()),
             keys=sum(not key.standing(home.clock()) for key in store.keys()),  # noqa: SIM118
+            feedback=last.sequence if last else 0,
+            head=journal.last.digest if journal.last else "",
+            findings=tuple(dict.fromkeys(findings)),
+            notes=tuple(notes),
         )
+
+
+def _caught(check: Callable[[], None]) -> list[str]:
+    try:
+        check()
+    except StepdownError as error:
+        return [str(error)]
+    return []
+
+
+def _gold(store: Store, findings: list[str]) -> int:
+    try:
+        return len(store.gold())
+    except TamperedError as error:
+        findings.append(str(error))
+        return 0
+
+
+def _notes(home: Home, journal: Journal) -> Iterator[str]:
+    opened = readable_by_others(home)
+    if opened:
+        names = ", ".join(opened[:5]) + (" …" if len(opened) > 5 else "")
+        yield f"Others on this machine may read {names}. To close them: chmod -R go-rwx {home.state} {FILE_NAME}"
+    if journal.events and not home.head.exists():
+        yield "No head of the journal is kept here yet: it is with the next event that is entered."
+    if home.signature.exists() and not can_check():
+        yield "The signature of the journal's head is not checked: pip install 'stepdown[sign]'"
+
+
+def _build_notes(home: Home, journal: Journal, name: str) -> Iterator[str]:
+    folder = serving(home, name)
+    certificate = folder.read_certificate()
+    events = journal.issued(name, certificate.digest)
+    if events and not journal.files(events[0]):
+        yield f"{name}: the build is of an earlier version; how its answers are phrased is read from recorded calls."
+    if events and events[0].data.get("settings", "") not in ("", settings_digest(home.folder)):
+        yield f"{name}: {FILE_NAME} was changed after the build."
 
 
 def _served(rows: Iterable[Served], now: float) -> tuple[ServedStatus, ...]:
@@ -97,15 +165,15 @@ def _served(rows: Iterable[Served], now: float) -> tuple[ServedStatus, ...]:
     return tuple(sorted(found, key=lambda one: -one.requests))
 
 
-def _task_status(home: Home, store: Store, name: str) -> TaskStatus:
+def _task_status(home: Home, journal: Journal, name: str) -> TaskStatus:
     folder = serving(home, name)
     record = folder.read_record()
-    certificate, cascade = record.certificate, record.cascade
+    certificate, cascade = folder.read_certificate(), record.cascade
     certified = certificate.verdict == "certified"
     return TaskStatus(
         task=name,
         verdict=certificate.verdict,
-        stands=why_not_in_force(home, certificate, is_issued(store, folder, certificate.digest)),
+        stands=why_not_in_force(home, certificate, issued(journal, folder, certificate).why_not),
         age_days=(home.clock() - certificate.issued_at) / DAY_S,
         offload=certificate.offload if certified else 0.0,
         cost_per_1k=cascade.cost_per_1k.value if certified and cascade and cascade.cost_per_1k else None,

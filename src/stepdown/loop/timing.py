@@ -36,11 +36,24 @@ def _timed(job: Job, student: Student, entrant: Entrant, examples: Sequence[Exam
     key = digest_of((entrant.artefact, describe_machine(), draw.digest))
     path = job.home.state / "timings" / f"{key}.json"
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=list[float | None])
-        if len(kept) == len(examples):
-            return [float("nan") if one is None else one for one in kept]
-    except (OSError, msgspec.MsgspecError):
+        kept = msgspec.json.decode(path.read_bytes(), type=_Timings | list[float | None])
+        # A plain list is of an earlier version, which kept no digest.
+        seconds = kept.seconds if isinstance(kept, _Timings) else kept
+        if len(seconds) == len(examples) and (kept is seconds or kept == _sealed(seconds)):
+            return [float("nan") if one is None else one for one in seconds]
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         pass
     timed: list[float] = time_rows([student], examples, np.random.default_rng(0))[0].tolist()
-    write_whole(path, canonical_json([None if math.isnan(one) else one for one in timed]))
+    write_whole(path, canonical_json(_sealed([None if math.isnan(one) else one for one in timed])))
     return timed
+
+
+class _Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As they are kept. digest: damaged timings are lost ones."""
+
+    seconds: list[float | None]
+    digest: str
+
+
+def _sealed(seconds: list[float | None]) -> _Timings:
+    return _Timings(seconds, digest_of(seconds))

@@ -37,13 +37,18 @@ def encode_unselected(call: Call) -> bytes:
 
 def decode_call(raw: msgspec.Raw) -> Call:
     """A call as it was encoded, either way. Raises msgspec.DecodeError."""
-    return _decode_json(_decode_bytes(raw)) if memoryview(raw)[0] in _BINARY else _decode_call(raw)
+    return _decode_json(_decode_bytes(raw)) if is_json(raw) else _decode_call(raw)
+
+
+def is_json(raw: msgspec.Raw) -> bool:
+    """Whether a call was encoded as a string of bytes that is the JSON of its fields."""
+    return memoryview(raw)[0] in _BINARY
 
 
 def pack(encoded: Iterable[bytes | msgspec.Raw]) -> bytes:
-    """Calls as msgpack, compressed."""
+    """Calls as msgpack, compressed, with a checksum: a damaged block is not read as another."""
     raw = _encode([one if isinstance(one, msgspec.Raw) else msgspec.Raw(one) for one in encoded])
-    return zstandard.ZstdCompressor(level=1).compress(raw)
+    return zstandard.ZstdCompressor(level=1, write_checksum=True).compress(raw)
 
 
 def unpack(name: str, data: bytes) -> list[msgspec.Raw]:
@@ -60,7 +65,7 @@ def read_slots(name: str, data: bytes, slots: Sequence[int]) -> Iterator[Call]:
     try:
         for slot in slots:
             yield decode_call(encoded[slot])
-    except (msgspec.DecodeError, IndexError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, IndexError) as error:
         raise unreadable(name, error) from None
 
 

@@ -10,8 +10,20 @@ import msgspec
 
 from stepdown.core.calls import Call, EncodedCall
 from stepdown.core.canonical import digest
+from stepdown.core.errors import StoreError
 from stepdown.core.store import Added
-from stepdown.stores.blocks import batches, block_name, block_number, encode_call, encode_unselected, pack, read_slots
+from stepdown.stores.blocks import (
+    batches,
+    block_name,
+    block_number,
+    decode_call,
+    encode_call,
+    encode_unselected,
+    is_json,
+    pack,
+    read_slots,
+    unpack,
+)
 from stepdown.stores.dialect import Database
 
 T = TypeVar("T")
@@ -54,12 +66,29 @@ class CallTable:
         sql = "SELECT workload, COUNT(*) FROM calls GROUP BY workload ORDER BY workload"
         return {name: int(count) for name, count in self._database.rows(sql)}
 
-    def id_of_response(self, response_id: str) -> str | None:
+    def ids_of_response(self, response_id: str, limit: int) -> list[str]:
         if not response_id:
-            return None
-        sql = "SELECT id FROM calls WHERE response_id = ? AND response_id <> '' ORDER BY at DESC, block DESC LIMIT 1"
-        found = next(self._database.rows(sql, (_short(response_id),)), None)
-        return str(found[0]) if found else None
+            return []
+        sql = "SELECT id FROM calls WHERE response_id = ? AND response_id <> '' ORDER BY at DESC, block DESC LIMIT ?"
+        return [str(name) for (name,) in self._database.rows(sql, (_short(response_id), limit))]
+
+    def check(self) -> Iterator[str]:
+        """Names every row that is not as it was written: its call's content, its name, time or workload."""
+        sql = "SELECT block, slot, id, workload, at, digest, response_id FROM calls ORDER BY block, slot"
+        for block, group in itertools.groupby(self._database.rows(sql), key=lambda row: row[0]):
+            rows = list(group)
+            found = next(self._database.rows("SELECT data FROM blocks WHERE block = ?", (block,)), None)
+            if found is None:
+                yield f"block {block} is missing"
+                continue
+            try:
+                encoded = unpack(block, found[0])
+            except StoreError:
+                yield f"block {block} cannot be read"
+                continue
+            for _, slot, name, workload, at, sealed, response_id in rows:
+                if not _is_as_written(encoded, slot, (name, workload, at, response_id), sealed):
+                    yield f"call {name}"
 
     def _add_block(self, batch: list[tuple[Call | EncodedCall, bytes]]) -> Added:
         hashes: dict[str, str] = {}
@@ -141,6 +170,22 @@ def _content_digest(call: Call | EncodedCall, encoded: bytes) -> str:
         return digest(encode_unselected(call))[:32]
     content = encode_call(msgspec.structs.replace(call, source="")) if call.source else encoded
     return digest(content)[:32]
+
+
+def _is_as_written(encoded: list[msgspec.Raw], slot: int, row: tuple[Any, ...], sealed: str) -> bool:
+    """Whether the call at a place of a block is the row's, with its digest."""
+    try:
+        raw = encoded[slot]
+        call = decode_call(raw)
+        if is_json(raw):
+            content = digest(msgspec.msgpack.decode(raw, type=bytes))[:32]
+        else:
+            content = _content_digest(call, bytes(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, IndexError):
+        return False
+    said = (call.id, call.workload_id, call.timestamp)
+    # Rows from before version 4 of the store have no response's id.
+    return row in ((*said, _short(call.response_id)), (*said, "")) and content == sealed
 
 
 def _short(response_id: str) -> str:

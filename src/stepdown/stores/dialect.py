@@ -32,4 +32,7 @@ class Database(Protocol):
     def sync(self) -> None:
         """Have the disk itself hold what was committed, against a loss of power."""
 
+    def damage(self) -> list[str]:
+        """Reads the whole database's own structure, and says what in it is damaged."""
+
     def close(self) -> None: ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from stepdown.core.canonical import canonical_json
@@ -24,7 +26,8 @@ class KeyTable:
 
     def all(self) -> list[Key]:
         """Every key, revoked and expired ones too, the oldest first."""
-        return [_decode(body) for (body,) in self._database.rows("SELECT body FROM keys ORDER BY created_at, id")]
+        found = self._database.rows("SELECT id, digest, created_at, body FROM keys ORDER BY created_at, id")
+        return [_read(*row) for row in found]
 
     def revoke(self, key_id: str, at: float) -> bool:
         """Whether there was such a key that was not revoked yet. A revoked key stays: what it did has a name."""
@@ -42,3 +45,14 @@ class KeyTable:
             " digest = excluded.digest, created_at = excluded.created_at, body = excluded.body",
             (key.id, key.digest, key.created_at, canonical_json(key).decode()),
         )
+
+
+def _read(key_id: str, digest: str, created_at: float, body: str) -> Key:
+    """A key whose row was damaged, or is of two keys, is revoked: it opens nothing, and a gateway that has it is not
+    open to all."""
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, TypeError):
+        key = _decode(body)
+        if (key.id, key.digest) == (key_id, digest):
+            return key
+    at = float(created_at or 0.0)
+    return Key(id=str(key_id), name="(damaged)", digest=str(digest), prefix="", created_at=at, revoked_at=at)

@@ -66,12 +66,28 @@ def m005_basis_of_gold(database: Database) -> None:
     database.execute("ALTER TABLE gold ADD COLUMN basis TEXT NOT NULL DEFAULT ''")
 
 
-def m006_segments(database: Database) -> None:
+def m006_feedback(database: Database) -> None:
+    """What clients say of answers, beside gold and verdicts: a hash chain of its own, as the journal is one."""
+    database.execute(
+        "CREATE TABLE feedback (sequence INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, task TEXT NOT NULL,"
+        " data TEXT NOT NULL, previous TEXT NOT NULL UNIQUE, digest TEXT NOT NULL)"
+    )
+
+
+def m007_segments(database: Database) -> None:
     """How far each of the gateways' segments has been taken, written together with what was taken from it."""
     database.execute("CREATE TABLE segments (name TEXT PRIMARY KEY, taken INTEGER NOT NULL)")
 
 
-MIGRATIONS = (m001_calls, m002_answers, m003_tasks_and_journal, m004_gateway, m005_basis_of_gold, m006_segments)
+MIGRATIONS = (
+    m001_calls,
+    m002_answers,
+    m003_tasks_and_journal,
+    m004_gateway,
+    m005_basis_of_gold,
+    m006_feedback,
+    m007_segments,
+)
 
 
 def migrate(database: Database) -> None:

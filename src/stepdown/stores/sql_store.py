@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 import msgspec
 
 from stepdown.core.calls import Broken, Call, EncodedCall
-from stepdown.core.canonical import canonical_json
-from stepdown.core.errors import StoreError
-from stepdown.core.events import Event, next_event
+from stepdown.core.canonical import canonical_json, digest_of
+from stepdown.core.errors import StoreError, TamperedError
+from stepdown.core.events import Event
 from stepdown.core.keys import Key
-from stepdown.core.store import VOLUNTEERED_JUDGE, Added, Gold, Served, Verdict
-from stepdown.core.tasks import Task
+from stepdown.core.store import VOLUNTEERED_JUDGE, Added, Feedback, Gold, Served, Verdict
+from stepdown.core.tasks import Match, Task
 from stepdown.stores.blocks import BLOCK_CALLS
 from stepdown.stores.call_table import CallTable, chunks
+from stepdown.stores.chain_table import ChainTable
 from stepdown.stores.dialect import Database
 from stepdown.stores.housekeeping import Housekeeping
 from stepdown.stores.key_table import KeyTable
@@ -25,7 +26,6 @@ from stepdown.stores.served_table import ServedTable
 
 T = TypeVar("T")
 
-VOLUNTEERED = "volunteered"
 _PUT_GOLD = (
     "INSERT INTO gold (id, gold, split, source, basis) VALUES (?, ?, ?, ?, ?)"
     " ON CONFLICT (id) DO UPDATE SET gold = excluded.gold, split = excluded.split, source = excluded.source,"
@@ -35,8 +35,17 @@ _PUT_VERDICT = (
     "INSERT INTO verdicts VALUES (?, ?, ?, ?) ON CONFLICT (id, answer) DO UPDATE SET"
     " loss = excluded.loss, judge = excluded.judge"
 )
-_UNLESS_JUDGED = " WHERE substr(verdicts.judge, 1, 9) = 'feedback:'"
-_UNLESS_KEPT = " WHERE gold.basis = 'volunteered' OR excluded.basis <> 'volunteered'"
+_GOLD = "SELECT id, gold, split, source, basis FROM gold"
+_VERDICTS = "SELECT id, answer, loss, judge FROM verdicts"
+_DIGESTED = {
+    "gold": _GOLD,
+    "verdicts": _VERDICTS,
+}
+"""The tables that people import into, and how their rows are read for a digest."""
+SAME_RESPONSE = 20
+"""How many calls are looked at whose responses have one id."""
+REMEMBERED = "task-remembered"
+"""The kind of the event that says how a task is now remembered."""
 
 _decode_task = msgspec.json.Decoder(Task).decode
 
@@ -51,6 +60,9 @@ class SqlStore:
         self._keys = KeyTable(database)
         self._served = ServedTable(database)
         self._segments = SegmentTable(database)
+        self._events = ChainTable(database, "events")
+        self._feedback = ChainTable(database, "feedback")
+        self._appended: Callable[[Event], None] | None = None
         migrate(database)
 
     def add_calls(self, calls: Iterable[Call | EncodedCall]) -> Added:
@@ -63,9 +75,20 @@ class SqlStore:
     def calls_by_id(self, ids: Iterable[str]) -> Iterator[Call]:
         return self._calls.by_id(ids)
 
+    def call_ids_of(self, response_id: str) -> list[str]:
+        """The calls whose response has that `id`, the newest first, a few at most. Calls kept before version 4 of the
+        store are not found."""
+        return self._calls.ids_of_response(response_id, SAME_RESPONSE)
+
     def call_id_of(self, response_id: str) -> str | None:
-        """The newest call whose response has that `id`. Calls kept before version 4 of the store are not found."""
-        return self._calls.id_of_response(response_id)
+        """The newest call whose response has that `id`."""
+        return next(iter(self.call_ids_of(response_id)), None)
+
+    def check_calls(self) -> Iterator[str]:
+        """Reads everything and names, in a few words each, what of the database is damaged, and the calls that are not
+        as they were written."""
+        yield from self._database.damage()
+        yield from self._calls.check()
 
     def count_calls(self, workload: str | None = None) -> int:
         return self._calls.count(workload)
@@ -139,95 +162,129 @@ class SqlStore:
         for source, line, reason, raw in self._database.rows("SELECT * FROM broken ORDER BY source, line"):
             yield Broken(source=source, line=line, reason=reason, raw=raw)
 
-    def add_gold(self, gold: Iterable[Gold], yielding: bool = False) -> Added:
-        """Add trusted answers; a new answer for a known call replaces the old and counts as changed.
-
-        yielding: gold that was not volunteered stays, so that what clients say changes no evidence.
-        """
-
-        def stays(row: tuple[Any, ...], old: tuple[Any, ...]) -> bool:
-            return yielding and bool(row[4] == VOLUNTEERED != old[2])
-
+    def add_gold(self, gold: Iterable[Gold]) -> Added:
+        """Add trusted answers; a new answer for a known call replaces the old and counts as changed."""
         return self._upsert(
             gold,
             known=lambda one: ("SELECT gold, split, basis FROM gold WHERE id = ?", (one.id,)),
             row=lambda one: (one.id, canonical_json(one.gold).decode(), one.split, one.source, one.basis),
-            same=lambda row, old: (*row[1:3], row[4]) == old or (stays(row, old) and row[1] == old[0]),
-            stays=stays,
-            sql=_PUT_GOLD + (_UNLESS_KEPT if yielding else ""),
+            same=lambda row, old: (*row[1:3], row[4]) == old,
+            sql=_PUT_GOLD,
         )
 
     def gold(self) -> dict[str, Gold]:
-        return {
-            name: Gold(id=name, gold=msgspec.json.decode(value), split=split, source=source, basis=basis)
-            for name, value, split, source, basis in self._database.rows(
-                "SELECT id, gold, split, source, basis FROM gold ORDER BY id"
-            )
-        }
+        """What was imported and, for calls without such gold, the latest of what came as feedback."""
+        found: dict[str, Gold] = {}
+        for event in self.feedback():
+            said = _said(event)
+            if said.kind in ("gold", "accepted"):
+                source = VOLUNTEERED_JUDGE + said.name
+                found[said.call] = Gold(id=said.call, gold=said.value, source=source, basis="volunteered")
+        found.update((row[0], _gold(row)) for row in self._database.rows(_GOLD))
+        return dict(sorted(found.items()))
 
-    def add_verdicts(self, verdicts: Iterable[Verdict], yielding: bool = False) -> Added:
-        """Add judges' verdicts; a new one about the same answer replaces the old. yielding: only what came as feedback
-        is replaced."""
+    def imported_gold(self, call_id: str) -> Gold | None:
+        return next((_gold(row) for row in self._database.rows(f"{_GOLD} WHERE id = ?", (call_id,))), None)
+
+    def has_gold_value(self, workload: str, value: Any) -> bool:
+        """Whether some call of a workload has that gold, imported. Looks at every gold of the workload."""
+        sql = (
+            "SELECT gold.id FROM gold JOIN calls ON calls.id = gold.id"
+            " WHERE calls.workload = ? AND gold.gold = ? LIMIT 1"
+        )
+        return next(self._database.rows(sql, (workload, canonical_json(value).decode())), None) is not None
+
+    def add_verdicts(self, verdicts: Iterable[Verdict]) -> Added:
+        """Add judges' verdicts; a new one about the same answer replaces the old."""
         return self._upsert(
             verdicts,
-            stays=lambda row, old: yielding and not str(old[1]).startswith(VOLUNTEERED_JUDGE),
             known=lambda one: (
                 "SELECT loss, judge FROM verdicts WHERE id = ? AND answer = ?",
                 (one.id, canonical_json(one.answer).decode()),
             ),
             row=lambda one: (one.id, canonical_json(one.answer).decode(), one.loss, one.judge),
             same=lambda row, old: row[2:4] == old,
-            sql=_PUT_VERDICT + (_UNLESS_JUDGED if yielding else ""),
+            sql=_PUT_VERDICT,
         )
 
     def verdicts(self) -> Iterator[Verdict]:
-        for name, answer, loss, judge in self._database.rows("SELECT * FROM verdicts ORDER BY id, answer"):
-            yield Verdict(id=name, loss=loss, answer=msgspec.json.decode(answer), judge=judge)
+        """What was imported and, for answers without such a verdict, the latest of what came as feedback."""
+        found: dict[tuple[str, bytes], Verdict] = {}
+        for event in self.feedback():
+            said = _said(event)
+            if said.kind in ("rejected", "score"):
+                judge = VOLUNTEERED_JUDGE + said.name
+                verdict = Verdict(id=said.call, loss=float(said.value), answer=said.answer, judge=judge)
+                found[said.call, canonical_json(said.answer)] = verdict
+        for name, answer, loss, judge in self._database.rows(_VERDICTS):
+            place = (name, answer.encode())
+            # Before version 6 of the store, feedback lay in this table too.
+            if place not in found or not str(judge).startswith(VOLUNTEERED_JUDGE):
+                found[place] = Verdict(id=name, loss=loss, answer=msgspec.json.decode(answer), judge=judge)
+        yield from (found[place] for place in sorted(found))
 
-    def put_task(self, task: Task) -> None:
-        with self._database.transaction():
+    def add_feedback(self, task: str, feedback: Feedback, at: float) -> Event:
+        """Keep a piece of feedback beside what is there, in a hash chain of its own."""
+        with self._database.serialised("feedback"):
+            return self._feedback.append(feedback.kind, task, msgspec.to_builtins(feedback), at)
+
+    def feedback(self) -> Iterator[Event]:
+        return self._feedback.all()
+
+    def last_feedback(self) -> Event | None:
+        return self._feedback.last()
+
+    def put_task(self, task: Task, at: float) -> None:
+        """Remember a task; where it is remembered otherwise, the journal has it in the same step."""
+        body = canonical_json(task).decode()
+        with self._database.serialised("events"):
+            known = next(self._database.rows("SELECT body FROM tasks WHERE name = ?", (task.name,)), None)
+            if known is not None and known[0] == body:
+                return
             self._database.execute(
                 "INSERT INTO tasks VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
-                (task.name, canonical_json(task).decode()),
+                (task.name, body),
             )
+            event = self._events.append(REMEMBERED, task.name, {"row": digest_of(task)}, at)
+        self._tell(event)
 
     def tasks(self) -> dict[str, Task]:
-        return {name: _decode_task(body) for name, body in self._database.rows("SELECT * FROM tasks ORDER BY name")}
+        """Every task that is remembered. One whose row was damaged is known by its name alone, and is still one."""
+        return {name: _task(name, body) for name, body in self._database.rows("SELECT * FROM tasks ORDER BY name")}
 
-    def append(self, kind: str, task: str, data: dict[str, Any], at: float) -> Event:
-        """Append a fact to the journal; writers queue, so that the chain has no fork."""
+    def append(self, kind: str, task: str, data: dict[str, Any], at: float, tables: Iterable[str] = ()) -> Event:
+        """Append a fact to the journal; writers queue, so that the chain has no fork. tables: whose rows' digests, as
+        they are at this moment, the fact carries (`rows`)."""
         with self._database.serialised("events"):
-            last = next(self._events(" ORDER BY sequence DESC LIMIT 1", ()), None)
-            event = next_event(last, at, kind, task, data)
-            self._database.execute(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (event.sequence, at, kind, task, canonical_json(data).decode(), event.previous, event.digest),
-            )
+            rows = {table: self.rows_digest(table) for table in tables}
+            event = self._events.append(kind, task, {**data, "rows": rows} if rows else data, at)
+        self._tell(event)
         return event
 
-    def events(self, kind: str | None = None, task: str | None = None) -> Iterator[Event]:
-        asked = {"kind": kind, "task": task}
-        given = {name: value for name, value in asked.items() if value is not None}
-        where = " WHERE " + " AND ".join(f"{name} = ?" for name in given) if given else ""
-        return self._events(f"{where} ORDER BY sequence", tuple(given.values()))
+    def events(self, kind: str | None = None, task: str | None = None, after: int = 0) -> Iterator[Event]:
+        return self._events.all(kind, task, after)
+
+    def on_append(self, appended: Callable[[Event], None]) -> None:
+        """Have `appended` called with every event of the journal once it is written."""
+        self._appended = appended
+
+    def last_event(self, kind: str | None = None) -> Event | None:
+        return self._events.last(kind)
+
+    def event_at(self, sequence: int) -> Event | None:
+        return self._events.at(sequence)
+
+    def rows_digest(self, table: str) -> str:
+        """The sha256 over every row of the table "gold" or "verdicts", read as `gold` and `verdicts` read it: by no
+        index, for a damaged one would show other rows."""
+        return digest_of(sorted(digest_of(row) for row in self._database.rows(_DIGESTED[table])))
 
     def close(self) -> None:
         self._database.close()
 
-    def _events(self, clause: str, values: tuple[Any, ...]) -> Iterator[Event]:
-        for sequence, at, kind, task, data, previous, sealed in self._database.rows(
-            f"SELECT sequence, at, kind, task, data, previous, digest FROM events{clause}",  # noqa: S608
-            values,
-        ):
-            yield Event(
-                sequence=sequence,
-                at=at,
-                kind=kind,
-                task=task,
-                data=msgspec.json.decode(data),
-                previous=previous,
-                digest=sealed,
-            )
+    def _tell(self, event: Event) -> None:
+        if self._appended is not None:
+            self._appended(event)
 
     def _upsert(
         self,
@@ -236,10 +293,9 @@ class SqlStore:
         row: Callable[[T], tuple[Any, ...]],
         same: Callable[[tuple[Any, ...], tuple[Any, ...]], bool],
         sql: str,
-        stays: Callable[[tuple[Any, ...], tuple[Any, ...]], bool] = lambda row, old: False,
     ) -> Added:
-        """same: whether a row says what the old one does. stays: whether the old one is left although it does not."""
-        new = repeated = changed = kept = 0
+        """same: whether a row says what the old one does."""
+        new = repeated = changed = 0
         for chunk in chunks(items, BLOCK_CALLS):
             with self._database.transaction():
                 for item in chunk:
@@ -248,9 +304,27 @@ class SqlStore:
                     if old is not None and same(fresh, old):
                         repeated += 1
                         continue
-                    if old is not None and stays(fresh, old):
-                        kept += 1
-                        continue
                     new, changed = new + (old is None), changed + (old is not None)
                     self._database.execute(sql, fresh)
-        return Added(new=new, known=repeated, changed=changed, kept=kept)
+        return Added(new=new, known=repeated, changed=changed)
+
+
+def _said(event: Event) -> Feedback:
+    try:
+        return msgspec.convert(event.data, Feedback)
+    except msgspec.ValidationError as error:
+        raise TamperedError(
+            f"Feedback {event.sequence} in the store cannot be read ({error}).", "", "Restore the store from a backup."
+        ) from None
+
+
+def _gold(row: tuple[Any, ...]) -> Gold:
+    name, value, split, source, basis = row
+    return Gold(id=name, gold=msgspec.json.decode(value), split=split, source=source, basis=basis)
+
+
+def _task(name: str, body: str) -> Task:
+    try:
+        return _decode_task(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
+        return Task(name=str(name), family="", match=Match(workload=str(name)))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import msgspec
 
 from stepdown.certificate.describe import describe
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.core.errors import TamperedError
-from stepdown.loop.certificates import verify_latest
+from stepdown.loop.certificates import show_latest, verify_latest
 from stepdown.loop.home import open_home
-from stepdown.loop.records import latest
 
 
 @click.group()
@@ -24,10 +24,11 @@ def command() -> None:
 @click.argument("task")
 @common
 def show(task: str, home: Path | None, console: Console) -> None:
-    """Print the newest certificate of TASK in plain words."""
-    certificate = latest(open_home(home), task).read_certificate()
+    """Print the newest certificate of TASK in plain words, and whether it is in force."""
+    certificate, why_not = show_latest(open_home(home), task)
     console.say(describe(certificate))
-    console.result(certificate)
+    console.say(f"Not in force: {why_not}." if why_not else "In force.")
+    console.result({**msgspec.to_builtins(certificate), "in_force": not why_not, "why_not": why_not})
 
 
 @command.command()

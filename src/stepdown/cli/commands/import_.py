@@ -45,7 +45,7 @@ def command(home: Path | None, console: Console, files: tuple[str, ...], **asked
 
 def _anything(result: ImportResult) -> bool:
     parts = (result.calls, result.gold, result.verdicts)
-    return any(part.new + part.known + part.changed + part.kept for part in parts)
+    return any(part.new + part.known + part.changed for part in parts)
 
 
 def _nothing(result: ImportResult, names: Iterable[str]) -> InputError:
@@ -100,10 +100,8 @@ def _say(console: Console, result: ImportResult) -> None:
     console.say(f"other content (left as they were); {_counted(result.broken, 'record')} could not be read.")
     for broken in result.examples:
         console.say(f"  {broken.source}{f':{broken.line}' if broken.line else ''}: {broken.reason}")
-    if gold.new + gold.known + gold.changed + gold.kept:
+    if gold.new + gold.known + gold.changed:
         console.say(f"{gold.new:,} gold answers new, {gold.changed:,} changed, {gold.known:,} known already.")
-    if gold.kept:
-        console.say(f"{gold.kept:,} differ from gold that was not volunteered, and do not replace it.")
     for basis, count in result.gold_is.items():
         console.say(f"  {_counted(count, 'gold answer')} {_TAKEN_FOR[basis]}")
     for name, count in result.workloads.items():

@@ -31,19 +31,26 @@ def command() -> None:
 @click.option("--usd-per-day", type=float, help="What the large model's answers may cost in a day (UTC).")
 @click.option("--usd-per-month", type=float, help="The same in a month.")
 @click.option("--expires", "expires_s", type=Duration(), help="When the key ends, from now (30d); never if not given.")
+@click.option("--may-label", is_flag=True, help="Its feedback may speak of every call, not only of its own.")
 @common
 def create(
     name: str,
     tasks: tuple[str, ...],
     models: tuple[str, ...],
     expires_s: float | None,
+    may_label: bool,
     home: Path | None,
     console: Console,
     **limits: float | None,
 ) -> None:
     """Make a key called NAME and print its token, this once: only a hash of it is kept."""
     request = KeyRequest(
-        name=name, tasks=_listed(tasks), models=_listed(models), limits=Limits(**limits), expires_s=expires_s
+        name=name,
+        tasks=_listed(tasks),
+        models=_listed(models),
+        limits=Limits(**limits),
+        expires_s=expires_s,
+        may_label=may_label,
     )
     made = create_key(open_home(home), request)
     console.say(made.token)
@@ -90,7 +97,8 @@ def _row(key: KeyView) -> tuple[str, ...]:
     may = [f"tasks {', '.join(key.tasks)}"] if key.tasks else []
     may += [f"models {', '.join(key.models)}"] if key.models else []
     may += [f"{value:g} {name.replace('_', ' ')}" for name, value in limits.items() if value is not None]
-    return (key.name, key.id, f"{key.prefix}…", standing, "; ".join(may) or "all")
+    scope = "; ".join(may) or "all"
+    return (key.name, key.id, f"{key.prefix}…", standing, f"{scope}; may label" if key.may_label else scope)
 
 
 def _day(at: float) -> str:

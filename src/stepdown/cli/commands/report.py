@@ -9,6 +9,7 @@ import click
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.loop.home import open_home, write_whole
+from stepdown.loop.journal import note_report
 from stepdown.loop.records import latest
 from stepdown.report.render import render
 
@@ -19,8 +20,12 @@ from stepdown.report.render import render
 @common
 def command(task: str, to: Path | None, home: Path | None, console: Console) -> None:
     """Write the newest build's report: one HTML file that needs no network."""
-    folder = latest(open_home(home), task)
+    opened = open_home(home)
+    folder = latest(opened, task)
     target = to or folder.report
-    write_whole(target, render(folder.read_record()))
+    page = render(folder.read_record())
+    write_whole(target, page)
+    if to is None:
+        note_report(opened, folder, page)
     console.say(f"Report: {target}")
     console.result({"task": task, "report": str(target)})

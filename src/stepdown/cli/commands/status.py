@@ -8,15 +8,26 @@ import click
 
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
+from stepdown.core.errors import TamperedError
 from stepdown.loop.home import open_home
+from stepdown.loop.journal import read_anchor
 from stepdown.loop.status import ServedStatus, TaskStatus, read_status
 
 
 @click.command()
+@click.option(
+    "--anchor",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A head of the journal that was kept elsewhere (stepdown audit anchor): the journal must continue it.",
+)
 @common
-def command(home: Path | None, console: Console) -> None:
-    """Show calls, gold, tasks, each certificate with its age and whether it stands, and what gateways have answered."""
-    status = read_status(open_home(home))
+def command(anchor: Path | None, home: Path | None, console: Console) -> None:
+    """Show calls, gold, tasks, each certificate with its age and whether it stands, and what gateways have answered.
+
+    Everything that decides an answer is checked against the journal; what is not as it was written is named, and the
+    exit code is then 1.
+    """
+    status = read_status(open_home(home), read_anchor(anchor) if anchor else None)
     console.say(
         f"{status.home}: {status.calls:,} calls, {status.gold:,} gold answers, {status.broken:,} broken records."
     )
@@ -28,7 +39,11 @@ def command(home: Path | None, console: Console) -> None:
         console.say(_served(served))
     if not status.tasks:
         console.say("No task has been built. Next: stepdown tasks")
+    for note in status.notes:
+        console.note(f"stepdown: {note}")
     console.result(status)
+    if status.findings:
+        raise TamperedError(" ".join(status.findings))
 
 
 def _line(task: TaskStatus) -> str:

@@ -11,11 +11,13 @@ from stepdown.core.answer_path import load_json, parse_path, read_path, write_pa
 from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
+from stepdown.core.errors import nearest
 from stepdown.core.extraction.traits import says_more_than_a_label
 from stepdown.core.family import Loss, Shape
 from stepdown.core.tasks import Task
 
 MAX_LABEL_CHARACTERS = 200
+SHOWN_LABELS = 5
 _DECISION_WORDS = ("category", "label", "intent", "class", "decision", "verdict", "answer", "topic", "sentiment")
 _LEAST_OF_SEVERAL = 0.7
 """What a label is worth where the answers say more than it: it still fits where no other family does better."""
@@ -133,6 +135,16 @@ def canonical(task: Task, value: Any) -> str | None:
         return None
     label = value.strip()
     return label if 0 < len(label) <= MAX_LABEL_CHARACTERS else None
+
+
+def why_unfit(task: Task, answer: str, request: dict[str, Any]) -> str:
+    """Why a label is none of those seen or listed; "" where it is one, or none is known."""
+    known = {*task.labels, *_listed(request, task.answer)}
+    if not known or answer in known:
+        return ""
+    close = nearest(answer, known)
+    shown = ", ".join(repr(label[:60]) for label in ([close] if close else sorted(known)[:SHOWN_LABELS]))
+    return f"It is none of the {len(known)} labels that the task has{', such as' if not close else '; near is'} {shown}"
 
 
 def write_answer(task: Task, answer: str, confidence: float, like: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.extraction.answers import canonical_object, flat, same
-from stepdown.core.extraction.form import ARGUMENTS, CALLS, TOOL, Form
+from stepdown.core.extraction.form import ARGUMENTS, CALLS, TOOL, Field, Form
 from stepdown.core.extraction.inferring import infer, with_absent
 from stepdown.core.extraction.messages import (
     confidence_like,
@@ -21,6 +21,7 @@ from stepdown.core.extraction.messages import (
     raw_answer,
     tool_calls_in,
 )
+from stepdown.core.extraction.schema import type_of
 from stepdown.core.extraction.stated import form_of
 from stepdown.core.extraction.traits import asked, real_fields
 from stepdown.core.extraction.wire_text import as_text, function_of
@@ -33,6 +34,7 @@ LEAST_TOOL_CALLS = 0.1
 NO_TOOL = "none"
 _DECISIONS = ("intent", "category", "label", "class", "decision", "verdict", "action", "type", "topic", "status")
 MAX_SLICE_CHARACTERS = 100
+SHOWN_FIELDS = 8
 
 
 def _differs(answer: Answer | None, reference: Answer) -> float:
@@ -164,6 +166,30 @@ def canonical(task: Task, value: Any) -> dict[str, Any] | None:
     if isinstance(value.get(ARGUMENTS), str):
         value = {**value, ARGUMENTS: object_in(value[ARGUMENTS])}
     return canonical_object(value)
+
+
+def why_unfit(task: Task, answer: Answer, request: dict[str, Any]) -> str:
+    """Why an answer does not fit the task's form: fields that it does not have, or values off the schema."""
+    form = task.form
+    if form is None:
+        return ""
+    names = [field.name for field in form.fields]
+    unknown = [] if form.tools else [name for name in parts(answer) if name not in names and name not in form.refused]
+    if names and unknown:
+        return f"It has the field {unknown[0][:60]!r}; the task has {', '.join(map(repr, names[:SHOWN_FIELDS]))}"
+    for name, value in flat(answer).items():
+        field = form.field(name)
+        if field is not None and not _has_type(field, value):
+            return f"Its field {name[:60]!r} is of another type than {' or '.join(field.types)}"
+    return "" if is_valid(form, answer) else "It does not fit the schema of the task's answers"
+
+
+def _has_type(field: Field, value: Any) -> bool:
+    """Whether a value, or each of a list, is of the field's types."""
+    if field.many != isinstance(value, list):
+        return False
+    types = {type_of(each) for each in (value if field.many else [value])}
+    return all(kind in field.types or (kind == "integer" and "number" in field.types) for kind in types)
 
 
 def write_answer(task: Task, answer: Answer, confidence: float, like: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,9 @@ class SqliteDatabase:
         self._path, self._busy_s = path, busy_s
         with self._translated():
             if path != MEMORY:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not Path(path).exists():  # its owner's alone, and so are its -wal and -shm
+                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._connection = self._connected()
             self._file = self._file_now()
 
@@ -60,8 +62,20 @@ class SqliteDatabase:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def serialised(self, table: str) -> Any:
-        return self.transaction()  # BEGIN IMMEDIATE already admits one writer.
+    @contextmanager
+    def serialised(self, table: str) -> Iterator[None]:
+        # BEGIN IMMEDIATE already admits one writer. An event of the journal is on the disk when this ends: heads of it
+        # that are kept elsewhere must not be younger than it after the power failed.
+        durable = table == "events"
+        with self._translated():
+            if durable:
+                self._connection.execute("PRAGMA synchronous = FULL")
+            try:
+                with self.transaction():
+                    yield
+            finally:
+                if durable:
+                    self._connection.execute("PRAGMA synchronous = NORMAL")
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> None:
         with self._translated():
@@ -89,6 +103,10 @@ class SqliteDatabase:
         if self._path != MEMORY:
             with self._translated(), suppress(FileNotFoundError), Path(f"{self._path}-wal").open("rb") as written:
                 os.fdatasync(written.fileno())
+
+    def damage(self) -> list[str]:
+        found = [str(said) for (said,) in self.rows("PRAGMA integrity_check(5)")]
+        return [] if found == ["ok"] else found
 
     def close(self) -> None:
         self._connection.close()
