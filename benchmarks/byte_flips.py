@@ -183,10 +183,13 @@ def rows_of(store: Path) -> dict[str, Any]:
     try:
         with closing(sqlite3.connect(f"file:{store}?mode=ro&immutable=1", uri=True)) as database:
             database.text_factory = bytes
-            names = [row[0].decode() for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            names = [
+                row[0].decode("utf-8", "replace")
+                for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            ]
             for name in names:
                 try:
-                    found[name] = list(database.execute(f"SELECT * FROM {name} NOT INDEXED"))
+                    found[name] = list(database.execute(f'SELECT * FROM "{name}" NOT INDEXED'))
                 except sqlite3.Error:
                     found[name] = "cannot be read"
     except sqlite3.Error:

@@ -138,6 +138,8 @@ def test_a_report_that_is_drawn_again_is_no_damage(home: Path) -> None:
 
 CHANGED_ROWS = {
     "gold": ("UPDATE gold SET gold = '\"other\"' WHERE id = (SELECT MIN(id) FROM gold)", "'gold'"),
+    "unreadable gold": ("UPDATE gold SET gold = '{' WHERE id = (SELECT MIN(id) FROM gold)", "'gold'"),
+    "gold of bytes": ("UPDATE gold SET id = x'ff' WHERE id = (SELECT MIN(id) FROM gold)", "'gold'"),
     "less gold": ("DELETE FROM gold WHERE id = (SELECT MIN(id) FROM gold)", "'gold'"),
     "basis": ("UPDATE gold SET basis = 'drawn' WHERE id = (SELECT MIN(id) FROM gold)", "'gold'"),
     "verdicts": ("INSERT INTO verdicts VALUES ('x', 'null', 0.5, 'judge')", "'verdicts'"),

@@ -65,7 +65,7 @@ def read_slots(name: str, data: bytes, slots: Sequence[int]) -> Iterator[Call]:
     try:
         for slot in slots:
             yield decode_call(encoded[slot])
-    except (msgspec.DecodeError, UnicodeDecodeError, IndexError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, IndexError, TypeError) as error:
         raise unreadable(name, error) from None
 
 

@@ -181,7 +181,7 @@ def _is_as_written(encoded: list[msgspec.Raw], slot: int, row: tuple[Any, ...], 
             content = digest(msgspec.msgpack.decode(raw, type=bytes))[:32]
         else:
             content = _content_digest(call, bytes(raw))
-    except (msgspec.DecodeError, UnicodeDecodeError, IndexError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError, TypeError):
         return False
     said = (call.id, call.workload_id, call.timestamp)
     # Rows from before version 4 of the store have no response's id.

@@ -217,10 +217,12 @@ class SqlStore:
                 verdict = Verdict(id=said.call, loss=float(said.value), answer=said.answer, judge=judge)
                 found[said.call, canonical_json(said.answer)] = verdict
         for name, answer, loss, judge in self._database.rows(_VERDICTS):
-            place = (name, answer.encode())
+            fields = {"id": name, "answer": answer, "loss": loss, "judge": judge}
+            verdict = _read("verdicts", fields, "answer", Verdict)
+            place = (verdict.id, canonical_json(verdict.answer))
             # Before version 6 of the store, feedback lay in this table too.
-            if place not in found or not str(judge).startswith(VOLUNTEERED_JUDGE):
-                found[place] = Verdict(id=name, loss=loss, answer=msgspec.json.decode(answer), judge=judge)
+            if place not in found or not verdict.judge.startswith(VOLUNTEERED_JUDGE):
+                found[place] = verdict
         yield from (found[place] for place in sorted(found))
 
     def add_feedback(self, task: str, feedback: Feedback, at: float) -> Event:
@@ -320,7 +322,20 @@ def _said(event: Event) -> Feedback:
 
 def _gold(row: tuple[Any, ...]) -> Gold:
     name, value, split, source, basis = row
-    return Gold(id=name, gold=msgspec.json.decode(value), split=split, source=source, basis=basis)
+    fields = {"id": name, "split": split, "source": source, "basis": basis}
+    return _read("gold", {**fields, "gold": value}, "gold", Gold)
+
+
+def _read(table: str, fields: dict[str, Any], coded: str, kind: type[T]) -> T:
+    """A row of a table, one of whose columns is JSON. Raises TamperedError."""
+    try:
+        return msgspec.convert({**fields, coded: msgspec.json.decode(fields[coded])}, kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
+        raise TamperedError(
+            f"A row of the table {table!r} in the store cannot be read ({str(fields['id'])[:100]!r}).",
+            "It was written whole.",
+            "Restore the store from a backup, or import the same gold or verdicts again.",
+        ) from None
 
 
 def _task(name: str, body: str) -> Task:
