@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._version = "1.1"
         self._headers: dict[bytes, bytes] = {}
-        self._body: bytes | bytearray = b""
+        self._body: list[bytes | bytearray] = []
         self._has_head = False
         self._header_bytes = self._header_count = self._size = self._left = 0
         self._fed = self._gap = 0
@@ -127,7 +127,8 @@ class Connection(asyncio.Protocol):
             del server.clients[self._peer]
         self._release(self._body_bytes)
         self._waiting.clear()
-        self._body = self._unparsed = b""
+        self._body = []
+        self._unparsed = b""
         self._closing = True
         if self._paused is not None and not self._paused.done():
             self._paused.set_result(None)
@@ -330,20 +331,20 @@ class Connection(asyncio.Protocol):
             if self._size > self._limits.max_body:
                 raise self._too_large()
             self._reserve(len(body))
-        if not self._body:
-            self._body = body
+        last = self._body[-1] if self._body else body
+        if isinstance(last, bytearray) and len(last) < STEP:
+            last += body
         else:
-            # In one block: a body of the smallest pieces would take many times its size as a list of them.
-            if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)
-            self._body += body
+            # Small pieces go into a block: by themselves they would take many times their size.
+            self._body.append(bytearray(body) if self._body and len(body) < STEP else body)
 
     def on_message_complete(self) -> None:
         if not self._has_head:
             return  # It offers another protocol.
         self._reading = self._has_head = False
         self._fed = self._reserved = 0
-        body, self._body = bytes(self._body), b""
+        body = b"".join(self._body)
+        self._body = []
         request = Request(self._parser.get_method().decode("ascii"), self._path, self._query, self._headers, body)
         request.client, request.version = self._peer, self._version
         keep = self._version == "1.1" and self._parser.should_keep_alive()
@@ -470,7 +471,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: HttpError) -> None:
         """Answer what never became a request, and close: where the next one would begin is not known."""
         self._closing = True
-        self._body = b""
+        self._body = []
         self._release(self._reserved)
         self._reserved = 0
         if self._transport.is_closing():

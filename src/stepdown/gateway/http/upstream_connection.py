@@ -24,6 +24,7 @@ from stepdown.gateway.http.messages import (
 _HIGH_WATER = 1 << 20
 _MAX_HEADER = 64 << 10
 _MAX_HEADERS = 256
+_LARGE = 64 << 10
 MAX_WHOLE = 16 << 20
 """Bytes of an answer that is read whole."""
 
@@ -143,7 +144,7 @@ class UpstreamConnection(asyncio.Protocol):
             silent = self._head is not None and not self._begun
             self._fail(ClosedInSilence() if silent else BrokenReply("The upstream cut its answer off."))
 
-    async def ask(self, raw: bytes, bodyless: bool, first_byte_s: float, total_s: float) -> HttpResponse:
+    async def ask(self, head: bytes, body: bytes, bodyless: bool, first_byte_s: float, total_s: float) -> HttpResponse:
         """bodyless: the answer has a length but no body, as to HEAD."""
         self.complete = self.released = False
         self.turn += 1
@@ -157,7 +158,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._first_byte_at, self._end_at = now + first_byte_s, now + total_s
         if self.closed or self._transport.is_closing():
             raise ClosedInSilence
-        self._transport.write(raw)
+        if len(body) < _LARGE:
+            self._transport.write(head + body)
+        else:  # Not copied.
+            self._transport.write(head)
+            self._transport.write(body)
         try:
             return await self._head
         finally:
