@@ -214,9 +214,9 @@ def _asking(model: str, streamed: bool) -> bytes:
     return messages.post(json.dumps(body).encode(), b"connection: close\r\n")
 
 
-def _catalogue(server: Server, chosen: argparse.Namespace, seen: Seen) -> None:
+def _scenes(port: int, seen: Seen) -> list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]]:
+    """Every entry of the catalogue by itself: its name, and what plays it."""
     scenes: list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]] = []
-    port = server.port
     for name, raw in messages.CATALOGUE.items():
         scenes.append((f"request: {name}", functools.partial(_say, port, [raw], seen)))
     for name, pair in messages.ENDLESS.items():
@@ -225,7 +225,11 @@ def _catalogue(server: Server, chosen: argparse.Namespace, seen: Seen) -> None:
         for name, streamed in itertools.product(names, (False, True)):
             raw = _asking(f"{kind}:{name}", streamed)
             scenes.append((f"{kind}: {name}", functools.partial(_say, port, [raw], seen, ENDLESS_S)))
-    scenes = [scene for scene in scenes if chosen.only in scene[0]]
+    return scenes
+
+
+def _catalogue(server: Server, chosen: argparse.Namespace, seen: Seen) -> None:
+    scenes = [scene for scene in _scenes(server.port, seen) if chosen.only in scene[0]]
     print(f"{len(scenes)} scenes", flush=True)
     high = _peak_mb(server)
     for name, scene in scenes:
