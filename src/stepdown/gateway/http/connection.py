@@ -36,7 +36,7 @@ AdmitHead = Callable[[str, str, dict[bytes, bytes]], Response | None]
 
 MAX_PIPELINED = 8
 LINGER_S = 2.0
-SMALL_BODY = 256 << 10
+SMALL_BODY, LARGE_BODY = 256 << 10, 2 << 20
 _NEVER = float("inf")
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 _UPGRADING = frozenset({b"connection", b"upgrade", b"http2-settings"})
@@ -76,6 +76,7 @@ class Serving(Protocol):
     connections: set[Connection]
     clients: Counter[str]
     body_bytes: int
+    large_turn: asyncio.Lock
     draining: bool
 
 
@@ -380,6 +381,10 @@ class Connection(asyncio.Protocol):
     async def _answer(self, request: Request, keep: bool) -> None:
         failed = False
         try:
+            if len(request.body) > LARGE_BODY:
+                # Reading it is one step that takes a while: never two of them without others in between.
+                async with self._server.large_turn:
+                    await asyncio.sleep(0)
             response = await self._server.handler(request)
             keep = keep and not self._closing and not self._server.draining
             if self._transport.is_closing():

@@ -32,6 +32,7 @@ class HttpServer:
         self.connections: set[Connection] = set()
         self.clients: Counter[str] = Counter()
         self.body_bytes = 0
+        self.large_turn = asyncio.Lock()
         self.draining = False
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
