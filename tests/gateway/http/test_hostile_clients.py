@@ -233,6 +233,31 @@ def test_bodies_under_way_are_bounded_all_together_and_small_ones_get_in(run: Ru
     run(main())
 
 
+def test_what_waits_to_be_parsed_counts_as_under_way(run: Run) -> None:
+    """Else many connections could each have a read of pipelined requests kept for them."""
+
+    async def main() -> None:
+        go = asyncio.Event()
+
+        async def waits(request: Request) -> Response:
+            await go.wait()
+            return Response(200, [], b"")
+
+        async with serving(waits, ServerLimits(max_bodies=256 << 10, half_closed_s=5.0)) as served:
+            talks = [asyncio.ensure_future(served.say(GET * 4000 + LAST)) for _ in range(12)]
+            assert await settled(lambda: served.server.busy == 12)
+            await asyncio.sleep(0.1)
+            assert served.server.body_bytes <= 256 << 10
+            go.set()
+            answers = [statuses(talk) for talk in await asyncio.gather(*talks)]
+            assert {status for each in answers for status in each} == {200, 503}
+            assert all(status == 200 for each in answers for status in each[:-1])
+            assert any(len(each) == 4001 for each in answers)
+            assert await settled(lambda: served.server.body_bytes == 0 and not served.server.connections)
+
+    run(main())
+
+
 def test_a_body_that_was_begun_and_left_is_forgotten(run: Run) -> None:
     async def main() -> None:
         async with serving(echo) as served:

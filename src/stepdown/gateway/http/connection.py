@@ -91,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._transport: Any = None
         self._reading = self._closing = self._lingering = self._half_said = self._held = self._half_closed = False
+        self._scheduled = False
         self._refusal: bytes | None = None
         self._paused: asyncio.Future[None] | None = None
         self._peer = self._path = self._query = ""
@@ -102,8 +103,8 @@ class Connection(asyncio.Protocol):
         self._header_bytes = self._header_count = self._size = self._left = 0
         self._fed = self._gap = 0
         """Bytes given to the parser since the message or its body began, and since it last gave something back."""
-        self._reserved = self._body_bytes = 0
-        """Of the server's `body_bytes`: for the body that is read, and for that and those of requests under way."""
+        self._reserved = self._kept = self._body_bytes = 0
+        """Of the server's `body_bytes`: for the body that is read, for what is not parsed yet, and all in all."""
         self.deadline = loop.time() + self._limits.header_s
 
     # The connection's life
@@ -197,12 +198,17 @@ class Connection(asyncio.Protocol):
     def _parse(self) -> None:
         """Parse what came, step by step; what is too much for one turn, or waits for answers, is left for later."""
         data, at = self._unparsed, 0
+        self._release(self._kept)
+        self._kept = 0
         until = time.perf_counter() + TURN_S
         try:
             while at < len(data) and len(self._waiting) < MAX_PIPELINED and time.perf_counter() < until:
                 size = max(STEP, self._left)
                 self._feed(data[at : at + size])
                 at += size
+            if at < len(data):
+                self._count(len(data) - at, small=True)
+                self._kept = len(data) - at
         except HttpError as error:
             self._refuse(error)
             at = len(data)
@@ -210,10 +216,16 @@ class Connection(asyncio.Protocol):
         if self._unparsed and not self._held and not self._transport.is_closing():
             self._held = True
             self._transport.pause_reading()
-        if self._unparsed and len(self._waiting) < MAX_PIPELINED:
+        if self._unparsed:
+            self._parse_soon()
+
+    def _parse_soon(self) -> None:
+        if not self._scheduled and len(self._waiting) < MAX_PIPELINED:
+            self._scheduled = True
             self._loop.call_soon(self._parse_on)
 
     def _parse_on(self) -> None:
+        self._scheduled = False
         if not self._held or self._transport.is_closing() or len(self._waiting) >= MAX_PIPELINED:
             return
         self._parse()
@@ -256,6 +268,8 @@ class Connection(asyncio.Protocol):
         """
         head = [b"%b %b HTTP/1.1\r\n" % (self._parser.get_method(), self._url)]
         head.extend(b"%b: %b\r\n" % pair for pair in self._headers.items() if pair[0] not in _UPGRADING)
+        if b"close" in self._headers[b"connection"].lower():
+            head.append(b"connection: close\r\n")
         self._parser = httptools.HttpRequestParser(self)
         return b"".join([*head, b"\r\n"])
 
@@ -313,7 +327,8 @@ class Connection(asyncio.Protocol):
         size = int(length) if length.isdigit() else self._limits.max_body + 1
         if size > self._limits.max_body:
             raise self._too_large()
-        self._reserve(size)
+        if size:
+            self._reserve(size)
         self._left = size
         if self._task is None:
             self.deadline = self._loop.time() + self._limits.body_s
@@ -355,11 +370,14 @@ class Connection(asyncio.Protocol):
             self._waiting.append((request, keep))
 
     def _reserve(self, size: int) -> None:
-        """Count bytes of bodies as held, before they come. Raises HttpError where they would be too many."""
-        most = self._limits.max_bodies
-        if self._server.body_bytes + size > (most if self._reserved + size <= SMALL_BODY else most - most // 4):
-            raise HttpError(503, "Too many bytes of requests are under way.")
+        self._count(size, small=self._reserved + size <= SMALL_BODY)
         self._reserved += size
+
+    def _count(self, size: int, small: bool) -> None:
+        """Count bytes as held, bodies before they come. Raises HttpError where they would be too many."""
+        most = self._limits.max_bodies
+        if self._server.body_bytes + size > (most if small else most - most // 4):
+            raise HttpError(503, "Too many bytes of requests are under way.")
         self._server.body_bytes += size
         self._body_bytes += size
 
@@ -424,7 +442,8 @@ class Connection(asyncio.Protocol):
             self._end()
         elif self._waiting:
             self._begin(*self._waiting.popleft())
-            self._parse_on()
+            if self._unparsed:
+                self._parse_soon()
         else:
             self.deadline = self._loop.time() + (self._limits.body_s if self._reading else self._limits.idle_s)
 
