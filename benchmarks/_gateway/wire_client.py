@@ -30,7 +30,7 @@ class Client:
 
     async def ask(self, path: str, body: bytes, headers: dict[str, str], leave_after: int = 0) -> Answer:
         """leave_after: bytes of the answer's body after which the connection is cut, 0 for never."""
-        lines = [f"POST {path} HTTP/1.1", "host: gateway", f"content-length: {len(body)}"]
+        lines = [f"POST {path} HTTP/1.1", "host: localhost", f"content-length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return await self.say("\r\n".join([*lines, "", ""]).encode() + body, leave_after)
 
@@ -79,7 +79,7 @@ async def half_a_request(port: int) -> None:
     """Begin a request, and go."""
     with contextlib.suppress(OSError):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\ncontent-length: 5000\r\n\r\n{")
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5000\r\n\r\n{")
         await writer.drain()
         await asyncio.sleep(0.05)
         writer.transport.abort()

@@ -126,8 +126,10 @@ def test_an_unknown_route_is_refused(gateway: Gateway) -> None:
 def test_a_body_beyond_every_bound(gateway: Gateway, path: str) -> None:
     host, port = gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
-        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {1 << 40}\r\n\r\n"
-        connection.sendall(head.encode())
+        head = (
+            f"POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {1 << 40}\r\n"
+        )
+        connection.sendall(head.encode() + b"\r\n")
         answer = connection.makefile("rb").read()
     head_bytes, _, body = answer.partition(b"\r\n\r\n")
     assert head_bytes.startswith(b"HTTP/1.1 413 ")

@@ -54,10 +54,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """upstream, upstream_key: the one upstream of a plain set-up; those of `upstreams` come after it.
 
     capture_share: the share of calls that are kept, in [0, 1]. retention: how long ("90d"), "" for ever.
-    max_body_bytes: of one request. capture_bytes: of calls on this machine's disk that the store lacks. sync: "group"
-    has an answer's end wait until its call is safe from a loss of power. body_timeout_s: for a request to arrive.
-    drain_s: what requests under way may take when the gateway is told to end. unmatched_capture: keep calls of no task.
-    feedback_per_minute: pieces of feedback that one key may give.
+    max_body_bytes: of one request; max_bytes_under_way: of all bodies held at one time, at least twice that.
+    max_connections_per_client: from one address, 0 for no bound. hosts: names under which the gateway answers beside
+    this machine's own. paths: below /v1/, passed on beside those that are known. capture_bytes: of calls on this
+    machine's disk that the store lacks. sync: "group" has an answer's end wait until its call is safe from a loss of
+    power. body_timeout_s: for a request to arrive. drain_s: what requests under way may take when the gateway is told to
+    end. unmatched_capture: keep calls of no task. feedback_per_minute: pieces of feedback that one key may give.
     """
 
     host: str = "127.0.0.1"
@@ -69,6 +71,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     unmatched_capture: bool = True
     retention: str = ""
     max_body_bytes: int = 16 * MIB
+    max_bytes_under_way: int = 64 * MIB
+    max_connections_per_client: int = 1024
+    hosts: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     capture_bytes: int = 1024 * MIB
     sync: Literal["none", "group"] = "none"
     body_timeout_s: float = 30.0
@@ -80,6 +86,16 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         _check(0 <= self.port <= 65535, "gateway.port", self.port, "0 (any free one) to 65535")
         _check(0.0 <= self.capture_share <= 1.0, "gateway.capture_share", self.capture_share, "a share in [0, 1]")
         _check(self.max_body_bytes >= 1024, "gateway.max_body_bytes", self.max_body_bytes, "at least 1024 bytes")
+        _check(
+            self.max_bytes_under_way >= self.max_body_bytes,
+            "gateway.max_bytes_under_way",
+            self.max_bytes_under_way,
+            f"at least max_body_bytes ({self.max_body_bytes})",
+        )
+        connections = self.max_connections_per_client
+        _check(connections >= 0, "gateway.max_connections_per_client", connections, "a number, or 0 for no bound")
+        _check(all(self.hosts), "gateway.hosts", self.hosts, "names or addresses, without a port")
+        _check(all(path.startswith("/v1/") for path in self.paths), "gateway.paths", self.paths, "paths below /v1/")
         _check(self.capture_bytes >= MIB, "gateway.capture_bytes", self.capture_bytes, f"at least {MIB} bytes")
         _check(self.body_timeout_s > 0, "gateway.body_timeout_s", self.body_timeout_s, "seconds above 0")
         _check(

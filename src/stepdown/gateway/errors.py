@@ -41,5 +41,6 @@ def error_response(wire: ModuleType, refused: Refused, headers: Sequence[Header]
 
 def malformed(path: str, status: int, message: str) -> Response:
     """The answer to what never became a request, or to one that the gateway failed."""
-    code = {500: "gateway_failed", 503: "too_many_connections"}.get(status, "malformed_request")
-    return error_response(wire_of_path(path), Refused(status, message, code))
+    code = {500: "gateway_failed", 503: "overloaded"}.get(status, "malformed_request")
+    refused = Refused(status, message, code, retry_after_s=1.0 if status == 503 else None)
+    return error_response(wire_of_path(path), refused)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -16,7 +16,28 @@ from stepdown.gateway.model_call import Identify
 
 FORWARDED_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _ALLOWED = [(b"allow", ", ".join(sorted(FORWARDED_METHODS)).encode())]
-_UPWARDS = frozenset({"..", ".%2e", "%2e.", "%2e%2e", ".", "%2e"})
+_KNOWN = (
+    "assistants",
+    "audio",
+    "batches",
+    "complete",
+    "completions",
+    "conversations",
+    "embeddings",
+    "files",
+    "fine_tuning",
+    "images",
+    "messages/batches",
+    "messages/count_tokens",
+    "models",
+    "moderations",
+    "responses",
+    "threads",
+    "uploads",
+    "vector_stores",
+)
+"""What OpenAI's and Anthropic's clients ask for. An upstream may have more, which its key opens and a client has no
+business with."""
 
 
 class Forwarding(Protocol):
@@ -28,7 +49,8 @@ class Forwarding(Protocol):
 
 class OtherPaths:
     """aliases: the model names that stand for tasks, now. may_leave: False while a task
-    is served whose requests may not leave, or not as they are: other paths' bodies cannot be told from them."""
+    is served whose requests may not leave, or not as they are: other paths' bodies cannot be told from them. paths:
+    what is passed on beside what is known."""
 
     def __init__(
         self,
@@ -36,7 +58,9 @@ class OtherPaths:
         identify: Identify,
         aliases: Callable[[], list[str]],
         may_leave: Callable[[], bool],
+        paths: Iterable[str] = (),
     ) -> None:
+        self._known = (*(f"/v1/{name}" for name in _KNOWN), *(path.rstrip("/") for path in paths))
         self._incumbent, self._identify, self._aliases, self._may_leave = incumbent, identify, aliases, may_leave
 
     async def models(self, request: Request) -> Response:
@@ -55,10 +79,14 @@ class OtherPaths:
         """Whatever else an upstream offers (embeddings, files): passed through, not recorded, under no certificate."""
         if request.method not in FORWARDED_METHODS:
             raise Refused(405, f"{request.method} is not passed on.", "method_not_allowed", headers=_ALLOWED)
-        if any(step in _UPWARDS for step in request.path.lower().split("/")):
-            # Above /v1/ there may be what the upstream's key opens and a client has no business with.
-            raise Refused(404, f"There is nothing at {request.path[:200]!r}.", "unknown_path")
-        if "/models/" in request.path and request.method == "GET":
+        if not any(request.path == known or request.path.startswith(known + "/") for known in self._known):
+            raise Refused(
+                404,
+                f"There is nothing at {request.path[:200]!r}. Expected a path of OpenAI's or Anthropic's API; an "
+                "upstream's own are passed on when [gateway] paths names them.",
+                "unknown_path",
+            )
+        if request.path.startswith("/v1/models/") and request.method == "GET":
             return await self.model(request)
         key = self._identify(request)
         if key is not None and (key.tasks or key.models or key.limits.any()):

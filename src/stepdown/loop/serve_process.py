@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ipaddress
 import logging
 import os
 import select
@@ -22,6 +21,7 @@ import msgspec
 from stepdown.core import errors
 from stepdown.core.errors import ResourceError, StepdownError, UsageError
 from stepdown.core.gateway import GatewaySettings
+from stepdown.gateway.http.target import is_loopback
 from stepdown.loop.home import Home
 
 log = logging.getLogger("stepdown.gateway")
@@ -60,7 +60,7 @@ def serve(home: Home, settings: GatewaySettings, workers: int, announce: Announc
 
 def check_exposed(home: Home, settings: GatewaySettings) -> None:
     """Raises UsageError where others could reach a gateway that asks nobody for a key."""
-    if _is_loopback(settings.host):
+    if is_loopback(settings.host):
         return
     with home.store() as store:
         keys = store.keys()
@@ -70,15 +70,6 @@ def check_exposed(home: Home, settings: GatewaySettings) -> None:
             "Expected virtual keys for anything but this machine's own address.",
             "Run: stepdown key create NAME, or serve on 127.0.0.1",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _shown(host: str) -> str:
@@ -151,8 +142,13 @@ async def _serve(process: _Process, ready: Callable[[], None]) -> int:
             "Expected the large model's address, at least to record its traffic.",
             "Pass --upstream http://HOST:PORT/v1, or set [gateway] upstream in stepdown.toml.",
         )
-    limits = ServerLimits(max_body=settings.max_body_bytes, body_s=settings.body_timeout_s)
-    server = HttpServer(gateway.app, malformed, limits)
+    limits = ServerLimits(
+        max_body=settings.max_body_bytes,
+        max_bodies=settings.max_bytes_under_way,
+        body_s=settings.body_timeout_s,
+        max_connections_per_client=settings.max_connections_per_client,
+    )
+    server = HttpServer(gateway.app, malformed, limits, gateway.admit_head)
     gateway.metrics.read_from(IN_FLIGHT, lambda: {(): float(server.busy)})
     await server.start(process.listener)
     # What was opened lives as long as the process: the collector need not look at it again and again.

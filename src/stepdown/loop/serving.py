@@ -26,11 +26,12 @@ from stepdown.gateway.app import App
 from stepdown.gateway.asking import Incumbent
 from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.cascades import RungThreads
-from stepdown.gateway.errors import Refused
+from stepdown.gateway.errors import Refused, error_response, wire_of_path
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.feedback import FeedbackRate, feedback_response, read_feedback
 from stepdown.gateway.health import alive, readiness
 from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.http.target import allowed_hosts, is_loopback
 from stepdown.gateway.keys import KeyRing
 from stepdown.gateway.limits import Limiter, Refusal
 from stepdown.gateway.metric_names import Metric
@@ -76,6 +77,8 @@ class Gateway:
         self._served = ServedTasks(home, self._rungs)
         self._tasks: dict[str, Task] = {}
         self._ring = KeyRing(())
+        self._is_allowed_host = allowed_hosts(settings.hosts, is_loopback(settings.host))
+        self._checks_hosts = is_loopback(settings.host) or bool(settings.hosts)
         self._limiter = Limiter({name: task.limits for name, task in home.settings.tasks.items()})
         self._feedback_rate = FeedbackRate(settings.feedback_per_minute)
         self._counted: dict[tuple[str, str, str], int] = {}
@@ -157,7 +160,9 @@ class Gateway:
     # Paths
 
     def _paths(self) -> App:
-        other = OtherPaths(self.incumbent, self._identify, lambda: self.calls.routes.aliases, self._may_leave)
+        other = OtherPaths(
+            self.incumbent, self._identify, lambda: self.calls.routes.aliases, self._may_leave, self.settings.paths
+        )
         app = App(other.forward)
         for wire in (openai_chat, anthropic_messages):
             for prefix in ("/v1", ""):
@@ -195,6 +200,23 @@ class Gateway:
         return any(state != "open" for state in self.incumbent.states().values())
 
     # Who may ask
+
+    def admit_head(self, method: str, path: str, headers: dict[bytes, bytes]) -> Response | None:
+        """The refusal of a request whose body is not worth reading: its host is not ours, or its key opens nothing."""
+        host = headers.get(b"host")
+        try:
+            if self._checks_hosts and host is not None and not self._is_allowed_host(host):
+                raise Refused(
+                    421,
+                    f"This gateway does not answer as {host[:100].decode('latin-1')!r}. Expected this machine's own "
+                    "name or address, lest a web page reach it under a name of its own; add others to [gateway] hosts.",
+                    "unknown_host",
+                )
+            if self._ring and (b"content-length" in headers or b"transfer-encoding" in headers):
+                self._identify(Request(method, path, "", dict(headers)))
+        except Refused as refused:
+            return error_response(wire_of_path(path), refused)
+        return None
 
     def _identify(self, request: Request) -> Key | None:
         return identify(request, self._authenticate) if self._ring else None

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from stepdown.gateway.http.messages import Request, Response
-from stepdown.gateway.http.server import HttpServer, ServerLimits
+from stepdown.gateway.http.server import AdmitHead, HttpServer, ServerLimits
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -120,9 +120,11 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    handler: Callable[[Request], Awaitable[Response]], limits: ServerLimits | None = None
+    handler: Callable[[Request], Awaitable[Response]],
+    limits: ServerLimits | None = None,
+    admit_head: AdmitHead | None = None,
 ) -> AsyncIterator[Served]:
-    server = HttpServer(handler, plain_error, limits)
+    server = HttpServer(handler, plain_error, limits, admit_head)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     await server.start(listener)

@@ -278,7 +278,7 @@ def test_a_client_that_goes_away_cancels_its_request(run: Run) -> None:
                 raise
             return Response(200, [], b"")
 
-        async with serving(waits) as served:
+        async with serving(waits, ServerLimits(half_closed_s=0.1)) as served:
             _, writer = await served.connect()
             writer.write(GET)
             assert await settled(lambda: served.server.busy == 1)

@@ -55,12 +55,11 @@ class HttpPool:
         lines = [f"{method} {self.origin.path}{target} HTTP/1.1\r\n".encode("latin-1", "replace"), self._host_line]
         lines.extend(b"%b: %b\r\n" % header for header in headers)
         lines.append(b"content-length: %d\r\n\r\n" % len(body) if body or method != "GET" else b"\r\n")
-        lines.append(body)
-        raw = b"".join(lines)
+        head = b"".join(lines)
         while True:
             connection, kept = await self._connection()
             try:
-                return await connection.ask(raw, method == "HEAD", first_byte_s, total_s)
+                return await connection.ask(head, body, method == "HEAD", first_byte_s, total_s)
             except ClosedInSilence:
                 if not kept:
                     raise BrokenReply("The upstream closed the connection without an answer.") from None

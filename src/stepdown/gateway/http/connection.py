@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,46 +13,70 @@ from typing import Any, Protocol
 
 import httptools
 
-from stepdown.gateway.http.messages import HEADER_COST, HttpError, Request, Response, UnfinishedStream
+from stepdown.gateway.http.messages import (
+    FRAMING_SHARE,
+    HEADER_COST,
+    MAX_FRAMING,
+    STEP,
+    TURN_S,
+    HttpError,
+    Request,
+    Response,
+    UnfinishedStream,
+)
+from stepdown.gateway.http.target import read_target
 
 log = logging.getLogger("stepdown.gateway")
 
 Handler = Callable[[Request], Awaitable[Response]]
 OnError = Callable[[str, int, str], Response]
 """Makes the response to a request that never became one: (path, status, message)."""
+AdmitHead = Callable[[str, str, dict[bytes, bytes]], Response | None]
+"""Judges a request's head before its body is read: (method, path, headers); the refusal, or None."""
 
 MAX_PIPELINED = 8
-MAX_PIPELINED_BYTES = 1 << 20
 LINGER_S = 2.0
-ONE_READ = 256 << 10
-"""The most that an event loop hands over at once, in bytes."""
+SMALL_BODY, LARGE_BODY = 256 << 10, 2 << 20
 _NEVER = float("inf")
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 _UPGRADING = frozenset({b"connection", b"upgrade", b"http2-settings"})
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @dataclass(frozen=True)
 class ServerLimits:
-    """Bounds on what a client may send and how long it may take. Sizes in bytes, times in seconds."""
+    """Bounds on what a client may send and how long it may take. Sizes in bytes, times in seconds.
+
+    max_bodies: of all requests under way together; a quarter of it is kept for bodies of up to SMALL_BODY bytes.
+    max_connections_per_client: from one address; 0 for no bound. half_closed_s: how long a client that has closed its
+    side is taken for one that waits for its answer, before it is taken for one that has gone.
+    """
 
     max_body: int = 16 << 20
-    max_header: int = 64 << 10
+    max_bodies: int = 64 << 20
+    max_header: int = 32 << 10
     max_headers: int = 100
     max_target: int = 8 << 10
     header_s: float = 10.0
     body_s: float = 30.0
     idle_s: float = 75.0
     write_s: float = 60.0
+    half_closed_s: float = 10.0
     max_connections: int = 4096
+    max_connections_per_client: int = 1024
 
 
 class Serving(Protocol):
-    """What a connection needs of its server."""
+    """What a connection needs of its server. body_bytes: held by all connections now."""
 
     handler: Handler
     on_error: OnError
+    admit_head: AdmitHead | None
     limits: ServerLimits
     connections: set[Connection]
+    clients: Counter[str]
+    body_bytes: int
+    large_turn: asyncio.Lock
     draining: bool
 
 
@@ -61,19 +86,25 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Serving, loop: asyncio.AbstractEventLoop) -> None:
         self._server, self._loop, self._limits = server, loop, server.limits
         self._parser = httptools.HttpRequestParser(self)
+        self._unparsed = b""
         self._waiting: deque[tuple[Request, bool]] = deque()
-        self._waiting_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._transport: Any = None
-        self._reading = self._closing = self._lingering = self._half_said = self._held = self._has_head = False
+        self._reading = self._closing = self._lingering = self._half_said = self._held = self._half_closed = False
+        self._scheduled = False
         self._refusal: bytes | None = None
         self._paused: asyncio.Future[None] | None = None
-        self._peer = ""
+        self._peer = self._path = self._query = ""
         self._url = b""
         self._version = "1.1"
         self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
-        self._header_bytes = self._size = self._fed = 0
+        self._body: list[bytes | bytearray] = []
+        self._has_head = False
+        self._header_bytes = self._header_count = self._size = self._left = 0
+        self._fed = self._gap = 0
+        """Bytes given to the parser since the message or its body began, and since it last gave something back."""
+        self._reserved = self._kept = self._body_bytes = 0
+        """Of the server's `body_bytes`: for the body that is read, for what is not parsed yet, and all in all."""
         self.deadline = loop.time() + self._limits.header_s
 
     # The connection's life
@@ -82,21 +113,46 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
-        self._server.connections.add(self)
-        if len(self._server.connections) > self._limits.max_connections:
-            self._refuse(503, "Too many connections are open.")
+        server, limits = self._server, self._limits
+        server.connections.add(self)
+        server.clients[self._peer] += 1
+        if len(server.connections) > limits.max_connections:
+            self._refuse(HttpError(503, "Too many connections are open."))
+        elif 0 < limits.max_connections_per_client < server.clients[self._peer]:
+            self._refuse(HttpError(503, "Too many connections are open from this address."))
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._server.connections.discard(self)
+        server = self._server
+        server.connections.discard(self)
+        server.clients[self._peer] -= 1
+        if not server.clients[self._peer]:
+            del server.clients[self._peer]
+        self._release(self._body_bytes)
+        self._waiting.clear()
+        self._body = []
+        self._unparsed = b""
         self._closing = True
         if self._paused is not None and not self._paused.done():
             self._paused.set_result(None)
         if self._task is not None:
             self._task.cancel()
 
+    def eof_received(self) -> bool:
+        """A client that has said all may still wait for an answer. One that waits for none is done."""
+        self._half_closed = True
+        if self._lingering or not (self._task or self._unparsed):
+            return False
+        self.deadline = min(self.deadline, self._loop.time() + self._limits.half_closed_s)
+        return True
+
     @property
     def busy(self) -> bool:
         return self._task is not None
+
+    @property
+    def waiting(self) -> int:
+        """Requests that were read and wait for those before them."""
+        return len(self._waiting)
 
     def close_when_idle(self) -> None:
         self._closing = True
@@ -111,7 +167,7 @@ class Connection(asyncio.Protocol):
         if self._task is not None or self._lingering or self._transport.is_closing():
             self._transport.abort()
         elif self._reading:
-            self._refuse(408, "The request took too long to arrive.")
+            self._refuse(HttpError(408, "The request took too long to arrive."))
         else:
             # Closed gently, but not for ever: it may have bytes to send that nobody takes.
             self._transport.close()
@@ -126,7 +182,7 @@ class Connection(asyncio.Protocol):
             self._paused.set_result(None)
         self._paused = None
         if self._task is not None:
-            self.deadline = _NEVER
+            self.deadline = self._loop.time() + self._limits.half_closed_s if self._half_closed else _NEVER
         elif not self._closing:
             self.deadline = self._loop.time() + self._limits.idle_s
 
@@ -135,43 +191,94 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing and (self._lingering or self._refusal is not None or not (self._task or self._reading)):
             return
+        self._unparsed = self._unparsed + data if self._unparsed else data
+        if not self._held:
+            self._parse()
+
+    def _parse(self) -> None:
+        """Parse what came, step by step; what is too much for one turn, or waits for answers, is left for later."""
+        data, at = self._unparsed, 0
+        self._release(self._kept)
+        self._kept = 0
+        until = time.perf_counter() + TURN_S
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._without_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            # What our own callbacks raise arrives wrapped.
-            cause = error.__context__ if isinstance(error.__context__, HttpError) else None
-            self._refuse(cause.status if cause else 400, str(cause or "The request is not HTTP/1.1."))
-        else:
-            if self._reading and not self._has_head:
-                # The parser keeps an unfinished header to itself: only what is fed to it can be counted.
-                self._fed += len(data)
-                if self._fed > self._limits.max_header + self._limits.max_target + ONE_READ:
-                    self._refuse(431, "The request's headers are too large.")
+            while at < len(data) and len(self._waiting) < MAX_PIPELINED and time.perf_counter() < until:
+                size = max(STEP, self._left)
+                self._feed(data[at : at + size])
+                at += size
+            if at < len(data):
+                self._count(len(data) - at, small=True)
+                self._kept = len(data) - at
+        except HttpError as error:
+            self._refuse(error)
+            at = len(data)
+        self._unparsed = data[at:]
+        if self._unparsed and not self._held and not self._transport.is_closing():
+            self._held = True
+            self._transport.pause_reading()
+        if self._unparsed:
+            self._parse_soon()
 
-    def _without_upgrade(self, rest: bytes) -> None:
-        """An offer to change protocols is passed over, as RFC 9110 (7.8) has it: some clients make it every time.
+    def _parse_soon(self) -> None:
+        if not self._scheduled and len(self._waiting) < MAX_PIPELINED:
+            self._scheduled = True
+            self._loop.call_soon(self._parse_on)
 
-        The parser stops at such a request's head, so the head is read once more without the offer.
-        """
-        method = self._parser.get_method()
-        if method == b"CONNECT":
-            self._refuse(405, "This server is no proxy.")
+    def _parse_on(self) -> None:
+        self._scheduled = False
+        if not self._held or self._transport.is_closing() or len(self._waiting) >= MAX_PIPELINED:
             return
-        head = [b"%b %b HTTP/1.1\r\n" % (method, self._url)]
+        self._parse()
+        if self._unparsed or self._transport.is_closing():
+            return
+        self._held = False
+        if not self._half_closed:
+            self._transport.resume_reading()
+        elif self._task is None and not self._lingering:
+            self._end()
+
+    def _feed(self, step: bytes) -> None:
+        """One step of the parser. Raises HttpError."""
+        while True:
+            try:
+                self._parser.feed_data(step)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                step = self._without_upgrade() + step[upgrade.args[0] :]
+            except httptools.HttpParserError as error:
+                # What our own callbacks raise arrives wrapped.
+                if isinstance(error.__context__, HttpError):
+                    raise error.__context__ from None
+                raise HttpError(400, "The request is not HTTP/1.1.") from None
+        # The parser keeps an unfinished header, and what stands between chunks, to itself: only what is fed to it can
+        # be counted.
+        count = min(len(step), STEP)  # A longer one is a body of a known length.
+        self._fed += count
+        self._gap += count
+        if not self._has_head:
+            if self._fed > self._limits.max_header + self._limits.max_target + STEP:
+                raise HttpError(431, "The request's headers are too large.")
+        elif self._gap > MAX_FRAMING + STEP or self._fed > FRAMING_SHARE * self._size + MAX_FRAMING + STEP:
+            raise HttpError(431, "The request's chunk extensions or trailers are too large.")
+
+    def _without_upgrade(self) -> bytes:
+        """A request's head without its offer to change protocols, for a new parser.
+
+        RFC 9110 (7.8) has such an offer passed over: some clients make it every time. The parser stops at its head.
+        """
+        head = [b"%b %b HTTP/1.1\r\n" % (self._parser.get_method(), self._url)]
         head.extend(b"%b: %b\r\n" % pair for pair in self._headers.items() if pair[0] not in _UPGRADING)
+        if b"close" in self._headers[b"connection"].lower():
+            head.append(b"connection: close\r\n")
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(b"".join([*head, b"\r\n", rest]))
+        return b"".join([*head, b"\r\n"])
 
     def on_message_begin(self) -> None:
         self._reading = True
         self._url = b""
         self._headers = {}
-        self._header_bytes = self._fed = 0
+        self._header_bytes = self._header_count = self._fed = self._size = self._left = 0
         self._has_head = False
-        self._body = []
-        self._size = 0
         if self._task is None:
             self.deadline = self._loop.time() + self._limits.header_s
 
@@ -181,9 +288,12 @@ class Connection(asyncio.Protocol):
             raise HttpError(414, "The request's target is too long.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._has_head:
+            return  # A trailer: nobody here needs any, and as a header it would overrule what was checked.
         name = name.lower()
         self._header_bytes += len(name) + len(value) + HEADER_COST
-        if self._header_bytes > self._limits.max_header or len(self._headers) >= self._limits.max_headers:
+        self._header_count += 1
+        if self._header_bytes > self._limits.max_header or self._header_count > self._limits.max_headers:
             raise HttpError(431, "The request's headers are too large.")
         known = self._headers.get(name)
         if known is not None and name == b"host":  # RFC 9112, section 3.2.
@@ -191,58 +301,108 @@ class Connection(asyncio.Protocol):
         self._headers[name] = value if known is None else known + b", " + value
 
     def on_headers_complete(self) -> None:
-        headers = self._headers
-        self._has_head = True
-        self._version = self._parser.get_http_version()
-        if b"host" not in headers and self._version == "1.1":
+        method, version, headers = self._parser.get_method(), self._parser.get_http_version(), self._headers
+        if self._parser.should_upgrade():
+            if method == b"CONNECT":
+                raise HttpError(405, "This server is no proxy.")
+            return  # The head comes once more, without the offer.
+        self._has_head, self._version = True, version
+        self._fed = self._gap = 0
+        if version not in {"1.1", "1.0"}:
+            raise HttpError(505, "Only the versions 1.0 and 1.1 of HTTP are spoken here.")
+        host = headers.get(b"host")
+        if host is None and version == "1.1":
             raise HttpError(400, "The request has no host header.")
-        length = headers.get(b"content-length")
-        if length is not None and (not length.isdigit() or int(length) > self._limits.max_body):
-            raise HttpError(413, f"The request's body is larger than {self._limits.max_body >> 20} MB.")
+        coding, length = headers.get(b"transfer-encoding"), headers.get(b"content-length", b"0").strip()
+        if coding is not None and (version == "1.0" or coding.strip().lower() != b"chunked"):  # RFC 9112, section 6.1.
+            raise HttpError(
+                501, "A body can be sent chunked with HTTP/1.1, or with a length; no other coding is known."
+            )
+        verb = method.decode("ascii")
+        self._path, self._query = read_target(verb, self._url, host or b"")
+        if self._server.admit_head is not None:
+            refusal = self._server.admit_head(verb, self._path, headers)
+            if refusal is not None:
+                raise HttpError(refusal.status, "", refusal)
+        size = int(length) if length.isdigit() else self._limits.max_body + 1
+        if size > self._limits.max_body:
+            raise self._too_large()
+        if size:
+            self._reserve(size)
+        self._left = size
         if self._task is None:
             self.deadline = self._loop.time() + self._limits.body_s
-            if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and b"upgrade" not in headers:
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
+                self._transport.write(_CONTINUE)
+
+    def on_chunk_header(self) -> None:
+        self._gap = 0
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
-        if self._size > self._limits.max_body:
-            raise HttpError(413, f"The request's body is larger than {self._limits.max_body >> 20} MB.")
-        self._body.append(body)
+        self._gap = 0
+        if self._left:
+            self._left -= len(body)
+        else:
+            if self._size > self._limits.max_body:
+                raise self._too_large()
+            self._reserve(len(body))
+        last = self._body[-1] if self._body else body
+        if isinstance(last, bytearray) and len(last) < STEP:
+            last += body
+        else:
+            # Small pieces go into a block: by themselves they would take many times their size.
+            self._body.append(bytearray(body) if self._body and len(body) < STEP else body)
 
     def on_message_complete(self) -> None:
-        method = self._parser.get_method()
-        if method == b"CONNECT" or (b"upgrade" in self._headers and self._parser.should_upgrade()):
-            return
-        self._reading = False
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        if not self._has_head:
+            return  # It offers another protocol.
+        self._reading = self._has_head = False
+        self._fed = self._reserved = 0
+        body = b"".join(self._body)
         self._body = []
-        url = self._url
-        if url[:7].lower() == b"http://":  # The absolute form, which RFC 9112 (3.2.2) wants taken.
-            url = b"/" + url[7:].partition(b"/")[2]
-        path, _, query = url.decode("latin-1").partition("?")
-        request = Request(method.decode("ascii"), path, query, self._headers, body)
+        request = Request(self._parser.get_method().decode("ascii"), self._path, self._query, self._headers, body)
         request.client, request.version = self._peer, self._version
         keep = self._version == "1.1" and self._parser.should_keep_alive()
-        if self._task is not None:
+        if self._task is None:
+            self._begin(request, keep)
+        else:
             self._waiting.append((request, keep))
-            self._waiting_bytes += len(body)
-            if len(self._waiting) >= MAX_PIPELINED or self._waiting_bytes > MAX_PIPELINED_BYTES:
-                self._held = True
-                self._transport.pause_reading()
-            return
-        self._begin(request, keep)
+
+    def _reserve(self, size: int) -> None:
+        self._count(size, small=self._reserved + size <= SMALL_BODY)
+        self._reserved += size
+
+    def _count(self, size: int, small: bool) -> None:
+        """Count bytes as held, bodies before they come. Raises HttpError where they would be too many."""
+        most = self._limits.max_bodies
+        if self._server.body_bytes + size > (most if small else most - most // 4):
+            raise HttpError(503, "Too many bytes of requests are under way.")
+        self._server.body_bytes += size
+        self._body_bytes += size
+
+    def _release(self, size: int) -> None:
+        size = min(size, self._body_bytes)  # A connection that was lost has released everything.
+        self._body_bytes -= size
+        self._server.body_bytes -= size
+
+    def _too_large(self) -> HttpError:
+        return HttpError(413, f"The request's body is larger than {self._limits.max_body >> 20} MB.")
 
     # Answering
 
     def _begin(self, request: Request, keep: bool) -> None:
-        self.deadline = _NEVER
+        self.deadline = self._loop.time() + self._limits.half_closed_s if self._half_closed else _NEVER
         self._half_said = False
         self._task = self._loop.create_task(self._answer(request, keep))
 
     async def _answer(self, request: Request, keep: bool) -> None:
         failed = False
         try:
+            if len(request.body) > LARGE_BODY:
+                # Reading it is one step that takes a while: never two of them without others in between.
+                async with self._server.large_turn:
+                    await asyncio.sleep(0)
             response = await self._server.handler(request)
             keep = keep and not self._closing and not self._server.draining
             if self._transport.is_closing():
@@ -265,27 +425,25 @@ class Connection(asyncio.Protocol):
             failed = True
         finally:
             self._task = None
+            self._release(len(request.body))
         if not failed:
             self._next(keep)
         elif self._half_said:
             self._break_off(request)
         else:
-            self._refuse(500, "The gateway failed; its log says where.")
+            self._refuse(HttpError(500, "The gateway failed; its log says where."))
 
     def _next(self, keep: bool) -> None:
         if self._transport.is_closing():
             return
         if self._refusal is not None:
             self._say_and_linger(self._refusal)
-        elif not keep:
+        elif not keep or (self._half_closed and not self._waiting and not self._unparsed):
             self._end()
         elif self._waiting:
-            request, keep = self._waiting.popleft()
-            self._waiting_bytes -= len(request.body)
-            if self._held and len(self._waiting) < MAX_PIPELINED and self._waiting_bytes <= MAX_PIPELINED_BYTES:
-                self._held = False
-                self._transport.resume_reading()
-            self._begin(request, keep)
+            self._begin(*self._waiting.popleft())
+            if self._unparsed:
+                self._parse_soon()
         else:
             self.deadline = self._loop.time() + (self._limits.body_s if self._reading else self._limits.idle_s)
 
@@ -310,6 +468,8 @@ class Connection(asyncio.Protocol):
                     raise asyncio.CancelledError
                 if piece:
                     self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
+                    if self._half_closed:  # It still reads: one that has gone answers with a reset.
+                        self.deadline = self._loop.time() + self._limits.write_s
                 if self._paused is not None:
                     await self._paused
         finally:
@@ -332,12 +492,16 @@ class Connection(asyncio.Protocol):
         self.deadline = self._loop.time() + self._limits.write_s
         self._transport.close()
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, error: HttpError) -> None:
         """Answer what never became a request, and close: where the next one would begin is not known."""
         self._closing = True
+        self._body = []
+        self._release(self._reserved)
+        self._reserved = 0
         if self._transport.is_closing():
             return
-        response = self._server.on_error(self._url.decode("latin-1").partition("?")[0], status, message)
+        path = self._url.decode("latin-1").partition("?")[0]
+        response = error.response or self._server.on_error(path, error.status, str(error))
         body = response.body if isinstance(response.body, bytes) else b""
         raw = b"".join([*_head(response, keep=False), b"content-length: %d\r\n\r\n" % len(body), body])
         if self._task is not None:

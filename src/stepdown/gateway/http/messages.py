@@ -29,6 +29,14 @@ HOP_BY_HOP = frozenset(
 
 HEADER_COST = 32
 """Bytes that a header counts for beside its text, as RFC 9113 (6.5.2) counts them."""
+STEP = 4 << 10
+"""Bytes that a parser gets at once, but for bodies of a known length: what it does with them takes far below 1 ms."""
+TURN_S = 0.001
+"""How long one connection may be parsed before others get their turn."""
+MAX_FRAMING = 16 << 10
+"""Bytes of one chunk's extensions, or of all trailers."""
+FRAMING_SHARE = 8
+"""Times a body's size that a chunked message may be in all: chunks of one byte are of six."""
 
 
 class Request:
@@ -61,11 +69,14 @@ class Response:
 
 
 class HttpError(Exception):
-    """A request that cannot be read as HTTP, or that passes a limit. `status` is what it is answered with."""
+    """A request that cannot be read as HTTP, or that passes a limit. `status` is what it is answered with.
 
-    def __init__(self, status: int, message: str) -> None:
+    response: the whole answer, where there is one already.
+    """
+
+    def __init__(self, status: int, message: str, response: Response | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.response = status, response
 
 
 class UnfinishedStream(Exception):

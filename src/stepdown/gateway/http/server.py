@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 
-from stepdown.gateway.http.connection import Connection, Handler, OnError, ServerLimits
+from stepdown.gateway.http.connection import AdmitHead, Connection, Handler, OnError, ServerLimits
 
-__all__ = ["Handler", "HttpServer", "OnError", "ServerLimits"]
+__all__ = ["AdmitHead", "Handler", "HttpServer", "OnError", "ServerLimits"]
 
 _SWEEP_S = 0.5
 
@@ -19,9 +20,19 @@ _SWEEP_S = 0.5
 class HttpServer:
     """Serves one handler. `start`, then `drain` to end: what is under way is finished, nothing new is taken."""
 
-    def __init__(self, handler: Handler, on_error: OnError, limits: ServerLimits | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        on_error: OnError,
+        limits: ServerLimits | None = None,
+        admit_head: AdmitHead | None = None,
+    ) -> None:
         self.handler, self.on_error, self.limits = handler, on_error, limits or ServerLimits()
+        self.admit_head = admit_head
         self.connections: set[Connection] = set()
+        self.clients: Counter[str] = Counter()
+        self.body_bytes = 0
+        self.large_turn = asyncio.Lock()
         self.draining = False
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
 import httptools
 
-from stepdown.gateway.http.messages import HEADER_COST, BrokenReply, TimedOut, UpstreamError
+from stepdown.gateway.http.messages import (
+    FRAMING_SHARE,
+    HEADER_COST,
+    MAX_FRAMING,
+    STEP,
+    TURN_S,
+    BrokenReply,
+    TimedOut,
+    UpstreamError,
+)
 
 _HIGH_WATER = 1 << 20
-_MAX_HEADER = 256 << 10
+_MAX_HEADER = 64 << 10
+_MAX_HEADERS = 256
+_LARGE = 64 << 10
+MAX_WHOLE = 16 << 20
+"""Bytes of an answer that is read whole."""
 
 
 class HttpResponse:
@@ -31,7 +45,7 @@ class HttpResponse:
     def header(self, name: bytes) -> bytes:
         return next((value for key, value in self.headers if key == name), b"")
 
-    async def read(self, limit: int = 64 << 20) -> bytes:
+    async def read(self, limit: int = MAX_WHOLE) -> bytes:
         """The whole body. Raises BrokenReply where it is cut off or longer than `limit` bytes, TimedOut."""
         connection = self._connection
         pieces = []
@@ -107,7 +121,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _reset(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
-        self._header_bytes = self._fed = 0
+        self._header_bytes = self._size = self._fed = self._gap = 0
+        self._fresh: list[bytes] = []
+        self._unparsed = b""
+        self._has_more = False
         self._begun = self._final = self._delimited = self._keep = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -127,7 +144,7 @@ class UpstreamConnection(asyncio.Protocol):
             silent = self._head is not None and not self._begun
             self._fail(ClosedInSilence() if silent else BrokenReply("The upstream cut its answer off."))
 
-    async def ask(self, raw: bytes, bodyless: bool, first_byte_s: float, total_s: float) -> HttpResponse:
+    async def ask(self, head: bytes, body: bytes, bodyless: bool, first_byte_s: float, total_s: float) -> HttpResponse:
         """bodyless: the answer has a length but no body, as to HEAD."""
         self.complete = self.released = False
         self.turn += 1
@@ -141,7 +158,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._first_byte_at, self._end_at = now + first_byte_s, now + total_s
         if self.closed or self._transport.is_closing():
             raise ClosedInSilence
-        self._transport.write(raw)
+        if len(body) < _LARGE:
+            self._transport.write(head + body)
+        else:  # Not copied.
+            self._transport.write(head)
+            self._transport.write(body)
         try:
             return await self._head
         finally:
@@ -151,9 +172,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Wait for more of the body. Raises what went wrong."""
         if self._failure is not None:
             raise self._failure
-        if self._paused and not self._transport.is_closing():
-            self._paused = False
-            self._transport.resume_reading()
+        self._hold(self._has_more)
         if self.pieces or self.complete:
             return
         self._waiter = self._loop.create_future()
@@ -232,24 +251,61 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()  # Words that nobody asked for: this connection can no longer be trusted.
             return
         self._begun = True
+        self._unparsed = self._unparsed + data if self._unparsed else data
+        if not self._has_more:
+            self._parse()
+
+    def _parse(self) -> None:
+        """Parse what came, step by step; what is too much for one turn is left for later."""
+        data, at = self._unparsed, 0
+        until = time.perf_counter() + TURN_S
+        failure: BrokenReply | None = None
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade, UpstreamError):
-            if self.complete:
-                self._keep = False  # Words beyond the answer's end: the answer stands, the connection does not.
-            else:
-                self._fail(BrokenReply("The upstream's answer is not HTTP/1.1."))
-            return
-        if not self._final:
-            # The parser keeps an unfinished header to itself: only what is fed to it can be counted.
-            self._fed += len(data)
-            if self._fed > _MAX_HEADER:
-                self._fail(BrokenReply("The upstream's headers are too large."))
-        if self.pieces:
-            if self._held > _HIGH_WATER and not self._paused and not self.complete:
-                self._paused = True
-                self._transport.pause_reading()
+            while at < len(data) and not self.complete and time.perf_counter() < until:
+                self._feed(data[at : at + STEP])
+                at += STEP
+        except BrokenReply as error:
+            failure = error
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            failure = BrokenReply("The upstream's answer is not HTTP/1.1.")
+        self._unparsed = data[at:]
+        if self._fresh:
+            # In one piece: an answer in chunks of a byte would take many times its size, and its time.
+            self.pieces.append(b"".join(self._fresh))
+            self._fresh = []
             self._wake()
+        if self.complete:
+            # Words beyond the answer's end: the answer stands, the connection does not.
+            self._keep = self._keep and failure is None and not self._unparsed
+            self._unparsed = b""
+        elif failure is not None:
+            self._fail(failure)
+            return
+        self._has_more = bool(self._unparsed)
+        if self._has_more:
+            self._loop.call_soon(self._parse_on)
+        self._hold(not self.complete and (self._has_more or self._held > _HIGH_WATER))
+
+    def _parse_on(self) -> None:
+        if not self.closed and self._has_more:
+            self._parse()
+
+    def _hold(self, paused: bool) -> None:
+        if paused != self._paused and not self._transport.is_closing():
+            self._paused = paused
+            (self._transport.pause_reading if paused else self._transport.resume_reading)()
+
+    def _feed(self, step: bytes) -> None:
+        self._parser.feed_data(step)
+        # The parser keeps an unfinished header, and what stands between chunks, to itself: only what is fed to it can
+        # be counted.
+        self._fed += len(step)
+        self._gap += len(step)
+        if not self._final:
+            if self._fed > _MAX_HEADER + STEP:
+                raise BrokenReply("The upstream's headers are too large.")
+        elif self._gap > MAX_FRAMING + STEP or self._fed > FRAMING_SHARE * self._size + _MAX_HEADER + MAX_FRAMING:
+            raise BrokenReply("The upstream's chunk extensions or trailers are too large.", retriable=False)
 
     def on_message_begin(self) -> None:
         if self._final:
@@ -260,7 +316,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._final:
             return  # a trailer
         self._header_bytes += len(name) + len(value) + HEADER_COST
-        if self._header_bytes > _MAX_HEADER:
+        if self._header_bytes > _MAX_HEADER or len(self._headers) >= _MAX_HEADERS:
             raise BrokenReply("The upstream's headers are too large.")
         self._headers.append((name.lower(), value))
 
@@ -279,11 +335,15 @@ class UpstreamConnection(asyncio.Protocol):
         if self._head is not None and not self._head.done():
             self._head.set_result(HttpResponse(self, status, self._headers))
 
+    def on_chunk_header(self) -> None:
+        self._gap = 0
+
     def on_body(self, body: bytes) -> None:
-        if self._bodyless:
-            return
-        self.pieces.append(body)
-        self._held += len(body)
+        self._gap = 0
+        self._size += len(body)
+        if not self._bodyless:
+            self._fresh.append(body)
+            self._held += len(body)
 
     def on_message_complete(self) -> None:
         if self._final and not self._bodyless:
