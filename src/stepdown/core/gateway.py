@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,11 @@ from stepdown.core.secret import Secret
 
 MIB = 1 << 20
 KEY_VARIABLE = "STEPDOWN_UPSTREAM_KEY"
+_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]{1,100}", re.ASCII).fullmatch
+_NEVER_PASSED = frozenset(
+    "authorization x-api-key api-key connection content-length content-type expect host keep-alive proxy-authorization"
+    " proxy-connection te trailer transfer-encoding upgrade accept-encoding user-agent".split()
+)
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,7 +29,8 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     the first upstream has a variable unsaid, STEPDOWN_UPSTREAM_KEY, so that one provider's key never goes to another.
     key_header: the header that takes the key where it is not the kind's own (Azure: "api-key"); api_version: added to
     every URL's query (Azure). models: those it takes, empty for all. Times in seconds: to connect, to the first byte of
-    the answer, and in all. retries: of what may be retried, on the same upstream.
+    the answer, and in all. retries: of what may be retried, on the same upstream. pass_headers: names of the client's
+    headers that go upstream beside the few that every wire needs.
     """
 
     url: str
@@ -38,11 +45,15 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     first_byte_s: float = 60.0
     total_s: float = 600.0
     retries: int = 2
+    pass_headers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("connect_s", "first_byte_s", "total_s"):
             _check(getattr(self, name) > 0, f"gateway.upstreams.{name}", getattr(self, name), "seconds above 0")
         _check(0 <= self.retries <= 10, "gateway.upstreams.retries", self.retries, "0 to 10")
+        for name in self.pass_headers:
+            fits = _HEADER(name) is not None and name.lower() not in _NEVER_PASSED
+            _check(fits, "gateway.upstreams.pass_headers", name, "a header of the request's own, not of its connection")
         check_url(self.url, self.kind)
 
     def secret(self, environment: Mapping[str, str]) -> Secret:

@@ -297,6 +297,7 @@ def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOpti
             retries=said.retries,
             calls=_recorded(home) if said.url.partition("?")[0] == "replay:" else None,
             passes_client_key=place == 0,
+            pass_headers=said.pass_headers,
         )
         for place, said in enumerate(settings.all_upstreams())
     ]

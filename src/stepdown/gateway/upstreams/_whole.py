@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from stepdown.gateway.http.client import HttpResponse
 from stepdown.gateway.http.messages import BrokenReply
+from stepdown.gateway.upstreams._echoes import Unechoed
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _TAIL = 128
@@ -21,7 +21,7 @@ _ENDS = {
 last line of the first wire, none the reason why they stop."""
 
 
-async def whole_body(response: HttpResponse) -> bytes:
+async def whole_body(response: Unechoed) -> bytes:
     """The body of an answer, which must be a JSON object where its status says that all is well. Raises BrokenReply."""
     body = await response.read()
     if response.status >= 300 or response.header(b"content-encoding"):
@@ -33,7 +33,7 @@ async def whole_body(response: HttpResponse) -> bytes:
     return body
 
 
-async def whole_stream(response: HttpResponse, wire: str) -> AsyncIterator[bytes]:
+async def whole_stream(response: Unechoed, wire: str) -> AsyncIterator[bytes]:
     """The pieces of a stream as they come. Raises BrokenReply at its end where the end is missing."""
     ends: re.Pattern[bytes] = _ENDS.get(wire, re.compile(b""))
     pieces: AsyncGenerator[bytes, Any] = response.pieces()
