@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,13 +13,15 @@ from stepdown.core.contract import check_keys, parse_duration
 from stepdown.core.errors import ContractError
 from stepdown.core.secret import Secret
 
+Unmatched = Literal["", "pass", "redact", "refuse"]
 MIB = 1 << 20
 KEY_VARIABLE = "STEPDOWN_UPSTREAM_KEY"
 _HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]{1,100}", re.ASCII).fullmatch
-_NEVER_PASSED = frozenset(
-    "authorization x-api-key api-key connection content-length content-type expect host keep-alive proxy-authorization"
-    " proxy-connection te trailer transfer-encoding upgrade accept-encoding user-agent".split()
-)
+_NEVER_PASSED = re.compile(
+    "authorization|x-api-key|api-key|connection|content-(length|type)|expect|host|keep-alive|proxy-.*|te|trailer"
+    "|transfer-encoding|upgrade|accept-encoding|user-agent|x-stepdown-.*",
+    re.IGNORECASE,
+).fullmatch
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +54,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             _check(getattr(self, name) > 0, f"gateway.upstreams.{name}", getattr(self, name), "seconds above 0")
         _check(0 <= self.retries <= 10, "gateway.upstreams.retries", self.retries, "0 to 10")
         for name in self.pass_headers:
-            fits = _HEADER(name) is not None and name.lower() not in _NEVER_PASSED
+            fits = _HEADER(name) is not None and _NEVER_PASSED(name) is None
             _check(fits, "gateway.upstreams.pass_headers", name, "a header of the request's own, not of its connection")
         check_url(self.url, self.kind)
 
@@ -67,6 +69,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     capture_share: the share of calls that are kept, in [0, 1]. retention: how long ("90d"), "" for ever.
     max_body_bytes: of one request. queue_bytes: of what waits to be written. body_timeout_s: for a request to arrive.
     drain_s: what requests under way may take when the gateway is told to end. unmatched_capture: keep calls of no task.
+    unmatched: whether what is not known to be a task's may leave; "" for as the strictest task's own requests may.
     """
 
     host: str = "127.0.0.1"
@@ -82,6 +85,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     body_timeout_s: float = 30.0
     drain_s: float = 20.0
     log_requests: bool = False
+    unmatched: Unmatched = ""
 
     def __post_init__(self) -> None:
         _check(0 <= self.port <= 65535, "gateway.port", self.port, "0 (any free one) to 65535")

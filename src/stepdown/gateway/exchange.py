@@ -10,6 +10,7 @@ from typing import Any
 
 from stepdown.core.calls import Selection
 from stepdown.core.cascade import INCUMBENT
+from stepdown.core.contract import Privacy
 from stepdown.core.keys import Key
 from stepdown.core.tasks import Input
 from stepdown.gateway.http.messages import Request, Response
@@ -50,6 +51,7 @@ class Exchange:
         "key",
         "latency_s",
         "outgoing",
+        "privacy",
         "reason",
         "reply",
         "request",
@@ -81,6 +83,8 @@ class Exchange:
         self.value: Input | None = None
         """The variable part of a request that fits its task's template."""
         self.workload = ""
+        self.privacy: Privacy = "any"
+        """What may leave this machine of it: its task's, or stricter where it is not known to be the task's."""
         self.route = ""
         """What the client asked for: "incumbent", "students" or ""."""
         self.rung = INCUMBENT

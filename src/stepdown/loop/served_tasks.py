@@ -20,6 +20,7 @@ from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.personal_data import mask
 from stepdown.gateway.cascades import OpenCascade, RungThreads
+from stepdown.gateway.routing import STRICTNESS
 from stepdown.gateway.served import ServedTask
 from stepdown.loop.answering import open_cascade
 from stepdown.loop.certificates import is_issued, serving, why_not_in_force
@@ -32,7 +33,6 @@ from stepdown.loop.settings import FILE_NAME, read_settings
 log = logging.getLogger("stepdown.gateway")
 
 SAMPLE = 300
-_STRICTNESS: tuple[Privacy, ...] = ("any", "redact", "local-only")
 
 
 class _Standing(NamedTuple):
@@ -187,8 +187,9 @@ class ServedTasks:
         cascade = open_cascade(self._home, spec)
         family = families().load(task.family)
         record = folder.read_record()
-        # The students learned from masked texts where the contract says so, and are shown none other.
-        masked = certificate.contract.get("privacy") == "redact"
+        # The students learned from masked texts where the contract says so, and are shown none other: where the
+        # settings say "redact" too, the request is masked before they see it.
+        masked = certificate.contract.get("privacy") == "redact" and privacy != "redact"
         manners = manners_of(task, itertools.islice(calls_of(store, task), SAMPLE), record)
         if manners is None:
             return self._unbuilt(task, "no recorded answer shows the shape of one", privacy)
@@ -227,7 +228,7 @@ class ServedTasks:
     def _privacy(self, name: str, certified: str) -> Privacy:
         """The stricter of what was certified and what the settings say now."""
         said = self._home.settings.task(name).contract.privacy
-        return max((said, *(one for one in _STRICTNESS if one == certified)), key=_STRICTNESS.index)
+        return max((said, *(one for one in STRICTNESS if one == certified)), key=STRICTNESS.index)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

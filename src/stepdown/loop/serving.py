@@ -45,6 +45,7 @@ from stepdown.gateway.openapi import description
 from stepdown.gateway.other_paths import OtherPaths
 from stepdown.gateway.outcome import outcome_of
 from stepdown.gateway.recorder_process import RecorderProcess
+from stepdown.gateway.redaction import redacting
 from stepdown.gateway.retention import Retention
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.run_folder import RunFolder
@@ -101,10 +102,10 @@ class Gateway:
             (
                 recording(self.recorder, self._keep, time.perf_counter),
                 admission(self._admit),
+                redacting(mask),
                 holdback(random.SystemRandom(), self._can_ask),
                 caching(self._cache, self.metrics),
             ),
-            mask,
             self._identify,
         )
         self.app = self._paths()
@@ -152,7 +153,9 @@ class Gateway:
     # Paths
 
     def _paths(self) -> App:
-        other = OtherPaths(self.incumbent, self._identify, lambda: self.calls.routes.aliases, self._may_leave)
+        other = OtherPaths(
+            self.incumbent, self._identify, lambda: self.calls.routes.aliases, lambda: self.calls.routes.unmatched
+        )
         app = App(other.forward)
         for wire in (openai_chat, anthropic_messages):
             for prefix in ("/v1", ""):
@@ -179,9 +182,6 @@ class Gateway:
             log.warning("feedback_not_kept", extra={"fields": {"error": str(error)}})
             raise Refused(503, "The feedback could not be kept: the store gave an error.", "store_error", 1.0) from None
         return feedback_response(feedback, became)
-
-    def _may_leave(self) -> bool:
-        return all(task.privacy == "any" for task in self.calls.routes.tasks.values())
 
     def _can_ask(self) -> bool:
         """Whether there is an upstream that is not left alone because it failed."""
@@ -237,7 +237,7 @@ class Gateway:
         self._count_upstreams()
         await self._loop.run_in_executor(None, self.metrics.publish)
         if found.tasks is not None:
-            self.calls.routes = Routes(found.tasks)
+            self.calls.routes = Routes(found.tasks, self.settings.unmatched)
             self._tasks = {task.name: task.task for task in found.tasks}
             for task in found.tasks:
                 state = task.why_not or "in force"
