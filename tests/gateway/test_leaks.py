@@ -1,4 +1,4 @@
-"""What may not leave this machine does not: attacks on a gateway that serves a task under "local-only" beside another."""
+"""What may not leave this machine does not: attacks on a gateway that serves a "local-only" task beside another."""
 
 from __future__ import annotations
 

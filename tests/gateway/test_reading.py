@@ -1,4 +1,4 @@
-"""A body is read as every other reader reads it, or refused: a field that comes twice, numbers out of range, no bound."""
+"""A body is read as every other reader reads it, or refused: a field that comes twice, numbers out of range."""
 
 from __future__ import annotations
 

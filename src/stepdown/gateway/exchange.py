@@ -14,6 +14,7 @@ from stepdown.core.contract import Privacy
 from stepdown.core.keys import Key
 from stepdown.core.tasks import Input
 from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.limits import Reserved
 from stepdown.gateway.served import ServedTask
 
 ABSTAINED, CACHE, REFUSED, FAILED = "abstained", "cache", "refused", "error"
@@ -55,6 +56,7 @@ class Exchange:
         "reason",
         "reply",
         "request",
+        "reserved",
         "route",
         "rung",
         "selection",
@@ -87,6 +89,8 @@ class Exchange:
         """What may leave this machine of it: its task's, or stricter where it is not known to be the task's."""
         self.route = ""
         """What the client asked for: "incumbent", "students" or ""."""
+        self.reserved: Reserved | None = None
+        """What was set aside for it where its key or task is limited."""
         self.rung = INCUMBENT
         self.reason = ""
         """Why no student answered, in a word or two."""

@@ -13,7 +13,7 @@ from stepdown.core.keys import Key
 from stepdown.core.tasks import input_text, is_empty
 from stepdown.gateway.answers import chat_completion, choices_asked, header_text, student_headers, wire_response
 from stepdown.gateway.cascades import BUSY, StudentFailed
-from stepdown.gateway.departures import why_not_as_asked
+from stepdown.gateway.departures import MAX_INPUT_CHARACTERS, why_not_as_asked
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Reply
 from stepdown.gateway.http.messages import Request, Response
@@ -25,8 +25,6 @@ from stepdown.gateway.shape import answer_shape, choice_of_tools, may_choose
 
 log = logging.getLogger("stepdown.gateway")
 
-MAX_INPUT_CHARACTERS = 100_000
-"""Longer inputs are the incumbent's: curation leaves them out, so that no certificate speaks of them."""
 
 _NOT_RECOGNISED = (
     "A task here is local-only, and this request is not known to be another task's: nothing may leave this machine. "

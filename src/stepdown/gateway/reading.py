@@ -75,11 +75,11 @@ def _without_texts(data: bytes) -> bytes:
 
 def _fields(body: dict[str, Any]) -> int:
     """How many fields all objects in a body have."""
-    count, waiting = 0, [body]
-    for value in waiting:
-        each: Any = value
+    count = 0
+    waiting: list[Any] = [body]
+    for each in waiting:
         if each.__class__ is dict:
             count += len(each)
-            each = each.values()
-        waiting += [one for one in each if one.__class__ is dict or one.__class__ is list]
+        inner = each.values() if each.__class__ is dict else each
+        waiting += [one for one in inner if one.__class__ is dict or one.__class__ is list]
     return count

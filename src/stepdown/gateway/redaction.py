@@ -128,7 +128,7 @@ class _Masked:
     def _message(self, message: dict[str, Any]) -> dict[str, Any]:
         if message.get("role") not in _ROLES:
             raise ValueError("a role that is not known")
-        out = self.value({key: value for key, value in message.items() if key not in ("content", *_IDS)})
+        out: dict[str, Any] = self.value({key: each for key, each in message.items() if key not in ("content", *_IDS)})
         out |= {key: _pseudonym(message[key]) for key in _IDS & message.keys()}
         for call, given in zip(_dicts(out.get("tool_calls")), _dicts(message.get("tool_calls")), strict=True):
             call |= {key: _pseudonym(given[key]) for key in _IDS & given.keys()}
@@ -140,8 +140,8 @@ class _Masked:
         if not isinstance(content, list):
             return self.value(content)
         parts = [self._part(part) for part in content]
-        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-        if len(parts) == len(texts) > 1 and all(isinstance(text, str) for text in texts):
+        texts = [part["text"] for part in _dicts(content) if isinstance(part.get("text"), str)]
+        if len(parts) == len(texts) > 1:
             # What is masked in no part may be whole where they meet.
             whole = self._text("".join(texts), 0)
             if whole != "".join(part["text"] for part in parts):
@@ -163,7 +163,7 @@ class _Masked:
         return out
 
     def _text(self, text: str, depth: int) -> str:
-        """A text, masked however its personal data are written: as JSON, percent-encoded, with escapes of JSON or HTML."""
+        """A text, masked however its data are written: as JSON, percent-encoded, with escapes of JSON or HTML."""
         if depth < _DEEPEST and text.lstrip()[:1] in ("{", "["):
             try:
                 read, changed = _read(text)

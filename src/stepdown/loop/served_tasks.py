@@ -20,6 +20,7 @@ from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.personal_data import mask
 from stepdown.gateway.cascades import OpenCascade, RungThreads
+from stepdown.gateway.departures import recorded_in
 from stepdown.gateway.routing import STRICTNESS
 from stepdown.gateway.served import ServedTask
 from stepdown.loop.answering import open_cascade
@@ -86,12 +87,16 @@ class ServedTasks:
         known = store.tasks()
         names = {*known, *self._home.settings.tasks, *self._built_names()}
         standing = {name: self._standing(store, name) for name in sorted(names)}
-        seen = (known, standing, self._home.settings.tasks)
+        limited: dict[str, set[str]] = {}
+        for key in store.keys():  # noqa: SIM118 - a store is no dictionary
+            for name in key.tasks:
+                limited.setdefault(name, set()).add(key.name)
+        seen = (known, standing, self._home.settings.tasks, limited)
         if seen == self._seen:
             return None
         tasks = [self._served(store, name, known.get(name), one) for name, one in standing.items()]
         self._seen = seen
-        return tasks
+        return [_bounded(store, task, limited[task.name]) if task.name in limited else task for task in tasks]
 
     def _read_settings(self) -> None:
         """The settings as stepdown.toml has them now; the last that could be read, and an error in the log, while it
@@ -229,6 +234,12 @@ class ServedTasks:
         """The stricter of what was certified and what the settings say now."""
         said = self._home.settings.task(name).contract.privacy
         return max((said, *(one for one in STRICTNESS if one == certified)), key=STRICTNESS.index)
+
+
+def _bounded(store: Store, task: ServedTask, keys: set[str]) -> ServedTask:
+    """The task with what recorded requests asked for, but for those of the keys that this bounds."""
+    calls = (call for call in calls_of(store, task.task) if call.client_id not in keys)
+    return replace(task, recorded=recorded_in(task.task, itertools.islice(calls, SAMPLE)))
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

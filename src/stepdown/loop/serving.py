@@ -29,7 +29,7 @@ from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.cascades import RungThreads
 from stepdown.gateway.channel import Report
 from stepdown.gateway.errors import Refused
-from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.exchange import ABSTAINED, Exchange
 from stepdown.gateway.feedback import feedback_response, read_feedback
 from stepdown.gateway.health import alive, readiness
 from stepdown.gateway.http.messages import Request, Response
@@ -43,7 +43,7 @@ from stepdown.gateway.middleware.recording import recording
 from stepdown.gateway.model_call import Clocks, ModelCalls
 from stepdown.gateway.openapi import description
 from stepdown.gateway.other_paths import OtherPaths
-from stepdown.gateway.outcome import outcome_of
+from stepdown.gateway.outcome import estimate_of, outcome_of
 from stepdown.gateway.recorder_process import RecorderProcess
 from stepdown.gateway.redaction import redacting
 from stepdown.gateway.retention import Retention
@@ -56,6 +56,7 @@ from stepdown.loop.desk import StoreDesk
 from stepdown.loop.feedback import keep_feedback
 from stepdown.loop.home import Home
 from stepdown.loop.served_tasks import ServedTasks
+from stepdown.traffic.pricing import Prices
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -77,6 +78,7 @@ class Gateway:
         self._tasks: dict[str, Task] = {}
         self._ring = KeyRing(())
         self._limiter = Limiter({name: task.limits for name, task in home.settings.tasks.items()})
+        self._prices = Prices(home.settings.prices)
         self._counted: dict[tuple[str, str, str], int] = {}
         self._why_not = "starting"
         self._chores: list[asyncio.Task[None]] = []
@@ -198,13 +200,24 @@ class Gateway:
             raise Refused(401, f"This key is {found.why or 'unknown'}.", f"{found.why or 'unknown'}_key")
         return found.key
 
-    def _admit(self, key: Key | None, task: str) -> Refusal | None:
-        return self._limiter.admit(self.home.clock(), key, task)
+    def _admit(self, exchange: Exchange) -> Refusal | None:
+        task = exchange.task.name if exchange.task else ""
+        if not self._limiter.is_limited(exchange.key, task):
+            return None
+        estimate = estimate_of(exchange, self._prices.cost)
+        got = self._limiter.admit(self.home.clock(), exchange.key, task, estimate)
+        if isinstance(got, Refusal):
+            return got
+        exchange.reserved = got
+        return None
 
     def _keep(self, exchange: Exchange) -> None:
         """Take a finished exchange: the cache at once, where the task wants one, all else in the recording process."""
         if exchange.task is not None and exchange.task.cache_s > 0:
             self._cache(exchange, outcome_of(exchange, lambda call: None))
+        if exchange.reserved is not None:
+            used = exchange.status < 400 and exchange.rung != ABSTAINED
+            self._limiter.end(exchange.reserved, self.home.clock(), charged=used)
         self.recorder.put(exchange)
 
     def _charge(self, report: Report) -> None:

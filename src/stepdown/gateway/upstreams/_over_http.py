@@ -1,4 +1,4 @@
-"""What upstreams over HTTP have in common: bodies through untouched where both sides speak one wire, and few headers."""
+"""What upstreams over HTTP have in common: few headers, and bodies untouched where both sides speak one wire."""
 
 from __future__ import annotations
 
