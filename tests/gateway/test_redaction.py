@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stepdown.curation.personal_data import mask
+from stepdown.curation.personal_data import mask_json
 from stepdown.gateway.redaction import masked_body
 from tests.cli.tickets import SYSTEM, TASK
 from tests.gateway.large_model import LargeModel, Seen
@@ -194,7 +194,7 @@ def test_what_is_no_persons_stays_as_it_is() -> None:
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "required": ["n"]}}}],
         "stream": True,
     }
-    assert masked_body(body, mask) == body
+    assert masked_body(body, mask_json) == body
 
 
 def test_ids_become_others_that_still_meet(redacting: Gateway, upstream: LargeModel) -> None:
@@ -209,6 +209,21 @@ def test_ids_become_others_that_still_meet(redacting: Gateway, upstream: LargeMo
     sent = upstream.last().json["messages"]
     assert sent[2]["tool_calls"][0]["id"] == sent[3]["tool_call_id"] != "call_1"
     assert sent[2]["tool_calls"][0]["function"] == call["function"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"model": ["m"]},
+        {"messages": [{"role": ["user"], "content": "x"}]},
+        {"messages": [{"role": "user", "content": [{"type": ["text"]}]}]},
+        {"metadata": 7, "user": {"a": [1]}, "seed": None},
+        {"messages": [{"role": "assistant", "tool_calls": [7, {"id": 3}], "content": 5}]},
+    ],
+    ids=str,
+)
+def test_fields_of_no_known_type(redacting: Gateway, more: dict[str, Any]) -> None:
+    assert redacting.ask(unsure(), headers={"x-stepdown-workload": TASK}, **more).status_code in (200, 422)
 
 
 def test_what_is_no_tasks_is_masked_too(redacting: Gateway, upstream: LargeModel) -> None:

@@ -6,11 +6,17 @@ for; a rule cannot find them.
 
 from __future__ import annotations
 
+import hashlib
+import html
+import json
+import math
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import msgspec
 
@@ -68,7 +74,65 @@ def find(text: str) -> list[Finding]:
 
 
 def mask(text: str) -> str:
-    """`text` with every finding replaced by its kind in brackets, "[EMAIL]". Masking twice changes nothing more."""
+    """`text` with every finding replaced by its kind in brackets, "[EMAIL]". Masking twice changes nothing more.
+
+    However it is written: JSON in a text is masked as JSON is, and percent signs and escapes of JSON or HTML are
+    resolved where they hide a finding. A long text in which nothing was found, as prompts are, is looked through once.
+    """
+    if len(text) < _LONG_TEXT:
+        return _masked_text(text, 0)
+    known = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    if known in _clean:
+        return text
+    masked = _masked_text(text, 0)
+    if masked == text:
+        if len(_clean) >= _MOST_CLEAN:
+            _clean.clear()
+        _clean[known] = None
+    return masked
+
+
+def mask_json(value: Any) -> Any:
+    """A JSON value, masked in its texts, the names of its fields, and its numbers: one of seven digits or more may be
+    somebody's, and keeps its sign and size alone; a fraction keeps six digits. Raises RecursionError."""
+    return _masked_json(value, 0)
+
+
+def _masked_json(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return mask(value) if depth == 0 else _masked_text(value, depth)
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int | float):
+        return _coarse(value)
+    if isinstance(value, list):
+        return [_masked_json(each, depth) for each in value]
+    out: dict[str, Any] = {}
+    for key, each in value.items():
+        name = masked = _masked_text(key, _DEEPEST)
+        while name in out:
+            name = f"{masked}-{len(out)}"
+        out[name] = _masked_json(each, depth)
+    return out
+
+
+def _masked_text(text: str, depth: int) -> str:
+    """depth: of texts within JSON within texts."""
+    if depth < _DEEPEST and text.lstrip()[:1] in ("{", "["):
+        try:
+            read, twice = _read(text)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            masked = _masked_json(read, depth + 1)
+            if twice or masked != read:
+                return json.dumps(masked, ensure_ascii=False)
+    plain = _plain(text)
+    masked_plain = _masked_plain(plain)
+    return masked_plain if masked_plain != plain else _masked_plain(text)
+
+
+def _masked_plain(text: str) -> str:
     # What a placeholder leaves free may be data in its turn ("0" before a card number made a longer number of it).
     while found := find(text):
         pieces: list[str] = []
@@ -78,6 +142,43 @@ def mask(text: str) -> str:
             end = finding.end
         text = "".join((*pieces, text[end:]))
     return text
+
+
+def _read(text: str) -> tuple[Any, bool]:
+    """JSON within a text, and whether it has a field twice, of which the text shows more than is read."""
+    twice = False
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal twice
+        read = dict(found)
+        twice = twice or len(read) < len(found)
+        return read
+
+    return json.loads(text, object_pairs_hook=pairs), twice
+
+
+def _plain(text: str) -> str:
+    """A text with its escapes resolved, as whoever reads it last may do."""
+    for _ in range(3):
+        known = text
+        if "%" in text:
+            text = unquote(text)
+        if "\\u" in text:
+            text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+        if "&" in text:
+            text = html.unescape(text)
+        if text == known:
+            break
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def _coarse(number: float) -> float:
+    if not math.isfinite(number):
+        return 0
+    if abs(number) < _LONG_NUMBER:
+        return number if isinstance(number, int) else float(f"{number:.6g}")
+    size = 10 ** min(len(str(abs(int(number)))) - 1, 18)
+    return math.copysign(size, number) if isinstance(number, float) else size if number > 0 else -size
 
 
 def personal_data(examples: list[Example], options: CurationOptions) -> Outcome:
@@ -106,6 +207,11 @@ def detectors() -> Kinds[Detector]:
 
 
 _DIGIT = re.compile(r"\d")
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_DEEPEST = 8
+_LONG_NUMBER = 10**6
+_LONG_TEXT, _MOST_CLEAN = 1024, 4096
+_clean: dict[bytes, None] = {}
 
 
 @cache

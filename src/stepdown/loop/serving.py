@@ -21,7 +21,7 @@ from stepdown.core.keys import Key
 from stepdown.core.store import Served, Store
 from stepdown.core.tasks import Task
 from stepdown.core.wires import anthropic_messages, openai_chat
-from stepdown.curation.personal_data import mask
+from stepdown.curation.personal_data import mask_json
 from stepdown.gateway import metric_names as names
 from stepdown.gateway.app import App
 from stepdown.gateway.asking import Incumbent
@@ -104,7 +104,7 @@ class Gateway:
             (
                 recording(self.recorder, self._keep, time.perf_counter),
                 admission(self._admit),
-                redacting(mask),
+                redacting(mask_json),
                 holdback(random.SystemRandom(), self._can_ask),
                 caching(self._cache, self.metrics),
             ),
