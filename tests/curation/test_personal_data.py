@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stepdown.core.errors import StepdownError
 from stepdown.curation.options import CurationOptions
-from stepdown.curation.personal_data import find, mask, personal_data
+from stepdown.curation.personal_data import find, mask, mask_json, personal_data
 
 
 def test_masks_are_stable_and_typed():
@@ -71,3 +72,48 @@ def test_every_slot_is_masked(make_example):
     example = msgspec.structs.replace(make_example("1", ""), input={"from": "jo@example.com", "body": "hello"})
     masked = personal_data([example], CurationOptions(privacy="redact"))
     assert masked.examples[0].input == {"from": "[EMAIL]", "body": "hello"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"to": "jo@example.com"}',
+        '{"to": "jo\\u0040example.com", "n": 5}',
+        '{"to": "jo\\u0040example.com", "to": "nobody"}',
+        '{"jo@example.com": [1, {"x": "jo@example.com"}]}',
+        '{"inner": "{\\"to\\": \\"jo\\\\u0040example.com\\"}"}',
+        "https://example.com/?to=jo%40example.com",
+        "https://example.com/?to=jo%2540example.com",
+        "write to jo\\u0040example.com",
+        "write to jo&#64;example.com",
+        "write to jo\uff20example.com",
+    ],
+)
+def test_data_are_masked_however_they_are_written(text):
+    masked = mask(text)
+    assert "[EMAIL]" in masked or masked == '{"to": "nobody"}'
+    assert "jo" not in masked
+    assert mask(masked) == masked
+
+
+def test_numbers_of_json_keep_their_size_alone():
+    value = {"phone": 4155550123, "n": 5, "big": -(10**30), "rate": 0.123456789, "far": 1e300, "yes": True}
+    coarse = {"phone": 10**9, "n": 5, "big": -(10**18), "rate": 0.123457, "far": 1e18, "yes": True}
+    assert mask_json(value) == coarse
+    assert json.loads(mask(json.dumps({"phone": 4155550123}))) == {"phone": 10**9}
+
+
+def test_a_pipeline_for_names_that_cannot_be_had_lets_nothing_pass(monkeypatch):
+    monkeypatch.setenv("STEPDOWN_NAMES", "no_such_pipeline")
+    with pytest.raises(StepdownError):
+        mask("ask Ada")
+
+
+def test_a_pipeline_masks_the_names_it_finds(monkeypatch, tmp_path):
+    spacy = pytest.importorskip("spacy")
+    pipeline = spacy.blank("en")
+    rules = [{"label": "PERSON", "pattern": "Ada Lovelace"}, {"label": "ORG", "pattern": "EMAIL"}]
+    pipeline.add_pipe("entity_ruler").add_patterns([*rules, {"label": "GPE", "pattern": "London"}])
+    pipeline.to_disk(tmp_path / "names")
+    monkeypatch.setenv("STEPDOWN_NAMES", str(tmp_path / "names"))
+    assert mask("Ada Lovelace of London, ada@example.com") == "[PERSON] of London, [EMAIL]"

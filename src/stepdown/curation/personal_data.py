@@ -1,7 +1,7 @@
 """Personal data in text: found, counted, and masked where the contract says so.
 
-Precision before recall: a placeholder in place of an innocent number changes what a model learns. Names are not looked
-for; a rule cannot find them.
+Precision before recall: a placeholder in place of an innocent number changes what a model learns. Names are looked for
+where the user has a pipeline that finds them (names.py); a rule cannot.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import msgspec
 from stepdown.core.dataset import Example
 from stepdown.core.kinds import Kinds
 from stepdown.core.tasks import Input
+from stepdown.curation.names import names_in
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
 
@@ -129,7 +130,9 @@ def _masked_text(text: str, depth: int) -> str:
                 return json.dumps(masked, ensure_ascii=False)
     plain = _plain(text)
     masked_plain = _masked_plain(plain)
-    return masked_plain if masked_plain != plain else _masked_plain(text)
+    if masked_plain == plain:
+        return text if plain == text else _masked_plain(text)
+    return masked_plain
 
 
 def _masked_plain(text: str) -> str:
@@ -141,6 +144,14 @@ def _masked_plain(text: str) -> str:
             pieces += (text[end : finding.start], f"[{finding.kind}]")
             end = finding.end
         text = "".join((*pieces, text[end:]))
+    return _without_names(text)
+
+
+def _without_names(text: str) -> str:
+    """A text with names masked, where they are looked for; what a placeholder says is none."""
+    for kind, start, end in reversed([*names_in(text)]):
+        if not _PLACEHOLDER.search(text[max(0, start - 1) : end + 1]):
+            text = f"{text[:start]}[{kind}]{text[end:]}"
     return text
 
 
@@ -207,6 +218,7 @@ def detectors() -> Kinds[Detector]:
 
 
 _DIGIT = re.compile(r"\d")
+_PLACEHOLDER = re.compile(r"\[[A-Z_]+\]|\[[A-Z_]+$|^[A-Z_]+\]")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _DEEPEST = 8
 _LONG_NUMBER = 10**6
