@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepdown.core.errors import StepdownError
+from stepdown.curation.name_tagger import names_in, shipped_weights
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.personal_data import find, mask, mask_json, personal_data
 
@@ -117,3 +119,28 @@ def test_a_pipeline_masks_the_names_it_finds(monkeypatch, tmp_path):
     pipeline.to_disk(tmp_path / "names")
     monkeypatch.setenv("STEPDOWN_NAMES", str(tmp_path / "names"))
     assert mask("Ada Lovelace of London, ada@example.com") == "[PERSON] of London, [EMAIL]"
+
+
+def test_the_tagger_masks_names_and_leaves_what_is_none(monkeypatch):
+    text = "Yesterday John Smith of Microsoft Corporation wrote to ada@example.com about the order."
+    assert mask(text) == text.replace("ada@example.com", "[EMAIL]")
+    monkeypatch.setenv("STEPDOWN_NAMES", "tagger")
+    masked = mask(text)
+    assert "Smith" not in masked
+    assert "Microsoft" not in masked
+    assert "[PERSON]" in masked
+    assert masked.startswith("Yesterday ")
+    assert "[EMAIL] about the order." in masked
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200))
+def test_names_are_in_order_within_the_text(text):
+    ends = [0]
+    for _, start, end in names_in(text, shipped_weights_once()):
+        assert ends[-1] <= start < end <= len(text)
+        ends.append(end)
+
+
+@cache
+def shipped_weights_once():
+    return shipped_weights()
