@@ -144,3 +144,26 @@ def test_names_are_in_order_within_the_text(text):
 @cache
 def shipped_weights_once():
     return shipped_weights()
+
+
+@pytest.mark.parametrize("place", [0, 40, 15_000, 15_360, 16_370, 16_384, 16_390, 32_760, 60_000])
+def test_long_texts_are_looked_through_whole(place):
+    for data, kind in (("jo@example.com", "EMAIL"), ("4111 1111 1111 1111", "CARD")):
+        text = "word " * 20_000
+        text = f"{text[:place]} {data} {text[place:]}"
+        assert mask(text) == text.replace(data, f"[{kind}]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "jo@example.com \\ud83d\\ude00",
+        "jo@example.com \\ud83d",
+        '{"a": "jo@example.com \\ud83d"}',
+        '["\\ud83d\\ude00", "jo@example.com"]',
+    ],
+)
+def test_what_is_masked_can_be_written(text):
+    masked = mask(text)
+    assert "[EMAIL]" in masked
+    assert masked.encode()

@@ -110,6 +110,18 @@ def test_another_tasks_requests_leave(private: Gateway, upstream: LargeModel) ->
         assert SECRET not in upstream.last().everything
 
 
+@pytest.mark.parametrize(
+    "more", [{"prediction": {"type": "content", "content": SYSTEM}}, {"metadata": {"x": f"{SYSTEM} {TICKET}"}}], ids=str
+)
+def test_not_in_other_fields_of_another_tasks_request(
+    private: Gateway, upstream: LargeModel, more: dict[str, Any]
+) -> None:
+    before = len(upstream.seen)
+    messages = chat(("system", LETTERS), ("user", "Dear all"))
+    assert private.ask("", messages=messages, **more).status_code == 422
+    assert len(upstream.seen) == before
+
+
 def test_students_still_answer(private: Gateway) -> None:
     for headers in ({}, {"x-stepdown-workload": "no-such"}, {"x-stepdown-workload": OTHER}):
         assert private.ask(SURE, headers=headers).headers["x-stepdown-rung"] == "linear"

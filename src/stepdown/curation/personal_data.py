@@ -13,6 +13,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
@@ -59,7 +60,22 @@ class Finding:
 
 def find(text: str) -> list[Finding]:
     """Every piece of personal data in a text, in order, none overlapping."""
-    found: list[tuple[int, int, int, str]] = []
+    found: set[tuple[int, int, int, str]] = set()
+    for at in range(0, len(text), _WINDOW):
+        begin = max(0, at - _OVERLAP)
+        # What begins where a later window does may begin before it, and was seen whole in the one before.
+        found |= {
+            (rank, length, begin + start, kind)
+            for rank, length, start, kind in _findings(text[begin : at + _WINDOW])
+            if not begin or start >= _CONTEXT
+        }
+    if len(found) < 2:
+        return [Finding(kind, start, start - length) for _, length, start, kind in found]
+    return _without_overlaps(sorted(found))
+
+
+def _findings(text: str) -> Iterator[tuple[int, int, int, str]]:
+    """(rank, minus its length, start, kind) of every finding of every detector."""
     digits = _DIGIT.search(text) is not None
     for detector in _detectors():
         trigger = detector.TRIGGER
@@ -68,10 +84,7 @@ def find(text: str) -> list[Finding]:
         for match in detector.PATTERN.finditer(text):
             span = detector.locate(match)
             if span is not None:
-                found.append((detector.RANK, span[0] - span[1], span[0], detector.PLACEHOLDER))
-    if len(found) < 2:
-        return [Finding(kind, start, start - length) for _, length, start, kind in found]
-    return _without_overlaps(sorted(found))
+                yield detector.RANK, span[0] - span[1], span[0], detector.PLACEHOLDER
 
 
 def mask(text: str) -> str:
@@ -127,7 +140,7 @@ def _masked_text(text: str, depth: int) -> str:
         else:
             masked = _masked_json(read, depth + 1)
             if twice or masked != read:
-                return json.dumps(masked, ensure_ascii=False)
+                return _whole(json.dumps(masked, ensure_ascii=False))
     plain = _plain(text)
     masked_plain = _masked_plain(plain)
     if masked_plain == plain:
@@ -180,7 +193,12 @@ def _plain(text: str) -> str:
             text = html.unescape(text)
         if text == known:
             break
-    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return text if text.isascii() else unicodedata.normalize("NFKC", _whole(text))
+
+
+def _whole(text: str) -> str:
+    """Halves of signs that were escaped one by one put together; one that is left alone becomes U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _coarse(number: float) -> float:
@@ -223,6 +241,8 @@ _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _DEEPEST = 8
 _LONG_NUMBER = 10**6
 _LONG_TEXT, _MOST_CLEAN = 1024, 4096
+_WINDOW, _OVERLAP, _CONTEXT = 1 << 14, 1024, 64
+"""Characters that are looked through at once: while a pattern is, no other thread of the process runs."""
 _clean: dict[bytes, None] = {}
 
 

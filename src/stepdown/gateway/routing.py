@@ -17,7 +17,7 @@ from typing import Any
 
 from stepdown.core.contract import Privacy
 from stepdown.core.gateway import Unmatched
-from stepdown.core.tasks import Input, MessageTemplate, Template, input_text, message_text
+from stepdown.core.tasks import Input, MessageTemplate, Template, message_text
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.served import ServedTask
 
@@ -103,7 +103,11 @@ class Routes:
 
     def _similar(self, exchange: Exchange, task: ServedTask | None, value: Input | None) -> ServedTask | None:
         """A stricter task that a request repeats a sentence of, in its input where the rest is its own task's."""
-        text = _letters(input_text(value) if value is not None else " ".join(_texts(exchange.body)))
+        body: Any = exchange.body
+        if value is not None:  # The constant texts of its own task are nobody else's.
+            fields = {name: each for name, each in body.items() if name not in ("messages", "system")}
+            body = [value, fields, [{**message, "content": None} for message in body["messages"]]]
+        text = _letters(" ".join(_texts(body)))
         similar = [other for sentence, other in self._sentences.items() if sentence in text]
         strictest = max(similar, key=_strictness, default=None)
         if strictest is None or (task is not None and _strictness(strictest) <= _strictness(task)):
