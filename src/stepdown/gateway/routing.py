@@ -116,6 +116,8 @@ class Routes:
 
     def candidates(self, chat: dict[str, Any]) -> Iterator[tuple[ServedTask, Template]]:
         """The few tasks whose templates begin and end as a request does, the most telling first."""
+        if not self._templates:
+            return
         messages = chat["messages"]
         roles = [message.get("role") for message in messages]
         texts = [message_text(message) for message in messages]
