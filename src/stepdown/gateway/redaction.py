@@ -101,12 +101,17 @@ class _Masked:
     def _message(self, message: dict[str, Any]) -> dict[str, Any]:
         if message.get("role") not in _ROLES:
             raise ValueError("a role that is not known")
-        out: dict[str, Any] = self.value({key: each for key, each in message.items() if key not in ("content", *_IDS)})
-        out |= {key: _pseudonym(message[key]) for key in _IDS & message.keys()}
+        out = self._with_ids(message)
         for call, given in zip(_dicts(out.get("tool_calls")), _dicts(message.get("tool_calls")), strict=True):
             call |= {key: _pseudonym(given[key]) for key in _IDS & given.keys()}
-        if "content" in message:
-            out["content"] = self._content(message["content"])
+        return out
+
+    def _with_ids(self, given: dict[str, Any]) -> dict[str, Any]:
+        """A message or part: its content part by part, its ids as pseudonyms, everything else masked."""
+        out: dict[str, Any] = self.value({key: each for key, each in given.items() if key not in ("content", *_IDS)})
+        out |= {key: _pseudonym(given[key]) for key in _IDS & given.keys()}
+        if "content" in given:
+            out["content"] = self._content(given["content"])
         return out
 
     def _content(self, content: Any) -> Any:
@@ -127,12 +132,9 @@ class _Masked:
         kind = part.get("type")
         if kind not in _READABLE:
             raise ValueError(f"a part of the kind {self.value(str(kind)[:50])!r}")
-        out = self.value({key: value for key, value in part.items() if key not in ("content", *_IDS)})
-        if "signature" in part and out != {key: part[key] for key in out}:
+        out = self._with_ids(part)
+        if "signature" in part and any(out[key] != part[key] for key in ("signature", "thinking") if key in part):
             raise ValueError("signed thinking that holds personal data")
-        out |= {key: _pseudonym(part[key]) for key in _IDS & part.keys()}
-        if "content" in part:
-            out["content"] = self._content(part["content"])
         return out
 
 
