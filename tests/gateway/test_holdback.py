@@ -314,7 +314,7 @@ def test_the_share_that_is_drawn(share: float) -> None:
         {"served": None},
         {"served": served(holdback=1.0, decide=None)},
         {"served": served(holdback=1.0, manners=None)},
-        {"served": served(holdback=1.0, privacy="local-only"), "privacy": "local-only"},
+        {"served": served(holdback=1.0, privacy="local-only")},
         {"served": served(holdback=1.0), "at": AT + 10},
         {"served": served(holdback=1.0), "can_ask": False},
     ],
