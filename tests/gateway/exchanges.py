@@ -56,6 +56,7 @@ def exchange(
     reply = answer() if reply is None else reply
     made.reply = msgspec.json.encode(reply) if isinstance(reply, dict) else reply
     made.task, made.upstream, made.status, made.latency_s = served, "openai", 200, 0.25
+    made.privacy = served.privacy if served is not None else "any"
     for name, value in fields.items():
         setattr(made, name, value)
     return made

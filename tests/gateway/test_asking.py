@@ -77,14 +77,14 @@ def test_an_answer_comes_through_untouched() -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 501])
 def test_a_client_s_own_mistake_keeps_status_and_body_and_is_not_asked_again(status: int) -> None:
     async def main() -> None:
-        said = error(status, headers=b"x-a: b\r\n")
+        said = error(status, headers=b"x-request-id: b\r\n")
         async with scripted(saying(said)) as server:
             asking = incumbent(server.url, unused_address(), breaker=BreakerLimits(consecutive=1, steady_s=0))
             for _ in range(3):
                 reply = await asking.ask(exchange())
                 assert reply.status == status
                 assert reply.body == said.partition(b"\r\n\r\n")[2]
-                assert (b"x-a", b"b") in reply.headers
+                assert (b"x-request-id", b"b") in reply.headers
             assert asking.states()["0"] == "closed"
             assert asking.seats[0].retries == 0
             await asking.close()

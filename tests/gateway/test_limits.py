@@ -14,7 +14,7 @@ from stepdown.core.keys import Key
 from stepdown.core.limits import Limits
 from stepdown.core.store import Served, Store
 from stepdown.gateway.bucket import Bucket
-from stepdown.gateway.limits import Limiter
+from stepdown.gateway.limits import Limiter, Refusal
 from stepdown.gateway.spending import month_start_hour, period_end_s, period_of, read_totals
 from stepdown.stores.store import open_store
 
@@ -31,8 +31,13 @@ def limiter(**tasks: Limits) -> Limiter:
     return Limiter(tasks)
 
 
+def refused(limits: Limiter, who: Key | None, now: float, task: str = "") -> Refusal | None:
+    got = limits.admit(now, who, task)
+    return got if isinstance(got, Refusal) else None
+
+
 def admitted(limits: Limiter, who: Key | None, now: float, task: str = "") -> bool:
-    return limits.admit(now, who, task) is None
+    return refused(limits, who, now, task) is None
 
 
 @given(RATES, st.lists(st.floats(0.0, 30.0), max_size=80), st.integers(1, 20))
@@ -62,18 +67,18 @@ def test_waiting_as_long_as_told_suffices(rate: float, tokens: list[int], later:
     limits, who = limiter(), key(requests_per_minute=rate, tokens_per_minute=rate * 10)
     now = NOON + later
     for used in (0, *tokens):
-        refusal = limits.admit(now, who, "")
+        refusal = refused(limits, who, now)
         if refusal is not None:
             assert refusal.status == 429
             now += refusal.retry_after_s
-            assert limits.admit(now, who, "") is None
+            assert admitted(limits, who, now)
         limits.charge(who.id, "", used, 0.0, now)
 
 
 def test_a_minutes_worth_may_come_at_once_and_then_one_by_one() -> None:
     limits, who = limiter(), key(requests_per_minute=60)
     assert [admitted(limits, who, NOON) for _ in range(61)] == [True] * 60 + [False]
-    refusal = limits.admit(NOON, who, "")
+    refusal = refused(limits, who, NOON)
     assert refusal is not None
     assert (refusal.limit, round(refusal.retry_after_s, 2)) == ("requests_per_minute", 1.0)
     assert "60 requests a minute" in refusal.reason
@@ -93,7 +98,7 @@ def test_tokens_are_paid_off_after_the_fact() -> None:
     limits, who = limiter(), key(tokens_per_minute=600)
     assert admitted(limits, who, NOON)
     limits.charge(who.id, "", 1200, 0.0, NOON)
-    refusal = limits.admit(NOON, who, "")
+    refusal = refused(limits, who, NOON)
     assert refusal is not None
     assert refusal.limit == "tokens_per_minute"
     assert refusal.retry_after_s == pytest.approx(60, abs=1)
@@ -114,7 +119,7 @@ def test_a_budget_lasts_until_its_period_ends() -> None:
         now = NOON + day * 86400
         assert admitted(limits, who, now)
         limits.charge(who.id, "t", 5, 1.25, now)
-        refusal = limits.admit(now, who, "t")
+        refusal = refused(limits, who, now, "t")
         assert refusal is not None
         if day < 2:
             assert (refusal.limit, refusal.retry_after_s) == ("usd_per_day", 12 * 3600)
@@ -142,7 +147,7 @@ def test_totals_of_other_days_and_months_do_not_count() -> None:
     limits.load_totals([served("k", 1.5, HOUR - 24), served("k", 9.0, HOUR - 24 * 30), served("x", 9.0)], NOON)
     assert admitted(limits, who, NOON)
     limits.load_totals([served("k", 1.5, HOUR - 24), served("k", 0.5)], NOON)
-    refusal = limits.admit(NOON, who, "")
+    refusal = refused(limits, who, NOON)
     assert refusal is not None
     assert refusal.limit == "usd_per_month"
 
@@ -197,7 +202,7 @@ class Gateway:
         self.unwritten: list[Served] = []
 
     def spend(self, usd: float) -> None:
-        if self.limits.admit(NOON, None, "t") is None:
+        if admitted(self.limits, None, NOON, "t"):
             self.limits.charge("", "t", 1, usd, NOON)
             self.unwritten.append(served("", usd, task="t"))
 
@@ -222,7 +227,7 @@ def test_several_gateways_agree_and_stop_near_the_budget(steps: list[tuple[int, 
     total = sum(row.cost_usd for row in store.served())
     # Each may go over by what it did not know yet: its own last request, and the others' since its last reading.
     assert total < 3 * (5.0 + 2.0)
-    verdicts = {gateway.limits.admit(NOON, None, "t") is None for gateway in gateways}
+    verdicts = {admitted(gateway.limits, None, NOON, "t") for gateway in gateways}
     assert verdicts == {total < 5.0}
     store.close()
 

@@ -158,7 +158,7 @@ def test_the_client_may_insist_on_students(gateway: Gateway, upstream: LargeMode
     ("headers", "more", "reason"),
     [
         ({}, {"logprobs": True}, "logprobs asked"),
-        ({"x-stepdown-workload": "no-such"}, {}, "no task"),
+        ({"x-stepdown-workload": "no-such"}, {"messages": [{"role": "user", "content": "hi"}]}, "no task"),
         ({"x-stepdown-workload": TASK}, {"messages": [{"role": "user", "content": "hi"}]}, "prompt differs"),
     ],
 )

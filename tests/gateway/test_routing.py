@@ -60,7 +60,8 @@ def test_by_what_a_request_names() -> None:
     ):
         assert found(routes, exchange(messages, headers, **body)) == ("letters", "dear all")
     assert found(routes, exchange(messages, {b"x-stepdown-workload": b"other"})) == ("other", None)
-    assert found(routes, exchange(messages, {b"x-stepdown-workload": b"\xff no such"})) == ("", None)
+    # A name that is nobody's tells nothing: the prompt does.
+    assert found(routes, exchange(messages, {b"x-stepdown-workload": b"\xff no such"})) == ("letters", "dear all")
     for metadata in (None, "letters", ["letters"], {"workload": 7}, {"workload": ""}):
         assert found(routes, exchange(messages, metadata=metadata)) == ("letters", "dear all")
 

@@ -11,7 +11,6 @@ STUDENT_PROVIDER = "stepdown/"
 """What `Call.provider` begins with where no large model answered; the rung that did comes after it."""
 
 _NAMES = frozenset({"model", "id", "object", "system_fingerprint"})
-_STRUCTURE = frozenset({"role", "id", "type", "name", "tool_call_id", "finish_reason", "index"})
 
 
 Selection = Literal["", "holdback", "escalated"]
@@ -130,13 +129,13 @@ def redacted(call: Call, mask: Callable[[str], str]) -> Call:
 
 
 def masked(value: Any, mask: Callable[[str], str]) -> Any:
-    """A JSON value with `mask` applied to every text in it but those that only tell structure."""
+    """A JSON value with `mask` applied to every text in it and every name of a field."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, list):
         return [masked(each, mask) for each in value]
     if isinstance(value, dict):
-        return {key: each if key in _STRUCTURE else masked(each, mask) for key, each in value.items()}
+        return {mask(key): masked(each, mask) for key, each in value.items()}
     return value
 
 

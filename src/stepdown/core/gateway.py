@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -12,8 +13,15 @@ from stepdown.core.contract import check_keys, parse_duration
 from stepdown.core.errors import ContractError
 from stepdown.core.secret import Secret
 
+Unmatched = Literal["", "pass", "redact", "refuse"]
 MIB = 1 << 20
 KEY_VARIABLE = "STEPDOWN_UPSTREAM_KEY"
+_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]{1,100}", re.ASCII).fullmatch
+_NEVER_PASSED = re.compile(
+    "authorization|x-api-key|api-key|connection|content-(length|type)|expect|host|keep-alive|proxy-.*|te|trailer"
+    "|transfer-encoding|upgrade|accept-encoding|user-agent|x-stepdown-.*",
+    re.IGNORECASE,
+).fullmatch
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,7 +31,8 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     the first upstream has a variable unsaid, STEPDOWN_UPSTREAM_KEY, so that one provider's key never goes to another.
     key_header: the header that takes the key where it is not the kind's own (Azure: "api-key"); api_version: added to
     every URL's query (Azure). models: those it takes, empty for all. Times in seconds: to connect, to the first byte of
-    the answer, and in all. retries: of what may be retried, on the same upstream.
+    the answer, and in all. retries: of what may be retried, on the same upstream. pass_headers: names of the client's
+    headers that go upstream beside the few that every wire needs.
     """
 
     url: str
@@ -38,11 +47,15 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     first_byte_s: float = 60.0
     total_s: float = 600.0
     retries: int = 2
+    pass_headers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("connect_s", "first_byte_s", "total_s"):
             _check(getattr(self, name) > 0, f"gateway.upstreams.{name}", getattr(self, name), "seconds above 0")
         _check(0 <= self.retries <= 10, "gateway.upstreams.retries", self.retries, "0 to 10")
+        for name in self.pass_headers:
+            fits = _HEADER(name) is not None and _NEVER_PASSED(name) is None
+            _check(fits, "gateway.upstreams.pass_headers", name, "a header of the request's own, not of its connection")
         check_url(self.url, self.kind)
 
     def secret(self, environment: Mapping[str, str]) -> Secret:
@@ -58,8 +71,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_connections_per_client: from one address, 0 for no bound. hosts: names under which the gateway answers beside
     this machine's own. paths: below /v1/, passed on beside those that are known. capture_bytes: of calls on this
     machine's disk that the store lacks. sync: "group" has an answer's end wait until its call is safe from a loss of
-    power. body_timeout_s: for a request to arrive. drain_s: what requests under way may take when the gateway is told to
-    end. unmatched_capture: keep calls of no task. feedback_per_minute: pieces of feedback that one key may give.
+    power. body_timeout_s: for a request to arrive. drain_s: what requests under way may take when the gateway is told
+    to end. unmatched_capture: keep calls of no task. feedback_per_minute: pieces of feedback that one key may give.
+    unmatched: whether what is not known to be a task's may leave; "" for as the strictest task's own requests may.
     """
 
     host: str = "127.0.0.1"
@@ -81,6 +95,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     drain_s: float = 20.0
     log_requests: bool = False
     feedback_per_minute: float = 120.0
+    unmatched: Unmatched = ""
 
     def __post_init__(self) -> None:
         _check(0 <= self.port <= 65535, "gateway.port", self.port, "0 (any free one) to 65535")

@@ -99,9 +99,11 @@ class Incumbent:
         exchange.upstream_s = self._clock() - asked_at
         return answer if answer is not None else self._failed(exchange, seats, failure)
 
-    async def models(self, request: Request | None = None) -> list[dict[str, Any]]:
-        """The models of every upstream that tells them, and those that the settings name; each once."""
-        answers = await asyncio.gather(*(seat.upstream.models(request) for seat in self.seats), return_exceptions=True)
+    async def models(self, request: Request | None = None, ask: bool = True) -> list[dict[str, Any]]:
+        """The models of every upstream that tells them, and those that the settings name; each once. ask: False for
+        the latter alone."""
+        asked = (seat.upstream.models(request) for seat in self.seats) if ask else ()
+        answers = await asyncio.gather(*asked, return_exceptions=True) if ask else [[] for _ in self.seats]
         found: dict[str, dict[str, Any]] = {}
         for seat, answer in zip(self.seats, answers, strict=True):
             if isinstance(answer, BaseException) and not isinstance(answer, UpstreamError):

@@ -9,9 +9,11 @@ from typing import Any
 
 from stepdown.core.calls import Selection
 from stepdown.core.cascade import INCUMBENT
+from stepdown.core.contract import Privacy
 from stepdown.core.keys import Key
 from stepdown.core.tasks import Input
 from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.limits import Reserved
 from stepdown.gateway.served import ServedTask
 
 ABSTAINED, CACHE, REFUSED, FAILED = "abstained", "cache", "refused", "error"
@@ -58,9 +60,11 @@ class Exchange:
         "key",
         "latency_s",
         "outgoing",
+        "privacy",
         "reason",
         "reply",
         "request",
+        "reserved",
         "route",
         "rung",
         "selection",
@@ -90,8 +94,12 @@ class Exchange:
         self.value: Input | None = None
         """The variable part of a request that fits its task's template."""
         self.workload = ""
+        self.privacy: Privacy = "any"
+        """What may leave this machine of it: its task's, or stricter where it is not known to be the task's."""
         self.route = ""
         """What the client asked for: "incumbent", "students" or ""."""
+        self.reserved: Reserved | None = None
+        """What was set aside for it where its key or task is limited."""
         self.rung = INCUMBENT
         self.reason = ""
         """Why no student answered, in a word or two."""

@@ -1,11 +1,13 @@
 """How much may be asked: rates and budgets, of a key and of a task. Pure: the clock is passed in.
 
-A request is charged when it is admitted; its tokens and its cost are only known after, so that what is under way when a
-limit is reached may go beyond it, and is paid off by those that come next.
+A request's tokens and cost are only known after, so that what it may use is set aside when it is admitted, and given
+back when what it did use is charged. A request that is alone may go beyond what is left, and is paid off by those that
+come next; others beside it must fit into what is left and not set aside.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -23,6 +25,30 @@ _BUDGETS: tuple[tuple[Literal["usd_per_day", "usd_per_month"], Period], ...] = (
     ("usd_per_month", "month"),
 )
 _NONE = Limits()
+_CHARGED_WITHIN_S = 10.0
+"""Of its end a request is charged: what was set aside for it is given back then at the latest."""
+_SOON_S = 1.0
+
+
+class Estimate(NamedTuple):
+    """What a request may use: tokens of prompt and answer, and USD."""
+
+    tokens: float = 0.0
+    usd: float = 0.0
+
+
+_UNKNOWN = Estimate()
+_LEAST_USD = 1e-9
+"""Less is what sums of fractions leave over."""
+
+
+class Reserved(NamedTuple):
+    """What was set aside for a request, and for whom."""
+
+    estimate: Estimate
+    key_id: str
+    task: str
+    scopes: tuple[Scope, ...]
 
 
 class Refusal(NamedTuple):
@@ -44,22 +70,36 @@ class Limiter:
         self._tasks = {name: limits for name, limits in task_limits.items() if limits.any()}
         self._buckets: dict[tuple[Scope, Rate], Bucket] = {}
         self._spending = Spending()
+        self._reserved: dict[Scope, Estimate] = {}
+        self._ended: dict[tuple[str, str], deque[tuple[float, Reserved]]] = {}
 
-    def admit(self, now: float, key: Key | None, task: str) -> Refusal | None:
-        """None where the request may go on, and it is then charged; else the refusal that lasts longest."""
+    def admit(self, now: float, key: Key | None, task: str, estimate: Estimate = _UNKNOWN) -> Refusal | Reserved | None:
+        """What was set aside for a request that may go on, for `end`; None where nothing is limited; else the refusal
+        that lasts longest."""
         limited = self._limited(key, task)
         if not limited:
             return None
+        self._give_back_late(now)
         longest: Refusal | None = None
         for scope, limits in limited:
-            for refusal in self._refusals(scope, limits, now):
+            for refusal in self._refusals(scope, limits, now, estimate):
                 if longest is None or refusal.retry_after_s > longest.retry_after_s:
                     longest = refusal
-        if longest is None:
-            for scope, limits in limited:
-                if limits.requests_per_minute is not None:
-                    self._bucket(scope, "requests_per_minute", limits.requests_per_minute, now).take(1.0, now)
-        return longest
+        if longest is not None:
+            return longest
+        for scope, limits in limited:
+            if limits.requests_per_minute is not None:
+                self._bucket(scope, "requests_per_minute", limits.requests_per_minute, now).take(1.0, now)
+            self._set_aside(scope, estimate.tokens, estimate.usd)
+        return Reserved(estimate, key.id if key is not None else "", task, tuple(scope for scope, _ in limited))
+
+    def end(self, reserved: Reserved, now: float, charged: bool = True) -> None:
+        """A request has ended. charged: whether `charge` will tell what it used, or has; else it used nothing."""
+        whose = (reserved.key_id, reserved.task)
+        if not charged:
+            self._give_back(reserved)
+        else:
+            self._ended.setdefault(whose, deque()).append((now + _CHARGED_WITHIN_S, reserved))
 
     def is_limited(self, key: Key | None, task: str) -> bool:
         """Whether any limit asks what a request of theirs uses."""
@@ -67,6 +107,9 @@ class Limiter:
 
     def charge(self, key_id: str, task: str, tokens: int, usd: float, now: float) -> None:
         """What an admitted request turned out to use. key_id, task: "" for none."""
+        ended = self._ended.get((key_id, task))
+        if ended and (tokens or usd):
+            self._give_back(ended.popleft()[1])
         for scope in scopes_of(key_id, task):
             if scope.kind == "task" and task not in self._tasks:
                 continue
@@ -89,6 +132,8 @@ class Limiter:
         for bucket in [one for one in self._buckets if one[0].kind == "key" and one[0].name not in ids]:
             del self._buckets[bucket]
         self._spending.keep_keys(ids)
+        for scope in [one for one in self._reserved if one.kind == "key" and one.name not in ids]:
+            del self._reserved[scope]
 
     def _limited(self, key: Key | None, task: str) -> list[tuple[Scope, Limits]]:
         found = []
@@ -99,7 +144,23 @@ class Limiter:
             found.append((Scope("task", task), of_task))
         return found
 
-    def _refusals(self, scope: Scope, limits: Limits, now: float) -> Iterable[Refusal]:
+    def _set_aside(self, scope: Scope, tokens: float, usd: float) -> None:
+        known = self._reserved.get(scope, _UNKNOWN)
+        self._reserved[scope] = Estimate(known.tokens + tokens, known.usd + usd)
+
+    def _give_back(self, reserved: Reserved) -> None:
+        for scope in reserved.scopes:
+            self._set_aside(scope, -reserved.estimate.tokens, -reserved.estimate.usd)
+
+    def _give_back_late(self, now: float) -> None:
+        for whose, ended in [*self._ended.items()]:
+            while ended and not now < ended[0][0] <= now + _CHARGED_WITHIN_S:
+                self._give_back(ended.popleft()[1])
+            if not ended:
+                del self._ended[whose]
+
+    def _refusals(self, scope: Scope, limits: Limits, now: float, estimate: Estimate) -> Iterable[Refusal]:
+        aside = self._reserved.get(scope, _UNKNOWN)
         whose = "This key" if scope.kind == "key" else f"The task {scope.name!r}"
         if limits.requests_per_minute is not None:
             wait = self._bucket(scope, "requests_per_minute", limits.requests_per_minute, now).wait_s(1.0, now)
@@ -107,16 +168,25 @@ class Limiter:
                 reason = f"{whose} may make {limits.requests_per_minute:g} requests a minute."
                 yield Refusal("requests_per_minute", reason, wait)
         if limits.tokens_per_minute is not None:
-            # A request of any size passes while there is one token left: its own number is not known yet.
-            wait = self._bucket(scope, "tokens_per_minute", limits.tokens_per_minute, now).wait_s(1.0, now)
+            # Alone, a request of any size passes while there is one token left: it may use less than it says.
+            needed = aside.tokens + estimate.tokens if aside.tokens >= 1.0 else 1.0
+            wait = self._bucket(scope, "tokens_per_minute", limits.tokens_per_minute, now).wait_s(needed, now)
+            if not wait and needed > max(1.0, limits.tokens_per_minute):
+                wait = _SOON_S
             if wait:
                 reason = f"{whose} may use {limits.tokens_per_minute:g} tokens a minute."
                 yield Refusal("tokens_per_minute", reason, wait)
         for name, period in _BUDGETS:
             budget: float | None = getattr(limits, name)
-            if budget is not None and self._spending.spent(scope, period, now) >= budget:
+            if budget is None:
+                continue
+            spent = self._spending.spent(scope, period, now)
+            if spent >= budget:
                 reason = f"{whose} may spend ${budget:g} a {period} (UTC), and has."
                 yield Refusal(name, reason, period_end_s(period, now))
+            elif aside.usd > _LEAST_USD and spent + aside.usd + estimate.usd > budget:
+                reason = f"{whose} may spend ${budget:g} a {period} (UTC), which its requests under way may take up."
+                yield Refusal(name, reason, _SOON_S)
 
     def _bucket(self, scope: Scope, rate: Rate, per_minute: float, now: float) -> Bucket:
         bucket = self._buckets.get((scope, rate))

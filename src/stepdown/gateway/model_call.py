@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 from collections.abc import Callable, Sequence
@@ -14,21 +13,24 @@ from stepdown.core.keys import Key
 from stepdown.core.tasks import input_text, is_empty
 from stepdown.gateway.answers import chat_completion, choices_asked, header_text, student_headers, wire_response
 from stepdown.gateway.cascades import BUSY, StudentFailed
-from stepdown.gateway.departures import why_not_as_asked
+from stepdown.gateway.departures import MAX_INPUT_CHARACTERS, why_not_as_asked
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Reply
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.middleware.holdback import HOLDBACK
 from stepdown.gateway.reading import read_request
-from stepdown.gateway.redaction import masked_body
-from stepdown.gateway.routing import WORKLOAD_HEADERS, Routes
+from stepdown.gateway.routing import Routes
 from stepdown.gateway.served import ServedTask
 from stepdown.gateway.shape import answer_shape, choice_of_tools, may_choose
 
 log = logging.getLogger("stepdown.gateway")
 
-MAX_INPUT_CHARACTERS = 100_000
-"""Longer inputs are the incumbent's: curation leaves them out, so that no certificate speaks of them."""
+
+_NOT_RECOGNISED = (
+    "A task here is local-only, and this request is not known to be another task's: nothing may leave this machine. "
+    "Send another task's requests as its template has them, or with a key that is limited to that task "
+    "(`stepdown key create … --tasks`); `[gateway] unmatched` says what may leave all the same."
+)
 
 
 class Asking(Protocol):
@@ -58,11 +60,10 @@ class ModelCalls:
         incumbent: Asking,
         clocks: Clocks,
         middleware: Sequence[Middleware],
-        mask: Callable[[str], str],
         identify: Identify,
     ) -> None:
         self.routes = Routes(())
-        self._incumbent, self._clocks, self._mask, self._identify = incumbent, clocks, mask, identify
+        self._incumbent, self._clocks, self._identify = incumbent, clocks, identify
         innermost: Next = self._answer
         self._through = functools.reduce(_wrapped, reversed(middleware), innermost)
 
@@ -71,19 +72,13 @@ class ModelCalls:
         exchange.key = self._identify(request)
         read_request(exchange)
         exchange.task, exchange.value = self.routes.find(exchange)
-        for name in WORKLOAD_HEADERS:
-            request.headers.pop(name, None)
         return await self._through(exchange)
 
     async def _answer(self, exchange: Exchange) -> Response:
         task = exchange.task
         try:
-            if task is None:
-                exchange.reason = "no task"
-                _needs_no_student(exchange)
-                return await self._ask(exchange)
-            exchange.reason = self._why_not(exchange, task)
-            if not exchange.reason:
+            exchange.reason = self._why_not(exchange, task) if task is not None else "no task"
+            if task is not None and not exchange.reason:
                 response = await self._answer_here(exchange, task)
                 if response is not None:
                     return response
@@ -147,37 +142,24 @@ class ModelCalls:
         exchange.rung = decision.rung
         return wire_response(exchange, exchange.wire.from_completion(completion), student_headers(exchange, task))
 
-    async def _escalate(self, exchange: Exchange, task: ServedTask) -> Response:
-        if task.privacy == "local-only":
+    async def _escalate(self, exchange: Exchange, task: ServedTask | None) -> Response:
+        if exchange.privacy == "local-only":
             exchange.rung = ABSTAINED
             if exchange.reason == "busy":
                 raise _busy()
+            if task is None or task.privacy != "local-only":
+                raise Refused(422, _NOT_RECOGNISED, "not_recognised")
             raise Refused(
                 422,
                 f"No student may answer this request of the task {task.name!r} ({exchange.reason}), and its contract "
                 'says privacy = "local-only": nothing may leave this machine.',
                 "abstained",
             )
-        if task.privacy == "redact":
-            # Off the event loop: personal data are searched for in every text of the request.
-            loop = asyncio.get_running_loop()
-            try:
-                exchange.outgoing = await loop.run_in_executor(None, masked_body, exchange.body, self._mask)
-            except ValueError as error:
-                exchange.rung = ABSTAINED
-                raise Refused(
-                    422,
-                    f"The contract of the task {task.name!r} lets only masked texts leave this machine, and the "
-                    f"request has {error}.",
-                    "cannot_be_masked",
-                ) from None
-        if not exchange.selection and task.is_in_force(exchange.at):
-            exchange.selection = "escalated"
-        if task.incumbent and exchange.body.get("model") == task.task.match.model:
-            exchange.outgoing = {**(exchange.outgoing or exchange.body), "model": task.incumbent}
-        return await self._ask(exchange)
-
-    async def _ask(self, exchange: Exchange) -> Response:
+        if task is not None:
+            if not exchange.selection and task.is_in_force(exchange.at):
+                exchange.selection = "escalated"
+            if task.incumbent and exchange.body.get("model") == task.task.match.model:
+                exchange.outgoing = {**exchange.body, "model": task.incumbent}
         reply = await self._incumbent.ask(exchange)
         return Response(reply.status, [*reply.headers, *_headers(exchange)], reply.body)
 

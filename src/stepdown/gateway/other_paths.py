@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from stepdown.core.contract import Privacy
 from stepdown.gateway.errors import Refused, wire_of_path
 from stepdown.gateway.exchange import Reply
 from stepdown.gateway.http.messages import JSON, Request, Response
@@ -43,13 +44,13 @@ business with."""
 class Forwarding(Protocol):
     """What is asked of the incumbent's side."""
 
-    async def models(self, request: Request | None = None) -> list[dict[str, Any]]: ...
+    async def models(self, request: Request | None = None, ask: bool = True) -> list[dict[str, Any]]: ...
     async def forward(self, request: Request, wire: ModuleType) -> Reply: ...
 
 
 class OtherPaths:
-    """aliases: the model names that stand for tasks, now. may_leave: False while a task
-    is served whose requests may not leave, or not as they are: other paths' bodies cannot be told from them. paths:
+    """aliases: the model names that stand for tasks, now. unmatched: the privacy of what is not known to be a task's,
+    now. Nothing on other paths can be told from a task's requests, so that nothing passes where it is not "any". paths:
     what is passed on beside what is known."""
 
     def __init__(
@@ -57,11 +58,11 @@ class OtherPaths:
         incumbent: Forwarding,
         identify: Identify,
         aliases: Callable[[], list[str]],
-        may_leave: Callable[[], bool],
+        unmatched: Callable[[], Privacy],
         paths: Iterable[str] = (),
     ) -> None:
         self._known = (*(f"/v1/{name}" for name in _KNOWN), *(path.rstrip("/") for path in paths))
-        self._incumbent, self._identify, self._aliases, self._may_leave = incumbent, identify, aliases, may_leave
+        self._incumbent, self._identify, self._aliases, self._unmatched = incumbent, identify, aliases, unmatched
 
     async def models(self, request: Request) -> Response:
         """The upstreams' models, and the aliases of tasks."""
@@ -95,7 +96,7 @@ class OtherPaths:
                 "This key is limited to tasks, models or amounts, which other paths cannot honour.",
                 "path_not_allowed",
             )
-        if request.body and not self._may_leave():
+        if self._unmatched() != "any":
             raise Refused(
                 403,
                 "A task here is local-only or redacted, and what this path carries cannot be told from that task's "
@@ -107,7 +108,7 @@ class OtherPaths:
 
     async def _entries(self, request: Request) -> list[dict[str, Any]]:
         key = self._identify(request)
-        entries = list(await self._incumbent.models(request))
+        entries = list(await self._incumbent.models(request, self._unmatched() != "local-only"))
         known = {entry.get("id") for entry in entries}
         new = [alias for alias in self._aliases() if alias not in known]
         entries += [{"id": alias, "object": "model", "created": 0, "owned_by": "stepdown"} for alias in new]

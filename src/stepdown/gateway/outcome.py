@@ -13,7 +13,9 @@ import zstandard
 from stepdown.core.calls import STUDENT_PROVIDER, Call
 from stepdown.core.cascade import INCUMBENT
 from stepdown.core.wires.event_stream import events, looks_like
+from stepdown.gateway.departures import tokens_allowed
 from stepdown.gateway.exchange import ABSTAINED, CACHE, FAILED, REFUSED, Exchange
+from stepdown.gateway.limits import Estimate
 from stepdown.gateway.served import ServedTask
 
 Cost = Callable[[Call], float | None]
@@ -21,6 +23,8 @@ Cost = Callable[[Call], float | None]
 
 MAX_UNPACKED = 64 << 20
 _TOKENS_PER_CHARACTER = 0.25
+_USUAL_TOKENS = 256
+"""Of an answer whose length nobody says."""
 _UNANSWERED = frozenset({ABSTAINED, REFUSED})
 _NO_STUDENTS = frozenset({INCUMBENT, ABSTAINED, CACHE, FAILED, REFUSED})
 _LONGEST_ERROR = 500
@@ -227,6 +231,24 @@ def _message(error: Any) -> str:
     if isinstance(error, dict):
         error = error.get("message") or error.get("type") or error.get("code")
     return str(error or "an error without a message")[:_LONGEST_ERROR]
+
+
+def estimate_of(exchange: Exchange, cost: Cost) -> Estimate:
+    """What a request may use: its prompt by its length, the answer as long as it allows, or as usual."""
+    chat, task = exchange.chat, exchange.task
+    manners = task.manners if task else None
+    prompt = round(
+        _length(chat.get("messages")) * (manners.prompt_tokens_per_character if manners else _TOKENS_PER_CHARACTER)
+    )
+    allowed = tokens_allowed(chat)
+    count = chat.get("n")
+    answer = max(0, _USUAL_TOKENS if allowed is None else allowed) * max(1, count if isinstance(count, int) else 1)
+    usage = {"prompt_tokens": prompt, "completion_tokens": answer}
+    asked = (exchange.outgoing or exchange.body).get("model")
+    model = task.incumbent if task and task.incumbent and asked == task.task.match.model else str(asked)
+    call = Call(id="", request={}, response={"model": model, "usage": usage}, timestamp=exchange.at)
+    usual = manners.cost_usd if manners and allowed is None else 0.0
+    return Estimate(prompt + answer, usual or cost(call) or 0.0)
 
 
 def _estimated(exchange: Exchange, response: dict[str, Any]) -> tuple[int, int]:

@@ -1,5 +1,9 @@
 """Which task a request is of: by the workload it names, the model alias it asks for, or the prompt template it fits.
 
+Names are matched, not trusted: while a task is served whose requests may not leave as they are, what fits its template
+or repeats a sentence of it is that task's whatever it names, and what is not known to be another task's is treated as
+the strictest task's requests are.
+
 A template is looked up by its messages' constant text: all of it where nothing varies, else how it begins and ends. So
 the time does not grow with the number of tasks: the lengths of the beginnings are rounded to eighths of an octave, and
 a request is hashed once for each length in use.
@@ -7,9 +11,12 @@ a request is hashed once for each length in use.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from stepdown.core.contract import Privacy
+from stepdown.core.gateway import Unmatched
 from stepdown.core.tasks import Input, MessageTemplate, Template, message_text
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.served import ServedTask
@@ -18,6 +25,13 @@ WORKLOAD_HEADERS = (b"x-stepdown-workload", b"x-workload-id")
 WORKLOAD_FIELDS = ("workload_id", "workload")
 LEAST_CONSTANT_CHARACTERS = 24
 """A template with less constant text than this fits too much to tell a task on its own."""
+
+STRICTNESS: tuple[Privacy, ...] = ("any", "redact", "local-only")
+_UNMATCHED: dict[Unmatched, Privacy] = {"pass": "any", "redact": "redact", "refuse": "local-only"}
+_LEAST_LETTERS = 20
+"""A sentence with fewer letters and digits is nobody's own."""
+_SENTENCE_ENDS = re.compile(r"[\n.!?:;]+")
+_NO_LETTERS = re.compile(r"[\W_]+")
 
 _TAIL = 32
 _WHOLE = 1 << 20
@@ -28,11 +42,14 @@ _LENGTHS = sorted({int(2 ** (step / 8)) for step in range(24, 137)})
 class Routes:
     """The tasks that are served, for looking requests up. Made anew when they change; never changed."""
 
-    def __init__(self, tasks: Iterable[ServedTask]) -> None:
+    def __init__(self, tasks: Iterable[ServedTask], unmatched: Unmatched = "") -> None:
+        """unmatched: what becomes of requests that are not known to be a task's; "" for what the strictest task of all
+        says of its own."""
         self.tasks = {task.name: task for task in tasks}
         self._workloads: dict[str, ServedTask] = {}
         self._models: dict[str, ServedTask] = {}
         self._templates: dict[tuple[str, ...], _Templates] = {}
+        self._telling: set[str] = set()
         for task in self.tasks.values():
             match, template = task.task.match, task.task.template
             self._workloads.setdefault(task.workload, task)
@@ -42,6 +59,10 @@ class Routes:
             if template is not None and _constant_characters(template) >= LEAST_CONSTANT_CHARACTERS:
                 roles = tuple(message.role for message in template.messages)
                 self._templates.setdefault(roles, _Templates()).add(task, template)
+                self._telling.add(task.name)
+        self._strictest = max(map(_strictness, self.tasks.values()), default=0)
+        self.unmatched: Privacy = _UNMATCHED.get(unmatched, STRICTNESS[self._strictest])
+        self._sentences = _own_sentences(self.tasks.values()) if self._strictest else {}
 
     @property
     def aliases(self) -> list[str]:
@@ -51,25 +72,52 @@ class Routes:
     def find(self, exchange: Exchange) -> tuple[ServedTask | None, Input | None]:
         """The task of a request and its variable input; None for an input that does not fit the task's template.
 
-        The workload that the request is kept under is noted on the exchange: the one it names, else the task's, so that
-        whoever looks for the task's calls finds them all.
+        Noted on the exchange: the workload that it is kept under, and the privacy that holds for it.
         """
-        exchange.workload = _workload(exchange)
-        if exchange.workload:
-            task = self._workloads.get(exchange.workload)
-            return task, _cut(task, exchange.chat)
-        model = exchange.chat.get("model")
-        if isinstance(model, str) and model in self._models:
-            task = self._models[model]
-            value = _cut(task, exchange.chat)
-        else:
-            task, value = self._by_template(exchange.chat)
-        if task is not None:
-            exchange.workload = task.workload
+        chat, named = exchange.chat, _workload(exchange)
+        model = chat.get("model")
+        claimed = (self._workloads.get(named), self._models.get(model) if isinstance(model, str) else None)
+        found = [(task, _cut(task, chat)) for task in claimed if task is not None]
+        if not found or self._strictest:
+            fits = ((task, template.cut(chat)) for task, template in self.candidates(chat))
+            found += [(task, value) for task, value in fits if value is not None]
+        # The first of the strictest: what a request names, then its alias, then the most telling template.
+        task, value = max(found, key=lambda one: _strictness(one[0])) if found else (None, None)
+        if self._strictest and (task is None or _strictness(task) < self._strictest):
+            similar = self._similar(exchange, task, value)
+            if similar is not None:
+                task, value = similar, None
+        exchange.workload = task.workload if task is not None else named
+        exchange.privacy = task.privacy if task is not None else "any"
+        if self.unmatched != exchange.privacy and not self._is_known(exchange, task, value):
+            exchange.privacy = max(exchange.privacy, self.unmatched, key=STRICTNESS.index)
         return task, value
+
+    def _is_known(self, exchange: Exchange, task: ServedTask | None, value: Input | None) -> bool:
+        """Whether a request is a task's for sure: its template says enough, or its key is for no stricter task."""
+        if task is None or value is None:
+            return False
+        key = exchange.key
+        of_key = [self.tasks[name] for name in key.tasks if name in self.tasks] if key else []
+        return task.name in self._telling or (task in of_key and max(map(_strictness, of_key)) == _strictness(task))
+
+    def _similar(self, exchange: Exchange, task: ServedTask | None, value: Input | None) -> ServedTask | None:
+        """A stricter task that a request repeats a sentence of, in its input where the rest is its own task's."""
+        body: Any = exchange.body
+        if value is not None:  # The constant texts of its own task are nobody else's.
+            fields = {name: each for name, each in body.items() if name not in ("messages", "system")}
+            body = [value, fields, [{**message, "content": None} for message in body["messages"]]]
+        text = _letters(" ".join(_texts(body)))
+        similar = [other for sentence, other in self._sentences.items() if sentence in text]
+        strictest = max(similar, key=_strictness, default=None)
+        if strictest is None or (task is not None and _strictness(strictest) <= _strictness(task)):
+            return None
+        return strictest
 
     def candidates(self, chat: dict[str, Any]) -> Iterator[tuple[ServedTask, Template]]:
         """The few tasks whose templates begin and end as a request does, the most telling first."""
+        if not self._templates:
+            return
         messages = chat["messages"]
         roles = [message.get("role") for message in messages]
         texts = [message_text(message) for message in messages]
@@ -78,13 +126,6 @@ class Routes:
         templates = self._templates.get(tuple(roles))
         if templates is not None:
             yield from templates.candidates([text or "" for text in texts])
-
-    def _by_template(self, chat: dict[str, Any]) -> tuple[ServedTask | None, Input | None]:
-        for task, template in self.candidates(chat):
-            value = template.cut(chat)
-            if value is not None:
-                return task, value
-        return None, None
 
 
 class _Templates:
@@ -140,10 +181,45 @@ def _said(message: MessageTemplate) -> int:
     return sum(len(part.text.strip()) for part in message.parts)
 
 
-def _cut(task: ServedTask | None, chat: dict[str, Any]) -> Input | None:
-    if task is None or task.task.template is None:
-        return None
-    return task.task.template.cut(chat)
+def _cut(task: ServedTask, chat: dict[str, Any]) -> Input | None:
+    return task.task.template.cut(chat) if task.task.template is not None else None
+
+
+def _strictness(task: ServedTask) -> int:
+    return STRICTNESS.index(task.privacy)
+
+
+def _own_sentences(tasks: Iterable[ServedTask]) -> dict[str, ServedTask]:
+    """The sentences of the templates of tasks whose requests may not leave as they are, but for those that a task of
+    less privacy has too; the strictest task by sentence."""
+    found: dict[str, ServedTask] = {}
+    shared: set[str] = set()
+    for task in sorted(tasks, key=_strictness):
+        sentences = _sentences(task.task.template) if task.task.template is not None else ()
+        if task.privacy == "any":
+            shared.update(sentences)
+        else:
+            found.update((sentence, task) for sentence in sentences if sentence not in shared)
+    return found
+
+
+def _sentences(template: Template) -> list[str]:
+    constants = (part.text for message in template.messages for part in message.parts)
+    letters = (_letters(one) for constant in constants for one in _SENTENCE_ENDS.split(constant))
+    return [one for one in letters if len(one) >= _LEAST_LETTERS]
+
+
+def _letters(text: str) -> str:
+    """A text without what is no letter or digit: another space, line or sign makes no other sentence of it."""
+    return _NO_LETTERS.sub("", text.casefold())
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
 
 
 def _workload(exchange: Exchange) -> str:

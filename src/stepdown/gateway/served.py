@@ -41,11 +41,29 @@ class Manners:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """What recorded requests of a task asked for: the bounds of a key that is for this task alone.
+
+    models: their names. shapes: `answer_shape` of each. fields: other fields of requests, with their values in JSON.
+    longest: characters of the longest input, 0 where there is none. most_tokens: that a request allowed, or three times
+    what an answer took where none said; says_most: whether every request says how many. most_choices: the largest `n`.
+    """
+
+    models: frozenset[str] = frozenset()
+    shapes: frozenset[tuple[Any, ...]] = frozenset()
+    fields: frozenset[tuple[str, bytes]] = frozenset()
+    longest: int = 0
+    most_tokens: int = 0
+    says_most: bool = False
+    most_choices: int = 1
+
+
+@dataclass(frozen=True)
 class ServedTask:
     """One task. decide: None while no certificate is in force, and then why_not says why. Times are seconds since the
     epoch. cache_s: how long an answer may be given again, 0 for never. incumbent: the model to ask upstream for where
     the client used an alias. student_cost_usd: of one local answer. holdback: the share of requests, drawn at random,
-    that goes to the incumbent although a student may answer."""
+    that goes to the incumbent although a student may answer. recorded: known where a key is for this task alone."""
 
     task: Task
     family: Family | None
@@ -61,7 +79,7 @@ class ServedTask:
     cache_s: float = 0.0
     build: str = ""
     holdback: float = 0.0
-    settings: dict[str, Any] = field(default_factory=dict)
+    recorded: Recorded = Recorded()
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ FREE = "auto"
 """The choice of tools that leaves it to the model."""
 _FORCED = "function:"
 _LONGEST_KEPT = 64 << 10
-_TEXT: tuple[Any, ...] = ("text", "", ())
+TEXT: tuple[Any, ...] = ("text", "", ())
 
 _encode: Callable[[Any], bytes] = msgspec.json.Encoder(order="sorted").encode
 
@@ -27,7 +27,7 @@ def answer_shape(chat: dict[str, Any]) -> tuple[Any, ...]:
     """
     shape, tools, modalities = chat.get("response_format"), chat.get("tools"), chat.get("modalities")
     if shape is None and not tools and not chat.get("functions") and modalities is None:
-        return _TEXT
+        return TEXT
     stated = [shape, tools, chat.get("functions"), modalities]
     encoded = _encode(stated)
     return _kept(encoded) if len(encoded) <= _LONGEST_KEPT else _shape(*stated)

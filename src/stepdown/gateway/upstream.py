@@ -22,7 +22,8 @@ class UpstreamOptions:
     key: "" lets the client's own key go through. key_header: where the key goes if not where the kind has it (Azure:
     "api-key"). api_version: added to every query (Azure). models: those it takes, empty for all. total_s: one exchange
     with all its retries. passes_client_key: whether, without a key of its own, the client's goes through: never to a
-    fallback, which may be another provider's. calls: recorded calls, for a kind that answers from them.
+    fallback, which may be another provider's. pass_headers: names of the client's headers that go
+    upstream beside those that every wire needs. calls: recorded calls, for a kind that answers from them.
     """
 
     url: str
@@ -38,6 +39,7 @@ class UpstreamOptions:
     retries: int = 2
     calls: Callable[[], Iterable[Call]] | None = None
     passes_client_key: bool = True
+    pass_headers: tuple[str, ...] = ()
 
 
 class Upstream(Protocol):

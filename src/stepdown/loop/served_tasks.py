@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Iterator
@@ -20,19 +21,19 @@ from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.personal_data import mask
 from stepdown.gateway.cascades import OpenCascade, RungThreads
+from stepdown.gateway.departures import recorded_in
+from stepdown.gateway.routing import STRICTNESS
 from stepdown.gateway.served import ServedTask
 from stepdown.loop.answering import open_cascade
 from stepdown.loop.certificates import Issued, issued, serving, why_not_in_force
-from stepdown.loop.discovery import with_settings
+from stepdown.loop.discovery import calls_of, with_settings
 from stepdown.loop.home import Home
 from stepdown.loop.journal import Journal
-from stepdown.loop.manners import manners_from, thaw
+from stepdown.loop.manners import SAMPLE, manners_from, thaw
 from stepdown.loop.records import LATEST, SERVING, BuildFolder, latest
 from stepdown.loop.settings import FILE_NAME, read_settings
 
 log = logging.getLogger("stepdown.gateway")
-
-_STRICTNESS: tuple[Privacy, ...] = ("any", "redact", "local-only")
 
 
 class _Standing(NamedTuple):
@@ -93,12 +94,16 @@ class ServedTasks:
         known = store.tasks()
         names = {*known, *self._home.settings.tasks, *self._built_names()}
         standing = {name: self._standing(name) for name in sorted(names)}
-        seen = (known, standing, self._home.settings.tasks)
+        limited: dict[str, set[str]] = {}
+        for key in store.keys():  # noqa: SIM118 - a store is no dictionary
+            for name in key.tasks:
+                limited.setdefault(name, set()).add(key.id)
+        seen = (known, standing, self._home.settings.tasks, limited)
         if seen == self._seen:
             return None
         tasks = [self._served(store, name, known.get(name), one) for name, one in standing.items()]
         self._seen = seen
-        return tasks
+        return [_bounded(store, task, limited[task.name]) if task.name in limited else task for task in tasks]
 
     def _read_settings(self) -> None:
         """The settings as stepdown.toml has them now; the last that could be read, and an error in the log, while it
@@ -194,8 +199,9 @@ class ServedTasks:
         cascade = open_cascade(self._home, spec)
         family = families().load(task.family)
         record = folder.read_record()
-        # The students learned from masked texts where the contract says so, and are shown none other.
-        masked = certificate.contract.get("privacy") == "redact"
+        # The students learned from masked texts where the contract says so, and are shown none other: where the
+        # settings say "redact" too, the request is masked before they see it.
+        masked = certificate.contract.get("privacy") == "redact" and privacy != "redact"
         # A build of an earlier version has no template that the journal knows: `status` says so.
         manners = thaw(folder.template.read_bytes()) if standing.complete else manners_from(task, store, record)
         if manners is None:
@@ -235,7 +241,13 @@ class ServedTasks:
     def _privacy(self, name: str, certified: str) -> Privacy:
         """The stricter of what was certified and what the settings say now."""
         said = self._home.settings.task(name).contract.privacy
-        return max((said, *(one for one in _STRICTNESS if one == certified)), key=_STRICTNESS.index)
+        return max((said, *(one for one in STRICTNESS if one == certified)), key=STRICTNESS.index)
+
+
+def _bounded(store: Store, task: ServedTask, keys: set[str]) -> ServedTask:
+    """The task with what recorded requests asked for, but for those of the keys that this bounds."""
+    calls = (call for call in calls_of(store, task.task) if call.client_id not in keys)
+    return replace(task, recorded=recorded_in(task.task, itertools.islice(calls, SAMPLE)))
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -20,14 +20,14 @@ from stepdown.core.keys import Key
 from stepdown.core.store import Served, Store
 from stepdown.core.tasks import Task
 from stepdown.core.wires import anthropic_messages, openai_chat
-from stepdown.curation.personal_data import mask
+from stepdown.curation.personal_data import mask, mask_json
 from stepdown.gateway import metric_names as names
 from stepdown.gateway.app import App
 from stepdown.gateway.asking import Incumbent
 from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.cascades import RungThreads
 from stepdown.gateway.errors import Refused, error_response, wire_of_path
-from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.exchange import ABSTAINED, Exchange
 from stepdown.gateway.feedback import FeedbackRate, feedback_response, read_feedback
 from stepdown.gateway.health import alive, readiness
 from stepdown.gateway.http.messages import Request, Response
@@ -43,8 +43,9 @@ from stepdown.gateway.middleware.recording import recording
 from stepdown.gateway.model_call import Clocks, ModelCalls
 from stepdown.gateway.openapi import description
 from stepdown.gateway.other_paths import OtherPaths
-from stepdown.gateway.outcome import Outcome, outcome_of
+from stepdown.gateway.outcome import Outcome, estimate_of, outcome_of
 from stepdown.gateway.recorder import Recorder
+from stepdown.gateway.redaction import redacting
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.segments import Position
@@ -81,6 +82,7 @@ class Gateway:
         self._checks_hosts = is_loopback(settings.host) or bool(settings.hosts)
         self._limiter = Limiter({name: task.limits for name, task in home.settings.tasks.items()})
         self._feedback_rate = FeedbackRate(settings.feedback_per_minute)
+        self._prices = Prices(home.settings.prices)
         self._counted: dict[tuple[str, str, str], int] = {}
         self._why_not = "starting"
         self._chores: list[asyncio.Task[None]] = []
@@ -111,10 +113,10 @@ class Gateway:
             (
                 recording(self.recorder, time.perf_counter, self._hear),
                 admission(self._admit),
+                redacting(mask_json),
                 holdback(random.SystemRandom(), self._can_ask),
                 caching(self._cache, self.metrics),
             ),
-            mask,
             self._identify,
         )
         self.app = self._paths()
@@ -161,7 +163,11 @@ class Gateway:
 
     def _paths(self) -> App:
         other = OtherPaths(
-            self.incumbent, self._identify, lambda: self.calls.routes.aliases, self._may_leave, self.settings.paths
+            self.incumbent,
+            self._identify,
+            lambda: self.calls.routes.aliases,
+            lambda: self.calls.routes.unmatched,
+            self.settings.paths,
         )
         app = App(other.forward)
         for wire in (openai_chat, anthropic_messages):
@@ -191,9 +197,6 @@ class Gateway:
             log.warning("feedback_not_kept", extra={"fields": {"error": str(error)}})
             raise Refused(503, "The feedback could not be kept: the store gave an error.", "store_error", 1.0) from None
         return feedback_response(feedback, became)
-
-    def _may_leave(self) -> bool:
-        return all(task.privacy == "any" for task in self.calls.routes.tasks.values())
 
     def _can_ask(self) -> bool:
         """Whether there is an upstream that is not left alone because it failed."""
@@ -227,13 +230,24 @@ class Gateway:
             raise Refused(401, f"This key is {found.why or 'unknown'}.", f"{found.why or 'unknown'}_key")
         return found.key
 
-    def _admit(self, key: Key | None, task: str) -> Refusal | None:
-        return self._limiter.admit(self.home.clock(), key, task)
+    def _admit(self, exchange: Exchange) -> Refusal | None:
+        task = exchange.task.name if exchange.task else ""
+        if not self._limiter.is_limited(exchange.key, task):
+            return None
+        estimate = estimate_of(exchange, self._prices.cost)
+        got = self._limiter.admit(self.home.clock(), exchange.key, task, estimate)
+        if isinstance(got, Refusal):
+            return got
+        exchange.reserved = got
+        return None
 
     def _hear(self, exchange: Exchange) -> None:
         """Take note of a finished exchange: the cache, where its task wants one."""
         if exchange.task is not None and exchange.task.cache_s > 0:
             self._cache(exchange, outcome_of(exchange, lambda call: None))
+        if exchange.reserved is not None:
+            used = exchange.status < 400 and exchange.rung != ABSTAINED
+            self._limiter.end(exchange.reserved, self.home.clock(), charged=used)
 
     def _is_limited(self, exchange: Exchange) -> bool:
         return self._limiter.is_limited(exchange.key, exchange.task.name if exchange.task else "")
@@ -273,7 +287,7 @@ class Gateway:
         tasks = await self._desk.run(self._served.look)
         await self._desk.run(functools.partial(note_feedback, now=self.home.clock()))
         if tasks is not None:
-            self.calls.routes = Routes(tasks)
+            self.calls.routes = Routes(tasks, self.settings.unmatched)
             self._tasks = {task.name: task.task for task in tasks}
             for task in tasks:
                 state = task.why_not or "in force"
@@ -356,6 +370,7 @@ def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOpti
             retries=said.retries,
             calls=_recorded(home) if said.url.partition("?")[0] == "replay:" else None,
             passes_client_key=place == 0,
+            pass_headers=said.pass_headers,
         )
         for place, said in enumerate(settings.all_upstreams())
     ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from stepdown.core.keys import Key
+from stepdown.gateway.departures import what_differs
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.exchange import REFUSED, Exchange, Middleware, Next
 from stepdown.gateway.http.messages import Request, Response
@@ -25,8 +26,8 @@ class Refusal(Protocol):
     def retry_after_s(self) -> float: ...
 
 
-Admit = Callable[[Key | None, str], Refusal | None]
-"""Counts one request of a key for a task ("" for none); the refusal where a limit is reached."""
+Admit = Callable[[Exchange], Refusal | None]
+"""Counts one request of a key for a task, and sets aside what it may use; the refusal where a limit is reached."""
 
 
 def admission(admit: Admit) -> Middleware:
@@ -35,11 +36,13 @@ def admission(admit: Admit) -> Middleware:
     async def admitted(exchange: Exchange, proceed: Next) -> Response:
         try:
             check_allowed(exchange)
-            refusal = admit(exchange.key, exchange.task.name if exchange.task else "")
+            refusal = admit(exchange)
             if refusal is not None:
                 raise Refused(429, refusal.reason, "rate_limited", refusal.retry_after_s)
         except Refused as refused:
             exchange.rung, exchange.reason, exchange.error = REFUSED, refused.code, str(refused)
+            if exchange.privacy == "redact":  # It is masked only once it is admitted.
+                exchange.body, exchange.chat, exchange.request.body = {}, {}, b""
             return error_response(exchange.wire, refused, [(b"x-stepdown-id", exchange.id.encode())])
         return await proceed(exchange)
 
@@ -61,13 +64,19 @@ def identify(request: Request, authenticate: Authenticate) -> Key:
 
 
 def check_allowed(exchange: Exchange) -> None:
-    """Raises Refused where the key's allow-lists leave out the task or the model."""
+    """Raises Refused where the key's allow-lists leave out the task or the model, or the request is not as the task's
+    recorded ones are: to name a task is not enough."""
     key, task = exchange.key, exchange.task
     if key is None:
         return
     if key.tasks and (task is None or not key.allows_task(task.name)):
         what = f"the task {task.name!r}" if task else "requests that belong to no task"
         raise Refused(403, f"This key may not ask for {what}.", "task_not_allowed")
+    if key.tasks and task is not None:
+        other = what_differs(exchange.body, exchange.chat, exchange.value, task, key.models)
+        if other:
+            message = f"This key is for the task {task.name!r} alone, and the request differs from that in {other}."
+            raise Refused(403, message, "request_not_allowed")
     model = str(exchange.chat.get("model") or "")
     if not key.allows_model(model):
         raise Refused(403, f"This key may not ask for the model {model[:100]!r}.", "model_not_allowed")

@@ -38,6 +38,6 @@ def _share(exchange: Exchange) -> float:
     task = exchange.task
     if task is None or not task.is_in_force(exchange.at):
         return 0.0
-    if task.privacy == "local-only" or exchange.route == "students":
+    if exchange.privacy == "local-only" or exchange.route == "students":
         return 0.0
     return task.holdback

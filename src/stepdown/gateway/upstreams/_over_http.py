@@ -1,8 +1,9 @@
-"""What upstreams over HTTP have in common: headers and bodies through untouched where both sides speak one wire."""
+"""What upstreams over HTTP have in common: few headers, and bodies untouched where both sides speak one wire."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -13,16 +14,24 @@ from stepdown.core.errors import UsageError
 from stepdown.core.keys import TOKEN_START
 from stepdown.core.wires.wire import wire_named
 from stepdown.gateway.exchange import Exchange, Reply
-from stepdown.gateway.http.client import HttpPool, HttpResponse, Origin
-from stepdown.gateway.http.messages import HOP_BY_HOP, JSON, BrokenReply, Request
+from stepdown.gateway.http.client import HttpPool, Origin
+from stepdown.gateway.http.messages import JSON, BrokenReply, Request
 from stepdown.gateway.upstream import UpstreamOptions
 from stepdown.gateway.upstreams import _translating
+from stepdown.gateway.upstreams._echoes import Unechoed
 from stepdown.gateway.upstreams._whole import whole_body, whole_stream
 
 CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
-_OURS = HOP_BY_HOP | {b"accept-encoding"}
-_OUR_START = b"x-stepdown-"
-_IDENTITY = (b"accept-encoding", b"identity")
+_VERSION = re.compile(rb"[\w.-]{1,40}").fullmatch
+_BETA = re.compile(rb"[\w.,= -]{1,500}").fullmatch
+_FREE = re.compile(rb"[\t -~\x80-\xff]{0,8192}").fullmatch
+_PASSED = {b"anthropic-version": _VERSION, b"anthropic-beta": _BETA, b"openai-beta": _BETA, b"idempotency-key": _FREE}
+"""The client's headers that go upstream, each where its value has the form of one; all others stay here."""
+_PASSED_ELSEWHERE = {b"content-type": _FREE, b"accept": _FREE}
+"""Beside these, where a path is passed through whose bodies may be of any kind."""
+_QUERIES = frozenset({"beta=true"})
+"""The queries of model calls that go upstream: Anthropic's clients add this one."""
+_OWN: tuple[tuple[bytes, bytes], ...] = ((b"accept-encoding", b"identity"), (b"user-agent", b"stepdown"))
 """Bodies are recorded, and a certified answer must not depend on who unpacks it: nothing is compressed."""
 _VIRTUAL_KEY = TOKEN_START.encode()
 _SMALL = 1 << 20
@@ -56,47 +65,43 @@ class OverHttp:
         self._target = manner.path + wire_named(manner.wire).PATH
         self._version = f"api-version={quote(options.api_version)}" if options.api_version else ""
         self._plain_target = self._with_query(self._target, "")
-        self._fixed: Pairs = [_IDENTITY]
-        self._dropped = _OURS
-        if options.key:
-            self._fixed += manner.key(_checked_key(options))
-        self._passes_key = options.passes_client_key and not options.key
-        if not self._passes_key:
-            self._dropped |= CREDENTIALS
+        self._key = _checked_key(options)
+        self._fixed: Pairs = [*_OWN, *(manner.key(self._key) if self._key else ())]
+        own = {name.lower().encode(): _FREE for name in options.pass_headers}
+        self._passed = [*({**_PASSED, **own}).items()]
+        passes_key = options.passes_client_key and not options.key
+        self._key_headers = [b"x-api-key", b"authorization"] if passes_key else []
+        if passes_key and options.key_header:
+            self._key_headers.append(options.key_header.lower().encode())
 
     async def send(self, exchange: Exchange) -> Reply:
         request = exchange.request
         if self._wire == exchange.wire.NAME:
             outgoing = exchange.outgoing
             body = request.body if outgoing is None else msgspec.json.encode(outgoing)
-            response = await self._post(request, self._headers(request), body)
+            response = await self._post(request, [*self._headers(request), JSON], body)
             if response.status < 400 and response.header(b"content-type")[:17] == b"text/event-stream":
-                return Reply(response.status, _kept(response.headers), whole_stream(response, self._wire, exchange))
-            return Reply(response.status, _kept(response.headers), await whole_body(response))
+                return Reply(response.status, response.headers, whole_stream(response, self._wire, exchange))
+            return Reply(response.status, response.headers, await whole_body(response))
         body = _translating.outgoing_body(exchange, self._wire)
-        response = await self._post(request, self._translated_headers(request), body)
+        response = await self._post(request, [*self._translated_headers(request), JSON], body)
         return await _translating.incoming_reply(exchange, self._wire, response)
 
     async def forward(self, request: Request) -> Reply:
         path = request.path.removeprefix("/v1") if request.path.startswith("/v1/") else request.path
         target = self._with_query(self._manner.path + path, request.query)
-        options = self.options
-        response = await self._pool.send(
-            request.method, target, self._headers(request), request.body, options.first_byte_s, options.total_s
-        )
+        headers = self._headers(request) + _fitting(request, _PASSED_ELSEWHERE.items())
+        response = await self._asked(request, request.method, target, headers, request.body, self.options.total_s)
         length = response.header(b"content-length")
-        headers = _kept(response.headers)
         if request.method == "HEAD" or (length.isdigit() and int(length) <= _SMALL):
-            return Reply(response.status, headers, await response.read())
-        return Reply(response.status, headers, response.pieces())
+            return Reply(response.status, response.headers, await response.read())
+        return Reply(response.status, response.headers, response.pieces())
 
     async def models(self, request: Request | None = None) -> list[dict[str, Any]]:
         options = self.options
         target = self._with_query(self._manner.models_path, "")
         asked = request if request is not None else Request("GET", target)
-        response = await self._pool.send(
-            "GET", target, self._headers(asked), b"", options.first_byte_s, options.first_byte_s
-        )
+        response = await self._asked(asked, "GET", target, self._headers(asked), b"", options.first_byte_s)
         body = await response.read(_MODELS_MOST)
         try:
             listed = msgspec.json.decode(body) if response.status == 200 else None
@@ -110,9 +115,20 @@ class OverHttp:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _post(self, request: Request, headers: Pairs, body: bytes) -> HttpResponse:
-        target = self._with_query(self._target, request.query) if request.query else self._plain_target
-        return await self._pool.send("POST", target, headers, body, self.options.first_byte_s, self.options.total_s)
+    async def _post(self, request: Request, headers: Pairs, body: bytes) -> Unechoed:
+        target = self._with_query(self._target, request.query) if request.query in _QUERIES else self._plain_target
+        return await self._asked(request, "POST", target, headers, body, self.options.total_s)
+
+    async def _asked(
+        self, request: Request, method: str, target: str, headers: Pairs, body: bytes, total_s: float
+    ) -> Unechoed:
+        response = await self._pool.send(method, target, headers, body, self.options.first_byte_s, total_s)
+        keys = (
+            (self._key.encode(),)
+            if self._key
+            else (value.removeprefix(b"Bearer ") for _, value in self._given(request))
+        )
+        return Unechoed(response, keys)
 
     def _with_query(self, target: str, query: str) -> str:
         if self._version and "api-version=" not in query:
@@ -120,31 +136,31 @@ class OverHttp:
         return f"{target}?{query}" if query else target
 
     def _headers(self, request: Request) -> Pairs:
-        """The client's headers but for those of its own connection, and ours."""
-        given = request.headers
-        dropped = self._dropped
-        headers = [pair for pair in given.items() if pair[0] not in dropped and pair[0][:11] != _OUR_START]
-        headers += self._fixed
+        """Those of the client's headers that go upstream, and ours."""
+        headers = self._fixed + _fitting(request, self._passed) + self._given(request)
         for pair in self._manner.defaults:
-            if pair[0] not in given:
+            if all(name != pair[0] for name, _ in headers):
                 headers.append(pair)
-        connection = given.get(b"connection")
-        if connection is not None and connection.lower() not in {b"keep-alive", b"close"}:
-            named = {name.strip().lower() for name in connection.split(b",")}
-            headers = [pair for pair in headers if pair[0] not in named or pair in self._fixed]
-        if self._passes_key:
-            # A key of ours opens nothing elsewhere, and is nobody else's to see.
-            headers = [pair for pair in headers if pair[0] not in CREDENTIALS or _VIRTUAL_KEY not in pair[1]]
         return headers
+
+    def _given(self, request: Request) -> Pairs:
+        """The client's own key, where it goes through. A key of ours opens nothing elsewhere, and is nobody else's to
+        see."""
+        given = request.headers
+        return [(name, given[name]) for name in self._key_headers if _VIRTUAL_KEY not in given.get(name, _VIRTUAL_KEY)]
 
     def _translated_headers(self, request: Request) -> Pairs:
         """Those of the client's headers that mean the same on any wire, and its key as this wire has it."""
         headers = [pair for pair in self._headers(request) if pair in self._fixed or _is_general(pair[0])]
-        given = request.header(b"x-api-key") or request.header(b"authorization").removeprefix("Bearer ")
-        if given and self._passes_key and TOKEN_START not in given:
-            headers += self._manner.key(given)
-        names = {name for name, _ in headers}
-        return headers + [pair for pair in (JSON, *self._manner.defaults) if pair[0] not in names]
+        given = {name: value.decode("latin-1").removeprefix("Bearer ") for name, value in self._given(request)}
+        if key := given.get(b"x-api-key") or given.get(b"authorization"):
+            headers += self._manner.key(key)
+        return headers + [pair for pair in self._manner.defaults if pair not in headers]
+
+
+def _fitting(request: Request, passed: Iterable[tuple[bytes, Callable[[bytes], object]]]) -> Pairs:
+    given = request.headers
+    return [(name, given[name]) for name, fits in passed if name in given and fits(given[name])]
 
 
 def _checked_key(options: UpstreamOptions) -> str:
@@ -159,8 +175,4 @@ def _checked_key(options: UpstreamOptions) -> str:
 
 
 def _is_general(name: bytes) -> bool:
-    return name not in CREDENTIALS and not name.startswith((b"anthropic-", b"openai-", b"x-stainless-"))
-
-
-def _kept(headers: Pairs) -> Pairs:
-    return [pair for pair in headers if pair[0] not in HOP_BY_HOP and pair[0][:11] != _OUR_START]
+    return name not in CREDENTIALS and not name.startswith((b"anthropic-", b"openai-"))

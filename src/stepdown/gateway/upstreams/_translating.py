@@ -10,11 +10,11 @@ import msgspec
 from stepdown.core.wires.stream_translator import StreamTranslator
 from stepdown.core.wires.wire import stream_translator, translate_error, translate_request, translate_response
 from stepdown.gateway.exchange import Exchange, Reply
-from stepdown.gateway.http.client import HttpResponse
-from stepdown.gateway.http.messages import EVENT_STREAM, HOP_BY_HOP, JSON, BrokenReply, UpstreamError
+from stepdown.gateway.http.messages import EVENT_STREAM, JSON, BrokenReply, UpstreamError
 from stepdown.gateway.upstream import CannotBeSaid, ClientWasTold
+from stepdown.gateway.upstreams._echoes import Unechoed
 
-_REPLACED = HOP_BY_HOP | {b"content-type", b"content-encoding"}
+_REPLACED = frozenset({b"content-type", b"content-encoding"})
 
 
 def outgoing_body(exchange: Exchange, wire: str) -> bytes:
@@ -26,9 +26,9 @@ def outgoing_body(exchange: Exchange, wire: str) -> bytes:
         raise CannotBeSaid(str(error)) from None
 
 
-async def incoming_reply(exchange: Exchange, wire: str, response: HttpResponse) -> Reply:
+async def incoming_reply(exchange: Exchange, wire: str, response: Unechoed) -> Reply:
     """The answer as the client takes it. Raises UpstreamError, BrokenReply too for what cannot be translated."""
-    headers = [pair for pair in response.headers if pair[0] not in _REPLACED and pair[0][:11] != b"x-stepdown-"]
+    headers = [pair for pair in response.headers if pair[0] not in _REPLACED]
     streams = response.header(b"content-type")[:17] == b"text/event-stream"
     if streams and response.status == 200 and exchange.wants_stream:
         translator = stream_translator(wire, exchange.wire.NAME, exchange.wants_usage, int(exchange.at))
@@ -53,7 +53,7 @@ async def incoming_reply(exchange: Exchange, wire: str, response: HttpResponse) 
     return Reply(200, [*headers, JSON], msgspec.json.encode(answer))
 
 
-async def _translated(exchange: Exchange, translator: StreamTranslator, response: HttpResponse) -> AsyncIterator[bytes]:
+async def _translated(exchange: Exchange, translator: StreamTranslator, response: Unechoed) -> AsyncIterator[bytes]:
     pieces = response.pieces()
     try:
         async for piece in pieces:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from stepdown.gateway.exchange import Exchange
-from stepdown.gateway.http.client import HttpResponse
 from stepdown.gateway.http.messages import BrokenReply
+from stepdown.gateway.upstreams._echoes import Unechoed
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _LONGEST = 64 << 10
@@ -85,7 +85,7 @@ def _says_why(choice: Any) -> bool:
     return isinstance(choice, dict) and isinstance(choice.get("finish_reason"), str)
 
 
-async def whole_body(response: HttpResponse) -> bytes:
+async def whole_body(response: Unechoed) -> bytes:
     """The body of an answer, which must be a JSON object where its status says that all is well. Raises BrokenReply."""
     body = await response.read()
     if response.status >= 300 or response.header(b"content-encoding"):
@@ -97,7 +97,7 @@ async def whole_body(response: HttpResponse) -> bytes:
     return body
 
 
-async def whole_stream(response: HttpResponse, wire: str, exchange: Exchange | None = None) -> AsyncIterator[bytes]:
+async def whole_stream(response: Unechoed, wire: str, exchange: Exchange | None = None) -> AsyncIterator[bytes]:
     """The pieces of a stream as they come; the exchange is told of the wire's own end before its piece is given out.
 
     Raises BrokenReply at its end where the end is missing.
