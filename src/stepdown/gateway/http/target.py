@@ -24,6 +24,7 @@ _AMBIGUOUS = re.compile(rb"[\x00-\x1f\x7f/\\;?#%]")
 """What may not hide behind an escape."""
 
 
+@lru_cache(512)
 def read_target(method: str, target: bytes, host: bytes) -> tuple[str, str]:
     """(path, query) of a target in origin or absolute form. host: the Host header. Raises HttpError 400."""
     absolute = _ABSOLUTE.match(target)
@@ -45,7 +46,6 @@ def read_target(method: str, target: bytes, host: bytes) -> tuple[str, str]:
     return path.decode("ascii"), query.decode("ascii")
 
 
-@lru_cache(512)
 def _is_plain(path: bytes, is_model: bool) -> bool:
     if _PATH.fullmatch(path) is None:
         return False
