@@ -35,7 +35,9 @@ def add_letters(home: Path) -> None:
     with open_home(home).store() as store:
         for name, template in ((OTHER, messages), ("anything", anything)):
             match = Match(workload=name)
-            store.put_task(Task(name=name, family="classify", match=match, template=Template(messages=template)))
+            store.put_task(
+                Task(name=name, family="classify", match=match, template=Template(messages=template)), at=1.0
+            )
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def limited(certified: Path, upstream: LargeModel, tmp_path_factory: pytest.Temp
     template = Template(messages=tuple(MessageTemplate(role=role, parts=(part,)) for role, part in parts))
     letters = Task(name="letters", family="classify", match=Match(workload="letters"), template=template)
     with open_home(home).store() as store:
-        store.put_task(letters)
+        store.put_task(letters, at=1.0)
     key = ("key", "create", "desk", "--tasks", f"{TASK},letters", "--home", str(home), "--json")
     token = stepdown(*key).json["token"]
     with serving(home, "--upstream", upstream.url) as running:

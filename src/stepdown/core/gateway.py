@@ -67,7 +67,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """upstream, upstream_key: the one upstream of a plain set-up; those of `upstreams` come after it.
 
     capture_share: the share of calls that are kept, in [0, 1]. retention: how long ("90d"), "" for ever.
-    max_body_bytes: of one request; max_bytes_under_way: of all bodies held at one time, at least twice that.
+    max_body_bytes: of one request; max_bytes_under_way: of all bodies held at one time, at least that.
     max_connections_per_client: from one address, 0 for no bound. hosts: names under which the gateway answers beside
     this machine's own. paths: below /v1/, passed on beside those that are known. capture_bytes: of calls on this
     machine's disk that the store lacks. sync: "group" has an answer's end wait until its call is safe from a loss of
