@@ -83,7 +83,7 @@ def test_no_figure_of_a_student_is_of_the_evidence(folder: BuildFolder) -> None:
 
 def test_the_summary_says_what_the_evidence_was(built: Built) -> None:
     _, said = built
-    keys = {"kind", "n_drawn", "n_labelled", "units", "unit", "attempt", "error_share", "excluded"}
+    keys = {"kind", "n_drawn", "n_labelled", "units", "unit", "attempt", "error_share", "error_left", "excluded"}
     assert said["evidence"].keys() == keys
     assert said["evidence"]["kind"] == "gold"
     assert said["evidence"]["units"] == said["excess_loss"]["n"]

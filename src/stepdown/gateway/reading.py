@@ -31,7 +31,7 @@ def read_request(exchange: Exchange) -> None:
     exchange.body = decode_body(data)
     # Every field has one colon outside of texts; what was read has each field once. Readers differ in which they take.
     fields = _fields(exchange.body)
-    if data.count(b":") != fields and _without_texts(data).count(b":") != fields:
+    if not _is_plain(data, fields) and _without_texts(data).count(b":") != fields:
         raise Refused(400, "The body has an object with the same field twice.", "invalid_json")
     try:
         exchange.chat = exchange.wire.request(exchange.body)
@@ -66,6 +66,17 @@ def decode_body(body: bytes) -> dict[str, Any]:
         raise Refused(400, "The body is not UTF-8.", "invalid_json") from None
     except RecursionError:
         raise Refused(400, "The body is nested too deeply.", "invalid_json") from None
+
+
+def _is_plain(data: bytes, fields: int) -> bool:
+    """Whether there are as many colons behind quotes as fields, and none behind a blank: then no field comes twice.
+
+    Every field has a colon, behind a quote where no blank is between, so that there cannot be more fields than were
+    read. Texts may hold such colons too: then this tells nothing. A tenth of the time of reading without texts.
+    """
+    if data.count(b'":') != fields:
+        return False
+    return b" :" not in data and b"\n:" not in data and b"\t:" not in data and b"\r:" not in data
 
 
 def _without_texts(data: bytes) -> bytes:
