@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from stepdown.gateway.http.client import HttpResponse
+from stepdown.gateway.http.upstream_connection import MAX_WHOLE
 
 LEAST = 12
 """A key of fewer characters is no secret ("none", "ollama") and may be a word of an answer."""
@@ -38,7 +39,7 @@ class Unechoed:
     def header(self, name: bytes) -> bytes:
         return self._response.header(name)
 
-    async def read(self, limit: int = 64 << 20) -> bytes:
+    async def read(self, limit: int = MAX_WHOLE) -> bytes:
         body = self._masked(await self._response.read(limit))
         if self._secrets and self.status >= 400 and b"\\" in body:
             try:
