@@ -3,6 +3,7 @@ get."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import AsyncGenerator, Iterable
 from urllib.parse import quote
@@ -22,6 +23,11 @@ _RETURNED = re.compile(
 """The upstream's headers that clients get: no cookies, no organisation, nothing of its own connection."""
 
 
+@functools.lru_cache(maxsize=256)
+def _ways_to_write(key: bytes) -> frozenset[bytes]:
+    return frozenset((key, quote(key, safe="").encode(), key.replace(b"/", b"\\/")))
+
+
 class Unechoed:
     """Read like the HttpResponse it wraps; headers: those that clients get. Every way to write the key is masked, in
     whole bodies and in streams, there also where it is cut over two pieces."""
@@ -30,10 +36,7 @@ class Unechoed:
 
     def __init__(self, response: HttpResponse, keys: Iterable[bytes]) -> None:
         self._response, self.status = response, response.status
-        secrets = [key for key in keys if len(key) >= LEAST]
-        self._secrets = {
-            one for key in secrets for one in (key, quote(key, safe="").encode(), key.replace(b"/", b"\\/"))
-        }
+        self._secrets = [one for key in keys if len(key) >= LEAST for one in _ways_to_write(key)]
         self.headers = [(name, self._masked(value)) for name, value in response.headers if _RETURNED(name)]
 
     def header(self, name: bytes) -> bytes:
