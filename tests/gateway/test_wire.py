@@ -54,6 +54,8 @@ def keyed(upstream: LargeModel, tmp_path_factory: pytest.TempPathFactory) -> Ite
     (home / "stepdown.toml").write_text("")
     tokens = {name: make_key(home, name, *more) for name, more in {"good": (), "late": ("--expires", "1s")}.items()}
     with serving(home, "--upstream", upstream.url) as running:
+        late = {"authorization": f"Bearer {tokens['late']}"}
+        assert soon(lambda: running.client.get("/v1/models", headers=late).status_code == 401)
         yield running, tokens
 
 
