@@ -236,10 +236,12 @@ class TestSigning:
         public = self.pinned(home, key)
         other = tmp_path / "other.pem"
         run(home, "audit", "keygen", other)
-        run(home, "audit", "sign", "--key", other)
-        assert "signed by the key" in run(home, "status").err
-        run(home, "audit", "sign", "--key", key)
         path = home / ".stepdown/journal-signature.json"
+        run(home, "audit", "sign", "--key", key)
+        before = path.read_bytes()
+        refused = run(home, "audit", "sign", "--key", other)
+        assert (refused.code, path.read_bytes()) == (1, before), "a wrong key takes nothing out of force"
+        assert "[audit] public_key" in refused.err
         signed = json.loads(path.read_text())
         for harm in (
             {"signature": signed["signature"][::-1]},

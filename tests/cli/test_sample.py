@@ -456,3 +456,22 @@ def test_a_journal_that_was_cut_into_stops_builds_and_verification(waits: Path) 
     assert (said.code, said.json["error"]["kind"]) == (1, "TamperedError")
     checked = stepdown("certificate", "verify", TASK, "--home", str(waits), "--json").json
     assert not checked["verified"]
+
+
+def test_more_labels_for_the_same_students_are_a_further_look_and_no_attempt(home: Path) -> None:
+    """Labels for the evidence change nothing that students learn from: the candidate stays what it was."""
+    sample(home, "first.csv", "--labels", "40")
+    fill_in(home / "first.csv", rows_of(home / "first.csv"))
+    give(home, home / "first.csv")
+    first = stepdown(*BUILD, "--home", str(home), "--json").json
+    assert (first["verdict"], first["evidence"]["attempt"], first["evidence"]["units"]) == ("refused", 1, 40)
+    more = Path(first["labels"])
+    fill_in(more, rows_of(more))
+    give(home, more)
+    second = stepdown(*BUILD, "--home", str(home), "--json").json
+    assert second["evidence"]["attempt"] == 1
+    assert second["evidence"]["units"] > 40
+    assert second["verdict"] == "certified"
+    looks = [event["stages"] for event in events(home, "certificate-attempted")]
+    assert looks[-1][:1] == [40]
+    assert len(looks[-1]) == 2

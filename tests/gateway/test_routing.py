@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -221,3 +222,19 @@ def test_anthropics_system_prompt_is_a_message_like_any() -> None:
     made.body = {"model": "m", "max_tokens": 5, "system": PROMPT, "messages": [{"role": "user", "content": "dear"}]}
     made.chat = anthropic_messages.request(made.body)
     assert found(Routes([system_task("letters", PROMPT)]), made) == ("letters", "dear")
+
+
+def test_the_same_prompt_found_twice_takes_no_protection_away() -> None:
+    """A task splits in two where some of its calls name a workload: the twin, which nobody gave a contract, says the
+    same sentences, and a request that changes one of them is still the task's."""
+    private = replace(system_task("letters", f"{PROMPT} Answer with one word alone."), privacy="redact")
+    twin = system_task("letters-2", f"{PROMPT} Answer with one word alone.")
+    routes = Routes([private, twin], "pass")
+    asked = exchange(chat(f"{PROMPT} Reply with one word, please.", "dear all"))
+    assert found(routes, asked)[0] == "letters"
+    assert asked.privacy == "redact"
+    # What a task of its own says too tells of neither.
+    other = system_task("notes", f"{PROMPT} Then translate it into another language.")
+    free = exchange(chat(f"{PROMPT} Reply with one word, please.", "dear all"))
+    Routes([private, other], "pass").find(free)
+    assert free.privacy == "any"

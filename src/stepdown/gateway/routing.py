@@ -191,13 +191,15 @@ def _strictness(task: ServedTask) -> int:
 
 def _own_sentences(tasks: Iterable[ServedTask]) -> dict[str, ServedTask]:
     """The sentences of the templates of tasks whose requests may not leave as they are, but for those that a task of
-    less privacy has too; the strictest task by sentence."""
+    less privacy has too; the strictest task by sentence. A task that says just what a stricter one says is no other
+    task: the same prompt was found twice, and takes nothing away."""
     found: dict[str, ServedTask] = {}
     shared: set[str] = set()
-    for task in sorted(tasks, key=_strictness):
-        sentences = _sentences(task.task.template) if task.task.template is not None else ()
+    said = [(task, _sentences(task.task.template)) for task in tasks if task.task.template is not None]
+    strict = {frozenset(sentences) for task, sentences in said if task.privacy != "any"}
+    for task, sentences in sorted(said, key=lambda one: _strictness(one[0])):
         if task.privacy == "any":
-            shared.update(sentences)
+            shared.update(sentences if frozenset(sentences) not in strict else ())
         else:
             found.update((sentence, task) for sentence in sentences if sentence not in shared)
     return found

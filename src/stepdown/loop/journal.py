@@ -158,6 +158,13 @@ def read_anchor(path: Path) -> Anchor:
 def head_to_sign(home: Home, store: Store, public_key: str) -> Anchor:
     """The journal's head, when the chain is whole and continues the head that is kept in the folder and the one that
     this key signed before. Raises StepdownError."""
+    pinned = home.settings.audit.public_key
+    if pinned and pinned != public_key:
+        raise InputError(
+            f"This is the key {public_key[:16]}…, and [audit] public_key in stepdown.toml names {pinned[:16]}….",
+            "A signature by another key would put every certificate out of force.",
+            "Sign with the key that is named, or name this one first.",
+        )
     last = continue_chain(store.events())
     if home.head.exists():
         check_anchor(store, read_anchor(home.head), KEPT_HERE)

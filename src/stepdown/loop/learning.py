@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Dataset, Example
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.record import Dropped
@@ -80,7 +81,9 @@ def training_data(job: Job, dataset: Dataset) -> TrainingData:
         sources=["gold" if row.gold is not None else "incumbent" for row in taught],
         weights=np.array([row.weight for row in taught], dtype=np.float64),
         labels=labels,
-        dataset_hash=dataset.manifest.content_hash,
+        # Of what is learned from alone: labels for the evidence change no student, so that a build with more of them
+        # is a further look at the same candidate.
+        dataset_hash=digest_of(rows),
         soft=recorded_probabilities(taught, labels),
         extra_texts=[row.text for row in rows if target_of(row) is None],
         form=job.task.form,
