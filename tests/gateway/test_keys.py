@@ -44,3 +44,9 @@ def test_allow_lists_are_empty_or_name_what_is_allowed() -> None:
     assert free.allows_model("y")
     assert [bound.allows_task(name) for name in ("t", "u", "")] == [True, False, False]
     assert [bound.allows_model(name) for name in ("m", "n")] == [True, False]
+
+
+def test_a_ring_that_has_lost_its_keys_is_open_to_nobody() -> None:
+    ring = KeyRing([], closed=True)
+    assert ring
+    assert ring.find("sk-stepdown-x", 0.0).why == "unknown"

@@ -335,3 +335,31 @@ def test_redact(certified: Path, upstream: LargeModel, tmp_path: Path) -> None:
     for piece in PERSONAL:
         assert piece not in sent
         assert piece.encode() not in written
+
+
+@pytest.mark.parametrize("harm", ["gone", "empty", "cut"])
+def test_settings_that_go_loosen_nothing(certified: Path, upstream: LargeModel, tmp_path: Path, harm: str) -> None:
+    """A file that is gone, empty or cut off before the contract says nothing of what may leave."""
+    home = copied(certified, tmp_path / "home", SETTINGS + 'privacy = "local-only"\n')
+    settings, before = home / "stepdown.toml", len(upstream.seen)
+    with serving(home, "--upstream", upstream.url) as gateway:
+        assert gateway.ask(unsure()).status_code == 422
+        if harm == "gone":
+            settings.unlink()
+        else:
+            settings.write_text("" if harm == "empty" else "[gateway]\n")
+        assert soon(lambda: "privacy_not_loosened" in gateway.log)
+        time.sleep(1.2)
+        assert gateway.ask(unsure()).status_code == 422
+    assert len(upstream.seen) == before, "something left the machine"
+
+
+def test_keys_that_vanish_from_the_store_open_nothing(certified: Path, upstream: LargeModel, tmp_path: Path) -> None:
+    home = copied(certified, tmp_path / "home")
+    stepdown("key", "create", "web", "--home", str(home))
+    with serving(home, "--upstream", upstream.url) as gateway:
+        assert gateway.ask(SURE).status_code == 401
+        with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+            database.execute("DELETE FROM keys")
+        time.sleep(2.5)
+        assert gateway.ask(SURE).status_code == 401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from stepdown.core.students import Progress as Report
 
 PLAIN_EVERY_S = 5.0
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a terminal obeys. Names and answers come from clients: none of them moves the cursor or sets a title."""
 
 
 class Console:
@@ -38,13 +42,13 @@ class Console:
         """Text or a rich renderable for people; nothing in JSON mode."""
         if not self.json:
             if isinstance(text, str):
-                self._out.print(text, markup=False)
+                self._out.print(_CONTROL.sub("\ufffd", text), markup=False)
             else:
                 self._out.print(text)
 
     def note(self, text: str) -> None:
         """A line on stderr, in every mode."""
-        self._err.print(text, markup=False)
+        self._err.print(_CONTROL.sub("\ufffd", text), markup=False)
 
     def result(self, value: Any) -> None:
         """The command's result; printed in JSON mode only, as one line of JSON."""

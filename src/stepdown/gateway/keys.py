@@ -21,13 +21,15 @@ _UNKNOWN = Found(None, "unknown")
 
 
 class KeyRing:
-    """The keys of one moment; a new ring takes its place when keys change. `bool(ring)`: whether there is any key.
+    """The keys of one moment; a new ring takes its place when keys change. `bool(ring)`: whether keys are asked for.
 
-    Revoked and expired keys count: a gateway whose last key was revoked must not be open to all.
+    Revoked and expired keys count: a gateway whose last key was revoked must not be open to all. closed: nor one whose
+    keys are all gone from the store, though the journal knows of some.
     """
 
-    def __init__(self, keys: Iterable[Key]) -> None:
+    def __init__(self, keys: Iterable[Key], closed: bool = False) -> None:
         self._by_digest = {key.digest: key for key in keys}
+        self._closed = closed
 
     def find(self, token: str, now: float) -> Found:
         """The key of a token, in constant time. now: seconds since the epoch.
@@ -42,5 +44,5 @@ class KeyRing:
     def ids(self) -> frozenset[str]:
         return frozenset(key.id for key in self._by_digest.values())
 
-    def __len__(self) -> int:
-        return len(self._by_digest)
+    def __bool__(self) -> bool:
+        return self._closed or bool(self._by_digest)

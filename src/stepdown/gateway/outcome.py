@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from types import ModuleType
@@ -29,6 +30,7 @@ _UNANSWERED = frozenset({ABSTAINED, REFUSED})
 _NO_STUDENTS = frozenset({INCUMBENT, ABSTAINED, CACHE, FAILED, REFUSED})
 _LONGEST_ERROR = 500
 _LONGEST_NAME = 200
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _MOST = 1 << 40
 """Tokens of one call, whatever an upstream says: sums stay numbers that every store can hold."""
 
@@ -213,8 +215,8 @@ def unpacked(data: bytes, limit: int = MAX_UNPACKED) -> bytes:
 
 
 def _name(given: str) -> str:
-    """A name that a client chose, as every store can hold it."""
-    return given[:_LONGEST_NAME].replace("\0", "\ufffd")
+    """A name that a client chose, as every store can hold it and every terminal show it: without control characters."""
+    return _CONTROL.sub("\ufffd", given[:_LONGEST_NAME])
 
 
 def _said(status: int, data: bytes) -> str:

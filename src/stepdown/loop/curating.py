@@ -60,6 +60,12 @@ def curate_task(job: Job) -> Curated:
     )
     dataset = curate(priced(calls_of(job.store, job.task), prices), job.task, options)
     check_labels(dataset)
+    if not dataset.split("tune"):
+        raise NotEnoughData(
+            f"Of {len(dataset.examples):,} usable calls of {job.task.name!r} none is left to tune on.",
+            "Confidences are fitted, and the cascade is chosen, on calls that are neither learned from nor evidence.",
+            "Import more calls, or give gold without a split column.",
+        )
     # Journalled before anything is trained or labelled: what is evidence is fixed from here on.
     keep_draw(job.store, dataset.draw, job.home.clock())
     model = max(summary.models, key=lambda name: summary.models[name], default="")

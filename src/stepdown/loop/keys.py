@@ -16,6 +16,9 @@ from stepdown.loop.home import Home
 TOKEN_BYTES = 32
 LONGEST_NAME = 100
 
+KEY_CREATED = "key-created"
+"""The kind of event that says who was given a key: a gateway that ever had one is open to nobody else."""
+
 
 class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a new key is to be. expires_s: seconds from now, None for never. tasks, models: empty for all."""
@@ -74,7 +77,7 @@ def create_key(home: Home, request: KeyRequest) -> NewKey:
         store.put_key(key)
         data = {"id": key.id, "name": key.name, "tasks": key.tasks, "models": key.models, "may_label": key.may_label}
         limits = {"limits": msgspec.to_builtins(key.limits), "expires_at": key.expires_at}
-        store.append("key-created", "", {**data, **limits, "row": digest_of(key)}, at=now)
+        store.append(KEY_CREATED, "", {**data, **limits, "row": digest_of(key)}, at=now)
         known = {*store.tasks(), *home.settings.tasks}
     return NewKey(token=token, key=_view(key, now), unknown_tasks=tuple(sorted(set(key.tasks) - known)))
 

@@ -31,7 +31,7 @@ from stepdown.loop.home import Home
 from stepdown.loop.journal import Journal
 from stepdown.loop.manners import SAMPLE, manners_from, thaw
 from stepdown.loop.records import LATEST, SERVING, BuildFolder, latest
-from stepdown.loop.settings import FILE_NAME, read_settings
+from stepdown.loop.settings import FILE_NAME, Settings, read_settings
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -117,9 +117,22 @@ class ServedTasks:
         except StepdownError as error:
             log.error("settings_not_read", extra={"error": str(error)})
             return
+        settings = self._as_private(settings)
         if settings.tasks != self._home.settings.tasks:
             self._home = replace(self._home, settings=settings)
             self._open.clear()
+
+    def _as_private(self, settings: Settings) -> Settings:
+        """While a gateway runs no task becomes less private: a file that is cut off, empty or gone says nothing, and to
+        take it at its word would let out what must stay. Loosening takes a restart."""
+        held = {
+            name: said
+            for name, said in self._home.settings.tasks.items()
+            if STRICTNESS.index(said.contract.privacy) > STRICTNESS.index(settings.task(name).contract.privacy)
+        }
+        if held:
+            log.error("privacy_not_loosened", extra={"tasks": sorted(held)})
+        return msgspec.structs.replace(settings, tasks={**settings.tasks, **held}) if held else settings
 
     def _built_names(self) -> Iterator[str]:
         for pointer in (self._home.state / "builds").glob(f"*/{LATEST}"):

@@ -55,6 +55,7 @@ from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 from stepdown.loop.desk import StoreDesk
 from stepdown.loop.feedback import keep_feedback, note_feedback
 from stepdown.loop.home import Home
+from stepdown.loop.keys import KEY_CREATED
 from stepdown.loop.served_tasks import ServedTasks
 from stepdown.traffic.pricing import Prices
 
@@ -273,7 +274,7 @@ class Gateway:
         now = self.home.clock()
         # Keys first, so that one that was revoked ends whatever has become of the tasks.
         found = await self._desk.run(functools.partial(self._read, now))
-        self._ring = KeyRing(found.keys)
+        self._ring = KeyRing(found.keys, found.had_keys)
         self._limiter.keep_keys(self._ring.ids())
         if found.has_landed:
             # What was marked at the last time is in these totals, which were read after it was found in the store.
@@ -295,7 +296,9 @@ class Gateway:
 
     def _read(self, now: float, store: Store) -> _Found:
         has_landed = self._marked is None or self.recorder.has_landed(store, self._marked)
-        return _Found(store.keys(), has_landed, read_totals(store, now))
+        keys = store.keys()
+        had_keys = not keys and any(True for _ in store.events(KEY_CREATED))
+        return _Found(keys, had_keys, has_landed, read_totals(store, now))
 
     async def _look_around(self) -> None:
         """Tell the gateway's other processes of this one, and find out what is wrong with them and with the capture."""
@@ -346,9 +349,11 @@ class Gateway:
 
 @dataclass(frozen=True)
 class _Found:
-    """One look at the store. has_landed: whether what was marked is in it."""
+    """One look at the store. had_keys: whether the journal knows of any. has_landed: whether what was marked is in
+    it."""
 
     keys: list[Key]
+    had_keys: bool
     has_landed: bool
     totals: list[Served]
 
