@@ -21,7 +21,7 @@ from stepdown.core.certificate import PathPoint
 
 STRICTEST, LEVEL = 0.025, 0.01
 """The share that the strictest threshold accepts, and what each further one adds. Below that nothing would be said of a
-student: whoever answers one call in a hundred errs on no more of all calls than that."""
+student: one that answers one call in a hundred errs on no more of all calls than that."""
 
 MOST_POINTS = 120
 MOST_RUNGS = 3

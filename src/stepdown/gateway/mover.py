@@ -1,6 +1,6 @@
 """What moves finished calls out of segments into the store, each once, and deletes segments that are wholly there.
 
-How far a segment has been taken is written in the transaction that takes it: whoever goes on after a death goes on from
+How far a segment has been taken is written in the transaction that takes it: the next mover after a death goes on from
 there. A store that takes nothing is tried again; meanwhile segments stay.
 """
 

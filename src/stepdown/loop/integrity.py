@@ -19,14 +19,14 @@ from stepdown.loop.feedback import FEEDBACK
 from stepdown.loop.home import Home
 from stepdown.loop.importing import STRANGE, rows_differ
 from stepdown.loop.journal import Journal, check_present, read_journal
+from stepdown.loop.keys import KEY_CREATED, KEY_REVOKED
 from stepdown.loop.records import LATEST, SERVING, BuildFolder, chosen_to_serve, latest
 from stepdown.loop.settings import FILE_NAME
+from stepdown.stores.sql_store import REMEMBERED
 from stepdown.students.artefact import read_manifest
 
 SHOWN_CALLS = 5
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-KEY_EVENTS = ("key-created", "key-revoked")
-REMEMBERED = "task-remembered"
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +136,11 @@ def _tasks(store: Store) -> Iterator[str]:
 
 
 def _keys(store: Store) -> Iterator[str]:
-    known = {event.data.get("id"): event.data.get("row") for kind in KEY_EVENTS for event in store.events(kind)}
+    known = {
+        event.data.get("id"): event.data.get("row")
+        for kind in (KEY_CREATED, KEY_REVOKED)
+        for event in store.events(kind)
+    }
     keys: dict[str, Key] = {key.id: key for key in store.keys()}  # noqa: SIM118
     for name, row in known.items():
         # Events of an earlier version do not say how the key was.

@@ -16,8 +16,8 @@ from stepdown.loop.home import Home
 TOKEN_BYTES = 32
 LONGEST_NAME = 100
 
-KEY_CREATED = "key-created"
-"""The kind of event that says who was given a key: a gateway that ever had one is open to nobody else."""
+KEY_CREATED, KEY_REVOKED = "key-created", "key-revoked"
+"""The events of a key. A gateway that ever had one is open to nobody else."""
 
 
 class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +99,7 @@ def revoke_key(home: Home, name: str) -> KeyView:
                 f"The key {key.name!r} ({key.id}) was revoked before.", "Expected one in use.", "See: stepdown key list"
             )
         revoked = msgspec.structs.replace(key, revoked_at=now)
-        store.append("key-revoked", "", {"id": key.id, "name": key.name, "row": digest_of(revoked)}, at=now)
+        store.append(KEY_REVOKED, "", {"id": key.id, "name": key.name, "row": digest_of(revoked)}, at=now)
     return _view(revoked, now)
 
 

@@ -297,7 +297,7 @@ class Gateway:
     def _read(self, now: float, store: Store) -> _Found:
         has_landed = self._marked is None or self.recorder.has_landed(store, self._marked)
         keys = store.keys()
-        had_keys = not keys and any(True for _ in store.events(KEY_CREATED))
+        had_keys = not keys and store.last_event(KEY_CREATED) is not None
         return _Found(keys, had_keys, has_landed, read_totals(store, now))
 
     async def _look_around(self) -> None:
