@@ -4,6 +4,7 @@ Where privacy forbids that, nothing leaves."""
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -145,7 +146,7 @@ def garble_the_task(home: Path) -> None:
 
 
 def lose_the_build(home: Path) -> None:
-    (home / f".stepdown/builds/{TASK}/latest").unlink()
+    shutil.rmtree(build_file(home, "certificate.json").parent)
 
 
 BEFALLEN: list[tuple[Callable[[Path], None], str]] = [
@@ -171,7 +172,7 @@ BEFALLEN: list[tuple[Callable[[Path], None], str]] = [
     (sql("DELETE FROM events"), "the journal is not whole"),
     (enter_a_forged_event, "the journal is not whole"),
     (garble_the_task, "cannot be read"),
-    (lose_the_build, "not built"),
+    (lose_the_build, "the build is gone"),
 ]
 
 

@@ -59,7 +59,7 @@ class Exported:
 
 
 def export(home: Home, request: ExportRequest, progress: Progress) -> Exported:
-    """Export the newest build of a task. An export that differs from its parent, or is not certified, is not written.
+    """Export the build that answers a task. One that differs from its parent, or is not certified, is not written.
 
     Raises UsageError for a format or a target, StepdownError for a build that is not certified, MissingExtra …
     """

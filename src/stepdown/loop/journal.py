@@ -17,6 +17,9 @@ from stepdown.loop.signing import SignedHead, can_check, check_signature, read_s
 
 BUILT, RENDERED = "built", "rendered"
 """Events: a build with its files' hashes; a report of one that was drawn anew."""
+PROMOTED, ROLLED_BACK = "promoted", "rolled-back"
+"""Events: another build of a task answers from now on, because somebody said so. data: `build`, `certificate`, and
+`before`, the build that answered until then. "built" has `serves` (whether it answers from now on) and `before`."""
 NOT_WHOLE = "the journal is not whole"
 LARGEST_ANCHOR = 1 << 16
 KEPT_HERE = "the head that is kept in .stepdown/journal-head"
@@ -36,6 +39,7 @@ class Journal:
         self.signed: int | None = None
         self._built: dict[tuple[str, str], list[Event]] = {}
         self._rendered: dict[str, dict[str, str]] = {}
+        self._changes: dict[str, list[Event]] = {}
         self._issues = 0
 
     @property
@@ -65,6 +69,35 @@ class Journal:
         """The events that issued the certificate of that digest for a task, the newest first."""
         return self._built.get((task, certificate), [])[::-1]
 
+    def served(self, task: str) -> tuple[str, ...]:
+        """The names of the builds that answered one after the other, the one that answers now last; what was rolled
+        back is left out. () where no event says which, as in journals of earlier versions. Where a signature is asked
+        for, what was not signed yet has changed nothing."""
+        names: list[str] = []
+        for event in self._changes.get(task, ()):
+            if self.signed is not None and event.sequence > self.signed:
+                break
+            build, before = (str(event.data.get(key) or "") for key in ("build", "before"))
+            if not names and before:
+                names.append(before)
+            if event.kind == ROLLED_BACK and build in names:
+                del names[len(names) - names[::-1].index(build) :]
+            elif names[-1:] != [build]:
+                names.append(build)
+        return tuple(names)
+
+    def was_set_aside(self, task: str, build: str) -> bool:
+        """Whether a build was made to answer nothing: a refusal, or for another contract than the settings had."""
+        mine = [event for event in self._of(task) if event.data.get("build") == build]
+        return any(event.data.get("serves") is False for event in mine)
+
+    def certified(self, task: str) -> set[str]:
+        """The names of the builds of a task that were certified."""
+        return {str(event.data.get("build")) for event in self._of(task) if event.data.get("verdict") == "certified"}
+
+    def _of(self, task: str) -> Iterable[Event]:
+        return (event for (name, _), events in self._built.items() for event in events if name == task)
+
     def files(self, event: Event) -> dict[str, str]:
         """The sha256 of every file of the build that an event speaks of, by name; {} of builds of earlier versions."""
         found: dict[str, str] = event.data.get("files") or {}
@@ -73,21 +106,26 @@ class Journal:
     def _continue(self, store: Store) -> None:
         if self.last is not None and store.event_at(self.last.sequence) != self.last:
             # Another store, or one out of a backup, is in the place of the one that was read.
-            self.last, self._built, self._rendered = None, {}, {}
+            self._forget()
         try:
             self.last = continue_chain(self._noted(store.events(after=self.events)), after=self.last)
         except StepdownError:
-            self.last, self._built, self._rendered = None, {}, {}
+            self._forget()
             raise
+
+    def _forget(self) -> None:
+        self.last, self._built, self._rendered, self._changes = None, {}, {}, {}
 
     def _noted(self, events: Iterable[Event]) -> Iterable[Event]:
         for event in events:
             yield event  # the chain is checked up to here before anything is believed
-            self._issues += event.kind in (BUILT, RENDERED)
+            self._issues += event.kind in (BUILT, RENDERED, PROMOTED, ROLLED_BACK)
             if event.kind == BUILT:
                 self._built.setdefault((event.task, str(event.data.get("certificate"))), []).append(event)
-            elif event.kind == RENDERED:
+            if event.kind == RENDERED:
                 self._rendered.setdefault(str(event.data.get("build")), {}).update(event.data.get("files") or {})
+            if event.kind in (PROMOTED, ROLLED_BACK) or (event.kind == BUILT and event.data.get("serves")):
+                self._changes.setdefault(event.task, []).append(event)
 
     def _heads(self) -> list[tuple[Anchor, str]]:
         """The heads that are kept in the project's folder: the one of the last append, and the one that was signed."""
