@@ -16,6 +16,7 @@ import pytest
 from stepdown.certificate.files import read_certificate, write_certificate
 from stepdown.core.canonical import canonical_json
 from stepdown.core.cascade import CascadeSpec
+from stepdown.core.keys import Key, token_digest
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import SYSTEM, TASK
 from tests.gateway.large_model import SAID, LargeModel
@@ -364,3 +365,37 @@ def test_keys_that_vanish_from_the_store_open_nothing(certified: Path, upstream:
             database.execute("DELETE FROM keys")
         time.sleep(2.5)
         assert gateway.ask(SURE).status_code == 401
+
+
+def test_key_rows_that_the_journal_did_not_issue_open_nothing(
+    certified: Path, upstream: LargeModel, tmp_path: Path
+) -> None:
+    """Inserted by hand, or edited: given more rights, or taken back from among the revoked."""
+    home = copied(certified, tmp_path / "home")
+    made = {name: stepdown("key", "create", name, "--home", str(home), "--json").json for name in ("web", "old", "own")}
+    tokens = {name: {"authorization": f"Bearer {one['token']}"} for name, one in made.items()}
+    stepdown("key", "revoke", "old", "--home", str(home))
+    forged = tokens["own"]["authorization"].removeprefix("Bearer ") + "x"
+    with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+        body = database.execute("SELECT body FROM keys WHERE body LIKE '%\"own\"%'").fetchone()[0]
+    row = msgspec.json.decode(body, type=Key)
+    row = msgspec.structs.replace(row, id="key-aaaaaaaaaaaa", name="forged", digest=token_digest(forged))
+    with serving(home, "--upstream", upstream.url) as gateway:
+        assert gateway.ask(SURE, headers=tokens["web"]).status_code == 200
+        assert gateway.ask(SURE, headers=tokens["old"]).status_code == 401
+        with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+            columns = [name for _, name, *_ in database.execute("PRAGMA table_info(keys)")]
+            values = {"id": row.id, "digest": row.digest, "body": canonical_json(row).decode()}
+            given = [values.get(name, row.created_at) for name in columns]
+            database.execute(f"INSERT INTO keys VALUES ({', '.join('?' * len(columns))})", given)
+            database.execute("UPDATE keys SET body = replace(body, '\"revoked_at\":', '\"x\":')")
+            database.execute(
+                'UPDATE keys SET body = replace(body, \'"name":"web"\', \'"may_label":true,"name":"web"\')'
+            )
+        assert soon(lambda: "keys_not_issued" in gateway.log)
+        assert gateway.ask(SURE, headers={"authorization": f"Bearer {forged}"}).status_code == 401
+        assert gateway.ask(SURE, headers=tokens["old"]).status_code == 401
+        assert gateway.ask(SURE, headers=tokens["web"]).status_code == 401, "nobody issued it with more rights"
+        assert gateway.ask(SURE, headers=tokens["own"]).status_code == 200
+        later = stepdown("key", "create", "later", "--home", str(home), "--json").json["token"]
+        assert soon(lambda: gateway.ask(SURE, headers={"authorization": f"Bearer {later}"}).status_code == 200)

@@ -178,6 +178,20 @@ def check_anchor(store: Store, anchor: Anchor, what: str) -> None:
     )
 
 
+def check_replaceable(store: Store, path: Path) -> None:
+    """Nothing is lost where a later head takes the place of one that the journal continues: it vouches for all that
+    came before. Raises InputError for a file that is no head, TamperedError for one that the journal does not continue.
+    """
+    try:
+        check_anchor(store, read_anchor(path), f"the head in {path}")
+    except InputError as error:
+        raise InputError(
+            f"{path} exists, and is no head of the journal.", "It was left as it is.", "Name another file."
+        ) from error
+    except TamperedError as error:
+        raise TamperedError(error.got, "It was left as it is, for it is the proof.", error.next_step) from None
+
+
 def read_anchor(path: Path) -> Anchor:
     """The head in a file that `stepdown audit anchor` wrote. Raises InputError."""
     try:
