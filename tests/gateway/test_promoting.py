@@ -88,7 +88,7 @@ def test_the_build_that_answers_goes_while_it_is_served(home: Path, upstream: La
     with serving(home, "--upstream", upstream.url) as gateway:
         assert certificate(gateway) == second["certificate"][:16]
         shutil.rmtree(home / ".stepdown/builds" / TASK / second["build"])
-        assert soon(lambda: certificate(gateway) == "the build is gone")
+        assert soon(lambda: certificate(gateway) == "the build is not here")
         assert stepdown("rollback", TASK, "--home", str(home)).code == 0
         assert soon(lambda: certificate(gateway) == first["certificate"][:16])
 

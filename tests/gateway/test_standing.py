@@ -20,7 +20,7 @@ from stepdown.core.keys import Key, token_digest
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import SYSTEM, TASK
 from tests.gateway.large_model import SAID, LargeModel
-from tests.gateway.serving import SETTINGS, copied, issue, kept, serving, soon, sure, unsure
+from tests.gateway.serving import SETTINGS, build_home, copied, issue, kept, serving, soon, sure, unsure
 
 SURE = sure()[0]
 PERSONAL = ("jane.doe@example.com", "+44 20 7946 0958", "4111 1111 1111 1111")
@@ -173,7 +173,7 @@ BEFALLEN: list[tuple[Callable[[Path], None], str]] = [
     (sql("DELETE FROM events"), "the journal is not whole"),
     (enter_a_forged_event, "the journal is not whole"),
     (garble_the_task, "cannot be read"),
-    (lose_the_build, "the build is gone"),
+    (lose_the_build, "the build is not here"),
 ]
 
 
@@ -399,3 +399,19 @@ def test_key_rows_that_the_journal_did_not_issue_open_nothing(
         assert gateway.ask(SURE, headers=tokens["own"]).status_code == 200
         later = stepdown("key", "create", "later", "--home", str(home), "--json").json["token"]
         assert soon(lambda: gateway.ask(SURE, headers={"authorization": f"Bearer {later}"}).status_code == 200)
+
+
+@pytest.mark.parametrize("renames", ["the row", "all of it"])
+def test_a_task_whose_row_is_renamed_keeps_its_contract(upstream: LargeModel, tmp_path: Path, renames: str) -> None:
+    """Found by its prompt, for its settings go by the name that it had."""
+    home = build_home(tmp_path / "home", SETTINGS + 'privacy = "local-only"\n', build=False)
+    assert stepdown("tasks", "--home", str(home)).code == 0
+    with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+        database.execute("UPDATE tasks SET name = 'other'")
+        if renames == "all of it":
+            database.execute('UPDATE tasks SET body = replace(body, \'"name":"tickets"\', \'"name":"other"\')')
+    before = len(upstream.seen)
+    with serving(home, "--upstream", upstream.url) as gateway:
+        for headers in ({}, {"x-stepdown-workload": "other"}):
+            assert gateway.ask(unsure(), headers=headers).status_code == 422
+    assert len(upstream.seen) == before, "something left the machine"

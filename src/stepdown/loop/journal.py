@@ -14,6 +14,7 @@ from stepdown.core.store import Store
 from stepdown.loop.home import Home
 from stepdown.loop.records import BuildFolder
 from stepdown.loop.signing import SignedHead, can_check, check_signature, read_signed
+from stepdown.stores.sql_store import REMEMBERED
 
 BUILT, RENDERED = "built", "rendered"
 """Events: a build with its files' hashes; a report of one that was drawn anew."""
@@ -29,7 +30,8 @@ class Journal:
     """`read` it, then ask. Only what was appended since the last reading is read again.
 
     why_not: "" where certificates may rest on the journal, else why not, as a client may be told; detail: the same for
-    those who run the project. signed: up to which event there is a signature, None where none is asked for.
+    those who run the project. signed: up to which event there is a signature, None where none is asked for. remembered:
+    the digest of each task's row in the store, by name.
     """
 
     def __init__(self, home: Home) -> None:
@@ -41,6 +43,7 @@ class Journal:
         self._rendered: dict[str, dict[str, str]] = {}
         self._changes: dict[str, list[Event]] = {}
         self._issues = 0
+        self.remembered: dict[str, str] = {}
 
     @property
     def state(self) -> tuple[object, ...]:
@@ -115,6 +118,7 @@ class Journal:
 
     def _forget(self) -> None:
         self.last, self._built, self._rendered, self._changes = None, {}, {}, {}
+        self.remembered = {}
 
     def _noted(self, events: Iterable[Event]) -> Iterable[Event]:
         for event in events:
@@ -122,6 +126,8 @@ class Journal:
             self._issues += event.kind in (BUILT, RENDERED, PROMOTED, ROLLED_BACK)
             if event.kind == BUILT:
                 self._built.setdefault((event.task, str(event.data.get("certificate"))), []).append(event)
+            if event.kind == REMEMBERED:
+                self.remembered[event.task] = str(event.data.get("row"))
             if event.kind == RENDERED:
                 self._rendered.setdefault(str(event.data.get("build")), {}).update(event.data.get("files") or {})
             if event.kind in (PROMOTED, ROLLED_BACK) or (event.kind == BUILT and event.data.get("serves")):

@@ -30,6 +30,7 @@ from stepdown.loop.in_force import Standing, answering, decided, inspect, open_c
 from stepdown.loop.journal import Journal
 from stepdown.loop.manners import SAMPLE, manners_from, thaw
 from stepdown.loop.records import BuildFolder, folders_of_tasks, task_in
+from stepdown.loop.remembered import as_remembered
 from stepdown.loop.settings import FILE_NAME, Settings, read_settings
 
 log = logging.getLogger("stepdown.gateway")
@@ -81,6 +82,7 @@ class ServedTasks:
         self._read: dict[str, _Read] = {}
         self._cascades: dict[str, tuple[tuple[Any, ...], Cascade]] = {}
         self._seen: object = None
+        self._remembered: tuple[object, dict[str, Task]] | None = None
         self._journal = Journal(home)
 
     def look(self, store: Store) -> list[ServedTask] | None:
@@ -95,7 +97,7 @@ class ServedTasks:
         self._journal.read(store)
         if self._journal.detail != said:
             log.error("journal_not_whole", extra={"error": self._journal.detail})
-        known = store.tasks()
+        known = self._known(store)
         names = {*known, *self._home.settings.tasks, *self._built_names()}
         states = {name: self._state(name) for name in sorted(names)}
         used = {state.place for state in states.values()}
@@ -110,6 +112,13 @@ class ServedTasks:
         tasks = [self._served(store, name, known.get(name), one) for name, one in states.items()]
         self._seen = seen
         return [_bounded(store, task, limited[task.name]) if task.name in limited else task for task in tasks]
+
+    def _known(self, store: Store) -> dict[str, Task]:
+        """The remembered tasks; looked at again only where a row or the journal has changed."""
+        seen = (store.tasks(), self._journal.events)
+        if self._remembered is None or self._remembered[0] != seen:
+            self._remembered = (seen, as_remembered(seen[0], self._journal.remembered))
+        return self._remembered[1]
 
     def _read_settings(self) -> None:
         """The settings as stepdown.toml has them now; the last that could be read, and an error in the log, while it
@@ -155,7 +164,7 @@ class ServedTasks:
         except NotEnoughData:
             return _State(None, "not built")
         except (StepdownError, OSError) as error:
-            return _State(None, "the build is gone", str(error))
+            return _State(None, "the build is not here", str(error))
         read = self._read.get(name)
         if read is None or read.files != files or read.students != self._students(read.found):
             read = self._read[name] = self._read_build(name, folder, files)

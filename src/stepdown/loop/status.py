@@ -180,7 +180,7 @@ def _task_status(home: Home, journal: Journal, name: str) -> TaskStatus:
             in_force=False,
             build=next(iter(journal.served(name)[-1:]), ""),
             verdict="",
-            stands=f"the build is gone: {error.got}".rstrip("."),
+            stands=f"the build is not here: {error.got}".rstrip("."),
             age_days=0.0,
             offload=0.0,
             cost_per_1k=None,
