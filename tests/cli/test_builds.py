@@ -327,3 +327,20 @@ def test_settings_that_change_while_it_builds_decide(home: Path, names: list[str
     _, made = build_for_real(open_home(home), BuildRequest(task=TASK, budget_s=6.0, seed=7), edit)
     assert made.path.name not in names
     assert answers(home) == names[1]
+
+
+def test_an_old_question_asked_again_once_it_has_lapsed_takes_nobodys_place(home: Path, names: list[str]) -> None:
+    """It is answered with the date of then."""
+    later = replace(open_home(home), clock=lambda: time.time() + 40 * 86400)
+    _, made = build_for_real(later, BuildRequest(task=TASK, budget_s=6.0, seed=1), lambda what, share: None)
+    assert made.path.name not in names
+    assert answers(home) == names[1]
+
+
+def test_a_task_whose_builds_are_all_gone_is_still_named(home: Path, names: list[str]) -> None:
+    shutil.rmtree(home / ".stepdown/builds")
+    (one,) = run(home, "status").json["tasks"]
+    assert (one["task"], one["in_force"], one["build"]) == (TASK, False, names[1])
+    assert "not here" in one["stands"]
+    assert run(home, "builds", TASK).code == 1
+    assert run(home, "rollback", TASK).code == 1

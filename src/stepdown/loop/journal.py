@@ -72,6 +72,11 @@ class Journal:
         """The events that issued the certificate of that digest for a task, the newest first."""
         return self._built.get((task, certificate), [])[::-1]
 
+    @property
+    def answered(self) -> set[str]:
+        """The tasks that a build ever answered."""
+        return set(self._changes)
+
     def served(self, task: str) -> tuple[str, ...]:
         """The names of the builds that answered one after the other, the one that answers now last; what was rolled
         back is left out. () where no event says which, as in journals of earlier versions. Where a signature is asked

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from stepdown.certificate.certify import is_valid_at
 from stepdown.certificate.files import seal
 from stepdown.certificate.planning import expect
 from stepdown.certificate.refusal import needed_labels
@@ -64,7 +65,9 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
     }
     folder = BuildFolder(parent / name)
     os.replace(draft.path, folder.path)
-    serves = certificate.verdict == "certified" and not why_other_contract(_settings(job), certificate)
+    # An old question asked again is answered with the date of then: what has lapsed takes nobody's place.
+    is_valid = is_valid_at(certificate, job.home.clock())
+    serves = is_valid and not why_other_contract(_settings(job), certificate)
     with changing(job.home, job.task.name):
         before = _answers(job)
         # The journal first: what is published must be known to it, whenever the process is killed.

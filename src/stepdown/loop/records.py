@@ -230,7 +230,7 @@ def built_tasks(home: Home) -> list[str]:
 def folders_of_tasks(home: Home) -> list[str]:
     """The names of the folders of tasks that have a finished build."""
     folders = sorted(path for path in (home.state / "builds").glob("*") if path.is_dir())
-    return [path.name for path in folders if (path / LATEST).exists() or (path / SERVING).exists()]
+    return [path.name for path in folders if (path / LATEST).exists() or finished_builds(home, path.name)]
 
 
 def task_in(home: Home, folder: str) -> str:

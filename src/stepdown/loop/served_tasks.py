@@ -232,7 +232,7 @@ class ServedTasks:
         )
         privacy = self._privacy(task.name, str(certificate.contract.get("privacy", "any")))
         if state.cascade is None:
-            return self._unbuilt(task, state.why_not, privacy)
+            return self._unbuilt(task, state.why_not or "the build cannot be opened", privacy)
         family = families().load(task.family)
         record = folder.read_record()
         # The students learned from masked texts where the contract says so, and are shown none other: where the

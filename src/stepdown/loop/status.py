@@ -85,8 +85,12 @@ def read_status(home: Home, anchor: Anchor | None = None) -> Status:
         findings += store_findings(store)
         notes = list(_notes(home, journal))
         tasks = []
-        for name in built_tasks(home):
+        here = set(built_tasks(home))
+        # Of a task that answers by the journal there may be no build on this machine.
+        for name in sorted(here | journal.answered):
             tasks.append(_task_status(home, journal, name))
+            if name not in here:
+                continue
             try:
                 findings += build_findings(home, journal, name)
                 notes += _build_notes(home, journal, name)
