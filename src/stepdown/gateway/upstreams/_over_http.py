@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -79,19 +79,22 @@ class OverHttp:
         if self._wire == exchange.wire.NAME:
             outgoing = exchange.outgoing
             body = request.body if outgoing is None else msgspec.json.encode(outgoing)
-            response = await self._post(request, [*self._headers(request), JSON], body)
+            given = self._given(request)
+            response = await self._post(request, [*self._headers(request, given), JSON], body, given)
             if response.status < 400 and response.header(b"content-type")[:17] == b"text/event-stream":
                 return Reply(response.status, response.headers, whole_stream(response, self._wire, exchange))
             return Reply(response.status, response.headers, await whole_body(response))
         body = _translating.outgoing_body(exchange, self._wire)
-        response = await self._post(request, [*self._translated_headers(request), JSON], body)
+        given = self._given(request)
+        response = await self._post(request, [*self._translated_headers(request, given), JSON], body, given)
         return await _translating.incoming_reply(exchange, self._wire, response)
 
     async def forward(self, request: Request) -> Reply:
         path = request.path.removeprefix("/v1") if request.path.startswith("/v1/") else request.path
         target = self._with_query(self._manner.path + path, request.query)
-        headers = self._headers(request) + _fitting(request, _PASSED_ELSEWHERE.items())
-        response = await self._asked(request, request.method, target, headers, request.body, self.options.total_s)
+        given = self._given(request)
+        headers = self._headers(request, given) + _fitting(request, _PASSED_ELSEWHERE.items())
+        response = await self._asked(given, request.method, target, headers, request.body, self.options.total_s)
         length = response.header(b"content-length")
         if request.method == "HEAD" or (length.isdigit() and int(length) <= _SMALL):
             return Reply(response.status, response.headers, await response.read())
@@ -101,7 +104,8 @@ class OverHttp:
         options = self.options
         target = self._with_query(self._manner.models_path, "")
         asked = request if request is not None else Request("GET", target)
-        response = await self._asked(asked, "GET", target, self._headers(asked), b"", options.first_byte_s)
+        given = self._given(asked)
+        response = await self._asked(given, "GET", target, self._headers(asked, given), b"", options.first_byte_s)
         body = await response.read(_MODELS_MOST)
         try:
             listed = msgspec.json.decode(body) if response.status == 200 else None
@@ -115,19 +119,16 @@ class OverHttp:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _post(self, request: Request, headers: Pairs, body: bytes) -> Unechoed:
+    def _post(self, request: Request, headers: Pairs, body: bytes, given: Pairs) -> Awaitable[Unechoed]:
         target = self._with_query(self._target, request.query) if request.query in _QUERIES else self._plain_target
-        return await self._asked(request, "POST", target, headers, body, self.options.total_s)
+        return self._asked(given, "POST", target, headers, body, self.options.total_s)
 
     async def _asked(
-        self, request: Request, method: str, target: str, headers: Pairs, body: bytes, total_s: float
+        self, given: Pairs, method: str, target: str, headers: Pairs, body: bytes, total_s: float
     ) -> Unechoed:
+        """given: the client's own key, where it goes through."""
         response = await self._pool.send(method, target, headers, body, self.options.first_byte_s, total_s)
-        keys = (
-            (self._key.encode(),)
-            if self._key
-            else (value.removeprefix(b"Bearer ") for _, value in self._given(request))
-        )
+        keys = [self._key.encode()] if self._key else [value.removeprefix(b"Bearer ") for _, value in given]
         return Unechoed(response, keys)
 
     def _with_query(self, target: str, query: str) -> str:
@@ -135,9 +136,9 @@ class OverHttp:
             query = f"{query}&{self._version}" if query else self._version
         return f"{target}?{query}" if query else target
 
-    def _headers(self, request: Request) -> Pairs:
+    def _headers(self, request: Request, given: Pairs) -> Pairs:
         """Those of the client's headers that go upstream, and ours."""
-        headers = self._fixed + _fitting(request, self._passed) + self._given(request)
+        headers = self._fixed + _fitting(request, self._passed) + given
         for pair in self._manner.defaults:
             if all(name != pair[0] for name, _ in headers):
                 headers.append(pair)
@@ -149,11 +150,11 @@ class OverHttp:
         given = request.headers
         return [(name, given[name]) for name in self._key_headers if _VIRTUAL_KEY not in given.get(name, _VIRTUAL_KEY)]
 
-    def _translated_headers(self, request: Request) -> Pairs:
+    def _translated_headers(self, request: Request, given: Pairs) -> Pairs:
         """Those of the client's headers that mean the same on any wire, and its key as this wire has it."""
-        headers = [pair for pair in self._headers(request) if pair in self._fixed or _is_general(pair[0])]
-        given = {name: value.decode("latin-1").removeprefix("Bearer ") for name, value in self._given(request)}
-        if key := given.get(b"x-api-key") or given.get(b"authorization"):
+        headers = [pair for pair in self._headers(request, given) if pair in self._fixed or _is_general(pair[0])]
+        keys = {name: value.decode("latin-1").removeprefix("Bearer ") for name, value in given}
+        if key := keys.get(b"x-api-key") or keys.get(b"authorization"):
             headers += self._manner.key(key)
         return headers + [pair for pair in self._manner.defaults if pair not in headers]
 
