@@ -64,7 +64,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     """What was served in one hour for one task, key and rung: sums, so that any number of gateways can add to them.
 
     hour: whole hours since the epoch. task, key: "" for none; key is a key's id. rung: "incumbent", a student's kind,
-    "cache", "abstained" or "error". saved_usd: what the incumbent would have cost more. latency_s: of all requests.
+    "cache", "abstained" or "error". cost_usd: with the students that were tried. saved_usd: what the incumbent alone
+    would have cost, less that. latency_s: of all requests.
     """
 
     hour: int

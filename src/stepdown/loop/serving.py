@@ -255,7 +255,7 @@ class Gateway:
 
     def _charge(self, exchange: Exchange, outcome: Outcome) -> None:
         key, task = exchange.key.id if exchange.key else "", exchange.task.name if exchange.task else ""
-        self._limiter.charge(key, task, outcome.tokens, outcome.cost_usd or 0.0, self.home.clock())
+        self._limiter.charge(key, task, outcome.tokens, outcome.spent_usd, self.home.clock())
 
     # What changes while it runs
 
@@ -376,6 +376,7 @@ def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOpti
             calls=_recorded(home) if said.url.partition("?")[0] == "replay:" else None,
             passes_client_key=place == 0,
             pass_headers=said.pass_headers,
+            ask_usage=said.ask_usage,
         )
         for place, said in enumerate(settings.all_upstreams())
     ]
