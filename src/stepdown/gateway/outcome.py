@@ -150,7 +150,7 @@ def _answer(exchange: Exchange) -> tuple[dict[str, Any] | None, str]:
         data = unpacked(data)
         if exchange.status >= 400:
             return None, _said(exchange.status, data)
-        return _chat(exchange.wire, data)
+        return _chat(exchange.wire, data, is_cut=bool(exchange.error) and exchange.streamed)
     except RecursionError:
         return None, "The answer cannot be read: it is nested too deeply."
     except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -169,18 +169,20 @@ def whole_answer(exchange: Exchange) -> dict[str, Any]:
     return body
 
 
-def _body(wire: ModuleType, data: bytes) -> dict[str, Any]:
+def _body(wire: ModuleType, data: bytes, is_cut: bool = False) -> dict[str, Any]:
+    """is_cut: whether a stream broke off; what it then says of that is no part of the answer."""
     if data[:1] == b"{":
         return _json(data)
     text = data.decode("utf-8", "replace")
     if not looks_like(text):
         return _json(data)
-    found: dict[str, Any] = wire.joined(events(_whole_events(text)))
+    said = (event for event in events(_whole_events(text)) if not (is_cut and event.get("error")))
+    found: dict[str, Any] = wire.joined(said)
     return found
 
 
-def _chat(wire: ModuleType, data: bytes) -> tuple[dict[str, Any] | None, str]:
-    body = _body(wire, data)
+def _chat(wire: ModuleType, data: bytes, is_cut: bool) -> tuple[dict[str, Any] | None, str]:
+    body = _body(wire, data, is_cut)
     if body.get("error") and "choices" not in body and "content" not in body:
         return None, _message(body["error"])
     return wire.response(body), ""
