@@ -50,7 +50,7 @@ def test_a_finished_exchange_is_counted_in_all_its_figures() -> None:
     assert value(metrics, "stepdown_escalations_total", task="intent", reason="unsure") == 1
     assert value(metrics, "stepdown_tokens_total", **both, direction="prompt") == 100
     assert value(metrics, "stepdown_cost_usd_total", **both) == 0.25
-    assert value(metrics, "stepdown_savings_usd_total", task="intent", rung="linear") == pytest.approx(0.0015)
+    assert value(metrics, "stepdown_incumbent_cost_usd_total", task="intent", rung="linear") == pytest.approx(0.002)
     assert value(metrics, "stepdown_request_duration_seconds_bucket", **both, le="0.25") == 0
     assert value(metrics, "stepdown_request_duration_seconds_bucket", **both, le="0.5") == 1
     assert value(metrics, "stepdown_request_duration_seconds_sum", **both) == 0.3

@@ -56,9 +56,17 @@ TOKENS = Metric(
     "Tokens of answered calls; estimated from the length of the text where the upstream sent no usage.",
     (*_TASK, "direction"),
 )
-COST = Metric("stepdown_cost_usd", "counter", "What answers cost, in USD, as far as their model has a price.", _TASK)
-SAVINGS = Metric(
-    "stepdown_savings_usd", "counter", "What the incumbent would have cost for the calls it did not answer.", _TASK
+COST = Metric(
+    "stepdown_cost_usd",
+    "counter",
+    "What answers cost, in USD, with the students that were tried, as far as their model has a price.",
+    _TASK,
+)
+ALONE = Metric(
+    "stepdown_incumbent_cost_usd",
+    "counter",
+    "What the incumbent alone would have cost for the same calls, in USD; less what they cost, it is what was saved.",
+    _TASK,
 )
 DROPPED = Metric("stepdown_dropped_calls", "counter", "Calls that were answered but not kept, and why.", ("reason",))
 REFUSALS = Metric(
@@ -107,7 +115,7 @@ METRICS = (
     ADDED,
     TOKENS,
     COST,
-    SAVINGS,
+    ALONE,
     DROPPED,
     REFUSALS,
     CACHE_LOOKUPS,

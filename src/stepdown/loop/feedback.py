@@ -14,6 +14,7 @@ from stepdown.core.store import FeedbackKind, Store
 from stepdown.core.tasks import Task
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.feedback import Feedback
+from stepdown.loop.call_task import task_of
 
 FEEDBACK = "feedback"
 """The event that says how much feedback there is, and the hash of the last piece."""
@@ -28,7 +29,7 @@ def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key:
     the answers they please, so that it is learned from and is never evidence.
     """
     call = _call(store, feedback.id, key)
-    task = _task(tasks, call.workload_id)
+    task = task_of(tasks, call)
     name = task.name if task else call.workload_id
     if key is not None and not key.allows_task(name):
         raise Refused(403, f"This key has no access to task {name!r}.", "task_not_allowed")
@@ -74,11 +75,6 @@ def _said(store: Store, call: Call, task: Task | None, feedback: Feedback) -> tu
     if feedback.accepted is False:
         return "rejected", 1.0, answer
     return "score", 1.0 - float(feedback.score or 0.0), answer
-
-
-def _task(tasks: dict[str, Task], workload: str) -> Task | None:
-    """The task whose calls are kept under that name."""
-    return next((task for task in tasks.values() if task.match.workload == workload), tasks.get(workload))
 
 
 def _fitting(store: Store, call: Call, task: Task | None, value: Any) -> Any:

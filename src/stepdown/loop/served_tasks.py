@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stepdown.certificate.hashes import contract_hash
+from stepdown.core.cascade import CascadeSpec
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Privacy, parse_duration
 from stepdown.core.errors import DifferentAnswersError, StepdownError
 from stepdown.core.family import families
+from stepdown.core.record import BuildRecord
 from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.personal_data import mask
@@ -230,9 +232,7 @@ class ServedTasks:
             valid_from=certificate.issued_at,
             valid_until=certificate.expires_at,
             manners=manners,
-            student_cost_usd=_per_call(record.cascade.cost_per_1k.value)
-            if record.cascade and record.cascade.cost_per_1k
-            else 0.0,
+            rung_usd=_rung_usd(spec, record),
             incumbent=said.incumbent,
             cache_s=parse_duration(said.cache) if said.cache else 0.0,
             build=folder.path.name,
@@ -308,5 +308,9 @@ def _stamps_in(folder: Path) -> list[tuple[str, int, int, int]]:
     return sorted((name, one.st_mtime_ns, one.st_size, one.st_ino) for name, one in stamps)
 
 
-def _per_call(per_1k: float) -> float:
-    return per_1k / 1000.0
+def _rung_usd(spec: CascadeSpec, record: BuildRecord) -> dict[str, float]:
+    """USD of an answer of each rung: of its student and of those that are asked before it. As they were measured, a
+    rung that was not costs nothing."""
+    measured = {one.artefact: one.speed.cost_per_1k.value / 1000.0 for one in record.students}
+    costs = itertools.accumulate(measured.get(rung.artefact, 0.0) for rung in spec.rungs)
+    return {rung.kind: cost for rung, cost in zip(spec.rungs, costs, strict=True)}

@@ -10,6 +10,7 @@ from stepdown.core.errors import StepdownError, TamperedError
 from stepdown.core.events import Anchor
 from stepdown.core.store import Served, Store
 from stepdown.loop.certificates import issued, serving, why_not_in_force
+from stepdown.loop.gold_rows import removed_notes
 from stepdown.loop.home import Home
 from stepdown.loop.integrity import build_findings, readable_by_others, store_findings
 from stepdown.loop.journal import Journal, check_anchor, read_journal
@@ -86,6 +87,8 @@ def read_status(home: Home, anchor: Anchor | None = None) -> Status:
                 notes += _build_notes(home, journal, name)
             except (StepdownError, OSError) as error:
                 findings.append(f"{pointer.parent.name}: {error}")
+        in_force = {one.task: serving(home, one.task).read_certificate().digest for one in tasks if not one.stands}
+        notes += removed_notes(store, in_force)
         last = store.last_feedback() if not findings else None
         return Status(
             home=str(home.folder),

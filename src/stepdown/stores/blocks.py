@@ -19,7 +19,10 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_call = msgspec.msgpack.Decoder(Call).decode
 _decode_bytes = msgspec.msgpack.Decoder(bytes).decode
 _decode_json = msgspec.json.Decoder(Call).decode
-_FIRST_FIELDS = tuple(name for name in Call.__struct_fields__ if not name.startswith("selection"))
+_LATER = ("account",)
+"""Fields that calls got later: while they are empty, a call is encoded as it was before there were any."""
+_FIELDS = tuple(name for name in Call.__struct_fields__ if name not in _LATER)
+_FIRST_FIELDS = tuple(name for name in _FIELDS if not name.startswith("selection"))
 _BINARY = frozenset({0xC4, 0xC5, 0xC6})
 """How msgpack begins a string of bytes."""
 _decode_block = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
@@ -27,12 +30,16 @@ _decode_block = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
 def encode_call(call: Call | EncodedCall) -> bytes:
     """A call as msgpack: its fields, or a string of bytes that is the JSON of its fields."""
-    return _encode(call.body if isinstance(call, EncodedCall) else call)
+    if isinstance(call, EncodedCall):
+        return _encode(call.body)
+    later = [name for name in _LATER if getattr(call, name) is not None]
+    return _encode({name: getattr(call, name) for name in (*_FIELDS, *later)})
 
 
 def encode_unselected(call: Call) -> bytes:
     """A call without its source, in the fields that it had before a selection was recorded, for its digest."""
-    return _encode({name: getattr(call, name) for name in _FIRST_FIELDS} | {"source": ""})
+    later = {name: found for name in _LATER if (found := getattr(call, name)) is not None}
+    return _encode({name: getattr(call, name) for name in _FIRST_FIELDS} | {"source": ""} | later)
 
 
 def decode_call(raw: msgspec.Raw) -> Call:

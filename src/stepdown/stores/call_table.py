@@ -58,6 +58,9 @@ class CallTable:
         for chunk in chunks(ids, CHUNK):
             yield from self._read(self._places(chunk))
 
+    def known(self, ids: Iterable[str]) -> set[str]:
+        return {name for chunk in chunks(ids, CHUNK) for name in self._digests(chunk)}
+
     def count(self, workload: str | None) -> int:
         where, values = _of(workload)
         return int(next(self._database.rows(f"SELECT COUNT(*) FROM calls{where}", values))[0])  # noqa: S608

@@ -90,6 +90,10 @@ class SqlStore:
         yield from self._database.damage()
         yield from self._calls.check()
 
+    def have_calls(self, ids: Iterable[str]) -> set[str]:
+        """Those of the ids that calls have."""
+        return self._calls.known(ids)
+
     def count_calls(self, workload: str | None = None) -> int:
         return self._calls.count(workload)
 
@@ -180,8 +184,19 @@ class SqlStore:
             if said.kind in ("gold", "accepted"):
                 source = VOLUNTEERED_JUDGE + said.name
                 found[said.call] = Gold(id=said.call, gold=said.value, source=source, basis="volunteered")
+            elif said.kind == "withdrawn":
+                found.pop(said.call, None)
         found.update((row[0], _gold(row)) for row in self._database.rows(_GOLD))
         return dict(sorted(found.items()))
+
+    def remove_gold(self, ids: Iterable[str]) -> int:
+        """Delete the imported gold of these calls; how many had some. What came as feedback stays."""
+        removed = 0
+        with self._database.transaction():
+            for name in ids:
+                removed += next(self._database.rows("SELECT COUNT(*) FROM gold WHERE id = ?", (name,)))[0]
+                self._database.execute("DELETE FROM gold WHERE id = ?", (name,))
+        return removed
 
     def imported_gold(self, call_id: str) -> Gold | None:
         return next((_gold(row) for row in self._database.rows(f"{_GOLD} WHERE id = ?", (call_id,))), None)

@@ -17,7 +17,7 @@ from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.client import HttpPool, Origin
 from stepdown.gateway.http.messages import JSON, BrokenReply, Request
 from stepdown.gateway.upstream import UpstreamOptions
-from stepdown.gateway.upstreams import _translating
+from stepdown.gateway.upstreams import _translating, _usage
 from stepdown.gateway.upstreams._echoes import Unechoed
 from stepdown.gateway.upstreams._whole import whole_body, whole_stream
 
@@ -35,6 +35,8 @@ _OWN: tuple[tuple[bytes, bytes], ...] = ((b"accept-encoding", b"identity"), (b"u
 """Bodies are recorded, and a certified answer must not depend on who unpacks it: nothing is compressed."""
 _VIRTUAL_KEY = TOKEN_START.encode()
 _SMALL = 1 << 20
+_NOT_UNDERSTOOD = frozenset({400, 404, 422})
+"""What servers answer to an option that they do not know."""
 _MODELS_MOST = 8 << 20
 
 Pairs = list[tuple[bytes, bytes]]
@@ -70,6 +72,7 @@ class OverHttp:
         own = {name.lower().encode(): _FREE for name in options.pass_headers}
         self._passed = [*({**_PASSED, **own}).items()]
         passes_key = options.passes_client_key and not options.key
+        self._asks_usage = options.ask_usage
         self._key_headers = [b"x-api-key", b"authorization"] if passes_key else []
         if passes_key and options.key_header:
             self._key_headers.append(options.key_header.lower().encode())
@@ -77,17 +80,34 @@ class OverHttp:
     async def send(self, exchange: Exchange) -> Reply:
         request = exchange.request
         if self._wire == exchange.wire.NAME:
+            if self._asks_usage and _usage.is_missing(exchange):
+                reply = await self._with_usage(exchange)
+                if reply is not None:
+                    return reply
             outgoing = exchange.outgoing
             body = request.body if outgoing is None else msgspec.json.encode(outgoing)
-            given = self._given(request)
-            response = await self._post(request, [*self._headers(request, given), JSON], body, given)
-            if response.status < 400 and response.header(b"content-type")[:17] == b"text/event-stream":
+            response = await self._post_alike(request, body)
+            if _is_stream(response):
                 return Reply(response.status, response.headers, whole_stream(response, self._wire, exchange))
             return Reply(response.status, response.headers, await whole_body(response))
         body = _translating.outgoing_body(exchange, self._wire)
         given = self._given(request)
         response = await self._post(request, [*self._translated_headers(request, given), JSON], body, given)
         return await _translating.incoming_reply(exchange, self._wire, response)
+
+    async def _with_usage(self, exchange: Exchange) -> Reply | None:
+        """The answer to a request whose usage is asked for beside; None where the server does not know that option: it
+        is asked again without it, and not for it any more."""
+        body = _usage.with_usage(exchange)
+        response = await self._post_alike(exchange.request, body)
+        if _is_stream(response):
+            pieces = _usage.told_as_it_comes(exchange, whole_stream(response, self._wire, exchange))
+            return Reply(response.status, response.headers, pieces)
+        said = await whole_body(response)
+        if response.status in _NOT_UNDERSTOOD and _usage.OPTION in said:
+            self._asks_usage = False
+            return None
+        return Reply(response.status, response.headers, said)
 
     async def forward(self, request: Request) -> Reply:
         path = request.path.removeprefix("/v1") if request.path.startswith("/v1/") else request.path
@@ -118,6 +138,11 @@ class OverHttp:
 
     async def close(self) -> None:
         await self._pool.close()
+
+    def _post_alike(self, request: Request, body: bytes) -> Awaitable[Unechoed]:
+        """Ask in the client's wire."""
+        given = self._given(request)
+        return self._post(request, [*self._headers(request, given), JSON], body, given)
 
     def _post(self, request: Request, headers: Pairs, body: bytes, given: Pairs) -> Awaitable[Unechoed]:
         target = self._with_query(self._target, request.query) if request.query in _QUERIES else self._plain_target
@@ -157,6 +182,10 @@ class OverHttp:
         if key := keys.get(b"x-api-key") or keys.get(b"authorization"):
             headers += self._manner.key(key)
         return headers + [pair for pair in self._manner.defaults if pair not in headers]
+
+
+def _is_stream(response: Unechoed) -> bool:
+    return response.status < 400 and response.header(b"content-type")[:17] == b"text/event-stream"
 
 
 def _fitting(request: Request, passed: Iterable[tuple[bytes, Callable[[bytes], object]]]) -> Pairs:
