@@ -27,6 +27,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `source` says where it was read ("traffic.jsonl.gz:17").
     provider: who answered: an upstream's name; "cache" where the gateway repeated an answer of the incumbent's;
     "stepdown/RUNG" where a student answered.
+    workload_id: what the client called the call; task: the task that the gateway matched it to, "" where it matched none.
     selection, selection_probability: why the incumbent answered, and the probability with which a holdback was drawn.
     """
 
@@ -43,6 +44,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     selection: Selection = ""
     selection_probability: float = 1.0
+    task: str = ""
 
     @property
     def model(self) -> str:
@@ -116,6 +118,7 @@ class EncodedCall(msgspec.Struct, frozen=True):
     timestamp: float
     response_id: str
     body: bytes
+    task: str = ""
 
 
 def redacted(call: Call, mask: Callable[[str], str]) -> Call:

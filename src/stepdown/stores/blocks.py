@@ -19,7 +19,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_call = msgspec.msgpack.Decoder(Call).decode
 _decode_bytes = msgspec.msgpack.Decoder(bytes).decode
 _decode_json = msgspec.json.Decoder(Call).decode
-_FIRST_FIELDS = tuple(name for name in Call.__struct_fields__ if not name.startswith("selection"))
+_FIRST_FIELDS = tuple(name for name in Call.__struct_fields__ if not name.startswith("selection") and name != "task")
+_SELECTION = ("selection", "selection_probability")
 _BINARY = frozenset({0xC4, 0xC5, 0xC6})
 """How msgpack begins a string of bytes."""
 _decode_block = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
@@ -30,9 +31,11 @@ def encode_call(call: Call | EncodedCall) -> bytes:
     return _encode(call.body if isinstance(call, EncodedCall) else call)
 
 
-def encode_unselected(call: Call) -> bytes:
-    """A call without its source, in the fields that it had before a selection was recorded, for its digest."""
-    return _encode({name: getattr(call, name) for name in _FIRST_FIELDS} | {"source": ""})
+def encode_content(call: Call) -> bytes:
+    """A call without its source, for its digest: in the fields that it had before a selection and a task were recorded,
+    and those where they say anything."""
+    names = (*_FIRST_FIELDS, *(_SELECTION if call.selection else ()), *(("task",) if call.task else ()))
+    return _encode({name: getattr(call, name) for name in names} | {"source": ""})
 
 
 def decode_call(raw: msgspec.Raw) -> Call:

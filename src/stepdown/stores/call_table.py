@@ -17,8 +17,7 @@ from stepdown.stores.blocks import (
     block_name,
     block_number,
     decode_call,
-    encode_call,
-    encode_unselected,
+    encode_content,
     is_json,
     pack,
     read_slots,
@@ -54,6 +53,13 @@ class CallTable:
         found = self._database.rows(f"SELECT block, slot, id FROM calls{where} ORDER BY block, slot", values)  # noqa: S608
         return self._read(itertools.islice(found, limit))
 
+    def kept_under(self, tasks: list[str], workloads: list[str]) -> Iterator[Call]:
+        """Those that the gateway matched to a task of these names, and of those that it matched to none the ones that
+        their clients called so."""
+        found = f"task IN ({_marks(tasks)}) OR (task = '' AND workload IN ({_marks(workloads)}))"
+        sql = f"SELECT block, slot, id FROM calls WHERE {found} ORDER BY block, slot"  # noqa: S608
+        return self._read(self._database.rows(sql, (*tasks, *workloads)))
+
     def by_id(self, ids: Iterable[str]) -> Iterator[Call]:
         for chunk in chunks(ids, CHUNK):
             yield from self._read(self._places(chunk))
@@ -74,7 +80,7 @@ class CallTable:
 
     def check(self) -> Iterator[str]:
         """Names every row that is not as it was written: its call's content, its name, time or workload."""
-        sql = "SELECT block, slot, id, workload, at, digest, response_id FROM calls ORDER BY block, slot"
+        sql = "SELECT block, slot, id, workload, at, digest, response_id, task FROM calls ORDER BY block, slot"
         for block, group in itertools.groupby(self._database.rows(sql), key=lambda row: row[0]):
             rows = list(group)
             found = next(self._database.rows("SELECT data FROM blocks WHERE block = ?", (block,)), None)
@@ -86,8 +92,8 @@ class CallTable:
             except StoreError:
                 yield f"block {block} cannot be read"
                 continue
-            for _, slot, name, workload, at, sealed, response_id in rows:
-                if not _is_as_written(encoded, slot, (name, workload, at, response_id), sealed):
+            for _, slot, name, workload, at, sealed, response_id, task in rows:
+                if not _is_as_written(encoded, slot, (name, workload, at, task, response_id), sealed):
                     yield f"call {name}"
 
     def _add_block(self, batch: list[tuple[Call | EncodedCall, bytes]]) -> Added:
@@ -97,7 +103,7 @@ class CallTable:
         with self._database.transaction():
             known = self._digests([call.id for call, _ in batch])
             for call, encoded in batch:
-                sealed = _content_digest(call, encoded)
+                sealed = _content_digest(call)
                 earlier = known.get(call.id) or hashes.get(call.id)
                 if earlier is None:
                     hashes[call.id] = sealed
@@ -115,10 +121,11 @@ class CallTable:
         data = pack(encoded for _, encoded in fresh.values())
         self._database.execute("INSERT INTO blocks VALUES (?, ?)", (block, data))
         self._database.execute_many(
-            "INSERT INTO calls (id, workload, at, block, slot, digest, response_id) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO calls (id, workload, at, block, slot, digest, response_id, task)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO NOTHING",
             [
-                (call.id, call.workload_id, call.timestamp, block, slot, hashes[call.id], _short(call.response_id))
+                (*_looked_up_by(call)[:3], block, slot, hashes[call.id], _short(call.response_id), call.task)
                 for slot, (call, _) in enumerate(fresh.values())
             ],
         )
@@ -158,18 +165,21 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
+def _marks(values: list[str]) -> str:
+    return ", ".join("?" * len(values)) or "NULL"
+
+
 def _of(workload: str | None) -> tuple[str, tuple[str, ...]]:
     return ("", ()) if workload is None else (" WHERE workload = ?", (workload,))
 
 
-def _content_digest(call: Call | EncodedCall, encoded: bytes) -> str:
+def _looked_up_by(call: Call | EncodedCall) -> tuple[str, str, float, str]:
+    return call.id, call.workload_id, call.timestamp, call.task
+
+
+def _content_digest(call: Call | EncodedCall) -> str:
     """Of all but where the call was read: a log that was moved or cut anew holds the same calls."""
-    if isinstance(call, EncodedCall):
-        return digest(call.body)[:32]
-    if not call.selection:
-        return digest(encode_unselected(call))[:32]
-    content = encode_call(msgspec.structs.replace(call, source="")) if call.source else encoded
-    return digest(content)[:32]
+    return digest(call.body if isinstance(call, EncodedCall) else encode_content(call))[:32]
 
 
 def _is_as_written(encoded: list[msgspec.Raw], slot: int, row: tuple[Any, ...], sealed: str) -> bool:
@@ -180,10 +190,10 @@ def _is_as_written(encoded: list[msgspec.Raw], slot: int, row: tuple[Any, ...], 
         if is_json(raw):
             content = digest(msgspec.msgpack.decode(raw, type=bytes))[:32]
         else:
-            content = _content_digest(call, bytes(raw))
+            content = _content_digest(call)
     except (msgspec.MsgspecError, UnicodeDecodeError, IndexError, TypeError):
         return False
-    said = (call.id, call.workload_id, call.timestamp)
+    said = _looked_up_by(call)
     # Rows from before version 4 of the store have no response's id.
     return row in ((*said, _short(call.response_id)), (*said, "")) and content == sealed
 
