@@ -34,7 +34,24 @@ class Owners:
         task = self._names.get(call.task) if call.task else None
         if task is None:
             task = self._claimed(call)
+        elif task.template is not None and task.template.broad and not call.workload_id:
+            # It may have been the only one that fitted then, and hide what was found since.
+            task = min((task, self._claimed(call) or task), key=claim_order)
         return self._narrowed(task, call) if task is not None else None
+
+    def kept_under(self, name: str) -> tuple[list[str], list[str]]:
+        """The names of tasks, and the workloads, that the calls of a task may be kept under: its own, and those of tasks
+        out of whose calls it takes what is its own."""
+        task = self.tasks[name]
+        wide = {other.name: other for other in self.tasks.values() if other.template is not None and other.template.broad}
+        while task.match.within in self.tasks and task.match.within not in wide:
+            task = self.tasks[task.match.within]
+            wide[task.name] = task
+        own = self.tasks[name]
+        names = dict.fromkeys(each for one in (own, *wide.values()) for each in (one.name, *one.match.names))
+        workloads = [one.match.workload for one in (own, *wide.values()) if one.match.workload]
+        is_told_otherwise = own.template is not None or own.match.model
+        return list(names), list(dict.fromkeys([*names, *workloads, *([""] if is_told_otherwise else [])]))
 
     def _add(self, task: Task) -> None:
         match = task.match
@@ -66,14 +83,21 @@ class Owners:
 
     def _narrowed(self, task: Task, call: Call) -> Task:
         """The part of a task that a call is of, where others were split from it."""
+        passed = {task.name}
+        while (part := self._part(task, call)) is not None and part.name not in passed:
+            passed.add(part.name)
+            task = part
+        return task
+
+    def _part(self, task: Task, call: Call) -> Task | None:
         for part in self._parts.get(task.name, ()):
             if part.match.workload:
                 is_its = call.workload_id == part.match.workload
             else:
                 is_its = part.template is not None and part.template.cut(call.request) is not None
-            if is_its and part.name != task.name:
-                return part if part.match.within == part.name else self._narrowed(part, call)
-        return task
+            if is_its:
+                return part
+        return None
 
 
 def claim_order(task: Task) -> tuple[int, bool, str]:
@@ -94,10 +118,10 @@ def tells(template: Template) -> bool:
 
 
 def _agrees(task: Task, call: Call) -> bool:
-    """Whether every field that is set says that a call is the task's."""
+    """Whether every field that is set says that a call is the task's. A template that nobody set beside a workload is how
+    the task was found, and asks nothing of calls that name it."""
     match = task.match
     if match.model and match.model not in (call.model, call.request.get("model")):
         return False
-    if match.workload and call.workload_id and call.workload_id not in (match.workload, task.name, *match.names):
-        return False
-    return not match.template or task.template is None or task.template.cut(call.request) is not None
+    both = match.workload and match.template
+    return not both or task.template is None or task.template.cut(call.request) is not None

@@ -40,6 +40,11 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(slot for slot in slots if not slot.startswith(SPACE))
 
     @property
+    def broad(self) -> bool:
+        """Whether a message is nothing but an input, so that nearly anything fits there."""
+        return any(len(message.parts) == 1 and message.parts[0].slot for message in self.messages)
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the constant parts: equal templates have equal fingerprints."""
         return digest_of(self.messages)[:16]

@@ -47,7 +47,7 @@ class Cluster(msgspec.Struct, frozen=True):
 
 def is_broad(template: Template) -> bool:
     """Whether a message of a template is nothing but a slot."""
-    return any(len(message.parts) == 1 and message.parts[0].slot for message in template.messages)
+    return template.broad
 
 
 def clusters(prompts: Sequence[Prompt]) -> list[Cluster]:

@@ -1,4 +1,5 @@
-"""Which group a call belongs to: its workload where it names one, else the template that its prompt fits.
+"""Which group a call belongs to: the known task that it is of, else its workload where it names one, else the template
+that its prompt fits.
 
 One pass, bounded memory. Calls without a workload wait, by shape (roles, tools, response format), until there are
 enough to mine templates from; then most calls are told by searching. Templates that fit nearly anything (a whole
@@ -15,7 +16,8 @@ import numpy as np
 
 from stepdown.core.calls import Call
 from stepdown.core.canonical import digest_of
-from stepdown.core.tasks import MessageTemplate, Part, Template, message_text
+from stepdown.core.ownership import Owners
+from stepdown.core.tasks import MessageTemplate, Part, Task, Template, message_text
 from stepdown.traffic.answers import Answers
 from stepdown.traffic.clusters import Cluster, clusters, is_broad
 from stepdown.traffic.pricing import Prices
@@ -42,8 +44,16 @@ _ASKING_ROLES = frozenset({"system", "developer", "user"})
 class Group:
     """Calls that belong together, and what was counted of them. kind: "workload", "template", "chat" or "unmatched"."""
 
-    def __init__(self, kind: str, name: str, generator: np.random.Generator, template: Template | None = None) -> None:
-        self.kind, self.name, self.template = kind, name, template
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        generator: np.random.Generator,
+        template: Template | None = None,
+        known: Task | None = None,
+    ) -> None:
+        """known: the task that it is, where that is known before."""
+        self.kind, self.name, self.template, self.known = kind, name, template, known
         self.tally = Tally(generator)
         self.answers = Answers(generator)
         self.prompts: Reservoir[Prompt | None] = Reservoir(PROMPTS, generator)
@@ -67,8 +77,14 @@ class _Waiting(msgspec.Struct):
 class Router:
     """Puts every call in exactly one group. Call `finish` when there are no more."""
 
-    def __init__(self, prices: Prices, generator: np.random.Generator) -> None:
+    def __init__(self, prices: Prices, generator: np.random.Generator, known: Iterable[Task] = ()) -> None:
+        """known: tasks whose calls stay theirs, whatever else is found."""
         self._prices, self._generator = prices, generator
+        tasks = list(known)
+        # What takes nearly anything, and nobody learns, must not hide a task that comes to be: it is tried last.
+        self._loose = [task for task in tasks if not task.family and task.template is not None and task.template.broad]
+        self._owners = Owners(task for task in tasks if task not in self._loose)
+        self._known: dict[str, Group] = {}
         self._workloads: dict[str, Group] = {}
         self._chats: dict[str, Group] = {}
         self._shapes: dict[Any, _Waiting] = {}
@@ -77,7 +93,10 @@ class Router:
     def add(self, call: Call) -> None:
         """Count one call, now or when enough like it have come."""
         prompt = prompt_of(call.request)
-        if call.workload_id:
+        owner = self._owners.of(call)
+        if owner is not None:
+            self._count(self._group_of(owner), call, prompt)
+        elif call.workload_id:
             self._count(self._workload(call.workload_id), call, prompt)
         elif prompt is None:
             self._count(self._chat(call), call, prompt)
@@ -90,11 +109,19 @@ class Router:
             self._settle(waiting, final=True)
         exact = [group for waiting in self._shapes.values() for group in waiting.groups]
         self._absorb_openings(exact)
-        every = [*self._workloads.values(), *exact, *self._chats.values(), self._unmatched]
-        return [group for group in every if group.tally.calls]
+        every = [*self._known.values(), *self._workloads.values(), *exact, *self._chats.values(), self._unmatched]
+        return [group for group in dict.fromkeys(every) if group.tally.calls]
 
     def _count(self, group: Group, call: Call, prompt: Prompt | None) -> None:
         group.add(call, prompt, self._prices.cost(call))
+
+    def _group_of(self, task: Task) -> Group:
+        if task.name not in self._known:
+            # A task without a template of its own is read as its workload's calls are, whoever named it.
+            kind = "workload" if task.match.workload or task.template is None else "template"
+            name = task.match.workload or task.name
+            self._known[task.name] = Group(kind, name, self._generator, task.template, task)
+        return self._known[task.name]
 
     def _workload(self, name: str) -> Group:
         if name not in self._workloads:
@@ -123,6 +150,8 @@ class Router:
                 self._count(self._chat(call), call, prompt)
                 return
             waiting = self._shapes[key] = _Waiting()
+            loose = [self._group_of(task) for task in self._loose]
+            waiting.groups += [group for group in loose if _roles(group) == prompt.roles]
         for group in waiting.groups:
             if not is_broad_group(group) and _fits(group, call):
                 self._count(group, call, prompt)
@@ -163,12 +192,16 @@ class Router:
 
     def _found(self, waiting: _Waiting, cluster: Cluster) -> bool:
         """Take a mined template in; True where it is news and not a wider form of one known."""
-        for group in waiting.groups:
+        roles = tuple(message.role for message in cluster.template.messages)
+        known = [group for group in self._known.values() if _roles(group) == roles and group not in waiting.groups]
+        for group in (*waiting.groups, *known):
             if group.template is not None and group.template.fingerprint == cluster.template.fingerprint:
                 return False
             wider = _wider(group, cluster)
             if wider is not None:
                 group.template = wider
+                if group in known:
+                    waiting.groups.append(group)
                 return True
         group = Group("template", "", self._generator, cluster.template)
         waiting.groups.append(group)
@@ -218,6 +251,10 @@ def _template_system(template: Template) -> str:
         if message.role in {"system", "developer"}:
             return message.parts[0].text if len(message.parts) == 1 else ""
     return ""
+
+
+def _roles(group: Group) -> tuple[str, ...]:
+    return tuple(message.role for message in group.template.messages) if group.template is not None else ()
 
 
 def _fits(group: Group, call: Call) -> bool:

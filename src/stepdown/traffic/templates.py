@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.tasks import SPACE, MessageTemplate, Part, Template, cut_text, message_text
+from stepdown.core.cutting import SPACE, cut_text
+from stepdown.core.tasks import MessageTemplate, Part, Template, message_text
 
 ALIGNED = 40
 MAX_TOKENS = 600
@@ -83,6 +84,11 @@ def align(texts: Sequence[str]) -> Shape:
 def constants(template: Template) -> str:
     """All constant text of a template, in order."""
     return "\n".join(part.text for message in template.messages for part in message.parts if not part.slot)
+
+
+def fits(template: Template, prompt: Prompt) -> bool:
+    pairs = zip(prompt.roles, prompt.texts, strict=True)
+    return template.cut({"messages": [{"role": role, "content": text} for role, text in pairs]}) is not None
 
 
 def is_sure(text: str) -> bool:
