@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +12,14 @@ import numpy as np
 
 from stepdown.core.calls import Call
 from stepdown.core.contract import TaskSettings
-from stepdown.core.tasks import Match, Task, Template
+from stepdown.core.cutting import kind_of
+from stepdown.core.ownership import tells
+from stepdown.core.tasks import Match, Part, Task, Template
 from stepdown.traffic.answers import Reading
 from stepdown.traffic.clusters import clusters
 from stepdown.traffic.pricing import Prices
 from stepdown.traffic.routing import Group, Router
+from stepdown.traffic.short_prompts import LEAST_PROMPTS
 from stepdown.traffic.summary import TaskSummary, summarise
 from stepdown.traffic.templates import Prompt, constants, fits, is_sure
 
@@ -24,6 +28,7 @@ LEAST_WRITTEN = 6
 _SLUG_WORDS = 4
 # A template that fewer of a workload's prompts fit than this does not stand for it.
 _LEAST_SHARE = 0.5
+_SHARED_BY_ALL = 0.95
 _STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -83,11 +88,24 @@ def _summary(group: Group, name: str, said: TaskSettings) -> TaskSummary:
     free = group.kind in {"chat", "opening", "unmatched"}
     reading = Reading() if free and not said.family else group.answers.reading(said.family, said.answer)
     task = msgspec.structs.replace(reading.task, name=name, match=match, template=template, labels=reading.labels)
+    if task.family == "extract" and task.template is not None:
+        task = msgspec.structs.replace(task, template=with_dates(task.template))
     if known is not None:
         task = msgspec.structs.replace(task, match=known.match)
         if not task.family and known.family:  # Too little has come of late to tell by.
             task = msgspec.structs.replace(known, template=template)
     return summarise(group.tally, task, group.kind, reading)
+
+
+def with_dates(template: Template) -> Template:
+    """The template with its dates among the inputs: what is extracted may count from one ("tomorrow")."""
+    numbered = (f"date_{number}" if number > 1 else "date" for number in itertools.count(1))
+    names = (name for name in numbered if name not in template.slots)
+    messages = []
+    for message in template.messages:
+        parts = [Part(slot=next(names)) if kind_of(part.slot) == "date" else part for part in message.parts]
+        messages.append(msgspec.structs.replace(message, parts=tuple(parts)))
+    return Template(messages=tuple(messages))
 
 
 def _is_of_most(template: Template, prompts: Sequence[Prompt]) -> bool:
@@ -103,8 +121,12 @@ def workload_template(prompts: Sequence[Prompt]) -> Template | None:
     (roles, _), *_ = Counter(prompt.roles for prompt in prompts).most_common(1)
     alike = [prompt for prompt in prompts if prompt.roles == roles]
     largest = clusters(alike)[0]
-    known = is_sure(constants(largest.template))
-    return largest.template if known and len(largest.prompts) >= _LEAST_SHARE * len(prompts) else None
+    share = len(largest.prompts) / len(prompts)
+    if is_sure(constants(largest.template)):
+        return largest.template if share >= _LEAST_SHARE else None
+    # A few words that nearly all have are no chance.
+    is_shared = share >= _SHARED_BY_ALL and len(set(largest.prompts)) >= LEAST_PROMPTS
+    return largest.template if is_shared and tells(largest.template) else None
 
 
 def _has_turns(template: Template) -> bool:

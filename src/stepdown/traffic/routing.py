@@ -8,7 +8,7 @@ message is their slot) are tried last, and only after looking whether something 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -16,11 +16,14 @@ import numpy as np
 
 from stepdown.core.calls import Call
 from stepdown.core.canonical import digest_of
+from stepdown.core.cutting import cut_text, kind_of
+from stepdown.core.nature import masked
 from stepdown.core.ownership import Owners
 from stepdown.core.tasks import MessageTemplate, Part, Task, Template, message_text
 from stepdown.traffic.answers import Answers
 from stepdown.traffic.clusters import Cluster, clusters, is_broad
 from stepdown.traffic.pricing import Prices
+from stepdown.traffic.short_prompts import answer_kind, short_clusters
 from stepdown.traffic.tally import Reservoir, Tally
 from stepdown.traffic.templates import Prompt, constants, is_sure, mine, prompt_of
 
@@ -87,6 +90,7 @@ class Router:
         self._known: dict[str, Group] = {}
         self._workloads: dict[str, Group] = {}
         self._chats: dict[str, Group] = {}
+        self._systems: dict[str, str] = {}
         self._shapes: dict[Any, _Waiting] = {}
         self._unmatched = Group("unmatched", "unmatched", generator)
 
@@ -135,11 +139,12 @@ class Router:
         system = system_text(call.request)
         if not system:
             return self._unmatched
-        key = digest_of(system)[:16]
+        key = digest_of(masked(system).text)[:16]
         if key not in self._chats:
             if len(self._chats) >= MAX_GROUPS:
                 return self._unmatched
             self._chats[key] = Group("chat", system[:2_000], self._generator)
+            self._systems[key] = system
         return self._chats[key]
 
     def _route(self, call: Call, prompt: Prompt) -> None:
@@ -167,13 +172,13 @@ class Router:
         """Mine the waiting calls, then count every one in the group it fits."""
         if not waiting.calls:
             return
-        prompts = [prompt for _, prompt in waiting.calls]
-        if _has_free_turns(prompts):
-            prompts = []
-        elif len(prompts) > MINED:
-            chosen = self._generator.choice(len(prompts), MINED, replace=False)
-            prompts = [prompts[place] for place in sorted(chosen)]
-        fresh = [self._found(waiting, cluster) for cluster in clusters(prompts) if self._is_template(cluster)]
+        sample = waiting.calls
+        if _has_free_turns([prompt for _, prompt in sample]):
+            sample = []
+        elif len(sample) > MINED:
+            chosen = self._generator.choice(len(sample), MINED, replace=False)
+            sample = [sample[place] for place in sorted(chosen)]
+        fresh = [self._found(waiting, cluster) for cluster in self._templates(sample)]
         if not any(fresh):
             waiting.room = min(2 * waiting.room, MOST_WAITING_CALLS)
         waiting.groups.sort(key=lambda group: (is_broad_group(group), -len(constants(group.template or _NOTHING))))
@@ -181,6 +186,16 @@ class Router:
         for call, prompt in left:
             group = next((group for group in waiting.groups if _fits(group, call)), None)
             self._count(group or self._chat(call), call, prompt)
+
+    def _templates(self, sample: Sequence[tuple[Call, Prompt]]) -> Iterator[Cluster]:
+        """The templates in a sample: first those that say much; among the prompts of none, those that say little and are
+        answered with little."""
+        found = clusters([prompt for _, prompt in sample])
+        sure = [cluster for cluster in found if self._is_template(cluster)]
+        yield from sure
+        left = [prompt for cluster in found if cluster not in sure for prompt in cluster.prompts]
+        if left:
+            yield from short_clusters(left, {prompt: answer_kind(call) for call, prompt in sample})
 
     def _is_template(self, cluster: Cluster) -> bool:
         """Whether a cluster is a task's prompts: enough of them, sure constants, and no free turns of an assistant."""
@@ -215,10 +230,20 @@ class Router:
         for group in groups:
             if group.template is None or not is_broad_group(group):
                 continue
-            system = _template_system(group.template)
-            chat = self._chats.get(digest_of(system)[:16]) if system else None
+            chat = self._chat_under(group.template)
             if chat is not None and chat.tally.calls >= group.tally.calls:
                 group.kind, group.name, group.template = "opening", chat.name, None
+
+
+    def _chat_under(self, template: Template) -> Group | None:
+        """The conversations under a template's system prompt, where that has no input."""
+        for message in template.messages:
+            if message.role in {"system", "developer"}:
+                if any(part.slot and kind_of(part.slot) in ("", "space") for part in message.parts):
+                    return None
+                found = (key for key, text in self._systems.items() if cut_text(message.parts, text) is not None)
+                return self._chats.get(next(found, ""))
+        return None
 
 
 def system_text(request: dict[str, Any]) -> str:
@@ -244,13 +269,6 @@ def is_broad_group(group: Group) -> bool:
 
 
 _NOTHING = Template(messages=(MessageTemplate(role="", parts=(Part(slot="input"),)),))
-
-
-def _template_system(template: Template) -> str:
-    for message in template.messages:
-        if message.role in {"system", "developer"}:
-            return message.parts[0].text if len(message.parts) == 1 else ""
-    return ""
 
 
 def _roles(group: Group) -> tuple[str, ...]:
