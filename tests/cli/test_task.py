@@ -23,7 +23,10 @@ PROMPTS = {
 
 def request(kind: str, number: int, prompt: str = "") -> dict[str, Any]:
     text = f"{WORDS[number % 10]} {WORDS[number * 7 % 9]} from customer {chr(97 + number % 26)}{chr(97 + number // 26 % 26)}"
-    return {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": (prompt or PROMPTS[kind][0]).format(text)}]}
+    return {
+        "model": "gpt-4o-mini",
+        "messages": [{"role": "user", "content": (prompt or PROMPTS[kind][0]).format(text)}],
+    }
 
 
 def call(kind: str, number: int, **more: Any) -> Call:
@@ -77,7 +80,9 @@ def test_a_store_of_an_earlier_version_is_healed(home: Path) -> None:
         task = store.tasks()[name]
         assert task.template is not None
         twin = f"{name}-{task.template.fingerprint[:6]}"
-        by_name = Task(name=name, family=task.family, match=Match(workload=name), template=task.template, labels=task.labels)
+        by_name = Task(
+            name=name, family=task.family, match=Match(workload=name), template=task.template, labels=task.labels
+        )
         store.put_task(by_name, 1.0)
         store.put_task(Task(**{**{field: getattr(task, field) for field in task.__struct_fields__}, "name": twin}), 1.0)
         assert set(store.tasks()) == {*found, twin}
@@ -141,7 +146,12 @@ def test_settings_of_no_task_and_slices_of_no_call_are_errors(home: Path) -> Non
     (name,) = [one for one in found if "letter" in one]
     settings = home / "stepdown.toml"
     settings.write_text(f"[tasks.{name}x.contract]\nmargin = 0.1\n")
-    for arguments in (("tasks",), ("scan", name), ("build", name, "--dry-run"), ("sample", name, "--out", str(home / "x"))):
+    for arguments in (
+        ("tasks",),
+        ("scan", name),
+        ("build", name, "--dry-run"),
+        ("sample", name, "--out", str(home / "x")),
+    ):
         refused = stepdown(*arguments, "--home", str(home))
         assert refused.code == 2, arguments
         assert f"[tasks.{name}]?" in refused.err
@@ -150,7 +160,9 @@ def test_settings_of_no_task_and_slices_of_no_call_are_errors(home: Path) -> Non
     assert refused.code == 2
     assert "'client_id'" in refused.err
     # One that is still to come is told by how its requests will be.
-    settings.write_text(f'[tasks.later]\nmatch = {{ workload = "later" }}\n[tasks.{name}.contract]\nslices = ["label"]\n')
+    settings.write_text(
+        f'[tasks.later]\nmatch = {{ workload = "later" }}\n[tasks.{name}.contract]\nslices = ["label"]\n'
+    )
     assert stepdown("scan", name, "--home", str(home)).code in (0, 1)
 
 

@@ -154,7 +154,13 @@ def test_every_call_is_counted_once_and_the_same_seed_gives_the_same() -> None:
     assert find_tasks([], PRICES) == []
 
 
-CHAT = ["Hello, how do you", "Can you tell me what", "Why is it that", "Spam is a word that", "I wonder if it is so that"]
+CHAT = [
+    "Hello, how do you",
+    "Can you tell me what",
+    "Why is it that",
+    "Spam is a word that",
+    "I wonder if it is so that",
+]
 
 
 def _short(kinds: dict[str, tuple[str, ...]], count: int = 300, system: str = "") -> list[Call]:
@@ -170,7 +176,9 @@ def _short(kinds: dict[str, tuple[str, ...]], count: int = 300, system: str = ""
     return calls
 
 
-@pytest.mark.parametrize("prompt", ["Spam? {}", "{}\nSpam or ham?", "Sort: {}", "is it spam or ham {}", "Is this rude?\n{}"])
+@pytest.mark.parametrize(
+    "prompt", ["Spam? {}", "{}\nSpam or ham?", "Sort: {}", "is it spam or ham {}", "Is this rude?\n{}"]
+)
 def test_prompts_of_one_short_line_are_found(prompt: str) -> None:
     calls = _short({prompt: ("yes", "no"), "Sentiment of: {}": ("good", "bad", "so so")})
     found = find_tasks(calls, PRICES)
@@ -228,7 +236,9 @@ def test_a_template_in_which_a_month_froze_is_widened_and_keeps_its_name() -> No
         Part(text="\nLabel:"),
     )
     template = Template(messages=(MessageTemplate(role="user", parts=parts),))
-    frozen = msgspec.structs.replace(task, name="letters", template=template, match=Match(template=template.fingerprint))
+    frozen = msgspec.structs.replace(
+        task, name="letters", template=template, match=Match(template=template.fingerprint)
+    )
     (found,) = find_tasks([*calls(11, 0), *calls(12, 300)], PRICES, known={"letters": frozen})
     assert (found.task.name, found.calls) == ("letters", 600)
     assert found.task.template is not None

@@ -166,9 +166,12 @@ def test_dates_in_any_common_writing(dates: tuple[str, ...]) -> None:
 
 
 def test_a_number_that_differs_is_an_input_and_never_cut() -> None:
-    prompts = [_prompt(f"Amount: {amount}\nSay which desk: {text}") for amount, text in zip(
-        ("1,204.50", "1,307.00", "99.10"), UNLIKE, strict=True)]
+    prompts = [
+        _prompt(f"Amount: {amount}\nSay which desk: {text}")
+        for amount, text in zip(("1,204.50", "1,307.00", "99.10"), UNLIKE, strict=True)
+    ]
     template = mine(prompts)
     assert [template.cut(_request(prompt)) for prompt in prompts] == [
-        {"amount": amount, "say_which_desk": text} for amount, text in zip(("1,204.50", "1,307.00", "99.10"), UNLIKE, strict=True)
+        {"amount": amount, "say_which_desk": text}
+        for amount, text in zip(("1,204.50", "1,307.00", "99.10"), UNLIKE, strict=True)
     ]

@@ -27,7 +27,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `source` says where it was read ("traffic.jsonl.gz:17").
     provider: who answered: an upstream's name; "cache" where the gateway repeated an answer of the incumbent's;
     "stepdown/RUNG" where a student answered.
-    workload_id: what the client called the call; task: the task that the gateway matched it to, "" where it matched none.
+    workload_id: what the client called it; task: the task that the gateway matched it to, "" where it matched none.
     selection, selection_probability: why the incumbent answered, and the probability with which a holdback was drawn.
     """
 

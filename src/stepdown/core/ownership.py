@@ -14,9 +14,9 @@ LEAST_LETTERS = 4
 class Owners:
     """Tasks, for looking up whose a call is.
 
-    The task that the gateway matched a call to comes first; then the one whose workload or name the client gave, the one
-    whose alias it asked for, and, for calls that name no workload, the one whose template says most of those that fit.
-    What was split from a task takes what is its own out of that task's calls.
+    The task that the gateway matched a call to comes first; then the one whose workload or name the client gave, the
+    one whose alias it asked for, and, for calls that name no workload, the one whose template says most of those that
+    fit. What was split from a task takes what is its own out of that task's calls.
     """
 
     def __init__(self, tasks: Iterable[Task]) -> None:
@@ -43,7 +43,9 @@ class Owners:
         """The names of tasks, and the workloads, that the calls of a task may be kept under: its own, and those of tasks
         out of whose calls it takes what is its own."""
         task = self.tasks[name]
-        wide = {other.name: other for other in self.tasks.values() if other.template is not None and other.template.broad}
+        wide = {
+            other.name: other for other in self.tasks.values() if other.template is not None and other.template.broad
+        }
         while task.match.within in self.tasks and task.match.within not in wide:
             task = self.tasks[task.match.within]
             wide[task.name] = task
@@ -78,8 +80,9 @@ class Owners:
 
     def _alike(self, call: Call) -> list[tuple[Template, Task]]:
         messages = call.request.get("messages")
-        roles = [message.get("role") for message in messages if isinstance(message, dict)] if messages else []
-        return self._templates.get(tuple(roles), []) if all(isinstance(role, str) for role in roles) else []
+        if not isinstance(messages, list):
+            return []
+        return self._templates.get(tuple(str(one.get("role")) for one in messages if isinstance(one, dict)), [])
 
     def _narrowed(self, task: Task, call: Call) -> Task:
         """The part of a task that a call is of, where others were split from it."""
@@ -118,8 +121,8 @@ def tells(template: Template) -> bool:
 
 
 def _agrees(task: Task, call: Call) -> bool:
-    """Whether every field that is set says that a call is the task's. A template that nobody set beside a workload is how
-    the task was found, and asks nothing of calls that name it."""
+    """Whether every field that is set says that a call is the task's. A template that nobody set beside a workload is
+    how the task was found, and asks nothing of calls that name it."""
     match = task.match
     if match.model and match.model not in (call.model, call.request.get("model")):
         return False

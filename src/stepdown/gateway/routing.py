@@ -26,8 +26,8 @@ from stepdown.gateway.served import ServedTask
 WORKLOAD_HEADERS = (b"x-stepdown-workload", b"x-workload-id")
 WORKLOAD_FIELDS = ("workload_id", "workload")
 LEAST_CONSTANT_CHARACTERS = 24
-"""A template with less constant text than this does not tell for sure that a request is its task's, where another may be
-stricter about what leaves this machine."""
+"""A template with less constant text than this does not tell for sure that a request is its task's, where another may
+be stricter about what leaves this machine."""
 
 STRICTNESS: tuple[Privacy, ...] = ("any", "redact", "local-only")
 _UNMATCHED: dict[Unmatched, Privacy] = {"pass": "any", "redact": "redact", "refuse": "local-only"}
@@ -151,7 +151,11 @@ class _Templates:
             buckets.add(task, template, *_key_of(template, texts))
 
     def candidates(self, texts: Sequence[str], loosely: bool) -> Iterator[tuple[ServedTask, Template]]:
-        return self._loose.candidates([" ".join(text.split()) for text in texts]) if loosely else self._exact.candidates(texts)
+        return (
+            self._loose.candidates([" ".join(text.split()) for text in texts])
+            if loosely
+            else self._exact.candidates(texts)
+        )
 
 
 class _Buckets:
@@ -207,10 +211,10 @@ def _one_blank(text: str) -> str:
 
 
 def _claim_order(task: ServedTask) -> tuple[Any, ...]:
-    """As recorded calls are claimed; but of templates that say the same, one that is answered here comes first: what was
-    found twice and built once hides nothing."""
-    said, *rest = claim_order(task.task)
-    return said, rest[0], task.decide is None, *rest[1:]
+    """As recorded calls are claimed; but of templates that say the same, one that is answered here comes first: what
+    was found twice and built once hides nothing."""
+    said, is_named, name = claim_order(task.task)
+    return said, is_named, task.decide is None, name
 
 
 def _cut(task: ServedTask, chat: dict[str, Any]) -> Input | None:

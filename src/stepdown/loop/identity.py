@@ -1,4 +1,4 @@
-"""Which name a task has: kept as it was given, changed by its owner alone, healed where an earlier version split a task."""
+"""Which name a task has: kept as it was given, changed by its owner alone, healed where an earlier version split it."""
 
 from __future__ import annotations
 

@@ -57,7 +57,10 @@ def merge_tasks(home: Home, name: str, into: str) -> TaskChange:
         if name == into:
             raise UsageError(f"{name!r} cannot be merged with itself.", "Expected two tasks.", "")
         _check_unbuilt(
-            store, name, f"merged into {into!r}", f"What was built of it would be lost. Run: stepdown task merge {into} {name}"
+            store,
+            name,
+            f"merged into {into!r}",
+            f"What was built of it would be lost. Run: stepdown task merge {into} {name}",
         )
         _check_unnamed(home, store, name, into)
         template = _in_common(store, task, other)
@@ -73,10 +76,10 @@ def split_task(home: Home, name: str, new: str, containing: str = "", workload: 
         _check_new(home, store, new)
         is_chosen = _choice(containing, workload)
         chosen, rest = _halves(calls_of(store, task), is_chosen)
-        for part, what in ((chosen, f"are {new!r}'s"), (rest, f"are left to {name!r}")):
-            if len(set(part)) < LEAST_DISTINCT:
+        for half, what in ((chosen, f"are {new!r}'s"), (rest, f"are left to {name!r}")):
+            if len(set(half)) < LEAST_DISTINCT:
                 raise NotEnoughData(
-                    f"{len(set(part)):,} different prompts of {name!r} {what}.",
+                    f"{len(set(half)):,} different prompts of {name!r} {what}.",
                     f"Expected {LEAST_DISTINCT} at least on either side.",
                     "Look for what only some of its prompts have: `stepdown tasks` shows their template.",
                 )
@@ -95,9 +98,7 @@ def _part(task: Task, new: str, chosen: list[Prompt], containing: str, workload:
     if workload:
         return msgspec.structs.replace(task, name=new, match=Match(workload=workload, within=task.name))
     template = _template(chosen)
-    if template is None or not any(containing in part for part in constants(template).split("\n\n")) and (
-        containing not in constants(template)
-    ):
+    if template is None or not any(containing in part.text for one in template.messages for part in one.parts):
         raise UsageError(
             f"{containing[:80]!r} stands in the inputs of {task.name!r}, not in what its prompts say around them.",
             "A task is told by the constant part of its prompt.",
@@ -117,9 +118,7 @@ def _choice(containing: str, workload: str) -> Callable[[Call, Prompt], bool]:
     return lambda call, prompt: any(containing in text for text in prompt.texts)
 
 
-def _halves(
-    calls: Iterable[Call], is_chosen: Callable[[Call, Prompt], bool]
-) -> tuple[list[Prompt], list[Prompt]]:
+def _halves(calls: Iterable[Call], is_chosen: Callable[[Call, Prompt], bool]) -> tuple[list[Prompt], list[Prompt]]:
     chosen: list[Prompt] = []
     rest: list[Prompt] = []
     for place, call in enumerate(calls):
@@ -142,9 +141,7 @@ def _in_common(store: Store, task: Task, other: Task) -> Template | None:
     if task.template is None or other.template is None or task.template.fingerprint == other.template.fingerprint:
         return task.template or other.template
     prompts = [
-        prompt
-        for one in (task, other)
-        for prompt in _halves(calls_of(store, one), lambda call, prompt: True)[0]
+        prompt for one in (task, other) for prompt in _halves(calls_of(store, one), lambda call, prompt: True)[0]
     ]
     found = _template(prompts) if prompts else task.template
     if found is None or not is_sure(constants(found)) or (found.broad and not task.template.broad):
@@ -191,9 +188,7 @@ def _check_new(home: Home, store: Store, new: str) -> None:
 
 def _check_unbuilt(store: Store, name: str, what: str, next_step: str) -> None:
     if is_built(store, name):
-        raise UsageError(
-            f"{name!r} cannot be {what}: it was built, or evidence was drawn for it.", "", next_step
-        )
+        raise UsageError(f"{name!r} cannot be {what}: it was built, or evidence was drawn for it.", "", next_step)
 
 
 def _check_unnamed(home: Home, store: Store, name: str, new: str) -> None:

@@ -175,8 +175,12 @@ def _slug(group: Group) -> str:
     text = constants(group.template) if group.template is not None else group.name
     sentences = [sentence for sentence in re.split(r"[.!?\n]+\s", text[:4_000]) if sentence.strip()]
     asking = [sentence for sentence in sentences if _ASKING.search(sentence)]
-    chosen = (asking or sentences or [""])[0]
-    found = _ASKING.search(chosen)
-    words = re.findall(r"[a-z0-9]+", chosen[found.start() if found else 0 :].lower())
-    kept = [word for word in words if word not in _STOP_WORDS][:_SLUG_WORDS]
-    return "-".join(kept) or "task"
+    slugs = (_words_of(sentence) for sentence in (*asking, *sentences))
+    return next((slug for slug in slugs if slug), "task")
+
+
+def _words_of(sentence: str) -> str:
+    """The first telling words of a sentence, from where it asks for something; "" where it has none."""
+    found = _ASKING.search(sentence)
+    words = re.findall(r"[a-z0-9]+", sentence[found.start() if found else 0 :].lower())
+    return "-".join([word for word in words if word not in _STOP_WORDS][:_SLUG_WORDS])

@@ -234,7 +234,6 @@ class Router:
             if chat is not None and chat.tally.calls >= group.tally.calls:
                 group.kind, group.name, group.template = "opening", chat.name, None
 
-
     def _chat_under(self, template: Template) -> Group | None:
         """The conversations under a template's system prompt, where that has no input."""
         for message in template.messages:

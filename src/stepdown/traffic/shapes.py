@@ -48,7 +48,10 @@ def shape_of(message: MessageTemplate) -> Shape:
 
 def cut_shape(shape: Shape, text: str) -> list[str] | None:
     """The values of the slots that are not of a kind, in order; None when a text does not fit."""
-    named = [Part(text=piece) if isinstance(piece, str) else Part(slot=_name(piece, place)) for place, piece in enumerate(shape)]
+    named = [
+        Part(text=piece) if isinstance(piece, str) else Part(slot=_name(piece, place))
+        for place, piece in enumerate(shape)
+    ]
     values = cut_text(named, text)
     return None if values is None else [value for slot, value in values.items() if not slot.startswith(SPACE)]
 

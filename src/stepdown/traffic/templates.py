@@ -28,6 +28,7 @@ _TOKEN = re.compile(r"\w+|[^\w\S]+|[^\w\s]")
 _STRUCTURE = re.compile(r"[:：]|</?\w[^<>]*>|\n\s*#|-{3,}|={3,}|```|\n\s*\n")
 _NAME = re.compile(r"(\w[\w \-]{0,30}?)\W*$")
 
+
 class Prompt(msgspec.Struct, frozen=True):
     """The messages of a request as roles and texts."""
 
