@@ -104,6 +104,12 @@ CERTIFICATE = Metric(
     "When a task's certificate lapses, in seconds since the epoch; absent where none is in force.",
     ("task",),
 )
+MATCH_RATE = Metric(
+    "stepdown_match_rate_collapsed",
+    "gauge",
+    "1 while a task's requests are no longer known as its own, and those of no task have risen instead.",
+    ("task",),
+)
 CACHE_BYTES = Metric("stepdown_cache_bytes", "gauge", "Bytes that the response cache holds.")
 WORKERS = Metric("stepdown_workers", "gauge", "Gateway processes that are running.")
 BUILD = Metric("stepdown_build_info", "gauge", "1, with the version of stepdown that runs.", ("version",))
@@ -129,6 +135,7 @@ METRICS = (
     MOVERS,
     STORE_HEALTHY,
     CERTIFICATE,
+    MATCH_RATE,
     CACHE_BYTES,
     WORKERS,
     BUILD,

@@ -80,13 +80,14 @@ def outcome_of(exchange: Exchange, cost: Cost) -> Outcome:
         response=None if error else response,
         timestamp=exchange.at,
         client_id=exchange.key.id if exchange.key else "",
-        workload_id=_name(exchange.workload) or (exchange.task.name if exchange.task else ""),
+        workload_id=_name(exchange.workload),
         latency_s=exchange.latency_s,
         provider=provider_of(exchange),
         error=error[:_LONGEST_ERROR],
         source="gateway",
         selection=exchange.selection,
         selection_probability=exchange.selection_probability,
+        task=exchange.task.name if exchange.task else "",
     )
     outcome = Outcome(call=call)
     alone_usd = None if heard is None else _price(outcome, call, exchange, heard, cost)

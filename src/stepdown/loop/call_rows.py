@@ -12,9 +12,9 @@ from stepdown.core.calls import Call
 from stepdown.core.cascade import INCUMBENT
 from stepdown.core.errors import UnknownKind
 from stepdown.core.family import families
-from stepdown.core.store import Store
+from stepdown.core.ownership import Owners
 from stepdown.core.tasks import Task, message_text
-from stepdown.loop.call_task import known_tasks, task_of
+from stepdown.loop.call_task import known_tasks
 from stepdown.loop.home import Home
 
 CACHE = "cache"
@@ -45,19 +45,13 @@ def read_calls(home: Home, task: str = "", since: float = 0.0) -> Iterator[CallR
         tasks = known_tasks(store, home.settings)
         if task and task not in tasks:
             raise UnknownKind("task", task, tasks)
-        for call in _calls(store, tasks.get(task)):
+        owners = Owners(tasks.values())
+        for call in store.calls_kept_under(*owners.kept_under(task)) if task else store.calls():
             if call.timestamp < since or (since and not call.timestamp):
                 continue
-            found = task_of(tasks, call)
+            found = owners.of(call)
             if not task or (found is not None and found.name == task):
                 yield _row(call, found)
-
-
-def _calls(store: Store, task: Task | None) -> Iterator[Call]:
-    """At least the calls of a task. Those of another workload's are not read."""
-    if task is None or not task.match.workload:
-        return store.calls()
-    return store.calls(task.match.workload)
 
 
 def _row(call: Call, task: Task | None) -> CallRow:

@@ -12,9 +12,10 @@ from stepdown.certificate.evidence import read_evidence
 from stepdown.core.canonical import digest_of
 from stepdown.core.draw import DRAWN, Draw
 from stepdown.core.errors import InputError, StepdownError, UnknownKind, UsageError
+from stepdown.core.ownership import Owners
 from stepdown.core.store import Feedback, Gold, GoldBasis, Store
 from stepdown.loop.call_ids import ids_of
-from stepdown.loop.call_task import known_tasks, task_of
+from stepdown.loop.call_task import known_tasks
 from stepdown.loop.certificates import issued, serving, why_not_in_force
 from stepdown.loop.feedback import note_feedback
 from stepdown.loop.home import Home
@@ -65,7 +66,8 @@ def list_gold(home: Home, task: str = "") -> list[GoldRow]:
         if task and task not in tasks:
             raise UnknownKind("task", task, tasks)
         gold, draws = store.gold(), _draws(store)
-        of = {call.id: found.name for call in store.calls_by_id(gold) if (found := task_of(tasks, call)) is not None}
+        owners = Owners(tasks.values())
+        of = {call.id: found.name for call in store.calls_by_id(gold) if (found := owners.of(call)) is not None}
         return [
             GoldRow(
                 id=one.id,

@@ -30,6 +30,7 @@ from stepdown.loop.answering import open_cascade
 from stepdown.loop.certificates import Issued, issued, serving, why_not_in_force
 from stepdown.loop.discovery import calls_of, with_settings
 from stepdown.loop.home import Home
+from stepdown.loop.identity import one_again, twins_of
 from stepdown.loop.journal import Journal
 from stepdown.loop.manners import SAMPLE, manners_from, thaw
 from stepdown.loop.records import LATEST, SERVING, BuildFolder, latest
@@ -79,6 +80,8 @@ class ServedTasks:
         self._open: dict[str, _Opened] = {}
         self._read: dict[str, _Read] = {}
         self._seen: object = None
+        self._remembered: dict[str, Task] = {}
+        self._tasks: dict[str, Task] = {}
         self._journal = Journal(home)
 
     def look(self, store: Store) -> list[ServedTask] | None:
@@ -93,7 +96,7 @@ class ServedTasks:
         self._journal.read(store)
         if self._journal.detail != said:
             log.error("journal_not_whole", extra={"error": self._journal.detail})
-        known = store.tasks()
+        known = self._known(store)
         names = {*known, *self._home.settings.tasks, *self._built_names()}
         standing = {name: self._standing(name) for name in sorted(names)}
         limited: dict[str, set[str]] = {}
@@ -106,6 +109,13 @@ class ServedTasks:
         tasks = [self._served(store, name, known.get(name), one) for name, one in standing.items()]
         self._seen = seen
         return [_bounded(store, task, limited[task.name]) if task.name in limited else task for task in tasks]
+
+    def _known(self, store: Store) -> dict[str, Task]:
+        """What the store remembers, each task once: where one was found twice, a restart must not serve the twin."""
+        known = store.tasks()
+        if known != self._remembered:
+            self._remembered, self._tasks = known, one_again(known, twins_of(store, known))
+        return self._tasks
 
     def _read_settings(self) -> None:
         """The settings as stepdown.toml has them now; the last that could be read, and an error in the log, while it

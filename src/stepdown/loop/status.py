@@ -9,6 +9,7 @@ import msgspec
 from stepdown.core.errors import StepdownError, TamperedError
 from stepdown.core.events import Anchor
 from stepdown.core.store import Served, Store
+from stepdown.gateway.match_rate import match_rate_collapses
 from stepdown.loop.certificates import issued, serving, why_not_in_force
 from stepdown.loop.gold_rows import removed_notes
 from stepdown.loop.home import Home
@@ -51,7 +52,7 @@ class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The project at a glance. head: the hash of the journal's last event. findings: what is not as it was written, a
-    sentence each; notes: what is good to know."""
+    sentence each; alarms: what goes wrong in the traffic; notes: what is good to know."""
 
     home: str
     calls: int
@@ -65,6 +66,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     feedback: int = 0
     head: str = ""
     findings: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -103,6 +105,7 @@ def read_status(home: Home, anchor: Anchor | None = None) -> Status:
             feedback=last.sequence if last else 0,
             head=journal.last.digest if journal.last else "",
             findings=tuple(dict.fromkeys(findings)),
+            alarms=tuple(map(str, match_rate_collapses(store, home.clock()))),
             notes=tuple(notes),
         )
 

@@ -31,13 +31,18 @@ def command(home: Path | None, console: Console) -> None:
         table.add_row(*_row(one))
     console.say(table)
     for one in summaries:
-        console.say(f"{one.task.name}: {one.reason}")
+        console.say(f"{one.task.name}: {one.reason}{_template(one)}")
         if one.task.form is not None:
             console.say(f"  fields: {_fields(one.task.form)}")
     ready = next((one.task.name for one in summaries if one.task.family), None)
     if ready:
         console.say(f"Next: stepdown scan {ready}")
     console.result(summaries)
+
+
+def _template(one: TaskSummary) -> str:
+    """What `match = { template = … }` calls its prompt, where that is how its calls are told."""
+    return f" (template {one.task.match.template})" if one.task.match.template else ""
 
 
 def _row(one: TaskSummary) -> tuple[str, ...]:
