@@ -173,7 +173,7 @@ async def _answers(task: Any) -> Any:
         for one in decided
     ]
     facts = (task.certificate, task.valid_from, task.valid_until, task.privacy, task.holdback, task.cache_s)
-    more = (task.incumbent, task.build, task.student_cost_usd, digest_of(task.task), digest_of(task.manners))
+    more = (task.incumbent, task.build, dict(task.rung_usd), digest_of(task.task), digest_of(task.manners))
     return [msgspec.to_builtins(decided), written, facts, more]
 
 

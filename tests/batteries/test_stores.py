@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from stepdown.core.calls import Broken, Call
@@ -42,6 +43,31 @@ def test_calls_by_workload_and_by_id(store: Store) -> None:
     assert [one.id for one in store.calls("b", limit=2)] == ["c00001", "c00003"]
     asked = ["c00003", "c01100", "absent"]
     assert sorted(one.id for one in store.calls_by_id(asked)) == ["c00003", "c01100"]
+
+
+def test_the_task_that_a_call_was_matched_to_is_kept_apart_from_what_the_client_called_it(store: Store) -> None:
+    matched = [msgspec.structs.replace(call(number), task="t", workload_id="") for number in range(600)]
+    named = [call(600, workload="w"), msgspec.structs.replace(call(601, workload="w"), task="other")]
+    free = [call(602, workload=""), call(603, workload="elsewhere")]
+    store.add_calls([*matched, *named, *free])
+    assert store.workloads() == {"": 601, "w": 2, "elsewhere": 1}
+    assert list(store.calls_kept_under(["t"], ["w", "t"])) == [*matched, named[0]]
+    assert list(store.calls_kept_under(["t"], [""])) == [*matched, free[0]]
+    assert list(store.calls_kept_under([], [])) == []
+    assert list(store.check_calls()) == []
+
+
+def test_a_task_that_is_forgotten_is_gone_and_the_journal_says_so(store: Store) -> None:
+    task = Task(name="t", family="classify", match=Match(workload="w", names=("before",)))
+    store.put_task(task, 1.0)
+    store.forget_task("t", 2.0)
+    store.forget_task("t", 3.0)
+    assert store.tasks() == {}
+    assert [(event.kind, event.at) for event in store.events(task="t")] == [
+        ("task-remembered", 1.0),
+        ("task-forgotten", 2.0),
+    ]
+    verify_chain(store.events())
 
 
 def test_writing_while_reading(store: Store) -> None:

@@ -14,6 +14,7 @@ from stepdown.core.tasks import Match, Task
 from stepdown.core.wires import openai_chat
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Request
+from stepdown.gateway.outcome import is_student
 from stepdown.gateway.served import Manners, ServedTask
 
 AT = 500_000 * 3600.0 + 60.0
@@ -26,7 +27,7 @@ def task(name: str = "intent", privacy: Privacy = "any") -> ServedTask:
         family=families().load("classify"),
         privacy=privacy,
         manners=Manners(like={"role": "assistant", "content": "{}"}, model="gpt-4o-mini", cost_usd=0.002),
-        student_cost_usd=0.0005,
+        rung_usd={"linear": 0.0005},
     )
 
 
@@ -59,4 +60,6 @@ def exchange(
     made.privacy = served.privacy if served is not None else "any"
     for name, value in fields.items():
         setattr(made, name, value)
+    if is_student(made.rung) and served is not None:
+        made.own_usd = served.own_usd(made.rung)
     return made

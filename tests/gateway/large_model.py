@@ -7,7 +7,7 @@ import asyncio
 import json
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +50,9 @@ class Says:
 class LargeModel:
     """Runs on a thread of its own from `start` to `stop`. seen: what it got, oldest first."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Callable[[Seen], Says] | None = None) -> None:
+        """answer: what it says to a request, where that is not the usual."""
+        self._answer = answer or usual_answer
         self.seen: list[Seen] = []
         self.cut_off = 0
         """Streams that nobody wanted to the end."""
@@ -110,7 +112,7 @@ class LargeModel:
         try:
             while (seen := await _read(reader)) is not None:
                 self.seen.append(seen)
-                answer = self._next.popleft() if self._next else usual_answer(seen)
+                answer = self._next.popleft() if self._next else self._answer(seen)
                 while not self._go.is_set():
                     await asyncio.sleep(0.005)
                 if not await self._say(writer, answer):
@@ -191,7 +193,7 @@ def _openai(request: dict[str, Any]) -> Says:
     chunks.append({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     options = request.get("stream_options")
     if isinstance(options, dict) and options.get("include_usage"):
-        chunks.append({**chunk, "choices": [], "usage": usage})
+        chunks = [{**each, "usage": None} for each in chunks] + [{**chunk, "choices": [], "usage": usage}]
     pieces = [b"data: " + json.dumps(each, ensure_ascii=False).encode() + b"\n\n" for each in chunks]
     return Says([*pieces, b"data: [DONE]\n\n"], headers=dict(EVENTS))
 

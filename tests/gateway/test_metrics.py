@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from stepdown.core.wires import anthropic_messages
 from stepdown.gateway import metric_names as names
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.outcome import outcome_of
-from stepdown.gateway.run_folder import RunFolder
+from stepdown.gateway.run_folder import SILENT_S, RunFolder
 from stepdown.gateway.tallies import Sums, Tally
 from tests.gateway.exchanges import exchange, task
 
@@ -49,7 +50,7 @@ def test_a_finished_exchange_is_counted_in_all_its_figures() -> None:
     assert value(metrics, "stepdown_escalations_total", task="intent", reason="unsure") == 1
     assert value(metrics, "stepdown_tokens_total", **both, direction="prompt") == 100
     assert value(metrics, "stepdown_cost_usd_total", **both) == 0.25
-    assert value(metrics, "stepdown_savings_usd_total", task="intent", rung="linear") == pytest.approx(0.0015)
+    assert value(metrics, "stepdown_incumbent_cost_usd_total", task="intent", rung="linear") == pytest.approx(0.002)
     assert value(metrics, "stepdown_request_duration_seconds_bucket", **both, le="0.25") == 0
     assert value(metrics, "stepdown_request_duration_seconds_bucket", **both, le="0.5") == 1
     assert value(metrics, "stepdown_request_duration_seconds_sum", **both) == 0.3
@@ -180,6 +181,21 @@ def test_what_a_dead_process_did_stays_while_others_live_and_goes_when_all_are_g
     anew = Metrics("1", RunFolder(folder))
     assert value(anew, "stepdown_upstream_retries_total", upstream="openai") is None
     assert value(anew, "stepdown_workers") == 1
+
+
+def test_a_process_that_says_nothing_any_more_is_no_worker(tmp_path: Path) -> None:
+    place = RunFolder(tmp_path)
+    metrics = Metrics("1", place)
+    stopped = sibling(tmp_path, 10)
+    stopped.send_signal(signal.SIGSTOP)
+    assert value(metrics, "stepdown_workers") == 2
+    figures = next(path for path in tmp_path.glob("*.figures") if path.stem.startswith(f"{stopped.pid}-"))
+    long_ago = time.time() - SILENT_S - 1.0
+    os.utime(figures, (long_ago, long_ago))
+    assert value(metrics, "stepdown_workers") == 1
+    assert value(metrics, "stepdown_upstream_retries_total", upstream="openai") == 10
+    end(stopped)
+    place.leave()
 
 
 def test_a_folder_that_was_tampered_with_costs_only_the_figures_in_it(tmp_path: Path) -> None:

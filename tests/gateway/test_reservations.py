@@ -15,7 +15,7 @@ from stepdown.core.limits import Limits
 from stepdown.gateway.limits import Estimate, Limiter, Refusal, Reserved
 from tests.cli.conftest import stepdown
 from tests.gateway.large_model import LargeModel, Says
-from tests.gateway.serving import SETTINGS, Gateway, copied, serving, soon, unsure
+from tests.gateway.serving import SETTINGS, Gateway, copied, serving, soon, sure, unsure
 from tests.gateway.test_limits import NOON, key
 
 # An answer of the large model in these tests has 40 tokens of prompt and 9 of its own: 1 cent.
@@ -131,3 +131,35 @@ def test_what_is_never_charged_is_given_back_in_time() -> None:
         second = limits.admit(NOON + later, who, "", Estimate(1, 0.9))
         assert isinstance(second, Reserved)
         limits.end(second, NOON + later, charged=False)
+
+
+def test_a_small_budget_lets_many_answers_of_students_come_at_once(
+    certified: Path, upstream: LargeModel, tmp_path: Path
+) -> None:
+    with limited(certified, upstream, tmp_path, "--usd-per-day", "0.042") as gateway:
+
+        def ask(number: int) -> tuple[int, str]:
+            got = gateway.ask(sure(number)[0], max_tokens=200)  # By the model 20 cents.
+            return got.status_code, got.headers["x-stepdown-rung"]
+
+        with ThreadPoolExecutor(32) as threads:
+            assert set(threads.map(ask, range(200))) == {(200, "linear")}
+
+
+def test_what_goes_on_to_the_model_is_refused_where_the_budget_is_taken_up(
+    certified: Path, upstream: LargeModel, tmp_path: Path
+) -> None:
+    with limited(certified, upstream, tmp_path, "--usd-per-day", "0.015") as gateway:
+        before = len(upstream.seen)
+        with upstream.held(), ThreadPoolExecutor(1) as thread:
+            first = thread.submit(gateway.ask, unsure(0), max_tokens=9)
+            assert soon(lambda: len(upstream.seen) > before)
+            refused = gateway.ask(unsure(1), max_tokens=9)
+            upstream.release()
+            assert first.result().status_code == 200
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert refused.headers["x-stepdown-rung"] == "refused"
+        assert refused.json()["error"]["code"] == "rate_limited"
+        assert (
+            'stepdown_refusals_total{reason="rate_limited",task="tickets"} 1.0' in gateway.client.get("/metrics").text
+        )

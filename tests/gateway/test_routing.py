@@ -86,7 +86,8 @@ def test_a_task_by_its_workloads_name_and_its_own() -> None:
         assert found(routes, exchange(chat(PROMPT, "a"), {b"x-stepdown-workload": name})) == ("letters", "a")
     by_prompt = exchange(chat(PROMPT, "a"))
     assert found(routes, by_prompt) == ("letters", "a")
-    assert by_prompt.workload == "desk"
+    # What the client called it is kept apart from what it was matched to.
+    assert by_prompt.workload == ""
 
 
 @pytest.mark.parametrize(
@@ -106,11 +107,36 @@ def test_messages_of_no_known_form_are_of_no_task(messages: list[dict[str, Any]]
     assert found(Routes([system_task("letters", PROMPT)]), exchange(messages)) == ("", None)
 
 
-def test_a_template_that_says_little_tells_no_task() -> None:
-    routes = Routes([system_task("short", "Sort this."), served("all", ("user", (Part(slot="input"),)))])
-    assert found(routes, exchange(chat("Sort this.", "a"))) == ("", None)
+def test_a_template_that_says_nothing_tells_no_task_and_a_short_one_does() -> None:
+    short = served("spam", ("user", (Part(text="Spam? "), Part(slot="input"))))
+    routes = Routes([system_task("short", "Sort this."), served("all", ("user", (Part(slot="input"),))), short])
+    assert found(routes, exchange(chat("Sort this.", "a"))) == ("short", "a")
+    assert found(routes, exchange([{"role": "user", "content": "Spam? win"}])) == ("spam", "win")
+    assert found(routes, exchange([{"role": "user", "content": "Spam?  win"}]))[0] == "spam"
     assert found(routes, exchange([{"role": "user", "content": "anything"}])) == ("", None)
     assert found(routes, exchange(chat("Sort this.", "a"), {b"x-stepdown-workload": b"short"})) == ("short", "a")
+
+
+def test_of_the_same_template_found_twice_the_one_that_answers_comes_first() -> None:
+    async def decide(text: str, forced: bool) -> Any:
+        raise NotImplementedError
+
+    twin = system_task("letters", PROMPT, template="1")
+    certified = replace(system_task("letters-f48074", PROMPT, template="1"), decide=decide)
+    for tasks in ([twin, certified], [certified, twin]):
+        assert found(Routes(tasks), exchange(chat(PROMPT, "a")))[0] == "letters-f48074"
+    # One that somebody named a workload for means the requests that name it.
+    named = replace(system_task("named", PROMPT, workload="desk"), decide=decide)
+    assert found(Routes([named, twin]), exchange(chat(PROMPT, "a")))[0] == "letters"
+
+
+def test_dates_ids_and_spaces_are_as_they_come() -> None:
+    parts = (Part(text="Today is "), Part(slot="_date"), Part(text=". Label this letter:\n"), Part(slot="input"))
+    routes = Routes([served("letters", ("user", parts))])
+    for asked in ("Today is 2026-12-01. Label this letter:\ndear", "Today  is Dec 1, 2026.\nLabel this letter: dear"):
+        assert found(routes, exchange([{"role": "user", "content": asked}])) == ("letters", "dear")
+    other = "Today is a holiday. Label this letter:\ndear"
+    assert found(routes, exchange([{"role": "user", "content": other}])) == ("", None)
 
 
 def test_the_template_that_says_more_comes_first() -> None:
@@ -193,7 +219,7 @@ def test_a_constant_may_end_in_the_space_before_an_empty_slot() -> None:
 @given(templates(), st.data())
 def test_a_request_made_from_a_template_is_found_by_it(template: Template, data: st.DataObject) -> None:
     """Wherever it fits its template at all, round which white space it may."""
-    constant = sum(len(part.text.strip()) for message in template.messages for part in message.parts)
+    letters = sum(letter.isalnum() for message in template.messages for part in message.parts for letter in part.text)
     task = ServedTask(task=Task(name="t", family="classify", match=Match(), template=template), family=CLASSIFY)
     messages = [
         {
@@ -207,7 +233,7 @@ def test_a_request_made_from_a_template_is_found_by_it(template: Template, data:
             message["content"] = f" \n{message['content']}\t "
     asked = exchange(messages)
     fits = template.cut(asked.chat)
-    expected = ("t", fits) if fits is not None and constant >= 24 else ("", None)
+    expected = ("t", fits) if fits is not None and letters >= 4 else ("", None)
     others = many(30)
     assert found(Routes([task]), asked) == expected
     assert found(Routes([*others, task]), asked) == expected

@@ -173,6 +173,8 @@ def test_a_store_of_the_last_version_keeps_what_it_holds(tmp_path: Path) -> None
             "DROP TABLE segments",
             "DROP TABLE feedback",
             "DROP INDEX calls_by_response",
+            "DROP INDEX calls_by_task",
+            "ALTER TABLE calls DROP COLUMN task",
         ):
             connection.execute(statement)
         connection.execute("DROP INDEX calls_by_time")

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from stepdown.core.calls import Call
+from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template
 from stepdown.traffic.grouping import find_tasks
 from stepdown.traffic.pricing import Prices
 from stepdown.traffic.read import read_calls
@@ -151,3 +152,111 @@ def test_every_call_is_counted_once_and_the_same_seed_gives_the_same() -> None:
     assert first == again
     assert sum(summary.calls for summary in first) == 900
     assert find_tasks([], PRICES) == []
+
+
+CHAT = [
+    "Hello, how do you",
+    "Can you tell me what",
+    "Why is it that",
+    "Spam is a word that",
+    "I wonder if it is so that",
+]
+
+
+def _short(kinds: dict[str, tuple[str, ...]], count: int = 300, system: str = "") -> list[Call]:
+    """Calls of prompts of one short line, with free chat between."""
+    calls = []
+    for number in range(count):
+        for prompt, labels in kinds.items():
+            text = _text(number)[: 9 + number % 30].strip()
+            answer = labels[number % len(labels)]
+            calls.append(_call(len(calls), prompt.format(text), answer, system=system))
+        chat = f"{CHAT[number % 5]} {_text(number * 3)} {number}?"
+        calls.append(_call(len(calls), chat, f"Well, {chat} is a good question, and {_text(number)}"))
+    return calls
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Spam? {}", "{}\nSpam or ham?", "Sort: {}", "is it spam or ham {}", "Is this rude?\n{}"]
+)
+def test_prompts_of_one_short_line_are_found(prompt: str) -> None:
+    calls = _short({prompt: ("yes", "no"), "Sentiment of: {}": ("good", "bad", "so so")})
+    found = find_tasks(calls, PRICES)
+    assert sorted((one.calls, one.task.family) for one in found) == [(300, ""), (300, "classify"), (300, "classify")]
+    for one in found:
+        if one.task.family:
+            assert one.task.template is not None
+            assert one.task.template.slots == ("input",)
+
+
+def test_chat_and_bare_inputs_are_not_taken_for_prompts() -> None:
+    chat = _short({}, 1_000)
+    (summary,) = find_tasks(chat, PRICES)
+    assert summary.task.name == "unmatched"
+    bare = [_call(number, f"{CHAT[number % 5]} {_text(number)}", _label(number)) for number in range(900)]
+    (summary,) = find_tasks(bare, PRICES)
+    assert summary.task.name == "unmatched"
+
+
+def test_a_workload_of_short_prompts_has_a_template() -> None:
+    calls = [_call(number, f"Spam? {_text(number)}", _label(number), "w") for number in range(300)]
+    (summary,) = find_tasks(calls, PRICES)
+    assert summary.task.template is not None
+    assert summary.task.template.slots == ("input",)
+
+
+def _remembered(calls: list[Call]) -> dict[str, Task]:
+    return {summary.task.name: summary.task for summary in find_tasks(calls, PRICES)}
+
+
+def test_what_is_known_keeps_its_name_and_its_calls() -> None:
+    letters = [_call(number, f"Label this letter of ours: {_text(number)}", _label(number)) for number in range(300)]
+    known = _remembered(letters)
+    (name,) = known
+    later = [msgspec.structs.replace(call, id=f"later-{call.id}", task=name) for call in letters]
+    calls = [_call(1000 + n, f"Label this letter of ours, briefly: {_text(n)}\nLabel:", _label(n)) for n in range(300)]
+    found = find_tasks([*calls, *letters, *later], PRICES, known=known)
+    assert sum(one.calls for one in found) == 900
+    assert {one.task.name: one.calls for one in found}[name] >= 600
+
+
+def test_a_template_in_which_a_month_froze_is_widened_and_keeps_its_name() -> None:
+    def calls(month: int, start: int) -> list[Call]:
+        return [
+            _call(n, f"Today is 2026-{month}-{1 + n % 28:02d}. Label this letter: {_text(n)}\nLabel:", _label(n))
+            for n in range(start, start + 300)
+        ]
+
+    (task,) = _remembered(calls(11, 0)).values()
+    parts = (
+        Part(text="Today is 2026-11-"),
+        Part(slot="input"),
+        Part(text=". Label this letter: "),
+        Part(slot="this_letter"),
+        Part(text="\nLabel:"),
+    )
+    template = Template(messages=(MessageTemplate(role="user", parts=parts),))
+    frozen = msgspec.structs.replace(
+        task, name="letters", template=template, match=Match(template=template.fingerprint)
+    )
+    (found,) = find_tasks([*calls(11, 0), *calls(12, 300)], PRICES, known={"letters": frozen})
+    assert (found.task.name, found.calls) == ("letters", 600)
+    assert found.task.template is not None
+    assert found.task.template.slots == ("input",)
+    assert found.task.match == frozen.match
+
+
+def test_a_prompt_under_a_system_prompt_that_chat_has_too_is_not_hidden_by_the_chat() -> None:
+    system = "You are the assistant of the company, and helpful."
+    chat = [
+        _call(n, f"{CHAT[n % 5]} {_text(n * 3)} {n}?", f"Well, {n} {_text(n)} and {_text(n + 1)}", system=system)
+        for n in range(300)
+    ]
+    known = _remembered(chat)
+    letters = [
+        _call(1000 + n, f"Label this letter of ours: {_text(n)}\nLabel:", _label(n), system=system) for n in range(300)
+    ]
+    (name,) = known
+    found = {one.task.name: one.calls for one in find_tasks([*chat, *letters], PRICES, known=known)}
+    assert found.pop(name) == 300
+    assert list(found.values()) == [300]

@@ -119,3 +119,59 @@ def test_what_does_not_fit_is_not_cut(text: str) -> None:
     template = Template(messages=(MessageTemplate(role="user", parts=parts),))
     cut = template.cut({"messages": [{"role": "user", "content": text}]})
     assert cut == ("x" if text == "Say: x\n\nNow." else None)
+
+
+def _dated(month: str, day: int, number: int) -> Prompt:
+    text = f"{UNLIKE[number % 3]} {number}"
+    return _prompt(
+        f"Today is {month}-{day:02d}. Request {number * 7919:08x}-0000-4000-8000-{number:012d}.",
+        f"Label this letter with one of 77 labels (see page 1,204):\n{text}\nLabel:",
+        roles=("system", "user"),
+    )
+
+
+def test_what_varies_by_nature_is_a_slot_though_the_sample_has_one_month() -> None:
+    for days in (1, 28):
+        november = [_dated("2026-11", 1 + number % days, number) for number in range(60)]
+        template = mine(november)
+        assert template.slots == ("input",)
+        for prompt in (*november, _dated("2026-12", 3, 99), _dated("2027-01", 31, 7)):
+            assert template.cut(_request(prompt)) is not None
+        assert template.cut(_request(_dated("2026-12", 3, 98))) == f"{UNLIKE[2]} 98"
+        other = _dated("2026-12", 3, 98)
+        for changed in (("77 labels", "12 labels"), ("page 1,204", "page none")):
+            prompt = Prompt(other.roles, (other.texts[0], other.texts[1].replace(*changed)))
+            assert template.cut(_request(prompt)) is None
+        spaced = Prompt(other.roles, (other.texts[0].replace(" ", "  "), other.texts[1].replace(":\n", ": ")))
+        assert template.cut(_request(spaced)) == f"{UNLIKE[2]} 98"
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ("1 November 2026", "3 December 2026", "1. Januar 2027"),
+        ("Nov 1, 2026", "December 3rd, 2026", "Jan 4, 2027"),
+        ("2026-11-01T09:30:00Z", "2026-12-03T23:59:59.123Z", "2027-01-01 00:00"),
+        ("01/11/2026", "3/12/26", "31.12.2026"),
+        ("Monday, November 2, 2026 at 9:30 AM", "Thursday, December 3, 2026 at 10:00 PM", "Friday, 1 January 2027"),
+    ],
+)
+def test_dates_in_any_common_writing(dates: tuple[str, ...]) -> None:
+    first, *later = dates
+    template = mine([_prompt(f"It is {first}.\nSay what this is about: {value}") for value in UNLIKE])
+    assert template.slots == ("input",)
+    for date in later:
+        assert template.cut(_request(_prompt(f"It is {date}.\nSay what this is about: x"))) == "x"
+    assert template.cut(_request(_prompt("It is late.\nSay what this is about: x"))) is None
+
+
+def test_a_number_that_differs_is_an_input_and_never_cut() -> None:
+    prompts = [
+        _prompt(f"Amount: {amount}\nSay which desk: {text}")
+        for amount, text in zip(("1,204.50", "1,307.00", "99.10"), UNLIKE, strict=True)
+    ]
+    template = mine(prompts)
+    assert [template.cut(_request(prompt)) for prompt in prompts] == [
+        {"amount": amount, "say_which_desk": text}
+        for amount, text in zip(("1,204.50", "1,307.00", "99.10"), UNLIKE, strict=True)
+    ]

@@ -24,6 +24,7 @@ ORDER = (
     "init",
     "import",
     "tasks",
+    "task",
     "scan",
     "build",
     "report",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +48,26 @@ class Duration(click.ParamType[float]):
             return parse_duration(str(value))
         except ContractError as error:
             self.fail(str(error), param, ctx)
+
+
+class Moment(click.ParamType[float]):
+    """A day or time (ISO 8601, UTC where it says no zone), or how long ago (7d), in seconds since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        try:
+            given = datetime.fromisoformat(text)
+        except ValueError:
+            pass
+        else:
+            return (given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp()
+        try:
+            return max(0.0, time.time() - parse_duration(text))
+        except ContractError:
+            self.fail(
+                f"{text!r} is no time. Expected 2026-11-29, 2026-11-29T14:00:00Z, or 7d for a week ago.", param, ctx
+            )

@@ -19,6 +19,19 @@ random, whatever a cascade would have said. "escalated": a cascade was in force 
 that these are the hard calls and no sample of all."""
 
 
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call that a gateway answered adds to spend and savings, in USD.
+
+    spent_usd: the answer and the students that were tried for it. saved_usd: what the incumbent alone would have cost,
+    less that; 0 where its price is unknown. estimated: whether the answer's tokens are guessed from lengths, because
+    the upstream did not say them.
+    """
+
+    spent_usd: float = 0.0
+    saved_usd: float = 0.0
+    estimated: bool = False
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request and its response, in OpenAI chat.completions shape whatever wire it came over.
 
@@ -27,7 +40,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `source` says where it was read ("traffic.jsonl.gz:17").
     provider: who answered: an upstream's name; "cache" where the gateway repeated an answer of the incumbent's;
     "stepdown/RUNG" where a student answered.
+    workload_id: what the client called it; task: the task that the gateway matched it to, "" where it matched none.
     selection, selection_probability: why the incumbent answered, and the probability with which a holdback was drawn.
+    account: its part of spend and savings; None for calls that no gateway answered. cost_usd is the price of the answer
+    alone, and is never a guess.
     """
 
     id: str
@@ -43,6 +59,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     selection: Selection = ""
     selection_probability: float = 1.0
+    account: Account | None = None
+    task: str = ""
 
     @property
     def model(self) -> str:
@@ -103,19 +121,6 @@ def as_production_makes_them(calls: Iterable[Call]) -> Iterator[Call]:
     the two. Escalated calls are the hard ones: students may learn from them, and no evidence is drawn from them.
     """
     return (call for call in calls if not call.rung and call.selection != "escalated")
-
-
-class EncodedCall(msgspec.Struct, frozen=True):
-    """A call whose JSON is there already, so that its bodies need not be read only to be written again.
-
-    body: the JSON object of a Call. The other fields are what a store looks calls up by.
-    """
-
-    id: str
-    workload_id: str
-    timestamp: float
-    response_id: str
-    body: bytes
 
 
 def redacted(call: Call, mask: Callable[[str], str]) -> Call:

@@ -32,7 +32,8 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     key_header: the header that takes the key where it is not the kind's own (Azure: "api-key"); api_version: added to
     every URL's query (Azure). models: those it takes, empty for all. Times in seconds: to connect, to the first byte of
     the answer, and in all. retries: of what may be retried, on the same upstream. pass_headers: names of the client's
-    headers that go upstream beside the few that every wire needs.
+    headers that go upstream beside the few that every wire needs. ask_usage: whether streams are asked to say what they
+    used where their client does not ask: without, their calls have no price.
     """
 
     url: str
@@ -48,6 +49,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     total_s: float = 600.0
     retries: int = 2
     pass_headers: tuple[str, ...] = ()
+    ask_usage: bool = True
 
     def __post_init__(self) -> None:
         for name in ("connect_s", "first_byte_s", "total_s"):

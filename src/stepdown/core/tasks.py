@@ -7,14 +7,11 @@ from typing import Any
 import msgspec
 
 from stepdown.core.canonical import digest_of
+from stepdown.core.cutting import SPACE, cut_text, holds
 from stepdown.core.extraction.form import Form
 
 Input = str | dict[str, str]
 """A call's variable part: one text, or one text per slot where a template has several."""
-
-
-SPACE = "_"
-"""A slot whose name begins so holds white space that may be there or not, and is no input."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +40,11 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(slot for slot in slots if not slot.startswith(SPACE))
 
     @property
+    def broad(self) -> bool:
+        """Whether a message is nothing but an input, so that nearly anything fits there."""
+        return any(len(message.parts) == 1 and message.parts[0].slot for message in self.messages)
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the constant parts: equal templates have equal fingerprints."""
         return digest_of(self.messages)[:16]
@@ -63,7 +65,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
             for slot, value in values.items():
                 if not slot.startswith(SPACE):
                     found[slot] = value
-                elif value and not value.isspace():
+                elif not holds(slot, value):
                     return None
         return next(iter(found.values())) if len(found) == 1 else found
 
@@ -76,51 +78,6 @@ def message_text(message: Any) -> str | None:
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
         return "".join(str(part.get("text", "")) for part in content)
     return None
-
-
-def cut_text(parts: tuple[Part, ...], text: str) -> dict[str, str] | None:
-    """The value of every slot of one message's text, in order; None when the text does not fit the parts.
-
-    White space round the text counts only where a slot, or a constant that has some, stands at that end.
-    """
-    if not parts:
-        return {} if not text.strip() else None
-    first, last = parts[0].text, parts[-1].text
-    if first and not first[0].isspace():
-        text = text.lstrip()
-    if last and not last[-1].isspace():
-        text = text.rstrip()
-    # The last constant is anchored at the end, so that an input that repeats it is still cut whole.
-    if last and not text.endswith(last):
-        return None
-    return _cut_anchored(parts, text, len(text) - len(last))
-
-
-def _cut_anchored(parts: tuple[Part, ...], text: str, end: int) -> dict[str, str] | None:
-    values: dict[str, str] = {}
-    position, pending = 0, ""
-    final = len(parts) - 1
-    for index, part in enumerate(parts):
-        if part.slot:
-            pending = part.slot
-            continue
-        if not pending:
-            at = position if text.startswith(part.text, position) else -1
-        elif index == final:
-            at = end
-        else:
-            at = text.find(part.text, position, end)
-        if at < position:
-            return None
-        if pending:
-            values[pending] = text[position:at]
-            pending = ""
-        position = at + len(part.text)
-    if pending:
-        values[pending] = text[position:]
-    elif position != len(text):
-        return None
-    return values
 
 
 def input_text(value: Input) -> str:
@@ -136,11 +93,17 @@ def is_empty(value: Input) -> bool:
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """How a request is known to belong to a task. Every field that is set must agree."""
+    """How a request is known to belong to a task. workload, model and template must agree where they are set.
+
+    template: the fingerprint of the template that the task was found by. names: others that its calls may be kept
+    under: those that it had before, and those of tasks that it took in. within: the task that this one was split from.
+    """
 
     workload: str = ""
     model: str = ""
     template: str = ""
+    names: tuple[str, ...] = ()
+    within: str = ""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,6 +92,8 @@ def student_headers(exchange: Exchange, task: ServedTask) -> list[tuple[bytes, b
 
 def header_text(text: str) -> bytes:
     """A name as a header may hold it: visible ASCII; all else becomes "?"."""
+    if text.isascii() and text.isprintable():
+        return text.encode()
     return bytes(byte if 32 <= byte < 127 else 63 for byte in text.encode("ascii", "replace"))
 
 

@@ -60,6 +60,7 @@ class Exchange:
         "key",
         "latency_s",
         "outgoing",
+        "own_usd",
         "privacy",
         "reason",
         "reply",
@@ -78,6 +79,7 @@ class Exchange:
         "value",
         "whole",
         "wire",
+        "withheld",
         "workload",
     )
 
@@ -107,17 +109,27 @@ class Exchange:
         self.selection_probability = 1.0
         """Why the incumbent answers, and the probability of that draw, as they are recorded with the call."""
         self.confidence: float | None = None
+        self.own_usd = 0.0
+        """What the students that were asked cost, whoever answered in the end."""
         self.upstream = ""
         self.status = 0
         self.streamed = False
         self.whole = False
         """Whether of a stream the wire's own end has been seen, before the piece that holds it is passed on."""
         self.reply: bytes | list[bytes] = b""
+        self.withheld = b""
+        """The event of a stream that says what it used, where the client did not ask for it and does not get it."""
         self.error = ""
         self.first_byte_s: float | None = None
         self.latency_s = 0.0
         self.upstream_s: float | None = None
         """What the upstream took of it, from asking to its last byte; None where none was asked."""
+
+    @property
+    def recorded(self) -> bytes:
+        """The answer as it is recorded: as the client got it, with what was withheld."""
+        reply = self.reply if isinstance(self.reply, bytes) else b"".join(self.reply)
+        return self.withheld + reply  # First: the end may be half an event.
 
     @property
     def wants_stream(self) -> bool:
@@ -141,3 +153,10 @@ class Reply:
 
 Next = Callable[[Exchange], Awaitable[Response]]
 Middleware = Callable[[Exchange, Next], Awaitable[Response]]
+"""What stands round every model call, folded in the order that loop/serving.py gives. One that has nothing to do gives
+what comes next as it is, so that nothing is awaited twice."""
+
+
+async def answered(response: Response) -> Response:
+    """A response as a middleware gives it that answers by itself."""
+    return response

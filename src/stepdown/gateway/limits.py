@@ -48,7 +48,7 @@ class Reserved(NamedTuple):
     estimate: Estimate
     key_id: str
     task: str
-    scopes: tuple[Scope, ...]
+    limits: tuple[tuple[Scope, Limits], ...]
 
 
 class Refusal(NamedTuple):
@@ -91,7 +91,20 @@ class Limiter:
             if limits.requests_per_minute is not None:
                 self._bucket(scope, "requests_per_minute", limits.requests_per_minute, now).take(1.0, now)
             self._set_aside(scope, estimate.tokens, estimate.usd)
-        return Reserved(estimate, key.id if key is not None else "", task, tuple(scope for scope, _ in limited))
+        return Reserved(estimate, key.id if key is not None else "", task, tuple(limited))
+
+    def add(self, reserved: Reserved, usd: float, now: float) -> Refusal | Reserved:
+        """Set aside so many USD more for a request that was admitted, in place of what was; the refusal where others
+        take up what is left, and then what was set aside stays so."""
+        self._give_back_late(now)
+        limits = [(scope, limit) for scope, limit in reserved.limits if limit.any()]
+        more = Estimate(0.0, usd)
+        found = [refusal for scope, limit in limits for refusal in self._budget_refusals(scope, limit, now, more)]
+        if found:
+            return max(found, key=lambda refusal: refusal.retry_after_s)
+        for scope, _ in limits:
+            self._set_aside(scope, 0.0, usd)
+        return reserved._replace(estimate=Estimate(reserved.estimate.tokens, reserved.estimate.usd + usd))
 
     def end(self, reserved: Reserved, now: float, charged: bool = True) -> None:
         """A request has ended. charged: whether `charge` will tell what it used, or has; else it used nothing."""
@@ -149,7 +162,7 @@ class Limiter:
         self._reserved[scope] = Estimate(known.tokens + tokens, known.usd + usd)
 
     def _give_back(self, reserved: Reserved) -> None:
-        for scope in reserved.scopes:
+        for scope, _ in reserved.limits:
             self._set_aside(scope, -reserved.estimate.tokens, -reserved.estimate.usd)
 
     def _give_back_late(self, now: float) -> None:
@@ -161,7 +174,7 @@ class Limiter:
 
     def _refusals(self, scope: Scope, limits: Limits, now: float, estimate: Estimate) -> Iterable[Refusal]:
         aside = self._reserved.get(scope, _UNKNOWN)
-        whose = "This key" if scope.kind == "key" else f"The task {scope.name!r}"
+        whose = _whose(scope)
         if limits.requests_per_minute is not None:
             wait = self._bucket(scope, "requests_per_minute", limits.requests_per_minute, now).wait_s(1.0, now)
             if wait:
@@ -176,6 +189,11 @@ class Limiter:
             if wait:
                 reason = f"{whose} may use {limits.tokens_per_minute:g} tokens a minute."
                 yield Refusal("tokens_per_minute", reason, wait)
+        yield from self._budget_refusals(scope, limits, now, estimate)
+
+    def _budget_refusals(self, scope: Scope, limits: Limits, now: float, estimate: Estimate) -> Iterable[Refusal]:
+        aside = self._reserved.get(scope, _UNKNOWN)
+        whose = _whose(scope)
         for name, period in _BUDGETS:
             budget: float | None = getattr(limits, name)
             if budget is None:
@@ -195,3 +213,7 @@ class Limiter:
         elif bucket.per_minute != per_minute:
             bucket.resize(per_minute)
         return bucket
+
+
+def _whose(scope: Scope) -> str:
+    return "This key" if scope.kind == "key" else f"The task {scope.name!r}"

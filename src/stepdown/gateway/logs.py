@@ -73,7 +73,7 @@ def log_request(exchange: Exchange, outcome: Outcome) -> None:
         "confidence": exchange.confidence,
         "prompt_tokens": outcome.prompt_tokens or None,
         "completion_tokens": outcome.completion_tokens or None,
-        "cost_usd": outcome.cost_usd,
+        "cost_usd": None if outcome.cost_usd is None else outcome.spent_usd,
         "failed": bool(exchange.error) or None,
     }
     log.info("request", extra={name: value for name, value in fields.items() if value is not None and value != ""})

@@ -56,9 +56,17 @@ TOKENS = Metric(
     "Tokens of answered calls; estimated from the length of the text where the upstream sent no usage.",
     (*_TASK, "direction"),
 )
-COST = Metric("stepdown_cost_usd", "counter", "What answers cost, in USD, as far as their model has a price.", _TASK)
-SAVINGS = Metric(
-    "stepdown_savings_usd", "counter", "What the incumbent would have cost for the calls it did not answer.", _TASK
+COST = Metric(
+    "stepdown_cost_usd",
+    "counter",
+    "What answers cost, in USD, with the students that were tried, as far as their model has a price.",
+    _TASK,
+)
+ALONE = Metric(
+    "stepdown_incumbent_cost_usd",
+    "counter",
+    "What the incumbent alone would have cost for the same calls, in USD; less what they cost, it is what was saved.",
+    _TASK,
 )
 DROPPED = Metric("stepdown_dropped_calls", "counter", "Calls that were answered but not kept, and why.", ("reason",))
 REFUSALS = Metric(
@@ -96,6 +104,12 @@ CERTIFICATE = Metric(
     "When a task's certificate lapses, in seconds since the epoch; absent where none is in force.",
     ("task",),
 )
+MATCH_RATE = Metric(
+    "stepdown_match_rate_collapsed",
+    "gauge",
+    "1 while a task's requests are no longer known as its own, and those of no task have risen instead.",
+    ("task",),
+)
 CACHE_BYTES = Metric("stepdown_cache_bytes", "gauge", "Bytes that the response cache holds.")
 WORKERS = Metric("stepdown_workers", "gauge", "Gateway processes that are running.")
 BUILD = Metric("stepdown_build_info", "gauge", "1, with the version of stepdown that runs.", ("version",))
@@ -107,7 +121,7 @@ METRICS = (
     ADDED,
     TOKENS,
     COST,
-    SAVINGS,
+    ALONE,
     DROPPED,
     REFUSALS,
     CACHE_LOOKUPS,
@@ -121,6 +135,7 @@ METRICS = (
     MOVERS,
     STORE_HEALTHY,
     CERTIFICATE,
+    MATCH_RATE,
     CACHE_BYTES,
     WORKERS,
     BUILD,

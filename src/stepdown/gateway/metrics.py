@@ -89,8 +89,8 @@ class Metrics:
                 self.count(names.TOKENS, *both, "completion", by=row.completion_tokens)
             if row.cost_usd:
                 self.count(names.COST, *both, by=row.cost_usd)
-            if row.saved_usd > 0.0:
-                self.count(names.SAVINGS, *both, by=row.saved_usd)
+            if row.cost_usd + row.saved_usd > 0.0:
+                self.count(names.ALONE, *both, by=row.cost_usd + row.saved_usd)
 
     def publish(self, now: float | None = None, at_once: bool = False) -> None:
         """Tell the siblings, at most once a second unless at once. now: monotonic seconds."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
 
+from stepdown.core.cascade import INCUMBENT
 from stepdown.core.keys import Key
 from stepdown.core.tasks import input_text, is_empty
 from stepdown.gateway.answers import chat_completion, choices_asked, header_text, student_headers, wire_response
@@ -124,10 +125,12 @@ class ModelCalls:
             return None
         try:
             decision = await task.decide(text, False)
+            exchange.own_usd = 0.0 if decision is BUSY else task.own_usd(decision.rung)
             if decision.answer is None:
                 exchange.reason = "busy" if decision is BUSY else "unsure"
                 if exchange.route == "students" and decision is not BUSY:
                     decision = await task.decide(text, True)
+                    exchange.own_usd += task.own_usd(INCUMBENT)  # Every rung was asked, twice.
         except StudentFailed:
             exchange.reason = "student failed"
             return None
@@ -190,7 +193,4 @@ def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
 
 
 def _wrapped(inner: Next, layer: Middleware) -> Next:
-    async def wrapped(exchange: Exchange) -> Response:
-        return await layer(exchange, inner)
-
-    return wrapped
+    return lambda exchange: layer(exchange, inner)

@@ -159,7 +159,7 @@ class Mover:
                 self._add_alone(store, call)
             store.take(start.segment, start.end, end, (), rows)
         self._metrics.add(rows)
-        self._metrics.publish(at_once=True)
+        self._metrics.publish()
         for listener in self._listeners:
             for exchange, outcome in told:
                 try:

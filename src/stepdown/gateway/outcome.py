@@ -11,13 +11,12 @@ from typing import Any
 import msgspec
 import zstandard
 
-from stepdown.core.calls import STUDENT_PROVIDER, Call
+from stepdown.core.calls import STUDENT_PROVIDER, Account, Call
 from stepdown.core.cascade import INCUMBENT
 from stepdown.core.wires.event_stream import events, looks_like
 from stepdown.gateway.departures import tokens_allowed
 from stepdown.gateway.exchange import ABSTAINED, CACHE, FAILED, REFUSED, Exchange
 from stepdown.gateway.limits import Estimate
-from stepdown.gateway.served import ServedTask
 
 Cost = Callable[[Call], float | None]
 """USD of a call; None where its model has no price or its tokens are not known."""
@@ -40,7 +39,8 @@ _decode = msgspec.json.Decoder().decode
 class Outcome(msgspec.Struct, array_like=True):
     """call: as it is kept, unmasked; None where nobody was asked. estimated: whether tokens are guessed from lengths.
 
-    cost_usd: None where it is not known. saved_usd: what the incumbent would have cost more.
+    cost_usd: of the answer alone; None where it is not known. spent_usd: as far as it is known, with what the students
+    cost that were tried. saved_usd: what the incumbent alone would have cost, less that; 0 where it is unknown.
     """
 
     call: Call | None = None
@@ -49,6 +49,7 @@ class Outcome(msgspec.Struct, array_like=True):
     estimated: bool = False
     cost_usd: float | None = None
     saved_usd: float = 0.0
+    spent_usd: float = 0.0
 
     @property
     def tokens(self) -> int:
@@ -79,17 +80,25 @@ def outcome_of(exchange: Exchange, cost: Cost) -> Outcome:
         response=None if error else response,
         timestamp=exchange.at,
         client_id=exchange.key.id if exchange.key else "",
-        workload_id=_name(exchange.workload) or (exchange.task.name if exchange.task else ""),
+        workload_id=_name(exchange.workload),
         latency_s=exchange.latency_s,
         provider=provider_of(exchange),
         error=error[:_LONGEST_ERROR],
         source="gateway",
         selection=exchange.selection,
         selection_probability=exchange.selection_probability,
+        task=exchange.task.name if exchange.task else "",
     )
     outcome = Outcome(call=call)
-    if heard is not None:
-        _price(outcome, call, exchange, heard, cost)
+    alone_usd = None if heard is None else _price(outcome, call, exchange, heard, cost)
+    student = is_student(exchange.rung)
+    outcome.spent_usd = (outcome.cost_usd or 0.0) + (0.0 if student or exchange.rung == CACHE else exchange.own_usd)
+    if alone_usd is not None or not (student or exchange.rung == CACHE):
+        outcome.saved_usd = (outcome.cost_usd or 0.0 if alone_usd is None else alone_usd) - outcome.spent_usd
+    account = Account(spent_usd=outcome.spent_usd, saved_usd=outcome.saved_usd, estimated=outcome.estimated)
+    # A guess guards a budget and is in the sums; as the price of a call it would pass for a fact.
+    cost_usd = None if outcome.estimated and not student else outcome.cost_usd
+    outcome.call = msgspec.structs.replace(call, cost_usd=cost_usd, account=account)
     return outcome
 
 
@@ -100,48 +109,49 @@ def provider_of(exchange: Exchange) -> str:
     return "" if exchange.rung in (INCUMBENT, FAILED) else STUDENT_PROVIDER + exchange.rung
 
 
-def student_money(task: ServedTask | None) -> tuple[float, float]:
-    """USD that a student's answer costs, and what the incumbent would have cost more."""
-    cost_usd = task.student_cost_usd if task else 0.0
-    usual_usd = task.manners.cost_usd if task and task.manners else 0.0
-    return cost_usd, usual_usd - cost_usd
-
-
-def _price(outcome: Outcome, call: Call, exchange: Exchange, response: dict[str, Any], cost: Cost) -> None:
-    """Fill in tokens and money. A stream that was cut off was paid for as far as it came."""
+def _price(outcome: Outcome, call: Call, exchange: Exchange, response: dict[str, Any], cost: Cost) -> float | None:
+    """Fill in tokens and the price of the answer. Returns what the incumbent alone would have cost, None where that is
+    not known. A stream that was cut off was paid for as far as it came."""
     priced = call if call.response is response else msgspec.structs.replace(call, response=response)
     prompt, completion = priced.prompt_tokens, priced.completion_tokens
-    if prompt is None or completion is None:
-        prompt, completion = _estimated(exchange, response)
-        usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+    is_cut = bool(exchange.error) and exchange.streamed
+    if prompt is None or completion is None or is_cut:
+        guessed = _estimated(exchange, response)
+        # Of a stream that was cut off, what it said of its usage is from its beginning.
+        prompt = guessed[0] if prompt is None else prompt
+        completion = max(guessed[1], completion or 0)
+        usage = {**_usage(response), "prompt_tokens": prompt, "completion_tokens": completion}
         priced = msgspec.structs.replace(priced, response={**response, "usage": usage})
         outcome.estimated = True
     outcome.prompt_tokens, outcome.completion_tokens = min(max(prompt, 0), _MOST), min(max(completion, 0), _MOST)
-    task = exchange.task
-    usual = task.manners.cost_usd if task and task.manners else 0.0
+    usual = exchange.task.manners.cost_usd if exchange.task and exchange.task.manners else 0.0
+    as_incumbent = msgspec.structs.replace(priced, provider="")
     if exchange.rung == CACHE:
         outcome.cost_usd = 0.0
-        outcome.saved_usd = usual or cost(msgspec.structs.replace(priced, provider="")) or 0.0
-    elif is_student(exchange.rung):
-        outcome.cost_usd, outcome.saved_usd = student_money(task)
-    else:
-        outcome.cost_usd = cost(priced)
-        if outcome.estimated:
-            return  # A guess guards a budget; in the record of the call it would pass for a fact.
-    outcome.call = msgspec.structs.replace(call, cost_usd=outcome.cost_usd)
+        # What the incumbent said has its tokens; of a student's answer they are what it would have used.
+        return (cost(as_incumbent) or usual or None) if exchange.upstream else (usual or cost(as_incumbent))
+    if is_student(exchange.rung):
+        outcome.cost_usd = exchange.own_usd
+        return usual or cost(as_incumbent)
+    outcome.cost_usd = cost(priced)
+    return outcome.cost_usd
+
+
+def _usage(response: dict[str, Any]) -> dict[str, Any]:
+    usage = response.get("usage")
+    return usage if isinstance(usage, dict) else {}
 
 
 def _answer(exchange: Exchange) -> tuple[dict[str, Any] | None, str]:
     """The answer in chat shape, and what is wrong with it ("" for nothing)."""
-    reply = exchange.reply
-    data = reply if isinstance(reply, bytes) else b"".join(reply)
+    data = exchange.recorded
     if not data:
         return None, "The answer is empty."
     try:
         data = unpacked(data)
         if exchange.status >= 400:
             return None, _said(exchange.status, data)
-        return _chat(exchange.wire, data)
+        return _chat(exchange.wire, data, is_cut=bool(exchange.error) and exchange.streamed)
     except RecursionError:
         return None, "The answer cannot be read: it is nested too deeply."
     except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -152,8 +162,7 @@ def _answer(exchange: Exchange) -> tuple[dict[str, Any] | None, str]:
 
 def whole_answer(exchange: Exchange) -> dict[str, Any]:
     """The answer on the client's wire as one object, whether it was streamed or not. Raises ValueError."""
-    reply = exchange.reply
-    body = _body(exchange.wire, unpacked(reply if isinstance(reply, bytes) else b"".join(reply)))
+    body = _body(exchange.wire, unpacked(exchange.recorded))
     content = body.get("content")
     for block in content if isinstance(content, list) else ():
         if isinstance(block, dict) and isinstance(block.get("input"), str):
@@ -161,18 +170,20 @@ def whole_answer(exchange: Exchange) -> dict[str, Any]:
     return body
 
 
-def _body(wire: ModuleType, data: bytes) -> dict[str, Any]:
+def _body(wire: ModuleType, data: bytes, is_cut: bool = False) -> dict[str, Any]:
+    """is_cut: whether a stream broke off; what it then says of that is no part of the answer."""
     if data[:1] == b"{":
         return _json(data)
     text = data.decode("utf-8", "replace")
     if not looks_like(text):
         return _json(data)
-    found: dict[str, Any] = wire.joined(events(_whole_events(text)))
+    said = (event for event in events(_whole_events(text)) if not (is_cut and event.get("error")))
+    found: dict[str, Any] = wire.joined(said)
     return found
 
 
-def _chat(wire: ModuleType, data: bytes) -> tuple[dict[str, Any] | None, str]:
-    body = _body(wire, data)
+def _chat(wire: ModuleType, data: bytes, is_cut: bool) -> tuple[dict[str, Any] | None, str]:
+    body = _body(wire, data, is_cut)
     if body.get("error") and "choices" not in body and "content" not in body:
         return None, _message(body["error"])
     return wire.response(body), ""

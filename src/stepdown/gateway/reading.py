@@ -20,6 +20,7 @@ MOST_SIFTED = 4 << 20
 """Bytes of a body whose texts are told from the rest to count its values."""
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def read_request(exchange: Exchange) -> None:
@@ -30,9 +31,7 @@ def read_request(exchange: Exchange) -> None:
     if _has_too_many_values(data):
         raise Refused(413, f"The body has more than {MOST_VALUES:,} values.", "too_many_values")
     exchange.body = decode_body(data)
-    # Every field has one colon outside of texts; what was read has each field once. Readers differ in which they take.
-    fields = _fields(exchange.body)
-    if not _is_plain(data, fields) and _without_texts(data).count(b":") != fields:
+    if _has_field_twice(data, exchange.body):
         raise Refused(400, "The body has an object with the same field twice.", "invalid_json")
     try:
         exchange.chat = exchange.wire.request(exchange.body)
@@ -81,15 +80,20 @@ def _values(data: bytes) -> int:
     return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
-def _is_plain(data: bytes, fields: int) -> bool:
-    """Whether there are as many colons behind quotes as fields, and none behind a blank: then no field comes twice.
+def _has_field_twice(data: bytes, body: dict[str, Any]) -> bool:
+    """Whether an object of valid JSON has a field that stands there again; body: what was read of it, where each field
+    is once. Readers differ in which they take.
 
-    Every field has a colon, behind a quote where no blank is between, so that there cannot be more fields than were
-    read. Texts may hold such colons too: then this tells nothing. A tenth of the time of reading without texts.
+    Written anew, the body has as many quotes as before: a field less is two quotes less, and only an escape as \\u0022
+    makes one more. Where that tells nothing the fields are counted: each has one colon outside of texts.
     """
-    if data.count(b'":') != fields:
-        return False
-    return b" :" not in data and b"\n:" not in data and b"\t:" not in data and b"\r:" not in data
+    if b"\\u0022" not in data:
+        try:
+            if _encode(body).count(b'"') == data.count(b'"'):
+                return False
+        except (ValueError, OverflowError, RecursionError):
+            pass  # Numbers beyond 64 bits, halves of characters: read and not written.
+    return _without_texts(data).count(b":") != _fields(body)
 
 
 def _without_texts(data: bytes) -> bytes:

@@ -33,7 +33,8 @@ _NO_MANNERS = Manners(like={})
 
 class _Finished(msgspec.Struct, array_like=True, tag=0):
     """outcome: None where the bodies are still to be read; else they are not there. key: id and name. task: what
-    reading needs of it, see `_task`. client, trace: for log lines and spans."""
+    reading needs of it, see `_task`; its fourth is what the students cost that were asked. client, trace: for log lines
+    and spans."""
 
     same: tuple[Any, ...]
     wire: str
@@ -60,7 +61,7 @@ _decode = msgspec.msgpack.Decoder(_Finished | _Totals).decode
 def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
     """A record. Without an outcome the bodies are in it as they came. On the event loop: a few microseconds, most of
     them for copying the bodies."""
-    request, reply, key, task = exchange.request, exchange.reply, exchange.key, exchange.task
+    request, key, task = exchange.request, exchange.key, exchange.task
     facts = None
     trace: dict[str, bytes] = {}
     if b"traceparent" in request.headers:
@@ -70,13 +71,13 @@ def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
     if task is not None:
         manners = task.manners or _NO_MANNERS
         per_character = (manners.prompt_tokens_per_character, manners.completion_tokens_per_character)
-        facts = (task.name, task.certificate, manners.cost_usd, task.student_cost_usd, *per_character)
+        facts = (task.name, task.certificate, manners.cost_usd, exchange.own_usd, *per_character)
     return _encode(
         _Finished(
             _same(exchange),
             exchange.wire.NAME,
             request.body if outcome is None else b"",
-            b"" if outcome is not None else reply if isinstance(reply, bytes) else b"".join(reply),
+            b"" if outcome is not None else exchange.recorded,
             (key.id, key.name) if key is not None else None,
             facts,
             outcome,
@@ -104,7 +105,9 @@ def unpack(record: bytes) -> tuple[Exchange, Outcome | None] | list[Served]:
     exchange.reply = found.reply
     if found.key is not None:
         exchange.key = Key(id=found.key[0], name=found.key[1], digest="", prefix="", created_at=0)
-    exchange.task = None if found.task is None else _task(*found.task)
+    if found.task is not None:
+        name, certificate, cost_usd, exchange.own_usd, prompt, completion = found.task
+        exchange.task = _task(name, certificate, cost_usd, prompt, completion)
     if found.outcome is not None and found.outcome.call is not None:
         exchange.chat = found.outcome.call.request
     return exchange, found.outcome
@@ -130,10 +133,8 @@ def _fitting(value: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=10_000)
-def _task(
-    name: str, certificate: str, cost_usd: float, here_usd: float, prompt: float, completion: float
-) -> ServedTask:
-    """prompt, completion: tokens per character. here_usd: what a student's answer costs."""
+def _task(name: str, certificate: str, cost_usd: float, prompt: float, completion: float) -> ServedTask:
+    """prompt, completion: tokens per character. cost_usd: of one of the incumbent's calls."""
     return ServedTask(
         task=Task(name=name, family="", match=Match()),
         family=None,
@@ -144,5 +145,4 @@ def _task(
             completion_tokens_per_character=completion,
             cost_usd=cost_usd,
         ),
-        student_cost_usd=here_usd,
     )

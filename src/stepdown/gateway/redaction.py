@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import msgspec
@@ -35,9 +35,10 @@ Mask = Callable[[Any], Any]
 def redacting(mask: Mask) -> Middleware:
     """Mask what may leave only so, off the event loop. It stands behind admission and before all that answers."""
 
-    async def redact(exchange: Exchange, proceed: Next) -> Response:
-        if exchange.privacy != "redact":
-            return await proceed(exchange)
+    def redact(exchange: Exchange, proceed: Next) -> Awaitable[Response]:
+        return masked(exchange, proceed) if exchange.privacy == "redact" else proceed(exchange)
+
+    async def masked(exchange: Exchange, proceed: Next) -> Response:
         request, task = exchange.request, exchange.task
         try:
             known = (

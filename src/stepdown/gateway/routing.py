@@ -6,36 +6,41 @@ the strictest task's requests are.
 
 A template is looked up by its messages' constant text: all of it where nothing varies, else how it begins and ends. So
 the time does not grow with the number of tasks: the lengths of the beginnings are rounded to eighths of an octave, and
-a request is hashed once for each length in use.
+a request is hashed once for each length in use. Where nothing is found so, it is looked up once more with every run of
+white space as one blank.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from stepdown.core.contract import Privacy
 from stepdown.core.gateway import Unmatched
-from stepdown.core.tasks import Input, MessageTemplate, Template, message_text
+from stepdown.core.ownership import claim_order, constant_characters, tells
+from stepdown.core.tasks import Input, Template, message_text
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.served import ServedTask
 
 WORKLOAD_HEADERS = (b"x-stepdown-workload", b"x-workload-id")
 WORKLOAD_FIELDS = ("workload_id", "workload")
 LEAST_CONSTANT_CHARACTERS = 24
-"""A template with less constant text than this fits too much to tell a task on its own."""
+"""A template with less constant text than this does not tell for sure that a request is its task's, where another may
+be stricter about what leaves this machine."""
 
 STRICTNESS: tuple[Privacy, ...] = ("any", "redact", "local-only")
 _UNMATCHED: dict[Unmatched, Privacy] = {"pass": "any", "redact": "redact", "refuse": "local-only"}
 _LEAST_LETTERS = 20
 """A sentence with fewer letters and digits is nobody's own."""
 _SENTENCE_ENDS = re.compile(r"[\n.!?:;]+")
+_SPACES = re.compile(r"\s+")
 _NO_LETTERS = re.compile(r"[\W_]+")
 
 _TAIL = 32
 _WHOLE = 1 << 20
 """Instead of a length: a message without a slot, as most system prompts are, is looked up by all of it."""
+_Shape = tuple[tuple[int, int], ...]
 _LENGTHS = sorted({int(2 ** (step / 8)) for step in range(24, 137)})
 
 
@@ -53,13 +58,15 @@ class Routes:
         for task in self.tasks.values():
             match, template = task.task.match, task.task.template
             self._workloads.setdefault(task.workload, task)
-            self._workloads.setdefault(task.name, task)
+            for name in (task.name, *match.names):
+                self._workloads.setdefault(name, task)
             if match.model and not match.workload and not match.template:
                 self._models.setdefault(match.model, task)
-            if template is not None and _constant_characters(template) >= LEAST_CONSTANT_CHARACTERS:
+            if template is not None and tells(template):
                 roles = tuple(message.role for message in template.messages)
                 self._templates.setdefault(roles, _Templates()).add(task, template)
-                self._telling.add(task.name)
+                if constant_characters(template) >= LEAST_CONSTANT_CHARACTERS:
+                    self._telling.add(task.name)
         self._strictest = max(map(_strictness, self.tasks.values()), default=0)
         self.unmatched: Privacy = _UNMATCHED.get(unmatched, STRICTNESS[self._strictest])
         self._sentences = _own_sentences(self.tasks.values()) if self._strictest else {}
@@ -72,22 +79,21 @@ class Routes:
     def find(self, exchange: Exchange) -> tuple[ServedTask | None, Input | None]:
         """The task of a request and its variable input; None for an input that does not fit the task's template.
 
-        Noted on the exchange: the workload that it is kept under, and the privacy that holds for it.
+        Noted on the exchange: what the client calls it, and the privacy that holds for it.
         """
         chat, named = exchange.chat, _workload(exchange)
         model = chat.get("model")
         claimed = (self._workloads.get(named), self._models.get(model) if isinstance(model, str) else None)
         found = [(task, _cut(task, chat)) for task in claimed if task is not None]
         if not found or self._strictest:
-            fits = ((task, template.cut(chat)) for task, template in self.candidates(chat))
-            found += [(task, value) for task, value in fits if value is not None]
+            found += self._fitting(chat) or self._fitting(chat, loosely=True)
         # The first of the strictest: what a request names, then its alias, then the most telling template.
         task, value = max(found, key=lambda one: _strictness(one[0])) if found else (None, None)
         if self._strictest and (task is None or _strictness(task) < self._strictest):
             similar = self._similar(exchange, task, value)
             if similar is not None:
                 task, value = similar, None
-        exchange.workload = task.workload if task is not None else named
+        exchange.workload = named
         exchange.privacy = task.privacy if task is not None else "any"
         if self.unmatched != exchange.privacy and not self._is_known(exchange, task, value):
             exchange.privacy = max(exchange.privacy, self.unmatched, key=STRICTNESS.index)
@@ -114,8 +120,13 @@ class Routes:
             return None
         return strictest
 
-    def candidates(self, chat: dict[str, Any]) -> Iterator[tuple[ServedTask, Template]]:
-        """The few tasks whose templates begin and end as a request does, the most telling first."""
+    def _fitting(self, chat: dict[str, Any], loosely: bool = False) -> list[tuple[ServedTask, Input | None]]:
+        fits = ((task, template.cut(chat)) for task, template in self.candidates(chat, loosely))
+        return [(task, value) for task, value in fits if value is not None]
+
+    def candidates(self, chat: dict[str, Any], loosely: bool = False) -> Iterator[tuple[ServedTask, Template]]:
+        """The few tasks whose templates begin and end as a request does, the most telling first. loosely: whatever
+        white space they have."""
         if not self._templates:
             return
         messages = chat["messages"]
@@ -125,25 +136,43 @@ class Routes:
             return
         templates = self._templates.get(tuple(roles))
         if templates is not None:
-            yield from templates.candidates([text or "" for text in texts])
+            yield from templates.candidates([text or "" for text in texts], loosely)
 
 
 class _Templates:
-    """Templates of one sequence of roles, by how their messages begin and end."""
+    """Templates of one sequence of roles, by how their messages begin and end: as they stand, and with one blank for
+    every run of white space."""
 
     def __init__(self) -> None:
-        self._shapes: list[tuple[tuple[int, int], ...]] = []
-        self._buckets: dict[Any, list[tuple[ServedTask, Template]]] = {}
+        self._exact, self._loose = _Buckets(), _Buckets()
 
     def add(self, task: ServedTask, template: Template) -> None:
-        shape, key = _key_of(template)
+        for buckets, texts in ((self._exact, _as_they_are), (self._loose, _one_blank)):
+            buckets.add(task, template, *_key_of(template, texts))
+
+    def candidates(self, texts: Sequence[str], loosely: bool) -> Iterator[tuple[ServedTask, Template]]:
+        return (
+            self._loose.candidates([" ".join(text.split()) for text in texts])
+            if loosely
+            else self._exact.candidates(texts)
+        )
+
+
+class _Buckets:
+    """Templates by their keys, for each shape of a key that is in use."""
+
+    def __init__(self) -> None:
+        self._shapes: list[_Shape] = []
+        self._buckets: dict[Any, list[tuple[ServedTask, Template]]] = {}
+
+    def add(self, task: ServedTask, template: Template, shape: _Shape, key: Any) -> None:
         if shape not in self._shapes:
             self._shapes.append(shape)
             # The most telling first: a template that says more is not hidden by one that says less.
             self._shapes.sort(key=lambda one: -sum(head + tail for head, tail in one))
         bucket = self._buckets.setdefault((shape, key), [])
         bucket.append((task, template))
-        bucket.sort(key=lambda pair: -_constant_characters(pair[1]))
+        bucket.sort(key=lambda pair: _claim_order(pair[0]))
 
     def candidates(self, texts: Sequence[str]) -> Iterator[tuple[ServedTask, Template]]:
         # Only the side that is looked at is stripped: a constant may end in the space before an empty slot.
@@ -158,14 +187,14 @@ class _Templates:
             yield from self._buckets.get((shape, key), ())
 
 
-def _key_of(template: Template) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[str, str], ...]]:
+def _key_of(template: Template, read: Callable[[str], str]) -> tuple[_Shape, tuple[tuple[str, str], ...]]:
     shape, key = [], []
     for message in template.messages:
         if not any(part.slot for part in message.parts):
             shape.append((_WHOLE, 0))
-            key.append(("".join(part.text for part in message.parts).strip(), ""))
+            key.append((read("".join(part.text for part in message.parts)).strip(), ""))
             continue
-        first, last = message.parts[0].text.lstrip(), message.parts[-1].text.rstrip()
+        first, last = read(message.parts[0].text).lstrip(), read(message.parts[-1].text).rstrip()
         head = max((length for length in _LENGTHS if length <= len(first)), default=0)
         tail = _TAIL if len(last) >= _TAIL else 0
         shape.append((head, tail))
@@ -173,12 +202,19 @@ def _key_of(template: Template) -> tuple[tuple[tuple[int, int], ...], tuple[tupl
     return tuple(shape), tuple(key)
 
 
-def _constant_characters(template: Template) -> int:
-    return sum(_said(message) for message in template.messages)
+def _as_they_are(text: str) -> str:
+    return text
 
 
-def _said(message: MessageTemplate) -> int:
-    return sum(len(part.text.strip()) for part in message.parts)
+def _one_blank(text: str) -> str:
+    return _SPACES.sub(" ", text)
+
+
+def _claim_order(task: ServedTask) -> tuple[Any, ...]:
+    """As recorded calls are claimed; but of templates that say the same, one that is answered here comes first: what
+    was found twice and built once hides nothing."""
+    said, is_named, name = claim_order(task.task)
+    return said, is_named, task.decide is None, name
 
 
 def _cut(task: ServedTask, chat: dict[str, Any]) -> Input | None:

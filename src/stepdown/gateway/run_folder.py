@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,9 @@ from stepdown.gateway.segments import is_held
 from stepdown.gateway.snapshot import Snapshot, merged, sums_only
 
 _LOCK, _FIGURES, _ENDED = ".lock", ".figures", "ended"
+SILENT_S = 20.0
+"""A process that has not told its figures for so long, and should every two seconds, does nothing: it was stopped, or
+waits for a store or a disk."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Snapshot).decode
@@ -53,7 +57,7 @@ class RunFolder:
             new.replace(self._path(_FIGURES))
 
     def others(self) -> list[Snapshot]:
-        """The figures of the other processes: all of those that live, the sums of those that have ended."""
+        """The figures of the other processes: of those that have ended or say nothing, the sums."""
         with self._together(fcntl.LOCK_SH):
             found = [self._read(path) for path in self._all(_FIGURES) if path.stem != self._name]
             ended = self._read(self._folder / _ENDED)
@@ -82,9 +86,10 @@ class RunFolder:
     def _read(self, path: Path) -> Snapshot | None:
         try:
             snapshot = _decode(path.read_bytes())
+            told_s = time.time() - path.stat().st_mtime
         except (OSError, msgspec.MsgspecError):
             return None  # Not there yet, or of another version.
-        lives = path.suffix == _FIGURES and is_held(path.with_suffix(_LOCK))
+        lives = path.suffix == _FIGURES and told_s < SILENT_S and is_held(path.with_suffix(_LOCK))
         return snapshot if lives else sums_only(snapshot)
 
     def _all(self, suffix: str) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +62,8 @@ class Recorded:
 class ServedTask:
     """One task. decide: None while no certificate is in force, and then why_not says why. Times are seconds since the
     epoch. cache_s: how long an answer may be given again, 0 for never. incumbent: the model to ask upstream for where
-    the client used an alias. student_cost_usd: of one local answer. holdback: the share of requests, drawn at random,
+    the client used an alias. rung_usd: what an answer of each rung costs, the rungs that are asked before it included;
+    in the order in which they are asked. holdback: the share of requests, drawn at random,
     that goes to the incumbent although a student may answer. recorded: known where a key is for this task alone."""
 
     task: Task
@@ -74,7 +75,7 @@ class ServedTask:
     valid_from: float = 0.0
     valid_until: float = 0.0
     manners: Manners | None = None
-    student_cost_usd: float = 0.0
+    rung_usd: Mapping[str, float] = field(default_factory=dict)
     incumbent: str = ""
     cache_s: float = 0.0
     build: str = ""
@@ -84,6 +85,10 @@ class ServedTask:
     @property
     def name(self) -> str:
         return self.task.name
+
+    def own_usd(self, rung: str) -> float:
+        """USD that asking the students cost where that rung answered; of all of them where none did."""
+        return self.rung_usd.get(rung, max(self.rung_usd.values(), default=0.0))
 
     def is_in_force(self, at: float) -> bool:
         """Whether a cascade answers requests of that time (seconds since the epoch)."""

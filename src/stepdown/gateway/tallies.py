@@ -41,7 +41,7 @@ class Sums:
         self.requests += 1
         self.prompt_tokens += outcome.prompt_tokens
         self.completion_tokens += outcome.completion_tokens
-        self.cost_usd += outcome.cost_usd or 0.0
+        self.cost_usd += outcome.spent_usd
         self.saved_usd += outcome.saved_usd
         self.latency_s += exchange.latency_s
 

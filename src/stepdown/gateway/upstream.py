@@ -23,7 +23,8 @@ class UpstreamOptions:
     "api-key"). api_version: added to every query (Azure). models: those it takes, empty for all. total_s: one exchange
     with all its retries. passes_client_key: whether, without a key of its own, the client's goes through: never to a
     fallback, which may be another provider's. pass_headers: names of the client's headers that go
-    upstream beside those that every wire needs. calls: recorded calls, for a kind that answers from them.
+    upstream beside those that every wire needs. ask_usage: whether a stream's usage is asked for where its client does
+    not. calls: recorded calls, for a kind that answers from them.
     """
 
     url: str
@@ -40,6 +41,7 @@ class UpstreamOptions:
     calls: Callable[[], Iterable[Call]] | None = None
     passes_client_key: bool = True
     pass_headers: tuple[str, ...] = ()
+    ask_usage: bool = True
 
 
 class Upstream(Protocol):

@@ -91,7 +91,7 @@ def check_labels(dataset: Dataset) -> None:
 
 def summarise(store: Store, task: Task, prices: Prices) -> TaskSummary:
     """The figures of a task's calls. Raises NotEnoughData when it has none."""
-    found = find_tasks(calls_of(store, task), prices)
+    found = find_tasks(calls_of(store, task), prices, known={task.name: task})
     if not found:
         raise NotEnoughData(
             f"The task {task.name!r} has no calls in the store.", "Expected some.", "Run: stepdown import FILE…"

@@ -10,51 +10,81 @@ from stepdown.core.calls import Call, incumbent_calls
 from stepdown.core.contract import TaskSettings
 from stepdown.core.errors import NotEnoughData, UnknownKind
 from stepdown.core.family import families
+from stepdown.core.ownership import Owners
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.core.tasks import Match, Task
 from stepdown.loop.home import Home
+from stepdown.loop.identity import settle_names
 from stepdown.loop.settings import Settings
+from stepdown.loop.settings_of_tasks import check_settings, check_slices, is_template_of, strangers
 from stepdown.traffic.grouping import find_tasks
 from stepdown.traffic.pricing import Prices
 from stepdown.traffic.summary import TaskSummary
 
 
 def discover(home: Home, progress: Progress) -> list[TaskSummary]:
-    """The tasks in the project's traffic, largest first, remembered for later commands."""
+    """The tasks in the project's traffic, largest first, remembered for later commands. Those that are known keep their
+    names and their calls, whatever else is found."""
     with home.store() as store:
         if store.count_calls() == 0:
             raise NotEnoughData("There are no calls yet.", "Expected imported traffic.", "Run: stepdown import FILE…")
         progress("looking for tasks", 0.0)
-        summaries = find_tasks(incumbent_calls(store.calls()), Prices(home.settings.prices), said=home.settings.tasks)
+        summaries = look_for_tasks(store, home.settings, home.clock())
         if not summaries:
             raise NotEnoughData(
                 "Every call there is was answered by a student.",
                 "Expected some that the incumbent answered: students must not learn from themselves.",
                 "Import some, or let the gateway ask the incumbent (x-stepdown-route: incumbent).",
             )
-        for summary in summaries:
-            store.put_task(with_settings(summary.task, home.settings), home.clock())
+        check_settings(store, home.settings)
+    return summaries
+
+
+def look_for_tasks(store: Store, settings: Settings, now: float) -> list[TaskSummary]:
+    """Read every call once, and remember the tasks that they are of. now: seconds since the epoch."""
+    settle_names(store, settings, now)
+    known = {name: with_settings(task, settings) for name, task in store.tasks().items()}
+    calls = incumbent_calls(store.calls())
+    summaries = find_tasks(calls, Prices(settings.prices), said=settings.tasks, known=known)
+    for summary in summaries:
+        store.put_task(with_settings(summary.task, settings), now)
     return summaries
 
 
 def resolve(store: Store, settings: Settings, name: str, now: float) -> Task:
     """The task of that name: remembered, else found in its workload's calls, else in all calls. now: seconds since the
-    epoch. Raises UnknownKind."""
+    epoch. Raises UnknownKind; ContractError where the settings are for a task that there is not."""
+    task = _resolved(store, settings, name, now)
+    if strangers(store, settings):
+        look_for_tasks(store, settings, now)  # They may be there, and nobody has looked yet.
+        check_settings(store, settings)
+    check_slices(store, settings, task)
+    return task
+
+
+def _resolved(store: Store, settings: Settings, name: str, now: float) -> Task:
+    settle_names(store, settings, now)
     known = store.tasks()
     said, prices = settings.task(name), Prices(settings.prices)
     if name in known and _is_clear(known[name], said):
         return with_settings(known[name], settings)
     wanted = said.match.workload or name
-    if wanted in store.workloads():
+    if name not in known and wanted in store.workloads():
         found = find_tasks(incumbent_calls(store.calls(wanted)), prices, said={wanted: said})
         largest = max(found, key=lambda one: one.calls, default=None)
         if largest is not None:
             task = with_settings(msgspec.structs.replace(largest.task, name=name), settings)
             store.put_task(task, now)
             return task
-    for summary in find_tasks(incumbent_calls(store.calls()), prices, said=settings.tasks):
-        store.put_task(with_settings(summary.task, settings), now)
+    if name in known:
+        task = with_settings(known[name], settings)
+        found = find_tasks(calls_of(store, task), prices, said={name: said}, known={name: task})
+        largest = max(found, key=lambda one: one.calls, default=None)
+        if largest is not None:
+            store.put_task(with_settings(msgspec.structs.replace(largest.task, name=name), settings), now)
+            return with_settings(store.tasks()[name], settings)
+    look_for_tasks(store, settings, now)
     known = store.tasks()
     if name not in known:
         raise UnknownKind("task", name, known)
@@ -88,7 +118,22 @@ def with_settings(task: Task, settings: Settings) -> Task:
         task,
         family=said.family or task.family,
         answer=said.answer or task.answer,
-        match=task.match if said.match == Match() else said.match,
+        match=_matched(task, said.match),
+    )
+
+
+def _matched(task: Task, said: Match) -> Match:
+    """How a task is matched: as the settings say, where they say anything of it; the names that it had stay its own. A
+    template that they write shortly, or as it is now, is the one that the task was found by."""
+    found = task.match
+    if said == Match() or (said.template and not is_template_of(said.template, task)):
+        return found  # `check_settings` has a word on what no task has.
+    own = found.template or (task.template.fingerprint if task.template is not None else "")
+    return msgspec.structs.replace(
+        said,
+        template=own if said.template else "",
+        names=tuple(dict.fromkeys((*said.names, *found.names))),
+        within=said.within or found.within,
     )
 
 
@@ -98,10 +143,8 @@ def calls_of(store: Store, task: Task) -> Iterator[Call]:
     Gold for a call that a student answered is left out with it: only what the student was sure of is such a call, and
     there is no answer of the incumbent's to set beside it, so that it would make the incumbent look worse than it is.
     """
-    match = task.match
-    for call in incumbent_calls(store.calls(match.workload or None)):
-        if match.model and call.model != match.model and call.request.get("model") != match.model:
-            continue
-        if match.template and (task.template is None or task.template.cut(call.request) is None):
-            continue
-        yield call
+    owners = Owners({**store.tasks(), task.name: task}.values())
+    for call in incumbent_calls(store.calls_kept_under(*owners.kept_under(task.name))):
+        owner = owners.of(call)
+        if owner is not None and owner.name == task.name:
+            yield call

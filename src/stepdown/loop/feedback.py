@@ -9,6 +9,7 @@ import msgspec
 from stepdown.core.calls import Call
 from stepdown.core.family import families
 from stepdown.core.keys import Key
+from stepdown.core.ownership import Owners
 from stepdown.core.store import Feedback as Piece
 from stepdown.core.store import FeedbackKind, Store
 from stepdown.core.tasks import Task
@@ -28,8 +29,8 @@ def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key:
     the answers they please, so that it is learned from and is never evidence.
     """
     call = _call(store, feedback.id, key)
-    task = _task(tasks, call.workload_id)
-    name = task.name if task else call.workload_id
+    task = Owners(tasks.values()).of(call)
+    name = task.name if task else call.task or call.workload_id
     if key is not None and not key.allows_task(name):
         raise Refused(403, f"This key has no access to task {name!r}.", "task_not_allowed")
     kind, value, answer = _said(store, call, task, feedback)
@@ -76,11 +77,6 @@ def _said(store: Store, call: Call, task: Task | None, feedback: Feedback) -> tu
     return "score", 1.0 - float(feedback.score or 0.0), answer
 
 
-def _task(tasks: dict[str, Task], workload: str) -> Task | None:
-    """The task whose calls are kept under that name."""
-    return next((task for task in tasks.values() if task.match.workload == workload), tasks.get(workload))
-
-
 def _fitting(store: Store, call: Call, task: Task | None, value: Any) -> Any:
     """The value in canonical form. Raises Refused where the task has no such answer."""
     if task is None or not task.family:
@@ -91,7 +87,7 @@ def _fitting(store: Store, call: Call, task: Task | None, value: Any) -> Any:
         why_not = "It has no form that an answer of the task has"
     else:
         why_not = family.why_unfit(task, canonical, call.request)
-    if why_not and (canonical is None or not store.has_gold_value(call.workload_id, canonical)):
+    if why_not and (canonical is None or not store.has_gold_value(call.task or call.workload_id, canonical)):
         raise Refused(
             422,
             f"The gold value cannot be an answer of the task {task.name!r}. {why_not}. What the task has not had yet "

@@ -23,6 +23,10 @@ class GoldBases:
         self._drawn = {key for draw in draws if draw.scope in ("traffic", "judged") for key in draw.places}
         self._kept: dict[str, Gold] = {}
 
+    def is_drawn(self, call_id: str) -> bool:
+        """Whether a draw of stepdown's own has that call."""
+        return call_key(call_id) in self._drawn
+
     @property
     def digest(self) -> str:
         """The hash of the gold that was read: what the journal knows it by."""
@@ -36,14 +40,13 @@ class GoldBases:
             for one in gold:
                 self._check_drawn(one)
         for one in gold:
-            drawn = call_key(one.id) in self._drawn
-            basis: GoldBasis = self._declared or ("drawn" if drawn else "")
+            basis: GoldBasis = self._declared or ("drawn" if self.is_drawn(one.id) else "")
             stamped = msgspec.structs.replace(one, basis=basis)
             self._kept[one.id] = stamped
             yield stamped
 
     def _check_drawn(self, gold: Gold) -> None:
-        if call_key(gold.id) not in self._drawn:
+        if not self.is_drawn(gold.id):
             raise InputError(
                 f"Gold for the call {gold.id!r} was declared drawn; no draw in the journal has that call.",
                 "Calls are drawn by `stepdown sample` and by `stepdown build`.",

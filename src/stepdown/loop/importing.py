@@ -14,6 +14,7 @@ from stepdown.core.calls import Broken, Call, redacted
 from stepdown.core.store import Added, GoldBasis, Store
 from stepdown.core.students import Progress
 from stepdown.curation.personal_data import mask
+from stepdown.loop.call_ids import by_call
 from stepdown.loop.gold_bases import GoldBases
 from stepdown.loop.home import Home
 from stepdown.loop.settings import Settings
@@ -25,8 +26,9 @@ T = TypeVar("T")
 
 SHOWN_BROKEN = 5
 PENDING_BROKEN = 1000
-IMPORTED, STRANGE = "imported", "strange-rows"
-"""Events: an import, with the digests of the tables after it; rows found before one that no import had brought."""
+IMPORTED, STRANGE, GOLD_REMOVED = "imported", "strange-rows", "gold-removed"
+"""Events: an import, with the digests of the tables after it; rows found before one that no import had brought; gold
+that was taken out, with the digests after that."""
 IMPORTED_INTO = ("gold", "verdicts")
 
 
@@ -60,14 +62,16 @@ class ImportRequest:
 def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> ImportResult:
     """Read every file and keep what can be read; what cannot is kept aside with its reason."""
     with home.store() as store:
-        _note_strangers(store, home.clock())
+        note_strangers(store, home.clock())
         aside = _Aside(store)
-        named = _named(aside.sift(read_calls(request.paths, request.format)), request.task)
-        calls = _counted(_redacted(named, home.settings), progress)
+        calls_named = _named(aside.sift(read_calls(request.paths, request.format)), request.task)
+        calls = _counted(_redacted(calls_named, home.settings), progress)
         added = store.add_calls(calls) if request.paths else Added()
         bases = GoldBases(store, request.gold_is)
-        gold = _sum(store.add_gold(bases.stamped(aside.sift(read_gold(path)))) for path in request.gold)
-        verdicts = _sum(store.add_verdicts(aside.sift(read_verdicts(path))) for path in request.verdicts)
+        named = [by_call(store, aside.sift(read_gold(path)), bases.is_drawn) for path in request.gold]
+        gold = _sum(store.add_gold(bases.stamped(aside.sift(rows))) for rows in named)
+        judged = [by_call(store, aside.sift(read_verdicts(path))) for path in request.verdicts]
+        verdicts = _sum(store.add_verdicts(aside.sift(rows)) for rows in judged)
         aside.flush()
         result = ImportResult(
             calls=added,
@@ -96,12 +100,13 @@ def rows_differ(store: Store) -> tuple[str, ...]:
     """The tables people import into whose rows are not those that the journal knows: after an import that was cut
     short, or where somebody wrote into the store. Nothing is known of stores that an earlier version filled."""
     known: dict[str, str] = {}
-    for event in store.events(IMPORTED):
+    told = [*store.events(IMPORTED), *store.events(GOLD_REMOVED)]
+    for event in sorted(told, key=lambda one: one.sequence):
         known.update(event.data.get("rows", {}))
     return tuple(table for table in IMPORTED_INTO if table in known and store.rows_digest(table) != known[table])
 
 
-def _note_strangers(store: Store, now: float) -> None:
+def note_strangers(store: Store, now: float) -> None:
     """What this import is about to vouch for and did not bring goes into the journal first, and stays there."""
     for table in rows_differ(store):
         store.append(STRANGE, "", {"table": table, "found": store.rows_digest(table)}, at=now)
@@ -167,7 +172,7 @@ def _counted(calls: Iterable[Call], progress: Progress) -> Iterator[Call]:
 
 def _without_call(store: Store) -> int:
     wanted = set(store.gold())
-    return len(wanted) - sum(1 for call in store.calls_by_id(wanted) if call.id in wanted)
+    return len(wanted) - len(store.have_calls(wanted))
 
 
 def _sum(parts: Iterable[Added]) -> Added:

@@ -23,7 +23,7 @@ from stepdown.loop.journal import Journal, check_present, read_journal
 from stepdown.loop.keys import KEY_CREATED, KEY_REVOKED
 from stepdown.loop.records import BuildFolder, built_tasks, latest
 from stepdown.loop.settings import FILE_NAME
-from stepdown.stores.sql_store import REMEMBERED
+from stepdown.stores.sql_store import REMEMBERED, TASK_FORGOTTEN
 from stepdown.students.artefact import read_manifest
 
 SHOWN_CALLS = 5
@@ -129,12 +129,17 @@ def _has(store: Store, count: int, head: str) -> bool:
 
 
 def _tasks(store: Store) -> Iterator[str]:
-    known = {event.task: event.data.get("row") for event in store.events(REMEMBERED)}
+    forgotten = {event.task: event.sequence for event in store.events(TASK_FORGOTTEN)}
+    known = {
+        event.task: event.data.get("row")
+        for event in store.events(REMEMBERED)
+        if event.sequence > forgotten.get(event.task, 0)
+    }
     tasks = store.tasks()
     for name, row in known.items():
         if name not in tasks or digest_of(tasks[name]) != row:
             yield f"The task {name!r} is not remembered as the journal has it. Run: stepdown tasks"
-    for name in tasks.keys() - known.keys() if known else ():
+    for name in tasks.keys() - known.keys() if known or forgotten else ():
         yield f"The journal does not know the remembered task {name!r}. Run: stepdown tasks"
 
 

@@ -14,7 +14,7 @@ from stepdown.core.store import Store
 from stepdown.loop.home import Home
 from stepdown.loop.records import BuildFolder
 from stepdown.loop.signing import SignedHead, can_check, check_signature, read_signed
-from stepdown.stores.sql_store import REMEMBERED
+from stepdown.stores.sql_store import REMEMBERED, TASK_FORGOTTEN
 
 BUILT, RENDERED = "built", "rendered"
 """Events: a build with its files' hashes; a report of one that was drawn anew."""
@@ -133,6 +133,8 @@ class Journal:
                 self._built.setdefault((event.task, str(event.data.get("certificate"))), []).append(event)
             if event.kind == REMEMBERED:
                 self.remembered[event.task] = str(event.data.get("row"))
+            if event.kind == TASK_FORGOTTEN:
+                self.remembered.pop(event.task, None)
             if event.kind == RENDERED:
                 self._rendered.setdefault(str(event.data.get("build")), {}).update(event.data.get("files") or {})
             if event.kind in (PROMOTED, ROLLED_BACK) or (event.kind == BUILT and event.data.get("serves")):

@@ -13,6 +13,7 @@ from pathlib import Path
 import stepdown
 from stepdown.gateway import metric_names as names
 from stepdown.gateway.logs import log_request
+from stepdown.gateway.match_rate import MatchRateAlarm
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.mover import Listener, Mover
 from stepdown.gateway.retention import tidy
@@ -33,6 +34,8 @@ END_S = 60.0
 BEHIND = 0.25
 """The share of what may wait, beyond which it is polite no more."""
 FIRST_TIDY_S, TIDY_S = 60.0, 3600.0
+FIRST_WATCH_S, WATCH_S = 2.0, 30.0
+"""How often it is looked whether tasks' requests are still known."""
 GC_THRESHOLDS = (50_000, 20, 100)
 
 
@@ -49,6 +52,9 @@ def move_calls(home: Home, run_folder: Path, life: int) -> int:
     metrics.read_from(names.MOVERS, lambda: {(): 1.0})
     metrics.read_from(names.STORE_HEALTHY, lambda: {(): float(not mover.last_error)})
     metrics.read_from(names.WAITING_BYTES, lambda: {(): float(mover.waiting_bytes())})
+    alarm = MatchRateAlarm(home.store, home.clock)
+    metrics.read_from(names.MATCH_RATE, alarm.gauge)
+    watch_at = time.monotonic() + FIRST_WATCH_S
     tidy_at = time.monotonic() + FIRST_TIDY_S
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -68,6 +74,9 @@ def move_calls(home: Home, run_folder: Path, life: int) -> int:
                 time.sleep(0.0 if moved else EVERY_S)
             elif select.select([life], [], [], 0.0 if moved >= AT_ONCE else EVERY_S)[0]:
                 until = time.monotonic() + END_S
+            if not is_ending and time.monotonic() >= watch_at:
+                watch_at = time.monotonic() + WATCH_S
+                alarm.look()
             if mover.alone() and time.monotonic() >= tidy_at:
                 tidy_at = time.monotonic() + TIDY_S
                 given = (home.store, settings.retention_s, home.clock())

@@ -17,6 +17,7 @@ from stepdown.core.cascade import Cascade, CascadeSpec
 from stepdown.core.contract import Privacy, parse_duration
 from stepdown.core.errors import NotEnoughData, StepdownError
 from stepdown.core.family import families
+from stepdown.core.record import BuildRecord
 from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.personal_data import mask
@@ -26,6 +27,7 @@ from stepdown.gateway.routing import STRICTNESS
 from stepdown.gateway.served import ServedTask
 from stepdown.loop.discovery import calls_of, with_settings
 from stepdown.loop.home import Home
+from stepdown.loop.identity import one_again, twins_of
 from stepdown.loop.in_force import Standing, answering, decided, inspect, open_cascade
 from stepdown.loop.journal import Journal
 from stepdown.loop.manners import SAMPLE, manners_from, thaw
@@ -114,10 +116,12 @@ class ServedTasks:
         return [_bounded(store, task, limited[task.name]) if task.name in limited else task for task in tasks]
 
     def _known(self, store: Store) -> dict[str, Task]:
-        """The remembered tasks; looked at again only where a row or the journal has changed."""
+        """What the store remembers, each task once and under its name in the journal: where one was found twice, a
+        restart must not serve the twin. Looked at again only where a row or the journal has changed."""
         seen = (store.tasks(), self._journal.events)
         if self._remembered is None or self._remembered[0] != seen:
-            self._remembered = (seen, as_remembered(seen[0], self._journal.remembered))
+            known = as_remembered(seen[0], self._journal.remembered)
+            self._remembered = (seen, one_again(known, twins_of(store, known)))
         return self._remembered[1]
 
     def _read_settings(self) -> None:
@@ -253,9 +257,7 @@ class ServedTasks:
             valid_from=certificate.issued_at,
             valid_until=certificate.expires_at,
             manners=manners,
-            student_cost_usd=_per_call(record.cascade.cost_per_1k.value)
-            if record.cascade and record.cascade.cost_per_1k
-            else 0.0,
+            rung_usd=_rung_usd(folder.read_cascade(), record),
             incumbent=said.incumbent,
             cache_s=parse_duration(said.cache) if said.cache else 0.0,
             build=folder.path.name,
@@ -320,5 +322,9 @@ def _stamps_in(folder: Path) -> list[tuple[str, int, int, int]]:
     return sorted((name, one.st_mtime_ns, one.st_size, one.st_ino) for name, one in stamps)
 
 
-def _per_call(per_1k: float) -> float:
-    return per_1k / 1000.0
+def _rung_usd(spec: CascadeSpec, record: BuildRecord) -> dict[str, float]:
+    """USD of an answer of each rung: of its student and of those that are asked before it. As they were measured, a
+    rung that was not costs nothing."""
+    measured = {one.artefact: one.speed.cost_per_1k.value / 1000.0 for one in record.students}
+    costs = itertools.accumulate(measured.get(rung.artefact, 0.0) for rung in spec.rungs)
+    return {rung.kind: cost for rung, cost in zip(spec.rungs, costs, strict=True)}

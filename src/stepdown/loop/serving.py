@@ -46,6 +46,7 @@ from stepdown.gateway.other_paths import OtherPaths
 from stepdown.gateway.outcome import Outcome, estimate_of, outcome_of
 from stepdown.gateway.recorder import Recorder
 from stepdown.gateway.redaction import redacting
+from stepdown.gateway.reserving import Reserving, may_cost_nothing
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.segments import Position
@@ -109,7 +110,7 @@ class Gateway:
             random.Random(os.urandom(16)),
         )
         self.calls = ModelCalls(
-            self.incumbent,
+            Reserving(self.incumbent, self._reserve),
             Clocks(home.clock, time.perf_counter),
             (
                 recording(self.recorder, time.perf_counter, self._hear),
@@ -236,7 +237,20 @@ class Gateway:
         if not self._limiter.is_limited(exchange.key, task):
             return None
         estimate = estimate_of(exchange, self._prices.cost)
+        if may_cost_nothing(exchange):
+            estimate = estimate._replace(usd=0.0)
         got = self._limiter.admit(self.home.clock(), exchange.key, task, estimate)
+        if isinstance(got, Refusal):
+            return got
+        exchange.reserved = got
+        return None
+
+    def _reserve(self, exchange: Exchange) -> Refusal | None:
+        """Before the incumbent is asked: what it may cost, where admission did not set that aside."""
+        if exchange.reserved is None or not may_cost_nothing(exchange):
+            return None
+        usd = estimate_of(exchange, self._prices.cost).usd
+        got = self._limiter.add(exchange.reserved, usd, self.home.clock())
         if isinstance(got, Refusal):
             return got
         exchange.reserved = got
@@ -255,7 +269,7 @@ class Gateway:
 
     def _charge(self, exchange: Exchange, outcome: Outcome) -> None:
         key, task = exchange.key.id if exchange.key else "", exchange.task.name if exchange.task else ""
-        self._limiter.charge(key, task, outcome.tokens, outcome.cost_usd or 0.0, self.home.clock())
+        self._limiter.charge(key, task, outcome.tokens, outcome.spent_usd, self.home.clock())
 
     # What changes while it runs
 
@@ -376,6 +390,7 @@ def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOpti
             calls=_recorded(home) if said.url.partition("?")[0] == "replay:" else None,
             passes_client_key=place == 0,
             pass_headers=said.pass_headers,
+            ask_usage=said.ask_usage,
         )
         for place, said in enumerate(settings.all_upstreams())
     ]

@@ -9,6 +9,8 @@ import msgspec
 from stepdown.core.errors import StepdownError, TamperedError
 from stepdown.core.events import Anchor
 from stepdown.core.store import Served, Store
+from stepdown.gateway.match_rate import match_rate_collapses
+from stepdown.loop.gold_rows import removed_notes
 from stepdown.loop.home import Home
 from stepdown.loop.in_force import answering, standing
 from stepdown.loop.integrity import build_findings, readable_by_others, store_findings
@@ -24,7 +26,7 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One built task, by the build that answers it. stands: "" while its certificate is in force, else why not.
 
     verdict, offload and costs are what was certified, whether or not it is in force; verdict: "" where it cannot be
-    read. newest: the build that was made last, where that is another.
+    read. newest: the build that was made last, where that is another. certificate: its digest.
     """
 
     task: str
@@ -38,6 +40,7 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     incumbent_cost_per_1k: float | None
     report: str
     newest: str = ""
+    certificate: str = ""
 
 
 class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +60,7 @@ class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The project at a glance. head: the hash of the journal's last event. findings: what is not as it was written, a
-    sentence each; notes: what is good to know."""
+    sentence each; alarms: what goes wrong in the traffic; notes: what is good to know."""
 
     home: str
     calls: int
@@ -71,6 +74,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     feedback: int = 0
     head: str = ""
     findings: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -96,6 +100,7 @@ def read_status(home: Home, anchor: Anchor | None = None) -> Status:
                 notes += _build_notes(home, journal, name)
             except (StepdownError, OSError) as error:
                 findings.append(f"{name}: {error}")
+        notes += removed_notes(store, {one.task: one.certificate for one in tasks if one.in_force})
         last = store.last_feedback() if not findings else None
         return Status(
             home=str(home.folder),
@@ -110,6 +115,7 @@ def read_status(home: Home, anchor: Anchor | None = None) -> Status:
             feedback=last.sequence if last else 0,
             head=journal.last.digest if journal.last else "",
             findings=tuple(dict.fromkeys(findings)),
+            alarms=tuple(map(str, match_rate_collapses(store, home.clock()))),
             notes=tuple(notes),
         )
 
@@ -206,6 +212,7 @@ def _task_status(home: Home, journal: Journal, name: str) -> TaskStatus:
         incumbent_cost_per_1k=costs[1],
         report=str(found.folder.report),
         newest=newest if newest != found.build else "",
+        certificate=certificate.digest if certificate else "",
     )
 
 

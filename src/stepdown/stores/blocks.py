@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 import zstandard
 
-from stepdown.core.calls import Call, EncodedCall
+from stepdown.core.calls import Call
 from stepdown.core.errors import StoreError
 
 BLOCK_CALLS = 512
@@ -19,20 +19,25 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_call = msgspec.msgpack.Decoder(Call).decode
 _decode_bytes = msgspec.msgpack.Decoder(bytes).decode
 _decode_json = msgspec.json.Decoder(Call).decode
-_FIRST_FIELDS = tuple(name for name in Call.__struct_fields__ if not name.startswith("selection"))
+_SELECTION = ("selection", "selection_probability")
+_LATER = ("account", "task")
+"""Fields that calls got later than their digests, which have them where they say anything."""
+_FIRST_FIELDS = tuple(name for name in Call.__struct_fields__ if name not in (*_SELECTION, *_LATER))
 _BINARY = frozenset({0xC4, 0xC5, 0xC6})
 """How msgpack begins a string of bytes."""
 _decode_block = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
 
-def encode_call(call: Call | EncodedCall) -> bytes:
-    """A call as msgpack: its fields, or a string of bytes that is the JSON of its fields."""
-    return _encode(call.body if isinstance(call, EncodedCall) else call)
+def encode_call(call: Call) -> bytes:
+    """A call as msgpack."""
+    return _encode(call)
 
 
-def encode_unselected(call: Call) -> bytes:
-    """A call without its source, in the fields that it had before a selection was recorded, for its digest."""
-    return _encode({name: getattr(call, name) for name in _FIRST_FIELDS} | {"source": ""})
+def encode_content(call: Call) -> bytes:
+    """A call without its source, for its digest: in the first fields, and in later ones where they say anything."""
+    later = [name for name in _LATER if getattr(call, name)]
+    names = (*_FIRST_FIELDS, *(_SELECTION if call.selection else ()), *later)
+    return _encode({name: getattr(call, name) for name in names} | {"source": ""})
 
 
 def decode_call(raw: msgspec.Raw) -> Call:
@@ -91,9 +96,9 @@ def rewritten_name(name: str) -> str:
     return f"{name.split('.', 1)[0]}.{uuid.uuid4().hex[:8]}"
 
 
-def batches(calls: Iterable[Call | EncodedCall]) -> Iterator[list[tuple[Call | EncodedCall, bytes]]]:
+def batches(calls: Iterable[Call]) -> Iterator[list[tuple[Call, bytes]]]:
     """Calls with their encoding, in blocks bounded in number and in bytes."""
-    batch: list[tuple[Call | EncodedCall, bytes]] = []
+    batch: list[tuple[Call, bytes]] = []
     size = 0
     for call in calls:
         encoded = encode_call(call)

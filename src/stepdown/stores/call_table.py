@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from stepdown.core.calls import Call, EncodedCall
+from stepdown.core.calls import Call
 from stepdown.core.canonical import digest
 from stepdown.core.errors import StoreError
 from stepdown.core.store import Added
@@ -17,8 +17,7 @@ from stepdown.stores.blocks import (
     block_name,
     block_number,
     decode_call,
-    encode_call,
-    encode_unselected,
+    encode_content,
     is_json,
     pack,
     read_slots,
@@ -40,7 +39,7 @@ class CallTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, calls: Iterable[Call | EncodedCall]) -> Added:
+    def add(self, calls: Iterable[Call]) -> Added:
         total = Added()
         for batch in batches(calls):
             added = self._add_block(batch)
@@ -54,9 +53,19 @@ class CallTable:
         found = self._database.rows(f"SELECT block, slot, id FROM calls{where} ORDER BY block, slot", values)  # noqa: S608
         return self._read(itertools.islice(found, limit))
 
+    def kept_under(self, tasks: list[str], workloads: list[str]) -> Iterator[Call]:
+        """Those that the gateway matched to a task of these names, and of those that it matched to none the ones that
+        their clients called so."""
+        found = f"task IN ({_marks(tasks)}) OR (task = '' AND workload IN ({_marks(workloads)}))"
+        sql = f"SELECT block, slot, id FROM calls WHERE {found} ORDER BY block, slot"  # noqa: S608
+        return self._read(self._database.rows(sql, (*tasks, *workloads)))
+
     def by_id(self, ids: Iterable[str]) -> Iterator[Call]:
         for chunk in chunks(ids, CHUNK):
             yield from self._read(self._places(chunk))
+
+    def known(self, ids: Iterable[str]) -> set[str]:
+        return {name for chunk in chunks(ids, CHUNK) for name in self._digests(chunk)}
 
     def count(self, workload: str | None) -> int:
         where, values = _of(workload)
@@ -74,7 +83,7 @@ class CallTable:
 
     def check(self) -> Iterator[str]:
         """Names every row that is not as it was written: its call's content, its name, time or workload."""
-        sql = "SELECT block, slot, id, workload, at, digest, response_id FROM calls ORDER BY block, slot"
+        sql = "SELECT block, slot, id, workload, at, digest, response_id, task FROM calls ORDER BY block, slot"
         for block, group in itertools.groupby(self._database.rows(sql), key=lambda row: row[0]):
             rows = list(group)
             found = next(self._database.rows("SELECT data FROM blocks WHERE block = ?", (block,)), None)
@@ -86,18 +95,18 @@ class CallTable:
             except StoreError:
                 yield f"block {block} cannot be read"
                 continue
-            for _, slot, name, workload, at, sealed, response_id in rows:
-                if not _is_as_written(encoded, slot, (name, workload, at, response_id), sealed):
+            for _, slot, name, workload, at, sealed, response_id, task in rows:
+                if not _is_as_written(encoded, slot, (name, workload, at, task, response_id), sealed):
                     yield f"call {name}"
 
-    def _add_block(self, batch: list[tuple[Call | EncodedCall, bytes]]) -> Added:
+    def _add_block(self, batch: list[tuple[Call, bytes]]) -> Added:
         hashes: dict[str, str] = {}
-        fresh: dict[str, tuple[Call | EncodedCall, bytes]] = {}
+        fresh: dict[str, tuple[Call, bytes]] = {}
         repeated = changed = 0
         with self._database.transaction():
             known = self._digests([call.id for call, _ in batch])
             for call, encoded in batch:
-                sealed = _content_digest(call, encoded)
+                sealed = _content_digest(call)
                 earlier = known.get(call.id) or hashes.get(call.id)
                 if earlier is None:
                     hashes[call.id] = sealed
@@ -110,15 +119,16 @@ class CallTable:
                 self._insert_block(fresh, hashes)
         return Added(new=len(fresh), known=repeated, changed=changed)
 
-    def _insert_block(self, fresh: dict[str, tuple[Call | EncodedCall, bytes]], hashes: dict[str, str]) -> None:
+    def _insert_block(self, fresh: dict[str, tuple[Call, bytes]], hashes: dict[str, str]) -> None:
         block = block_name(self._next_block())
         data = pack(encoded for _, encoded in fresh.values())
         self._database.execute("INSERT INTO blocks VALUES (?, ?)", (block, data))
         self._database.execute_many(
-            "INSERT INTO calls (id, workload, at, block, slot, digest, response_id) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO calls (id, workload, at, block, slot, digest, response_id, task)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO NOTHING",
             [
-                (call.id, call.workload_id, call.timestamp, block, slot, hashes[call.id], _short(call.response_id))
+                (*_looked_up_by(call)[:3], block, slot, hashes[call.id], _short(call.response_id), call.task)
                 for slot, (call, _) in enumerate(fresh.values())
             ],
         )
@@ -158,18 +168,21 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
+def _marks(values: list[str]) -> str:
+    return ", ".join("?" * len(values)) or "NULL"
+
+
 def _of(workload: str | None) -> tuple[str, tuple[str, ...]]:
     return ("", ()) if workload is None else (" WHERE workload = ?", (workload,))
 
 
-def _content_digest(call: Call | EncodedCall, encoded: bytes) -> str:
+def _looked_up_by(call: Call) -> tuple[str, str, float, str]:
+    return call.id, call.workload_id, call.timestamp, call.task
+
+
+def _content_digest(call: Call) -> str:
     """Of all but where the call was read: a log that was moved or cut anew holds the same calls."""
-    if isinstance(call, EncodedCall):
-        return digest(call.body)[:32]
-    if not call.selection:
-        return digest(encode_unselected(call))[:32]
-    content = encode_call(msgspec.structs.replace(call, source="")) if call.source else encoded
-    return digest(content)[:32]
+    return digest(encode_content(call))[:32]
 
 
 def _is_as_written(encoded: list[msgspec.Raw], slot: int, row: tuple[Any, ...], sealed: str) -> bool:
@@ -177,13 +190,10 @@ def _is_as_written(encoded: list[msgspec.Raw], slot: int, row: tuple[Any, ...], 
     try:
         raw = encoded[slot]
         call = decode_call(raw)
-        if is_json(raw):
-            content = digest(msgspec.msgpack.decode(raw, type=bytes))[:32]
-        else:
-            content = _content_digest(call, bytes(raw))
+        content = digest(msgspec.msgpack.decode(raw, type=bytes))[:32] if is_json(raw) else _content_digest(call)
     except (msgspec.MsgspecError, UnicodeDecodeError, IndexError, TypeError):
         return False
-    said = (call.id, call.workload_id, call.timestamp)
+    said = _looked_up_by(call)
     # Rows from before version 4 of the store have no response's id.
     return row in ((*said, _short(call.response_id)), (*said, "")) and content == sealed
 

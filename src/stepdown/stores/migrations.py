@@ -79,6 +79,15 @@ def m007_segments(database: Database) -> None:
     database.execute("CREATE TABLE segments (name TEXT PRIMARY KEY, taken INTEGER NOT NULL)")
 
 
+def m008_task_of_a_call(database: Database) -> None:
+    """The task that the gateway matched a call to, apart from what the client called it.
+
+    What lies there already keeps its task's name as its workload, as its block says; a name of a task's is read as one.
+    """
+    database.execute("ALTER TABLE calls ADD COLUMN task TEXT NOT NULL DEFAULT ''")
+    database.execute("CREATE INDEX calls_by_task ON calls (task, block, slot)")
+
+
 MIGRATIONS = (
     m001_calls,
     m002_answers,
@@ -87,6 +96,7 @@ MIGRATIONS = (
     m005_basis_of_gold,
     m006_feedback,
     m007_segments,
+    m008_task_of_a_call,
 )
 
 

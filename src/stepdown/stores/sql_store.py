@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from stepdown.core.calls import Broken, Call, EncodedCall
+from stepdown.core.calls import Broken, Call
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.errors import StoreError, TamperedError
 from stepdown.core.events import Event
@@ -46,6 +46,8 @@ SAME_RESPONSE = 20
 """How many calls are looked at whose responses have one id."""
 REMEMBERED = "task-remembered"
 """The kind of the event that says how a task is now remembered."""
+TASK_FORGOTTEN = "task-forgotten"
+"""The kind of the event that says that a task is remembered no longer: it was renamed or taken in by another."""
 
 _decode_task = msgspec.json.Decoder(Task).decode
 
@@ -65,12 +67,17 @@ class SqlStore:
         self._appended: Callable[[Event], None] | None = None
         migrate(database)
 
-    def add_calls(self, calls: Iterable[Call | EncodedCall]) -> Added:
+    def add_calls(self, calls: Iterable[Call]) -> Added:
         """Add calls, a block per transaction. A known id is left as it is; one with other content counts as changed."""
         return self._calls.add(calls)
 
     def calls(self, workload: str | None = None, limit: int | None = None) -> Iterator[Call]:
         return self._calls.all(workload, limit)
+
+    def calls_kept_under(self, tasks: Iterable[str], workloads: Iterable[str]) -> Iterator[Call]:
+        """In the order they came in: the calls that the gateway matched to a task of these names, and of those that it
+        matched to none the ones that clients called by one of these workloads ("" for by none)."""
+        return self._calls.kept_under(list(tasks), list(workloads))
 
     def calls_by_id(self, ids: Iterable[str]) -> Iterator[Call]:
         return self._calls.by_id(ids)
@@ -89,6 +96,10 @@ class SqlStore:
         as they were written."""
         yield from self._database.damage()
         yield from self._calls.check()
+
+    def have_calls(self, ids: Iterable[str]) -> set[str]:
+        """Those of the ids that calls have."""
+        return self._calls.known(ids)
 
     def count_calls(self, workload: str | None = None) -> int:
         return self._calls.count(workload)
@@ -180,19 +191,31 @@ class SqlStore:
             if said.kind in ("gold", "accepted"):
                 source = VOLUNTEERED_JUDGE + said.name
                 found[said.call] = Gold(id=said.call, gold=said.value, source=source, basis="volunteered")
+            elif said.kind == "withdrawn":
+                found.pop(said.call, None)
         found.update((row[0], _gold(row)) for row in self._database.rows(_GOLD))
         return dict(sorted(found.items()))
+
+    def remove_gold(self, ids: Iterable[str]) -> int:
+        """Delete the imported gold of these calls; how many had some. What came as feedback stays."""
+        removed = 0
+        with self._database.transaction():
+            for name in ids:
+                removed += next(self._database.rows("SELECT COUNT(*) FROM gold WHERE id = ?", (name,)))[0]
+                self._database.execute("DELETE FROM gold WHERE id = ?", (name,))
+        return removed
 
     def imported_gold(self, call_id: str) -> Gold | None:
         return next((_gold(row) for row in self._database.rows(f"{_GOLD} WHERE id = ?", (call_id,))), None)
 
-    def has_gold_value(self, workload: str, value: Any) -> bool:
-        """Whether some call of a workload has that gold, imported. Looks at every gold of the workload."""
+    def has_gold_value(self, name: str, value: Any) -> bool:
+        """Whether some call that is kept under the name of a task or workload has that gold, imported. Looks at every
+        gold of the task."""
         sql = (
             "SELECT gold.id FROM gold JOIN calls ON calls.id = gold.id"
-            " WHERE calls.workload = ? AND gold.gold = ? LIMIT 1"
+            " WHERE (calls.task = ? OR calls.workload = ?) AND gold.gold = ? LIMIT 1"
         )
-        return next(self._database.rows(sql, (workload, canonical_json(value).decode())), None) is not None
+        return next(self._database.rows(sql, (name, name, canonical_json(value).decode())), None) is not None
 
     def add_verdicts(self, verdicts: Iterable[Verdict]) -> Added:
         """Add judges' verdicts; a new one about the same answer replaces the old."""
@@ -253,6 +276,15 @@ class SqlStore:
     def tasks(self) -> dict[str, Task]:
         """Every task that is remembered. One whose row was damaged is known by its name alone, and is still one."""
         return {name: _task(name, body) for name, body in self._database.rows("SELECT * FROM tasks ORDER BY name")}
+
+    def forget_task(self, name: str, at: float) -> None:
+        """Remember a task no longer; the journal has it in the same step. Its calls stay."""
+        with self._database.serialised("events"):
+            if next(self._database.rows("SELECT name FROM tasks WHERE name = ?", (name,)), None) is None:
+                return
+            self._database.execute("DELETE FROM tasks WHERE name = ?", (name,))
+            event = self._events.append(TASK_FORGOTTEN, name, {}, at)
+        self._tell(event)
 
     def append(self, kind: str, task: str, data: dict[str, Any], at: float, tables: Iterable[str] = ()) -> Event:
         """Append a fact to the journal; writers queue, so that the chain has no fork. tables: whose rows' digests, as

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from stepdown.core.tasks import Template
-from stepdown.traffic.templates import Prompt, constants, cut_shape, is_sure, mine, shape_of
+from stepdown.traffic.shapes import cut_shape, shape_of
+from stepdown.traffic.templates import Prompt, constants, is_sure, mine
 
 MAX_CLUSTERS = 50
 MIN_DISTINCT = 6
@@ -47,7 +48,7 @@ class Cluster(msgspec.Struct, frozen=True):
 
 def is_broad(template: Template) -> bool:
     """Whether a message of a template is nothing but a slot."""
-    return any(len(message.parts) == 1 and message.parts[0].slot for message in template.messages)
+    return template.broad
 
 
 def clusters(prompts: Sequence[Prompt]) -> list[Cluster]:
@@ -109,7 +110,7 @@ def _shared(distinct: set[str], whole: bool) -> Iterator[set[str]]:
     least = max(3, round(_SMALLEST_SHARE * len(distinct)))
     holders: dict[tuple[str, str], set[str]] = defaultdict(set)
     for value in distinct:
-        for feature in _features(value):
+        for feature in features(value):
             holders[feature].add(value)
     counted = Counter({feature: len(having) for feature, having in holders.items()})
     order = sorted(counted, key=lambda feature: (-counted[feature], -len(feature[1]), feature))
@@ -122,8 +123,8 @@ def _shared(distinct: set[str], whole: bool) -> Iterator[set[str]]:
             yield having
 
 
-def _features(value: str) -> Iterator[tuple[str, str]]:
-    """Beginnings and ends of a value at word and line ends."""
+def features(value: str) -> Iterator[tuple[str, str]]:
+    """Beginnings and ends of a value at word and line ends: ("begins", text) and ("ends", text)."""
     head = value.lstrip()[:_FEATURE_CHARACTERS]
     ends = [found.end() for found in _WORD_END.finditer(head)][:_PREFIX_WORDS]
     ends += [place for place, character in enumerate(head) if character == "\n"][:_PREFIX_LINES]

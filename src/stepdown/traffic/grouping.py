@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,17 +12,23 @@ import numpy as np
 
 from stepdown.core.calls import Call
 from stepdown.core.contract import TaskSettings
-from stepdown.core.tasks import Match, Template
+from stepdown.core.cutting import kind_of
+from stepdown.core.ownership import tells
+from stepdown.core.tasks import Match, Part, Task, Template
 from stepdown.traffic.answers import Reading
 from stepdown.traffic.clusters import clusters
 from stepdown.traffic.pricing import Prices
 from stepdown.traffic.routing import Group, Router
+from stepdown.traffic.short_prompts import LEAST_PROMPTS
 from stepdown.traffic.summary import TaskSummary, summarise
-from stepdown.traffic.templates import Prompt, constants, is_sure
+from stepdown.traffic.templates import Prompt, constants, fits, is_sure
 
+LEAST_WRITTEN = 6
+"""So many characters of a fingerprint must at least be written to name a template."""
 _SLUG_WORDS = 4
 # A template that fewer of a workload's prompts fit than this does not stand for it.
 _LEAST_SHARE = 0.5
+_SHARED_BY_ALL = 0.95
 _STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -38,22 +45,27 @@ _ASKING = re.compile(
 
 
 def find_tasks(
-    calls: Iterable[Call], prices: Prices, seed: int = 0, said: Mapping[str, TaskSettings] | None = None
+    calls: Iterable[Call],
+    prices: Prices,
+    seed: int = 0,
+    said: Mapping[str, TaskSettings] | None = None,
+    known: Mapping[str, Task] | None = None,
 ) -> list[TaskSummary]:
     """The tasks in a stream of calls, those that cost most first; every call is counted in exactly one.
 
-    One pass; memory does not grow with the number of calls. Calls that name a workload are grouped by it, others by
-    their prompt template; conversations by their system prompt; the rest is "unmatched". said: what the user says of a
-    task, by its name or workload: of which family its answers are, and where in them the decision sits.
+    One pass; memory does not grow with the number of calls. Calls of a known task are that task's. Of the others, those
+    that name a workload are grouped by it, the rest by their prompt template; conversations by their system prompt;
+    what is left is "unmatched". said: what the user says of a task, by its name or workload: how it is matched, of which
+    family its answers are, and where in them the decision sits. known: tasks by name, whose names stay what they are.
     """
-    router = Router(prices, np.random.default_rng(seed))
+    remembered, settings = known or {}, said or {}
+    router = Router(prices, np.random.default_rng(seed), remembered.values())
     for call in calls:
         router.add(call)
     groups = router.finish()
-    names = _names(groups)
-    known = said or {}
+    names = _names(groups, settings, remembered)
     summaries = [
-        _summary(group, name, known.get(name, TaskSettings())) for group, name in zip(groups, names, strict=True)
+        _summary(group, name, settings.get(name, TaskSettings())) for group, name in zip(groups, names, strict=True)
     ]
     return sorted(summaries, key=_weight)
 
@@ -64,9 +76,10 @@ def _weight(summary: TaskSummary) -> tuple[float, int, str]:
 
 
 def _summary(group: Group, name: str, said: TaskSettings) -> TaskSummary:
-    template, match = group.template, Match()
+    template, match, known = group.template, Match(), group.known
     if group.kind == "workload":
-        template = workload_template([prompt for prompt in group.prompts.items if prompt is not None])
+        prompts = [prompt for prompt in group.prompts.items if prompt is not None]
+        template = template if template is not None and _is_of_most(template, prompts) else workload_template(prompts)
         if template is not None and group.tally.turns * 2 > group.tally.calls and not _has_turns(template):
             template = None  # It is of the first turns alone, and most calls are later ones.
         match = Match(workload=group.name)
@@ -75,7 +88,30 @@ def _summary(group: Group, name: str, said: TaskSettings) -> TaskSummary:
     free = group.kind in {"chat", "opening", "unmatched"}
     reading = Reading() if free and not said.family else group.answers.reading(said.family, said.answer)
     task = msgspec.structs.replace(reading.task, name=name, match=match, template=template, labels=reading.labels)
+    if task.family == "extract" and task.template is not None:
+        task = msgspec.structs.replace(task, template=with_dates(task.template))
+    if known is not None:
+        task = msgspec.structs.replace(task, match=known.match)
+        if not task.family and known.family:  # Too little has come of late to tell by.
+            task = msgspec.structs.replace(known, template=template)
     return summarise(group.tally, task, group.kind, reading)
+
+
+def with_dates(template: Template) -> Template:
+    """The template with its dates among the inputs: what is extracted may count from one ("tomorrow")."""
+    numbered = (f"date_{number}" if number > 1 else "date" for number in itertools.count(1))
+    names = (name for name in numbered if name not in template.slots)
+    messages = []
+    for message in template.messages:
+        parts = [Part(slot=next(names)) if kind_of(part.slot) == "date" else part for part in message.parts]
+        messages.append(msgspec.structs.replace(message, parts=tuple(parts)))
+    return Template(messages=tuple(messages))
+
+
+def _is_of_most(template: Template, prompts: Sequence[Prompt]) -> bool:
+    """Whether a template that was found before still stands for a task's prompts."""
+    fitting = sum(fits(template, prompt) for prompt in prompts)
+    return fitting >= _LEAST_SHARE * len(prompts)
 
 
 def workload_template(prompts: Sequence[Prompt]) -> Template | None:
@@ -85,26 +121,52 @@ def workload_template(prompts: Sequence[Prompt]) -> Template | None:
     (roles, _), *_ = Counter(prompt.roles for prompt in prompts).most_common(1)
     alike = [prompt for prompt in prompts if prompt.roles == roles]
     largest = clusters(alike)[0]
-    known = is_sure(constants(largest.template))
-    return largest.template if known and len(largest.prompts) >= _LEAST_SHARE * len(prompts) else None
+    share = len(largest.prompts) / len(prompts)
+    if is_sure(constants(largest.template)):
+        return largest.template if share >= _LEAST_SHARE else None
+    # A few words that nearly all have are no chance.
+    is_shared = share >= _SHARED_BY_ALL and len(set(largest.prompts)) >= LEAST_PROMPTS
+    return largest.template if is_shared and tells(largest.template) else None
 
 
 def _has_turns(template: Template) -> bool:
     return any(message.role not in {"system", "developer", "user"} for message in template.messages)
 
 
-def _names(groups: Sequence[Group]) -> list[str]:
-    """A name for each group: its workload's, else a slug of what its prompt asks; equal slugs get a fingerprint."""
-    slugs = [group.name if group.kind == "workload" else _slug(group) for group in groups]
+def _names(groups: Sequence[Group], said: Mapping[str, TaskSettings], known: Mapping[str, Task]) -> list[str]:
+    """A name for each group: the one that it has already, the one that the settings give to its template, its
+    workload's, else a slug of what its prompt asks. Slugs that are taken get a fingerprint: no name is given twice."""
+    named = {place: name for place, group in enumerate(groups) if (name := _given(group, said))}
+    slugs = [named.get(place) or _slug(group) for place, group in enumerate(groups)]
     counted = Counter(slugs)
+    # What is no task of its own (conversations, the rest) has the same name again.
+    taken = {name for name, task in known.items() if task.template is not None or task.match != Match()}
+    taken -= set(named.values())
     names: list[str] = []
-    for group, slug in zip(groups, slugs, strict=True):
+    for place, (group, slug) in enumerate(zip(groups, slugs, strict=True)):
         mark = f"-{group.template.fingerprint[:6]}" if group.template is not None else f"-{group.kind}"
-        name = slug if counted[slug] == 1 or group.kind == "workload" else slug + mark
-        while name in names:
+        is_free = counted[slug] == 1 and slug not in taken
+        name = slug if place in named or is_free else slug + mark
+        while name in names or (name in taken and place not in named):
             name += "-2"
         names.append(name)
     return names
+
+
+def _given(group: Group, said: Mapping[str, TaskSettings]) -> str:
+    """The name that a group has for sure; "" where one is still to be found."""
+    if group.known is not None:
+        return group.known.name
+    if group.kind == "workload":
+        return group.name
+    found = group.template.fingerprint if group.kind == "template" and group.template is not None else ""
+    given = [name for name, task in said.items() if found and selects(task.match.template, found)]
+    return given[0] if given else ""
+
+
+def selects(written: str, fingerprint: str) -> bool:
+    """Whether what somebody wrote, the whole of a fingerprint or its first characters, means this one."""
+    return len(written) >= LEAST_WRITTEN and fingerprint.startswith(written.lower())
 
 
 def _slug(group: Group) -> str:
@@ -113,8 +175,12 @@ def _slug(group: Group) -> str:
     text = constants(group.template) if group.template is not None else group.name
     sentences = [sentence for sentence in re.split(r"[.!?\n]+\s", text[:4_000]) if sentence.strip()]
     asking = [sentence for sentence in sentences if _ASKING.search(sentence)]
-    chosen = (asking or sentences or [""])[0]
-    found = _ASKING.search(chosen)
-    words = re.findall(r"[a-z0-9]+", chosen[found.start() if found else 0 :].lower())
-    kept = [word for word in words if word not in _STOP_WORDS][:_SLUG_WORDS]
-    return "-".join(kept) or "task"
+    slugs = (_words_of(sentence) for sentence in (*asking, *sentences))
+    return next((slug for slug in slugs if slug), "task")
+
+
+def _words_of(sentence: str) -> str:
+    """The first telling words of a sentence, from where it asks for something; "" where it has none."""
+    found = _ASKING.search(sentence)
+    words = re.findall(r"[a-z0-9]+", sentence[found.start() if found else 0 :].lower())
+    return "-".join([word for word in words if word not in _STOP_WORDS][:_SLUG_WORDS])

@@ -1,4 +1,5 @@
-"""Which group a call belongs to: its workload where it names one, else the template that its prompt fits.
+"""Which group a call belongs to: the known task that it is of, else its workload where it names one, else the template
+that its prompt fits.
 
 One pass, bounded memory. Calls without a workload wait, by shape (roles, tools, response format), until there are
 enough to mine templates from; then most calls are told by searching. Templates that fit nearly anything (a whole
@@ -7,7 +8,7 @@ message is their slot) are tried last, and only after looking whether something 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -15,10 +16,14 @@ import numpy as np
 
 from stepdown.core.calls import Call
 from stepdown.core.canonical import digest_of
-from stepdown.core.tasks import MessageTemplate, Part, Template, message_text
+from stepdown.core.cutting import cut_text, kind_of
+from stepdown.core.nature import masked
+from stepdown.core.ownership import Owners
+from stepdown.core.tasks import MessageTemplate, Part, Task, Template, message_text
 from stepdown.traffic.answers import Answers
 from stepdown.traffic.clusters import Cluster, clusters, is_broad
 from stepdown.traffic.pricing import Prices
+from stepdown.traffic.short_prompts import answer_kind, short_clusters
 from stepdown.traffic.tally import Reservoir, Tally
 from stepdown.traffic.templates import Prompt, constants, is_sure, mine, prompt_of
 
@@ -42,8 +47,16 @@ _ASKING_ROLES = frozenset({"system", "developer", "user"})
 class Group:
     """Calls that belong together, and what was counted of them. kind: "workload", "template", "chat" or "unmatched"."""
 
-    def __init__(self, kind: str, name: str, generator: np.random.Generator, template: Template | None = None) -> None:
-        self.kind, self.name, self.template = kind, name, template
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        generator: np.random.Generator,
+        template: Template | None = None,
+        known: Task | None = None,
+    ) -> None:
+        """known: the task that it is, where that is known before."""
+        self.kind, self.name, self.template, self.known = kind, name, template, known
         self.tally = Tally(generator)
         self.answers = Answers(generator)
         self.prompts: Reservoir[Prompt | None] = Reservoir(PROMPTS, generator)
@@ -67,17 +80,27 @@ class _Waiting(msgspec.Struct):
 class Router:
     """Puts every call in exactly one group. Call `finish` when there are no more."""
 
-    def __init__(self, prices: Prices, generator: np.random.Generator) -> None:
+    def __init__(self, prices: Prices, generator: np.random.Generator, known: Iterable[Task] = ()) -> None:
+        """known: tasks whose calls stay theirs, whatever else is found."""
         self._prices, self._generator = prices, generator
+        tasks = list(known)
+        # What takes nearly anything, and nobody learns, must not hide a task that comes to be: it is tried last.
+        self._loose = [task for task in tasks if not task.family and task.template is not None and task.template.broad]
+        self._owners = Owners(task for task in tasks if task not in self._loose)
+        self._known: dict[str, Group] = {}
         self._workloads: dict[str, Group] = {}
         self._chats: dict[str, Group] = {}
+        self._systems: dict[str, str] = {}
         self._shapes: dict[Any, _Waiting] = {}
         self._unmatched = Group("unmatched", "unmatched", generator)
 
     def add(self, call: Call) -> None:
         """Count one call, now or when enough like it have come."""
         prompt = prompt_of(call.request)
-        if call.workload_id:
+        owner = self._owners.of(call)
+        if owner is not None:
+            self._count(self._group_of(owner), call, prompt)
+        elif call.workload_id:
             self._count(self._workload(call.workload_id), call, prompt)
         elif prompt is None:
             self._count(self._chat(call), call, prompt)
@@ -90,11 +113,19 @@ class Router:
             self._settle(waiting, final=True)
         exact = [group for waiting in self._shapes.values() for group in waiting.groups]
         self._absorb_openings(exact)
-        every = [*self._workloads.values(), *exact, *self._chats.values(), self._unmatched]
-        return [group for group in every if group.tally.calls]
+        every = [*self._known.values(), *self._workloads.values(), *exact, *self._chats.values(), self._unmatched]
+        return [group for group in dict.fromkeys(every) if group.tally.calls]
 
     def _count(self, group: Group, call: Call, prompt: Prompt | None) -> None:
         group.add(call, prompt, self._prices.cost(call))
+
+    def _group_of(self, task: Task) -> Group:
+        if task.name not in self._known:
+            # A task without a template of its own is read as its workload's calls are, whoever named it.
+            kind = "workload" if task.match.workload or task.template is None else "template"
+            name = task.match.workload or task.name
+            self._known[task.name] = Group(kind, name, self._generator, task.template, task)
+        return self._known[task.name]
 
     def _workload(self, name: str) -> Group:
         if name not in self._workloads:
@@ -108,11 +139,12 @@ class Router:
         system = system_text(call.request)
         if not system:
             return self._unmatched
-        key = digest_of(system)[:16]
+        key = digest_of(masked(system).text)[:16]
         if key not in self._chats:
             if len(self._chats) >= MAX_GROUPS:
                 return self._unmatched
             self._chats[key] = Group("chat", system[:2_000], self._generator)
+            self._systems[key] = system
         return self._chats[key]
 
     def _route(self, call: Call, prompt: Prompt) -> None:
@@ -123,6 +155,8 @@ class Router:
                 self._count(self._chat(call), call, prompt)
                 return
             waiting = self._shapes[key] = _Waiting()
+            loose = [self._group_of(task) for task in self._loose]
+            waiting.groups += [group for group in loose if _roles(group) == prompt.roles]
         for group in waiting.groups:
             if not is_broad_group(group) and _fits(group, call):
                 self._count(group, call, prompt)
@@ -138,13 +172,13 @@ class Router:
         """Mine the waiting calls, then count every one in the group it fits."""
         if not waiting.calls:
             return
-        prompts = [prompt for _, prompt in waiting.calls]
-        if _has_free_turns(prompts):
-            prompts = []
-        elif len(prompts) > MINED:
-            chosen = self._generator.choice(len(prompts), MINED, replace=False)
-            prompts = [prompts[place] for place in sorted(chosen)]
-        fresh = [self._found(waiting, cluster) for cluster in clusters(prompts) if self._is_template(cluster)]
+        sample = waiting.calls
+        if _has_free_turns([prompt for _, prompt in sample]):
+            sample = []
+        elif len(sample) > MINED:
+            chosen = self._generator.choice(len(sample), MINED, replace=False)
+            sample = [sample[place] for place in sorted(chosen)]
+        fresh = [self._found(waiting, cluster) for cluster in self._templates(sample)]
         if not any(fresh):
             waiting.room = min(2 * waiting.room, MOST_WAITING_CALLS)
         waiting.groups.sort(key=lambda group: (is_broad_group(group), -len(constants(group.template or _NOTHING))))
@@ -152,6 +186,16 @@ class Router:
         for call, prompt in left:
             group = next((group for group in waiting.groups if _fits(group, call)), None)
             self._count(group or self._chat(call), call, prompt)
+
+    def _templates(self, sample: Sequence[tuple[Call, Prompt]]) -> Iterator[Cluster]:
+        """The templates in a sample: first those that say much; among the prompts of none, those that say little and are
+        answered with little."""
+        found = clusters([prompt for _, prompt in sample])
+        sure = [cluster for cluster in found if self._is_template(cluster)]
+        yield from sure
+        left = [prompt for cluster in found if cluster not in sure for prompt in cluster.prompts]
+        if left:
+            yield from short_clusters(left, {prompt: answer_kind(call) for call, prompt in sample})
 
     def _is_template(self, cluster: Cluster) -> bool:
         """Whether a cluster is a task's prompts: enough of them, sure constants, and no free turns of an assistant."""
@@ -163,12 +207,16 @@ class Router:
 
     def _found(self, waiting: _Waiting, cluster: Cluster) -> bool:
         """Take a mined template in; True where it is news and not a wider form of one known."""
-        for group in waiting.groups:
+        roles = tuple(message.role for message in cluster.template.messages)
+        known = [group for group in self._known.values() if _roles(group) == roles and group not in waiting.groups]
+        for group in (*waiting.groups, *known):
             if group.template is not None and group.template.fingerprint == cluster.template.fingerprint:
                 return False
             wider = _wider(group, cluster)
             if wider is not None:
                 group.template = wider
+                if group in known:
+                    waiting.groups.append(group)
                 return True
         group = Group("template", "", self._generator, cluster.template)
         waiting.groups.append(group)
@@ -182,10 +230,19 @@ class Router:
         for group in groups:
             if group.template is None or not is_broad_group(group):
                 continue
-            system = _template_system(group.template)
-            chat = self._chats.get(digest_of(system)[:16]) if system else None
+            chat = self._chat_under(group.template)
             if chat is not None and chat.tally.calls >= group.tally.calls:
                 group.kind, group.name, group.template = "opening", chat.name, None
+
+    def _chat_under(self, template: Template) -> Group | None:
+        """The conversations under a template's system prompt, where that has no input."""
+        for message in template.messages:
+            if message.role in {"system", "developer"}:
+                if any(part.slot and kind_of(part.slot) in ("", "space") for part in message.parts):
+                    return None
+                found = (key for key, text in self._systems.items() if cut_text(message.parts, text) is not None)
+                return self._chats.get(next(found, ""))
+        return None
 
 
 def system_text(request: dict[str, Any]) -> str:
@@ -213,11 +270,8 @@ def is_broad_group(group: Group) -> bool:
 _NOTHING = Template(messages=(MessageTemplate(role="", parts=(Part(slot="input"),)),))
 
 
-def _template_system(template: Template) -> str:
-    for message in template.messages:
-        if message.role in {"system", "developer"}:
-            return message.parts[0].text if len(message.parts) == 1 else ""
-    return ""
+def _roles(group: Group) -> tuple[str, ...]:
+    return tuple(message.role for message in group.template.messages) if group.template is not None else ()
 
 
 def _fits(group: Group, call: Call) -> bool:

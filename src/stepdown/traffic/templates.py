@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.tasks import SPACE, MessageTemplate, Part, Template, cut_text, message_text
+from stepdown.core.cutting import SPACE, SPACES
+from stepdown.core.tasks import MessageTemplate, Part, Template, message_text
+from stepdown.traffic.shapes import Shape, cut_shape, natural_shape
 
 ALIGNED = 40
 MAX_TOKENS = 600
@@ -25,9 +27,6 @@ _TOKEN = re.compile(r"\w+|[^\w\S]+|[^\w\s]")
 # What people set between an instruction and an input: a label with a colon, a tag, a heading, a rule, a fence.
 _STRUCTURE = re.compile(r"[:：]|</?\w[^<>]*>|\n\s*#|-{3,}|={3,}|```|\n\s*\n")
 _NAME = re.compile(r"(\w[\w \-]{0,30}?)\W*$")
-
-Shape = list[str | None]
-"""A message's constants in order, None for a slot."""
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -56,12 +55,12 @@ def mine(prompts: Sequence[Prompt]) -> Template:
         raise ValueError("Prompts with different roles have no template in common.")
     (shared,) = roles
     columns = [[prompt.texts[place] for prompt in prompts] for place in range(len(shared))]
-    shapes = [align(texts) for texts in columns]
+    shapes = [natural_shape(texts, align) for texts in columns]
     spaces = [_space_slots(shape, texts) for shape, texts in zip(shapes, columns, strict=True)]
     names = iter(_slot_names(shapes, spaces))
     messages = []
     for role, shape in zip(shared, shapes, strict=True):
-        parts = tuple(Part(slot=next(names)) if text is None else Part(text=text) for text in shape)
+        parts = tuple(Part(text=piece) if isinstance(piece, str) else Part(slot=next(names)) for piece in shape)
         messages.append(MessageTemplate(role=role, parts=parts))
     return Template(messages=tuple(messages))
 
@@ -85,21 +84,15 @@ def constants(template: Template) -> str:
     return "\n".join(part.text for message in template.messages for part in message.parts if not part.slot)
 
 
+def fits(template: Template, prompt: Prompt) -> bool:
+    pairs = zip(prompt.roles, prompt.texts, strict=True)
+    return template.cut({"messages": [{"role": role, "content": text} for role, text in pairs]}) is not None
+
+
 def is_sure(text: str) -> bool:
     """Whether shared text is unlikely to be shared by chance: long, or a label, tag or heading."""
     bare = text.strip()
     return len(bare) >= SURE_CHARACTERS or (len(bare) >= LABEL_CHARACTERS and bool(_STRUCTURE.search(text)))
-
-
-def shape_of(message: MessageTemplate) -> Shape:
-    return [None if part.slot else part.text for part in message.parts]
-
-
-def cut_shape(shape: Shape, text: str) -> list[str] | None:
-    """The slot values of a text, in order; None when it does not fit."""
-    parts = tuple(Part(slot=str(place)) if part is None else Part(text=part) for place, part in enumerate(shape))
-    values = cut_text(parts, text)
-    return None if values is None else list(values.values())
 
 
 def _settled(shape: Shape, distinct: Sequence[str], sample: list[str]) -> Shape | None:
@@ -250,11 +243,16 @@ def _slot_names(shapes: Sequence[Shape], spaces: Sequence[Sequence[bool]]) -> li
     names: list[str] = []
     for shape, slots in zip(shapes, spaces, strict=True):
         spaced = iter(slots)
-        for place, part in enumerate(shape):
-            if part is None:
+        for place, piece in enumerate(shape):
+            if isinstance(piece, str):
+                continue
+            if piece is None:
                 before = shape[place - 1] if place else None
-                label = "input" if single else _label(before or "") or "input"
-                names.append(_numbered(f"{SPACE}space" if next(spaced) else label, names))
+                label = "input" if single else _label(before if isinstance(before, str) else "") or "input"
+                name = SPACES if next(spaced) else label
+            else:
+                name = SPACE + piece.kind
+            names.append(_numbered(name, names))
     return names
 
 

@@ -39,6 +39,8 @@ def command(anchor: Path | None, home: Path | None, console: Console) -> None:
         console.say(_served(served))
     if not status.tasks:
         console.say("No task has been built. Next: stepdown tasks")
+    for alarm in status.alarms:
+        console.say(f"  ALARM {alarm}")
     for note in status.notes:
         console.note(f"stepdown: {note}")
     console.result(status)

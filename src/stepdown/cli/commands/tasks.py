@@ -36,7 +36,7 @@ def command(home: Path | None, console: Console) -> None:
         table.add_row(*_row(one))
     console.say(table)
     for one in summaries:
-        console.say(f"{one.task.name}: {one.reason}")
+        console.say(f"{one.task.name}: {one.reason}{_template(one)}")
         if one.task.name in stands:
             console.say(f"  {_standing(stands[one.task.name])}")
         if one.task.form is not None:
@@ -45,6 +45,11 @@ def command(home: Path | None, console: Console) -> None:
     if ready:
         console.say(f"Next: stepdown scan {ready}")
     console.result([_result(one, stands.get(one.task.name)) for one in summaries])
+
+
+def _template(one: TaskSummary) -> str:
+    """What `match = { template = … }` calls its prompt, where that is how its calls are told."""
+    return f" (template {one.task.match.template})" if one.task.match.template else ""
 
 
 def _row(one: TaskSummary) -> tuple[str, ...]:

@@ -198,11 +198,12 @@ class Connection(asyncio.Protocol):
     def _parse(self) -> None:
         """Parse what came, step by step; what is too much for one turn, or waits for answers, is left for later."""
         data, at = self._unparsed, 0
-        self._release(self._kept)
-        self._kept = 0
-        until = time.perf_counter() + TURN_S
+        if self._kept:
+            self._release(self._kept)
+            self._kept = 0
+        until = time.perf_counter() + TURN_S if len(data) > STEP else 0.0
         try:
-            while at < len(data) and len(self._waiting) < MAX_PIPELINED and time.perf_counter() < until:
+            while at < len(data) and len(self._waiting) < MAX_PIPELINED and (at == 0 or time.perf_counter() < until):
                 size = max(STEP, self._left)
                 self._feed(data[at : at + size])
                 at += size
@@ -290,15 +291,16 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._has_head:
             return  # A trailer: nobody here needs any, and as a header it would overrule what was checked.
-        name = name.lower()
+        name, headers, limits = name.lower(), self._headers, self._limits
         self._header_bytes += len(name) + len(value) + HEADER_COST
         self._header_count += 1
-        if self._header_bytes > self._limits.max_header or self._header_count > self._limits.max_headers:
+        if self._header_bytes > limits.max_header or self._header_count > limits.max_headers:
             raise HttpError(431, "The request's headers are too large.")
-        known = self._headers.get(name)
-        if known is not None and name == b"host":  # RFC 9112, section 3.2.
-            raise HttpError(400, "The request has two host headers.")
-        self._headers[name] = value if known is None else known + b", " + value
+        if name in headers:
+            if name == b"host":  # RFC 9112, section 3.2.
+                raise HttpError(400, "The request has two host headers.")
+            value = headers[name] + b", " + value
+        headers[name] = value
 
     def on_headers_complete(self) -> None:
         method, version, headers = self._parser.get_method(), self._parser.get_http_version(), self._headers

@@ -43,7 +43,10 @@ class HttpResponse:
         self._connection.forsaken(self._turn)
 
     def header(self, name: bytes) -> bytes:
-        return next((value for key, value in self.headers if key == name), b"")
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return b""
 
     async def read(self, limit: int = MAX_WHOLE) -> bytes:
         """The whole body. Raises BrokenReply where it is cut off or longer than `limit` bytes, TimedOut."""
@@ -116,10 +119,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.complete = self.released = True
         self.closed = False
         self.turn = 0
+        self._parser = httptools.HttpResponseParser(self)  # At an answer's end whenever the connection is used again.
         self._reset()
 
     def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = self._size = self._fed = self._gap = 0
         self._fresh: list[bytes] = []
@@ -258,10 +261,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _parse(self) -> None:
         """Parse what came, step by step; what is too much for one turn is left for later."""
         data, at = self._unparsed, 0
-        until = time.perf_counter() + TURN_S
+        until = time.perf_counter() + TURN_S if len(data) > STEP else 0.0
         failure: BrokenReply | None = None
         try:
-            while at < len(data) and not self.complete and time.perf_counter() < until:
+            while at < len(data) and not self.complete and (at == 0 or time.perf_counter() < until):
                 self._feed(data[at : at + STEP])
                 at += STEP
         except BrokenReply as error:

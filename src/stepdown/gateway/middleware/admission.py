@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from stepdown.core.keys import Key
 from stepdown.gateway.departures import what_differs
 from stepdown.gateway.errors import Refused, error_response
-from stepdown.gateway.exchange import REFUSED, Exchange, Middleware, Next
+from stepdown.gateway.exchange import REFUSED, Exchange, Middleware, Next, answered
 from stepdown.gateway.http.messages import Request, Response
 
 SECRET_HEADERS = (b"authorization", b"x-api-key", b"api-key")
@@ -33,7 +33,7 @@ Admit = Callable[[Exchange], Refusal | None]
 def admission(admit: Admit) -> Middleware:
     """Allow-lists first, then limits; what is refused is refused in the wire's own shape."""
 
-    async def admitted(exchange: Exchange, proceed: Next) -> Response:
+    def admitted(exchange: Exchange, proceed: Next) -> Awaitable[Response]:
         try:
             check_allowed(exchange)
             refusal = admit(exchange)
@@ -43,8 +43,8 @@ def admission(admit: Admit) -> Middleware:
             exchange.rung, exchange.reason, exchange.error = REFUSED, refused.code, str(refused)
             if exchange.privacy == "redact":  # It is masked only once it is admitted.
                 exchange.body, exchange.chat, exchange.request.body = {}, {}, b""
-            return error_response(exchange.wire, refused, [(b"x-stepdown-id", exchange.id.encode())])
-        return await proceed(exchange)
+            return answered(error_response(exchange.wire, refused, [(b"x-stepdown-id", exchange.id.encode())]))
+        return proceed(exchange)
 
     return admitted
 

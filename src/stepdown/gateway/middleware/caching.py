@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from stepdown.core.cascade import INCUMBENT
 from stepdown.gateway.answers import header_text, wire_response
 from stepdown.gateway.cache import AnswerCache, CachedAnswer
-from stepdown.gateway.exchange import CACHE, Exchange, Middleware, Next
+from stepdown.gateway.exchange import CACHE, Exchange, Middleware, Next, answered
 from stepdown.gateway.http.messages import Response
 from stepdown.gateway.metric_names import CACHE_LOOKUPS
 from stepdown.gateway.metrics import Metrics
@@ -18,18 +20,18 @@ def caching(cache: AnswerCache, metrics: Metrics) -> Middleware:
     A request that is held back is not looked up: the calls that evidence is drawn from would lack all repeats.
     """
 
-    async def look(exchange: Exchange, proceed: Next) -> Response:
+    def look(exchange: Exchange, proceed: Next) -> Awaitable[Response]:
         task = exchange.task
         if task is None or task.cache_s <= 0 or exchange.selection == HOLDBACK:
-            return await proceed(exchange)
+            return proceed(exchange)
         found = cache.find(exchange)
         metrics.count(CACHE_LOOKUPS, "miss" if found is None else "hit")
-        return await proceed(exchange) if found is None else _answered(exchange, found)
+        return proceed(exchange) if found is None else answered(_repeated(exchange, found))
 
     return look
 
 
-def _answered(exchange: Exchange, found: CachedAnswer) -> Response:
+def _repeated(exchange: Exchange, found: CachedAnswer) -> Response:
     exchange.rung = CACHE
     if found.rung == INCUMBENT:
         exchange.upstream = CACHE

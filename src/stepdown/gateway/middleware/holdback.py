@@ -6,7 +6,7 @@ before anything else is known of it: neither the cascade nor the response cache 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from stepdown.gateway.asking import Chance
@@ -24,11 +24,11 @@ def holdback(generator: Chance, can_ask: Callable[[], bool]) -> Middleware:
     held back: the requests would fail although a student can answer, and what is left out depends on no input.
     """
 
-    async def draw(exchange: Exchange, proceed: Next) -> Response:
+    def draw(exchange: Exchange, proceed: Next) -> Awaitable[Response]:
         share = _share(exchange)
         if share > 0.0 and generator.random() < share and can_ask():
             exchange.selection, exchange.selection_probability = HOLDBACK, share
-        return await proceed(exchange)
+        return proceed(exchange)
 
     return draw
 

@@ -16,10 +16,12 @@ from stepdown.gateway.http.upstream_connection import MAX_WHOLE
 LEAST = 12
 """A key of fewer characters is no secret ("none", "ollama") and may be a word of an answer."""
 _KEY = b"[KEY]"
-_RETURNED = re.compile(
-    rb"content-(type|encoding|disposition)|retry-after(-ms)?|x-should-retry|(x-|apim-)?request-id"
-    rb"|openai-(processing-ms|version|model)|(x-|anthropic-)ratelimit-[\w-]{1,60}"
-).fullmatch
+_RETURNED = functools.lru_cache(maxsize=256)(
+    re.compile(
+        rb"content-(type|encoding|disposition)|retry-after(-ms)?|x-should-retry|(x-|apim-)?request-id"
+        rb"|openai-(processing-ms|version|model)|(x-|anthropic-)ratelimit-[\w-]{1,60}"
+    ).fullmatch
+)
 """The upstream's headers that clients get: no cookies, no organisation, nothing of its own connection."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.client import HttpPool, Origin
 from stepdown.gateway.http.messages import JSON, BrokenReply, Request
 from stepdown.gateway.upstream import UpstreamOptions
-from stepdown.gateway.upstreams import _translating
+from stepdown.gateway.upstreams import _translating, _usage
 from stepdown.gateway.upstreams._echoes import Unechoed
 from stepdown.gateway.upstreams._whole import whole_body, whole_stream
 
@@ -35,6 +35,8 @@ _OWN: tuple[tuple[bytes, bytes], ...] = ((b"accept-encoding", b"identity"), (b"u
 """Bodies are recorded, and a certified answer must not depend on who unpacks it: nothing is compressed."""
 _VIRTUAL_KEY = TOKEN_START.encode()
 _SMALL = 1 << 20
+_NOT_UNDERSTOOD = frozenset({400, 404, 422})
+"""What servers answer to an option that they do not know."""
 _MODELS_MOST = 8 << 20
 
 Pairs = list[tuple[bytes, bytes]]
@@ -70,6 +72,7 @@ class OverHttp:
         own = {name.lower().encode(): _FREE for name in options.pass_headers}
         self._passed = [*({**_PASSED, **own}).items()]
         passes_key = options.passes_client_key and not options.key
+        self._asks_usage = options.ask_usage
         self._key_headers = [b"x-api-key", b"authorization"] if passes_key else []
         if passes_key and options.key_header:
             self._key_headers.append(options.key_header.lower().encode())
@@ -77,21 +80,41 @@ class OverHttp:
     async def send(self, exchange: Exchange) -> Reply:
         request = exchange.request
         if self._wire == exchange.wire.NAME:
+            if self._asks_usage and _usage.is_missing(exchange):
+                reply = await self._with_usage(exchange)
+                if reply is not None:
+                    return reply
             outgoing = exchange.outgoing
             body = request.body if outgoing is None else msgspec.json.encode(outgoing)
-            response = await self._post(request, [*self._headers(request), JSON], body)
-            if response.status < 400 and response.header(b"content-type")[:17] == b"text/event-stream":
+            response = await self._post_alike(request, body)
+            if _is_stream(response):
                 return Reply(response.status, response.headers, whole_stream(response, self._wire, exchange))
             return Reply(response.status, response.headers, await whole_body(response))
         body = _translating.outgoing_body(exchange, self._wire)
-        response = await self._post(request, [*self._translated_headers(request), JSON], body)
+        given = self._given(request)
+        response = await self._post(request, [*self._translated_headers(request, given), JSON], body, given)
         return await _translating.incoming_reply(exchange, self._wire, response)
+
+    async def _with_usage(self, exchange: Exchange) -> Reply | None:
+        """The answer to a request whose usage is asked for beside; None where the server does not know that option: it
+        is asked again without it, and not for it any more."""
+        body = _usage.with_usage(exchange)
+        response = await self._post_alike(exchange.request, body)
+        if _is_stream(response):
+            pieces = _usage.told_as_it_comes(exchange, whole_stream(response, self._wire, exchange))
+            return Reply(response.status, response.headers, pieces)
+        said = await whole_body(response)
+        if response.status in _NOT_UNDERSTOOD and _usage.OPTION in said:
+            self._asks_usage = False
+            return None
+        return Reply(response.status, response.headers, said)
 
     async def forward(self, request: Request) -> Reply:
         path = request.path.removeprefix("/v1") if request.path.startswith("/v1/") else request.path
         target = self._with_query(self._manner.path + path, request.query)
-        headers = self._headers(request) + _fitting(request, _PASSED_ELSEWHERE.items())
-        response = await self._asked(request, request.method, target, headers, request.body, self.options.total_s)
+        given = self._given(request)
+        headers = self._headers(request, given) + _fitting(request, _PASSED_ELSEWHERE.items())
+        response = await self._asked(given, request.method, target, headers, request.body, self.options.total_s)
         length = response.header(b"content-length")
         if request.method == "HEAD" or (length.isdigit() and int(length) <= _SMALL):
             return Reply(response.status, response.headers, await response.read())
@@ -101,7 +124,8 @@ class OverHttp:
         options = self.options
         target = self._with_query(self._manner.models_path, "")
         asked = request if request is not None else Request("GET", target)
-        response = await self._asked(asked, "GET", target, self._headers(asked), b"", options.first_byte_s)
+        given = self._given(asked)
+        response = await self._asked(given, "GET", target, self._headers(asked, given), b"", options.first_byte_s)
         body = await response.read(_MODELS_MOST)
         try:
             listed = msgspec.json.decode(body) if response.status == 200 else None
@@ -115,19 +139,21 @@ class OverHttp:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _post(self, request: Request, headers: Pairs, body: bytes) -> Unechoed:
+    def _post_alike(self, request: Request, body: bytes) -> Awaitable[Unechoed]:
+        """Ask in the client's wire."""
+        given = self._given(request)
+        return self._post(request, [*self._headers(request, given), JSON], body, given)
+
+    def _post(self, request: Request, headers: Pairs, body: bytes, given: Pairs) -> Awaitable[Unechoed]:
         target = self._with_query(self._target, request.query) if request.query in _QUERIES else self._plain_target
-        return await self._asked(request, "POST", target, headers, body, self.options.total_s)
+        return self._asked(given, "POST", target, headers, body, self.options.total_s)
 
     async def _asked(
-        self, request: Request, method: str, target: str, headers: Pairs, body: bytes, total_s: float
+        self, given: Pairs, method: str, target: str, headers: Pairs, body: bytes, total_s: float
     ) -> Unechoed:
+        """given: the client's own key, where it goes through."""
         response = await self._pool.send(method, target, headers, body, self.options.first_byte_s, total_s)
-        keys = (
-            (self._key.encode(),)
-            if self._key
-            else (value.removeprefix(b"Bearer ") for _, value in self._given(request))
-        )
+        keys = [self._key.encode()] if self._key else [value.removeprefix(b"Bearer ") for _, value in given]
         return Unechoed(response, keys)
 
     def _with_query(self, target: str, query: str) -> str:
@@ -135,9 +161,9 @@ class OverHttp:
             query = f"{query}&{self._version}" if query else self._version
         return f"{target}?{query}" if query else target
 
-    def _headers(self, request: Request) -> Pairs:
+    def _headers(self, request: Request, given: Pairs) -> Pairs:
         """Those of the client's headers that go upstream, and ours."""
-        headers = self._fixed + _fitting(request, self._passed) + self._given(request)
+        headers = self._fixed + _fitting(request, self._passed) + given
         for pair in self._manner.defaults:
             if all(name != pair[0] for name, _ in headers):
                 headers.append(pair)
@@ -149,13 +175,17 @@ class OverHttp:
         given = request.headers
         return [(name, given[name]) for name in self._key_headers if _VIRTUAL_KEY not in given.get(name, _VIRTUAL_KEY)]
 
-    def _translated_headers(self, request: Request) -> Pairs:
+    def _translated_headers(self, request: Request, given: Pairs) -> Pairs:
         """Those of the client's headers that mean the same on any wire, and its key as this wire has it."""
-        headers = [pair for pair in self._headers(request) if pair in self._fixed or _is_general(pair[0])]
-        given = {name: value.decode("latin-1").removeprefix("Bearer ") for name, value in self._given(request)}
-        if key := given.get(b"x-api-key") or given.get(b"authorization"):
+        headers = [pair for pair in self._headers(request, given) if pair in self._fixed or _is_general(pair[0])]
+        keys = {name: value.decode("latin-1").removeprefix("Bearer ") for name, value in given}
+        if key := keys.get(b"x-api-key") or keys.get(b"authorization"):
             headers += self._manner.key(key)
         return headers + [pair for pair in self._manner.defaults if pair not in headers]
+
+
+def _is_stream(response: Unechoed) -> bool:
+    return response.status < 400 and response.header(b"content-type")[:17] == b"text/event-stream"
 
 
 def _fitting(request: Request, passed: Iterable[tuple[bytes, Callable[[bytes], object]]]) -> Pairs:

@@ -12,6 +12,7 @@ from stepdown.core.wires.wire import stream_translator, translate_error, transla
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.messages import EVENT_STREAM, JSON, BrokenReply, UpstreamError
 from stepdown.gateway.upstream import CannotBeSaid, ClientWasTold
+from stepdown.gateway.upstreams import _usage
 from stepdown.gateway.upstreams._echoes import Unechoed
 
 _REPLACED = frozenset({b"content-type", b"content-encoding"})
@@ -31,9 +32,11 @@ async def incoming_reply(exchange: Exchange, wire: str, response: Unechoed) -> R
     headers = [pair for pair in response.headers if pair[0] not in _REPLACED]
     streams = response.header(b"content-type")[:17] == b"text/event-stream"
     if streams and response.status == 200 and exchange.wants_stream:
-        translator = stream_translator(wire, exchange.wire.NAME, exchange.wants_usage, int(exchange.at))
+        translator = stream_translator(wire, exchange.wire.NAME, True, int(exchange.at))
         assert translator is not None, "one wire needs no translation"
-        return Reply(response.status, [*headers, EVENT_STREAM], _translated(exchange, translator, response))
+        pieces = _translated(exchange, translator, response)
+        pieces = _usage.told_as_it_comes(exchange, pieces) if _usage.is_missing(exchange) else pieces
+        return Reply(response.status, [*headers, EVENT_STREAM], pieces)
     body = await response.read()
     decoded = _decoded(body)
     client = exchange.wire.NAME
@@ -48,8 +51,8 @@ async def incoming_reply(exchange: Exchange, wire: str, response: Unechoed) -> R
     except ValueError as error:
         raise BrokenReply(f"The upstream's answer cannot be read: {error}.", retriable=False) from None
     if exchange.wants_stream:
-        pieces = exchange.wire.stream_of(answer, exchange.wants_usage)
-        return Reply(200, [*headers, EVENT_STREAM], b"".join(pieces))
+        events = _usage.told(exchange, exchange.wire.stream_of(answer, True))
+        return Reply(200, [*headers, EVENT_STREAM], b"".join(events))
     return Reply(200, [*headers, JSON], msgspec.json.encode(answer))
 
 

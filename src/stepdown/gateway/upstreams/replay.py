@@ -24,6 +24,7 @@ from stepdown.core.wires.wire import translate_response
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.messages import EVENT_STREAM, JSON, BrokenReply, Request
 from stepdown.gateway.upstream import CannotBeSaid, Unsupported, Upstream, UpstreamOptions
+from stepdown.gateway.upstreams._usage import told
 
 EXTRA = ""
 WIRE = "openai"
@@ -95,7 +96,7 @@ class _Replay:
             raise BrokenReply(f"The recorded answer cannot be said: {error}.", retriable=False) from None
         if not exchange.wants_stream:
             return Reply(200, [JSON], msgspec.json.encode(answer))
-        return Reply(200, [EVENT_STREAM], _spoken(wire.stream_of(answer, exchange.wants_usage)))
+        return Reply(200, [EVENT_STREAM], _spoken(told(exchange, wire.stream_of(answer, True))))
 
     async def models(self, request: Request | None = None) -> list[dict[str, Any]]:
         del request
