@@ -117,8 +117,6 @@ def _beside_answer(message: dict[str, Any]) -> dict[str, Any]:
     """A message without its answer; some incumbents say of those that call no tool that there is none."""
     names = [key for key in ("tool_calls", "function_call") if key in message and not message[key]]
     silent: dict[str, Any] = dict.fromkeys(names)
-        key: None for key in ("tool_calls", "function_call") if key in message and not message[key]
-    }
     return {**{key: value for key, value in message.items() if key not in _OF_MESSAGE}, **silent}
 
 
