@@ -65,6 +65,9 @@ def write_program(folder: Path, kinds: Mapping[str, Sequence[str]]) -> None:
     cascade = {"task": "t", "family": "f", "most_characters": 100_000, "certified_until": None, "rungs": rungs}
     (folder / "cascade.json").write_bytes(canonical_json(cascade))
     (folder / "run.py").write_text(run_program(), encoding="utf-8")
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    manifest = {"files": {name: exporting.sha256(folder / name) for name in names if name != "manifest.json"}}
+    (folder / "manifest.json").write_bytes(canonical_json(manifest))
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)

@@ -13,10 +13,11 @@ import pytest
 from stepdown.certificate.files import read_certificate, write_certificate
 from stepdown.certificate.hashes import contract_hash, contract_table
 from stepdown.core.contract import Contract
-from stepdown.loop.certificates import served_note, serving, why_not_in_force, why_other_contract
 from stepdown.loop.home import open_home
+from stepdown.loop.in_force import standing_now, why_other_contract
+from stepdown.loop.outcome import outcome
 from stepdown.loop.records import latest
-from stepdown.loop.settings import Settings, parse_settings
+from stepdown.loop.settings import parse_settings
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK
 from tests.gateway.serving import SETTINGS, sure
@@ -42,7 +43,7 @@ def answered(home: Path) -> Any:
 
 
 def test_a_build_with_another_margin_changes_nothing_that_answers(overridden: Path) -> None:
-    assert latest(open_home(overridden), TASK).path != serving(open_home(overridden), TASK).path
+    assert latest(open_home(overridden), TASK).path != standing_now(open_home(overridden), TASK).folder.path
     assert standing(overridden) == ""
     assert answered(overridden).json["rung"] == "linear"
     assert stepdown("certificate", "verify", TASK, "--home", str(overridden), "--json").json["verified"]
@@ -72,10 +73,19 @@ def test_a_certificate_for_another_contract_does_not_answer(certified: Path, tmp
     assert why in refused.err
 
 
-def test_it_answers_once_the_settings_have_its_contract(overridden: Path, tmp_path: Path) -> None:
+def test_it_answers_once_the_settings_have_its_contract_and_somebody_promotes_it(
+    overridden: Path, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     shutil.copytree(overridden, home)
+    newest = latest(open_home(home), TASK).path.name
+    refused = stepdown("promote", TASK, newest, "--home", str(home))
+    assert (refused.code, "margin = 0.1; stepdown.toml asks for margin = 0.05" in refused.err) == (1, True)
     (home / "stepdown.toml").write_text(SETTINGS.replace("0.05", "0.1"))
+    assert (
+        standing(home) == "the certificate is for another contract: margin = 0.05; stepdown.toml asks for margin = 0.1"
+    )
+    assert stepdown("promote", TASK, newest, "--home", str(home)).code == 0
     assert standing(home) == ""
     assert answered(home).json["rung"] == "linear"
     (home / "stepdown.toml").write_text(SETTINGS.replace("0.05", "0.1").replace("holdback = 0.0", "holdback = 0.5"))
@@ -83,12 +93,16 @@ def test_it_answers_once_the_settings_have_its_contract(overridden: Path, tmp_pa
 
 
 def test_the_note_for_whoever_built_it(overridden: Path, certified: Path) -> None:
-    note = served_note(open_home(overridden), latest(open_home(overridden), TASK).read_certificate())
-    assert note == (
-        "This certificate will not be served: it is for margin = 0.1; stepdown.toml asks for margin = 0.05. "
-        "To serve it, write its contract into [tasks.tickets.contract]."
+    newest = latest(open_home(overridden), TASK)
+    said = outcome(open_home(overridden), TASK, newest)
+    answers = latest(open_home(certified), TASK)
+    assert (said.answers, said.in_force) == (answers.path.name, True)
+    assert said.note == (
+        f"Nothing has changed: the build {answers.path.name} goes on answering. This certificate will not be served: "
+        "it is for margin = 0.1; stepdown.toml asks for margin = 0.05. To serve it, write its contract into "
+        f"[tasks.tickets.contract], then: stepdown promote tickets {newest.path.name}"
     )
-    assert served_note(open_home(certified), latest(open_home(certified), TASK).read_certificate()) == ""
+    assert outcome(open_home(certified), TASK, answers).note == "It answers from now on."
 
 
 def test_a_certificate_that_the_journal_does_not_know(certified: Path, tmp_path: Path) -> None:
@@ -129,14 +143,3 @@ def test_the_keys_that_differ_are_named(certified: Path, certified_for: dict[str
     settings = parse_settings(tomllib.loads(f"[tasks.{TASK}.contract]\n{asked}\n"))
     found = why_other_contract(settings, certificate)
     assert (said in found) if said else found == ""
-
-
-def test_one_function_says_why(certified: Path) -> None:
-    home = open_home(certified)
-    certificate = latest(home, TASK).read_certificate()
-    assert why_not_in_force(home, certificate, not_issued="") == ""
-    assert why_not_in_force(home, certificate, not_issued="the journal …") == "the journal …"
-    refused = msgspec.structs.replace(certificate, verdict="refused")
-    assert why_not_in_force(home, refused, not_issued="x") == "the certificate was refused"
-    elsewhere = type(home)(home.folder, Settings(), home.clock)
-    assert "another contract: margin = 0.05" in why_not_in_force(elsewhere, certificate, not_issued="")

@@ -87,7 +87,23 @@ def test_an_anchor_kept_elsewhere_sees_what_the_folder_cannot(home: Path, tmp_pa
         said = run(home, *command)
         assert said.code == 1
         assert "does not continue the anchor" in said.err
+    again = run(home, "audit", "anchor", "--out", kept)
+    assert (again.code, "does not continue the head in" in again.err) == (1, True)
+    assert json.loads(kept.read_text()) == made.json, "what shows it is not overwritten"
+
+
+def test_an_anchor_takes_the_place_of_an_earlier_one_alone(home: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "anchor.json"
+    first = run(home, "audit", "anchor", "--out", kept).json
     assert run(home, "audit", "anchor", "--out", kept).code == 0
+    issue(home)
+    later = run(home, "audit", "anchor", "--out", kept)
+    assert (later.code, later.json["events"]) == (0, first["events"] + 1)
+    assert json.loads(kept.read_text()) == later.json
+    for content in (b"notes of mine", b"", b"{}"):
+        kept.write_bytes(content)
+        refused = run(home, "audit", "anchor", "--out", kept)
+        assert (refused.code, kept.read_bytes()) == (1, content)
 
 
 @pytest.mark.parametrize(

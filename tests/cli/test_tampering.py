@@ -107,9 +107,12 @@ def test_a_build_that_points_nowhere_is_said(home: Path) -> None:
     pointer = home / ".stepdown" / "builds" / TASK / "latest"
     for content in (b"\xff\xfe", b"../../../etc", b"", b"x" * 10_000):
         pointer.write_bytes(content)
-        said = stepdown("answer", TASK, "hello", "--home", str(home), "--json")
-        assert said.code == 1, content
-        assert "stepdown build" in said.err
+        for verb in (("certificate", "show", TASK), ("status",)):
+            said = stepdown(*verb, "--home", str(home), "--json")
+            assert said.code == 1, content
+            assert "stepdown build" in said.err
+        answered = stepdown("answer", TASK, "where is my parcel", "--home", str(home), "--json")
+        assert answered.json["rung"] == "linear", "which build answers is in the journal, not in a file"
 
 
 def test_a_task_that_was_not_built_names_the_nearest(home: Path) -> None:

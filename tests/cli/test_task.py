@@ -14,7 +14,7 @@ from stepdown.loop.discovery import calls_of
 from stepdown.loop.home import open_home
 from tests.cli.conftest import stepdown
 
-WORDS = "invoice parcel refund login password delivery charge account card order".split()
+WORDS = ["invoice", "parcel", "refund", "login", "password", "delivery", "charge", "account", "card", "order"]
 PROMPTS = {
     "sort": ("Classify the letter as one of: praise, complaint.\nLetter: {}\nLabel:", ("praise", "complaint")),
     "urgency": ("Say how urgent this ticket is (low, high).\nTicket: {}\nUrgency:", ("low", "high")),

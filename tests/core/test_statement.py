@@ -111,7 +111,7 @@ def test_a_refusal_says_what_could_not_be_shown_and_on_what() -> None:
     text = statement(certificate("refused"))
     assert "It could not be shown at 95 % confidence (attempt 2 on this evidence, tested at 99.24 %)" in text
     assert "at most +0.02 on average" in text
-    assert "The incumbent keeps answering." in text
+    assert "Nothing changes: the incumbent, or what answered before, goes on answering." in text
     assert "2,000 calls in 1,850 independent units (clients)" in text
     assert "About 1,240 more labels would be needed" in text
     for promise in ("lapses", "In place of", "of the calls in the evidence"):
@@ -205,7 +205,7 @@ def test_the_other_claims_are_said_with_what_they_rest_on() -> None:
 def test_a_refusal_without_a_test_gives_its_reason() -> None:
     made = certificate("refused", claims=(), reasons=("No student could be tried.",), labels_needed=None)
     assert "Nothing was shown at 95 % confidence" in statement(made)
-    assert "No student could be tried. The incumbent keeps answering." in statement(made)
+    assert "No student could be tried. Nothing changes: the incumbent, or what" in statement(made)
 
 
 def test_the_table_of_the_evidence_has_every_fact() -> None:

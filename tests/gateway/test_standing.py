@@ -4,6 +4,7 @@ Where privacy forbids that, nothing leaves."""
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -15,10 +16,11 @@ import pytest
 from stepdown.certificate.files import read_certificate, write_certificate
 from stepdown.core.canonical import canonical_json
 from stepdown.core.cascade import CascadeSpec
+from stepdown.core.keys import Key, token_digest
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import SYSTEM, TASK
 from tests.gateway.large_model import SAID, LargeModel
-from tests.gateway.serving import SETTINGS, copied, issue, kept, serving, soon, sure, unsure
+from tests.gateway.serving import SETTINGS, build_home, copied, issue, kept, serving, soon, sure, unsure
 
 SURE = sure()[0]
 PERSONAL = ("jane.doe@example.com", "+44 20 7946 0958", "4111 1111 1111 1111")
@@ -145,7 +147,7 @@ def garble_the_task(home: Path) -> None:
 
 
 def lose_the_build(home: Path) -> None:
-    (home / f".stepdown/builds/{TASK}/latest").unlink()
+    shutil.rmtree(build_file(home, "certificate.json").parent)
 
 
 BEFALLEN: list[tuple[Callable[[Path], None], str]] = [
@@ -171,7 +173,7 @@ BEFALLEN: list[tuple[Callable[[Path], None], str]] = [
     (sql("DELETE FROM events"), "the journal is not whole"),
     (enter_a_forged_event, "the journal is not whole"),
     (garble_the_task, "cannot be read"),
-    (lose_the_build, "not built"),
+    (lose_the_build, "the build is not here"),
 ]
 
 
@@ -363,3 +365,53 @@ def test_keys_that_vanish_from_the_store_open_nothing(certified: Path, upstream:
             database.execute("DELETE FROM keys")
         time.sleep(2.5)
         assert gateway.ask(SURE).status_code == 401
+
+
+def test_key_rows_that_the_journal_did_not_issue_open_nothing(
+    certified: Path, upstream: LargeModel, tmp_path: Path
+) -> None:
+    """Inserted by hand, or edited: given more rights, or taken back from among the revoked."""
+    home = copied(certified, tmp_path / "home")
+    made = {name: stepdown("key", "create", name, "--home", str(home), "--json").json for name in ("web", "old", "own")}
+    tokens = {name: {"authorization": f"Bearer {one['token']}"} for name, one in made.items()}
+    stepdown("key", "revoke", "old", "--home", str(home))
+    forged = tokens["own"]["authorization"].removeprefix("Bearer ") + "x"
+    with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+        body = database.execute("SELECT body FROM keys WHERE body LIKE '%\"own\"%'").fetchone()[0]
+    row = msgspec.json.decode(body, type=Key)
+    row = msgspec.structs.replace(row, id="key-aaaaaaaaaaaa", name="forged", digest=token_digest(forged))
+    with serving(home, "--upstream", upstream.url) as gateway:
+        assert gateway.ask(SURE, headers=tokens["web"]).status_code == 200
+        assert gateway.ask(SURE, headers=tokens["old"]).status_code == 401
+        with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+            columns = [name for _, name, *_ in database.execute("PRAGMA table_info(keys)")]
+            values = {"id": row.id, "digest": row.digest, "body": canonical_json(row).decode()}
+            given = [values.get(name, row.created_at) for name in columns]
+            database.execute(f"INSERT INTO keys VALUES ({', '.join('?' * len(columns))})", given)
+            database.execute("UPDATE keys SET body = replace(body, '\"revoked_at\":', '\"x\":')")
+            database.execute(
+                'UPDATE keys SET body = replace(body, \'"name":"web"\', \'"may_label":true,"name":"web"\')'
+            )
+        assert soon(lambda: "keys_not_issued" in gateway.log)
+        assert gateway.ask(SURE, headers={"authorization": f"Bearer {forged}"}).status_code == 401
+        assert gateway.ask(SURE, headers=tokens["old"]).status_code == 401
+        assert gateway.ask(SURE, headers=tokens["web"]).status_code == 401, "nobody issued it with more rights"
+        assert gateway.ask(SURE, headers=tokens["own"]).status_code == 200
+        later = stepdown("key", "create", "later", "--home", str(home), "--json").json["token"]
+        assert soon(lambda: gateway.ask(SURE, headers={"authorization": f"Bearer {later}"}).status_code == 200)
+
+
+@pytest.mark.parametrize("renames", ["the row", "all of it"])
+def test_a_task_whose_row_is_renamed_keeps_its_contract(upstream: LargeModel, tmp_path: Path, renames: str) -> None:
+    """Found by its prompt, for its settings go by the name that it had."""
+    home = build_home(tmp_path / "home", SETTINGS + 'privacy = "local-only"\n', build=False)
+    assert stepdown("tasks", "--home", str(home)).code == 0
+    with sqlite3.connect(home / ".stepdown/store.sqlite") as database:
+        database.execute("UPDATE tasks SET name = 'other'")
+        if renames == "all of it":
+            database.execute('UPDATE tasks SET body = replace(body, \'"name":"tickets"\', \'"name":"other"\')')
+    before = len(upstream.seen)
+    with serving(home, "--upstream", upstream.url) as gateway:
+        for headers in ({}, {"x-stepdown-workload": "other"}):
+            assert gateway.ask(unsure(), headers=headers).status_code == 422
+    assert len(upstream.seen) == before, "something left the machine"

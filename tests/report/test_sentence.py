@@ -40,7 +40,7 @@ def test_refused_for_want_of_evidence_says_how_many_labels(records: ModuleType) 
 def test_refused_for_quality_says_how_far_off(records: ModuleType) -> None:
     record = records.refused_for_quality()
     assert said(record).endswith("makes 7.1 points more error where the contract allows 2 points.")
-    assert "still goes to Qwen3-30B-A3B" in next_steps(record)[-1]
+    assert "nothing changes in production: Qwen3-30B-A3B" in next_steps(record)[-1]
 
 
 def test_agreement_speaks_of_differing_answers(records: ModuleType) -> None:

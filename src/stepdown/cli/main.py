@@ -20,7 +20,22 @@ from stepdown.core.errors import StepdownError, nearest
 TRACE = "STEPDOWN_TRACE"
 PRIVATE = 0o077
 """What is written is its owner's alone: recorded calls, models and settings are nobody else's to read or change."""
-ORDER = ("init", "import", "tasks", "task", "scan", "build", "report", "certificate", "answer", "status", "demo")
+ORDER = (
+    "init",
+    "import",
+    "tasks",
+    "task",
+    "scan",
+    "build",
+    "report",
+    "certificate",
+    "builds",
+    "promote",
+    "rollback",
+    "answer",
+    "status",
+    "demo",
+)
 
 
 class Verbs(click.Group):

@@ -203,8 +203,9 @@ def _not_shown(certificate: Certificate) -> str:
 
 
 def _kept(certificate: Certificate) -> str:
-    """What a refusal means for the calls to come."""
-    return "Nothing steps down." if is_local_only(certificate) else "The incumbent keeps answering."
+    """What a refusal means for the calls to come: it takes no earlier certificate out of force."""
+    before = "what answered before" if is_local_only(certificate) else "the incumbent, or what answered before,"
+    return f"Nothing changes: {before} goes on answering."
 
 
 def _wanted(claim: Claim, certificate: Certificate) -> str:

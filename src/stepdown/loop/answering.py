@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
-from stepdown.certificate.calibrate import open_confidence
 from stepdown.core.calls import Broken
-from stepdown.core.cascade import INCUMBENT, Cascade, CascadeSpec, Decision, OpenRung
-from stepdown.core.errors import DifferentAnswersError, InputError, TamperedError
+from stepdown.core.cascade import INCUMBENT, Cascade, Decision
+from stepdown.core.errors import DifferentAnswersError, InputError, StepdownError
 from stepdown.core.family import families
 from stepdown.core.tasks import Input, input_text, is_empty
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.personal_data import mask
-from stepdown.loop.certificates import issued, serving, why_not_in_force
 from stepdown.loop.field_confidence import confidences_of, open_fields
 from stepdown.loop.home import Home, open_home
-from stepdown.loop.journal import read_journal
+from stepdown.loop.in_force import open_cascade, standing_now
 from stepdown.loop.records import BuildFolder
-from stepdown.students.artefact import open_student
 
 MAX_ROW_BYTES = 16 << 20
 
@@ -33,44 +31,24 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     input: str | dict[str, str]
 
 
-def open_cascade(home: Home, spec: CascadeSpec, threads: int = 1) -> Cascade:
-    """A cascade with its students opened. Raises TamperedError naming what changed; DifferentAnswersError where a
-    student answers differently on this machine than where it was built."""
-    rungs = []
-    for rung in spec.rungs:
-        student = open_student(home.artefacts / rung.artefact, threads)
-        rungs.append(OpenRung(student=student, confidence=open_confidence(rung.calibrator), threshold=rung.threshold))
-    return Cascade(rungs=tuple(rungs))
-
-
 def open_build(folder: Path) -> Cascade:
     """The cascade of a build's folder, HOME/.stepdown/builds/TASK/BUILD, whatever its certificate says."""
     return open_cascade(open_home(folder.parents[3]), BuildFolder(folder).read_cascade())
 
 
 class Answerer:
-    """A task's newest cascade when its certificate stands; without one every answer is the incumbent's to give."""
+    """A task's cascade while it is in force; without one every answer is the incumbent's to give."""
 
     def __init__(self, home: Home, task: str, threads: int = 1) -> None:
-        folder = serving(home, task)
-        certificate = folder.read_certificate()
+        found = standing_now(home, task, partial(open_cascade, threads=threads))
+        if isinstance(found.error, StepdownError) and not isinstance(found.error, DifferentAnswersError):
+            raise found.error
+        # What cannot be opened here says why at length; nobody but who runs the project reads it.
+        self.why_not = found.detail if found.why_not else ""
+        self.cascade = Cascade(rungs=()) if found.why_not or found.cascade is None else found.cascade
+        folder, certificate = found.folder, found.folder.read_certificate()
         spec = folder.read_cascade()
-        if certificate.cascade_hash != spec.digest:
-            raise TamperedError(
-                f"{folder.cascade} is not the cascade that its certificate names.",
-                f"Expected hash {certificate.cascade_hash[:12]}, got {spec.digest[:12]}.",
-                f"Run: stepdown build {task}",
-            )
         self._redacts = certificate.contract.get("privacy") == "redact"
-        with home.store() as store:
-            not_issued = issued(read_journal(home, store), folder, certificate).why_not
-        self.why_not = why_not_in_force(home, certificate, not_issued)
-        self.cascade = Cascade(rungs=())
-        if not self.why_not:
-            try:
-                self.cascade = open_cascade(home, spec, threads)
-            except DifferentAnswersError as error:
-                self.why_not = str(error)
         self._parts = families().load(folder.read_task().family).parts
         fields = folder.read_fields()
         self._fields = {rung.kind: open_fields(fields[rung.artefact]) for rung in spec.rungs if rung.artefact in fields}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from stepdown.core.exports import ExportManifest
 from stepdown.loop.home import make_folder
 from stepdown.students.exporter import sha256
 
-MANIFEST = "manifest.json"
+MANIFEST, REQUIREMENTS = "manifest.json", "requirements.txt"
 
 
 def check_target(target: Path, force: bool) -> None:
@@ -75,6 +75,15 @@ def hashes(folder: Path) -> dict[str, str]:
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in found}
     return {name: sha256(path) for name, path in names.items() if name != MANIFEST}
+
+
+def requirements(packages: Iterable[str], versions: Mapping[str, str]) -> str:
+    """The requirements.txt of an export: its packages in the versions that it was compared and measured with."""
+    head = (
+        f"# What run.py needs, as it was measured on Python {versions['python']}. Others may do, and were not measured."
+    )
+    # A local version ("+cpu") is no other release, and no registry has it.
+    return "\n".join([head, *(f"{name}=={versions[name].partition('+')[0]}" for name in sorted(packages))]) + "\n"
 
 
 def write_json(path: Path, value: object) -> None:

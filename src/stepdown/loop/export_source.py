@@ -1,4 +1,4 @@
-"""What an export is made from: the newest build of a task, its cascade, certificate and evidence checked."""
+"""What an export is made from: the build that answers a task, its cascade, certificate and evidence checked."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from stepdown.certificate.evidence import read_evidence
 from stepdown.core.cascade import CascadeSpec
-from stepdown.core.errors import StepdownError, TamperedError
+from stepdown.core.errors import DifferentAnswersError, StepdownError, TamperedError
 from stepdown.core.record import BuildRecord
 from stepdown.curation.dataset_file import read_dataset
-from stepdown.loop.certificates import issued, serving, why_not_in_force
 from stepdown.loop.home import Home
-from stepdown.loop.journal import read_journal
+from stepdown.loop.in_force import standing_now
 from stepdown.loop.recertifying import Parent
 from stepdown.loop.records import BuildFolder
 
@@ -32,22 +31,17 @@ def source_of(home: Home, task: str, uncertified: bool) -> Source:
 
     Raises TamperedError, and StepdownError for a build that is not certified.
     """
-    folder = serving(home, task)
+    found = standing_now(home, task)
+    if isinstance(found.error, StepdownError) and not isinstance(found.error, DifferentAnswersError):
+        raise found.error
+    folder = found.folder
     certificate, spec = folder.read_certificate(), folder.read_cascade()
-    if certificate.cascade_hash != spec.digest:
-        raise TamperedError(
-            f"{folder.cascade} is not the cascade that its certificate names.",
-            f"Expected hash {certificate.cascade_hash[:12]}, got {spec.digest[:12]}.",
-            f"Run: stepdown build {task}",
-        )
     evidence = read_evidence(folder.evidence)
     if evidence.content_hash != certificate.evidence_file_hash:
         raise TamperedError(
             f"{folder.evidence} is not the evidence that its certificate names.", "", "Restore it, or build again."
         )
-    with home.store() as store:
-        not_issued = issued(read_journal(home, store), folder, certificate).why_not
-    why = why_not_in_force(home, certificate, not_issued)
+    why = found.detail if found.why_not else ""
     if not why and certificate.contract.get("privacy") == "redact":
         why = "its students were certified on texts with personal data masked, and an exported program masks nothing"
     if (why or not spec.rungs) and not (uncertified and spec.rungs):

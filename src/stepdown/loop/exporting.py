@@ -21,7 +21,16 @@ from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.curation.dataset_file import read_dataset
 from stepdown.evaluation.speed import size_on_disk
-from stepdown.loop.export_folder import MANIFEST, check_target, drafted, hashes, publish, write_json
+from stepdown.loop.export_folder import (
+    MANIFEST,
+    REQUIREMENTS,
+    check_target,
+    drafted,
+    hashes,
+    publish,
+    requirements,
+    write_json,
+)
 from stepdown.loop.export_models import folders_of, write_cascade, write_models
 from stepdown.loop.export_rows import Compared, ask_export, ask_parents, compare, rows_of, said_different
 from stepdown.loop.export_source import Source, source_of
@@ -59,7 +68,7 @@ class Exported:
 
 
 def export(home: Home, request: ExportRequest, progress: Progress) -> Exported:
-    """Export the newest build of a task. An export that differs from its parent, or is not certified, is not written.
+    """Export the build that answers a task. One that differs from its parent, or is not certified, is not written.
 
     Raises UsageError for a format or a target, StepdownError for a build that is not certified, MissingExtra …
     """
@@ -106,6 +115,7 @@ def _finish(
     manifest = _manifest(home, request, source, rungs, compared.found, why)
     if certificate and not why:
         manifest = msgspec.structs.replace(manifest, certificate=certificate.digest, cascade=certificate.cascade_hash)
+    (draft / REQUIREMENTS).write_text(requirements(manifest.requires, manifest.versions), encoding="utf-8")
     (draft / "model-card.md").write_text(render_exported_card(source.record, manifest, certificate), encoding="utf-8")
     files = hashes(draft)
     manifest = msgspec.structs.replace(manifest, files=files, size_bytes=size_on_disk(draft))

@@ -16,10 +16,10 @@ from stepdown.core.ownership import Owners
 from stepdown.core.store import Feedback, Gold, GoldBasis, Store
 from stepdown.loop.call_ids import ids_of
 from stepdown.loop.call_task import known_tasks
-from stepdown.loop.certificates import issued, serving, why_not_in_force
 from stepdown.loop.feedback import note_feedback
 from stepdown.loop.home import Home
 from stepdown.loop.importing import GOLD_REMOVED, IMPORTED_INTO, note_strangers
+from stepdown.loop.in_force import answering, standing
 from stepdown.loop.journal import Journal, read_journal
 from stepdown.loop.records import built_tasks
 
@@ -190,11 +190,10 @@ def _resting_on(home: Home, store: Store, names: set[str]) -> dict[str, str]:
 def _digest_in_force(home: Home, journal: Journal, task: str, names: set[str]) -> str:
     """The hash of a task's certificate that is in force and rests on some of these calls; "" where there is none."""
     try:
-        folder = serving(home, task)
-        certificate = folder.read_certificate()
-        if why_not_in_force(home, certificate, issued(journal, folder, certificate).why_not):
+        found = standing(home, journal, answering(home, journal, task), task)
+        if found.certificate is None or not found.in_force:
             return ""
-        return certificate.digest if names & set(read_evidence(folder.evidence).seen.ids) else ""
+        return found.certificate.digest if names & set(read_evidence(found.folder.evidence).seen.ids) else ""
     except (StepdownError, OSError):
         return ""  # `status` says what is wrong with it; it is not in force.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,13 +15,13 @@ from stepdown.core.events import Anchor, anchor_of, continue_chain, verify_chain
 from stepdown.core.keys import Key
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
-from stepdown.loop.certificates import UNSIGNED, issued
 from stepdown.loop.feedback import FEEDBACK
 from stepdown.loop.home import Home
 from stepdown.loop.importing import STRANGE, rows_differ
+from stepdown.loop.in_force import UNSIGNED, answering, issued
 from stepdown.loop.journal import Journal, check_present, read_journal
 from stepdown.loop.keys import KEY_CREATED, KEY_REVOKED
-from stepdown.loop.records import LATEST, SERVING, BuildFolder, chosen_to_serve, latest
+from stepdown.loop.records import BuildFolder, built_tasks, latest
 from stepdown.loop.settings import FILE_NAME
 from stepdown.stores.sql_store import REMEMBERED, TASK_FORGOTTEN
 from stepdown.students.artefact import read_manifest
@@ -59,11 +60,13 @@ def store_findings(store: Store) -> Iterator[str]:
 
 def build_findings(home: Home, journal: Journal, name: str) -> Iterator[str]:
     """What in a task's builds is not as it was built: of the newest, and of the one that answers."""
-    folders = [latest(home, name)]
-    if (home.builds(name) / SERVING).exists():
-        chosen = chosen_to_serve(home, name)
-        folders += [chosen] if chosen and chosen.path != folders[0].path else []
-    for folder in folders:
+    folders: dict[Path, BuildFolder] = {}
+    for which in (partial(latest, home), partial(answering, home, journal)):
+        try:
+            folders.setdefault((found := which(name)).path, found)
+        except StepdownError as error:
+            yield f"{name}: {error}"
+    for folder in folders.values():
         yield from (f"{name}: {said}" for said in _said(lambda folder=folder: _of_build(home, journal, folder)))  # type: ignore[misc]
 
 
@@ -163,7 +166,7 @@ def audit(home: Home, anchor: Anchor | None, public_key: str, progress: Progress
         journal = read_journal(home, store)
         findings = _said(lambda: _heads(home, store, anchor, public_key))
         findings += store_findings(store)
-        for name in _built(home):
+        for name in built_tasks(home):
             progress(f"the builds of {name}", 0.0)
             findings += build_findings(home, journal, name)
         progress("the students", 0.0)
@@ -180,11 +183,6 @@ def audit(home: Home, anchor: Anchor | None, public_key: str, progress: Progress
 def _heads(home: Home, store: Store, anchor: Anchor | None, public_key: str) -> list[str]:
     check_present(home, store, anchor, public_key)
     return []
-
-
-def _built(home: Home) -> list[str]:
-    """The folders of tasks that have a build: by their names on disk, so that a damaged task file hides none."""
-    return sorted(pointer.parent.name for pointer in (home.state / "builds").glob(f"*/{LATEST}"))
 
 
 def readable_by_others(home: Home) -> list[str]:

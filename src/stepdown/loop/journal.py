@@ -14,9 +14,13 @@ from stepdown.core.store import Store
 from stepdown.loop.home import Home
 from stepdown.loop.records import BuildFolder
 from stepdown.loop.signing import SignedHead, can_check, check_signature, read_signed
+from stepdown.stores.sql_store import REMEMBERED, TASK_FORGOTTEN
 
 BUILT, RENDERED = "built", "rendered"
 """Events: a build with its files' hashes; a report of one that was drawn anew."""
+PROMOTED, ROLLED_BACK = "promoted", "rolled-back"
+"""Events: another build of a task answers from now on, because somebody said so. data: `build`, `certificate`, and
+`before`, the build that answered until then. "built" has `serves` (whether it answers from now on) and `before`."""
 NOT_WHOLE = "the journal is not whole"
 LARGEST_ANCHOR = 1 << 16
 KEPT_HERE = "the head that is kept in .stepdown/journal-head"
@@ -26,7 +30,8 @@ class Journal:
     """`read` it, then ask. Only what was appended since the last reading is read again.
 
     why_not: "" where certificates may rest on the journal, else why not, as a client may be told; detail: the same for
-    those who run the project. signed: up to which event there is a signature, None where none is asked for.
+    those who run the project. signed: up to which event there is a signature, None where none is asked for. remembered:
+    the digest of each task's row in the store, by name.
     """
 
     def __init__(self, home: Home) -> None:
@@ -36,7 +41,9 @@ class Journal:
         self.signed: int | None = None
         self._built: dict[tuple[str, str], list[Event]] = {}
         self._rendered: dict[str, dict[str, str]] = {}
+        self._changes: dict[str, list[Event]] = {}
         self._issues = 0
+        self.remembered: dict[str, str] = {}
 
     @property
     def state(self) -> tuple[object, ...]:
@@ -65,6 +72,40 @@ class Journal:
         """The events that issued the certificate of that digest for a task, the newest first."""
         return self._built.get((task, certificate), [])[::-1]
 
+    @property
+    def answered(self) -> set[str]:
+        """The tasks that a build ever answered."""
+        return set(self._changes)
+
+    def served(self, task: str) -> tuple[str, ...]:
+        """The names of the builds that answered one after the other, the one that answers now last; what was rolled
+        back is left out. () where no event says which, as in journals of earlier versions. Where a signature is asked
+        for, what was not signed yet has changed nothing."""
+        names: list[str] = []
+        for event in self._changes.get(task, ()):
+            if self.signed is not None and event.sequence > self.signed:
+                break
+            build, before = (str(event.data.get(key) or "") for key in ("build", "before"))
+            if not names and before:
+                names.append(before)
+            if event.kind == ROLLED_BACK and build in names:
+                del names[len(names) - names[::-1].index(build) :]
+            elif names[-1:] != [build]:
+                names.append(build)
+        return tuple(names)
+
+    def was_set_aside(self, task: str, build: str) -> bool:
+        """Whether a build was made to answer nothing: a refusal, or for another contract than the settings had."""
+        mine = [event for event in self._of(task) if event.data.get("build") == build]
+        return any(event.data.get("serves") is False for event in mine)
+
+    def certified(self, task: str) -> set[str]:
+        """The names of the builds of a task that were certified."""
+        return {str(event.data.get("build")) for event in self._of(task) if event.data.get("verdict") == "certified"}
+
+    def _of(self, task: str) -> Iterable[Event]:
+        return (event for (name, _), events in self._built.items() for event in events if name == task)
+
     def files(self, event: Event) -> dict[str, str]:
         """The sha256 of every file of the build that an event speaks of, by name; {} of builds of earlier versions."""
         found: dict[str, str] = event.data.get("files") or {}
@@ -73,21 +114,31 @@ class Journal:
     def _continue(self, store: Store) -> None:
         if self.last is not None and store.event_at(self.last.sequence) != self.last:
             # Another store, or one out of a backup, is in the place of the one that was read.
-            self.last, self._built, self._rendered = None, {}, {}
+            self._forget()
         try:
             self.last = continue_chain(self._noted(store.events(after=self.events)), after=self.last)
         except StepdownError:
-            self.last, self._built, self._rendered = None, {}, {}
+            self._forget()
             raise
+
+    def _forget(self) -> None:
+        self.last, self._built, self._rendered, self._changes = None, {}, {}, {}
+        self.remembered = {}
 
     def _noted(self, events: Iterable[Event]) -> Iterable[Event]:
         for event in events:
             yield event  # the chain is checked up to here before anything is believed
-            self._issues += event.kind in (BUILT, RENDERED)
+            self._issues += event.kind in (BUILT, RENDERED, PROMOTED, ROLLED_BACK)
             if event.kind == BUILT:
                 self._built.setdefault((event.task, str(event.data.get("certificate"))), []).append(event)
-            elif event.kind == RENDERED:
+            if event.kind == REMEMBERED:
+                self.remembered[event.task] = str(event.data.get("row"))
+            if event.kind == TASK_FORGOTTEN:
+                self.remembered.pop(event.task, None)
+            if event.kind == RENDERED:
                 self._rendered.setdefault(str(event.data.get("build")), {}).update(event.data.get("files") or {})
+            if event.kind in (PROMOTED, ROLLED_BACK) or (event.kind == BUILT and event.data.get("serves")):
+                self._changes.setdefault(event.task, []).append(event)
 
     def _heads(self) -> list[tuple[Anchor, str]]:
         """The heads that are kept in the project's folder: the one of the last append, and the one that was signed."""
@@ -138,6 +189,20 @@ def check_anchor(store: Store, anchor: Anchor, what: str) -> None:
         "Events were deleted, or the store is an older copy. Where you put it there yourself, remove the head that no "
         "longer holds (.stepdown/journal-head, .stepdown/journal-signature.json).",
     )
+
+
+def check_replaceable(store: Store, path: Path) -> None:
+    """Nothing is lost where a later head takes the place of one that the journal continues: it vouches for all that
+    came before. Raises InputError for a file that is no head, TamperedError for one that the journal does not continue.
+    """
+    try:
+        check_anchor(store, read_anchor(path), f"the head in {path}")
+    except InputError as error:
+        raise InputError(
+            f"{path} exists, and is no head of the journal.", "It was left as it is.", "Name another file."
+        ) from error
+    except TamperedError as error:
+        raise TamperedError(error.got, "It was left as it is, for it is the proof.", error.next_step) from None
 
 
 def read_anchor(path: Path) -> Anchor:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from stepdown.certificate.certify import is_valid_at
 from stepdown.certificate.files import seal
 from stepdown.certificate.planning import expect
 from stepdown.certificate.refusal import needed_labels
@@ -18,22 +19,21 @@ from stepdown.core.errors import StepdownError
 from stepdown.core.record import BuildRecord
 from stepdown.core.tasks import Task
 from stepdown.curation.dataset_file import write_dataset
-from stepdown.loop.certificates import serving, why_other_contract
 from stepdown.loop.certifying import Certified
 from stepdown.loop.discovery import with_settings
 from stepdown.loop.home import make_folder, write_whole
+from stepdown.loop.in_force import changing, chosen, why_other_contract
 from stepdown.loop.job import Job
-from stepdown.loop.journal import BUILT
+from stepdown.loop.journal import BUILT, read_journal
 from stepdown.loop.labels import label_next, rows_planned, to_label, write_next
 from stepdown.loop.manners import freeze
 from stepdown.loop.measuring import Measured
-from stepdown.loop.records import BuildFolder, Pending, publish
-from stepdown.loop.settings import settings_digest
+from stepdown.loop.records import UNFINISHED, BuildFolder, Pending, publish
+from stepdown.loop.settings import Settings, read_settings, settings_digest
 from stepdown.report.model_card import render_model_card
 from stepdown.report.render import render
 
 KEPT_BUILDS = 5
-UNFINISHED = ".unfinished"
 
 
 def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, certified: Certified) -> BuildFolder:
@@ -65,11 +65,23 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
     }
     folder = BuildFolder(parent / name)
     os.replace(draft.path, folder.path)
-    # The journal first: what is published must be known to it, whenever the process is killed.
-    job.store.append(BUILT, job.task.name, fact, at=job.home.clock())
-    serve = certificate.verdict == "certified" and not why_other_contract(job.home.settings, certificate)
-    publish(job.home, job.task.name, folder, serve)
+    # An old question asked again is answered with the date of then: what has lapsed takes nobody's place.
+    is_valid = is_valid_at(certificate, job.home.clock())
+    serves = is_valid and not why_other_contract(_settings(job), certificate)
+    with changing(job.home, job.task.name):
+        before = _answers(job)
+        # The journal first: what is published must be known to it, whenever the process is killed.
+        job.store.append(BUILT, job.task.name, {**fact, "serves": serves, "before": before}, at=job.home.clock())
+        publish(job.home, job.task.name, folder, serves)
     return folder
+
+
+def _settings(job: Job) -> Settings:
+    """As stepdown.toml has them now: a build takes minutes, and what it was asked for may not be asked for any more."""
+    try:
+        return read_settings(job.home.folder)
+    except StepdownError:
+        return job.home.settings
 
 
 def _write_labels(job: Job, draft: BuildFolder, dataset: Dataset, measured: Measured, certified: Certified) -> None:
@@ -110,15 +122,16 @@ def _sweep(job: Job) -> None:
         if path.name.endswith(UNFINISHED):
             shutil.rmtree(path, ignore_errors=True)
     finished = sorted(path for path in folders if not path.name.endswith(UNFINISHED))
-    answers = _answering(job)
+    # Whatever is built or tried: what answers stays, and so does what a rollback would bring back.
+    kept = {_answers(job), *read_journal(job.home, job.store).served(job.task.name)[-2:]}
     for path in finished[: -KEPT_BUILDS + 1]:
-        if path.name != answers:
+        if path.name not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _answering(job: Job) -> str:
-    """The name of the folder that answers now, which stays however many builds follow."""
+def _answers(job: Job) -> str:
+    """The name of the build that answers now; "" where none ever did."""
     try:
-        return serving(job.home, job.task.name).path.name
+        return chosen(job.home, read_journal(job.home, job.store), job.task.name)
     except StepdownError:
         return ""

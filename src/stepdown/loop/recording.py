@@ -33,11 +33,11 @@ from stepdown.evaluation.dominance import explain_dominated
 from stepdown.evaluation.metric import metrics
 from stepdown.evaluation.quality import measure_incumbent, measure_quality
 from stepdown.evaluation.speed import Served, incumbent_latency, measure_speed, size_on_disk
-from stepdown.loop.answering import open_cascade
 from stepdown.loop.certifying import Certified
 from stepdown.loop.curating import Curated
 from stepdown.loop.environment import describe_environment
 from stepdown.loop.field_escalation import escalate_all
+from stepdown.loop.in_force import open_cascade
 from stepdown.loop.job import Job
 from stepdown.loop.learning import Learned
 from stepdown.loop.measuring import Measured, references_in, rows_to_show, sample_texts

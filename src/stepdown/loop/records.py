@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from stepdown.certificate.files import read_certificate
+from stepdown.certificate.files import open_sealed, read_certificate
 from stepdown.certificate.planning import Expected
 from stepdown.core.canonical import canonical_json
 from stepdown.core.cascade import CascadeSpec
 from stepdown.core.certificate import Certificate
-from stepdown.core.errors import NotEnoughData, TamperedError, nearest
+from stepdown.core.errors import NotEnoughData, StepdownError, TamperedError, UsageError, nearest
 from stepdown.core.record import BuildRecord
 from stepdown.core.tasks import Task
 from stepdown.loop.home import Home, safe_name, write_whole
@@ -23,8 +23,10 @@ from stepdown.loop.home import Home, safe_name, write_whole
 T = TypeVar("T")
 
 LATEST, SERVING = "latest", "serving"
+UNFINISHED = ".unfinished"
 SHOWN_ONLY = frozenset({"report.html", "model-card.md"})
 """Files of a build that people read and nothing else does."""
+SHOWN_BUILDS = 8
 FILLED_IN = "labels-to-fill-in.csv"
 
 
@@ -136,34 +138,78 @@ class BuildFolder:
 def publish(home: Home, task: str, folder: BuildFolder, serve: bool = False) -> None:
     """Make a finished build the task's newest, in one step; with `serve` also the one that answers."""
     if serve:
-        write_whole(home.builds(task) / SERVING, folder.path.name)
+        note_serving(home, task, folder)
     write_whole(home.builds(task) / LATEST, folder.path.name)
+
+
+def note_serving(home: Home, task: str, folder: BuildFolder) -> None:
+    """Write down for people and for earlier versions which build answers; the journal decides."""
+    write_whole(home.builds(task) / SERVING, folder.path.name)
 
 
 def latest(home: Home, task: str) -> BuildFolder:
     """The newest finished build of a task. Raises NotEnoughData when there is none."""
-    return _named(home, task, LATEST)
+    return pointed_at(home, task, LATEST)
 
 
-def chosen_to_serve(home: Home, task: str) -> BuildFolder | None:
-    """The newest build that was certified for the contract in the settings of then; None where there is none."""
-    return _named(home, task, SERVING) if (home.builds(task) / SERVING).exists() else None
-
-
-def _named(home: Home, task: str, which: str) -> BuildFolder:
-    pointer = home.builds(task) / which
+def pointed_at(home: Home, task: str, which: str) -> BuildFolder:
+    """The build that a file of the task's folder names. Raises NotEnoughData, TamperedError where it is gone."""
     try:
-        name = pointer.read_text(encoding="utf-8", errors="replace").strip()[:200]
+        name = (home.builds(task) / which).read_text(encoding="utf-8", errors="replace").strip()[:200]
     except FileNotFoundError:
         raise _not_built(home, task) from None
+    return build_named(home, task, name, which)
+
+
+def build_named(home: Home, task: str, name: str, which: str = SERVING) -> BuildFolder:
+    """The folder of a build of that name. which: what it is to its task. Raises TamperedError where it is gone."""
     folder = BuildFolder(home.builds(task) / Path(name).name)
     if not Path(name).name or not folder.path.is_dir():
         raise TamperedError(
             f"The {which} build of {task!r} ({name!r}) is gone.",
-            f"{pointer.name!r} names the folder of that build.",
-            f"Run: stepdown build {task}",
+            f"Its folder was in {home.builds(task)}.",
+            f"Restore it from a backup, promote another (stepdown builds {task}), or run: stepdown build {task}",
         )
     return folder
+
+
+def finished_builds(home: Home, task: str) -> list[BuildFolder]:
+    """Every finished build of a task that is there, the oldest first."""
+    parent = home.builds(task)
+    if not parent.is_dir():
+        return []
+    named = (path for path in parent.iterdir() if path.name[:1].isdigit() and not path.name.endswith(UNFINISHED))
+    return [BuildFolder(path) for path in sorted(named) if path.is_dir()]
+
+
+def find_build(home: Home, task: str, asked: str) -> BuildFolder:
+    """The build of a task that somebody means: by the beginning of its name or of its certificate's digest.
+
+    Raises NotEnoughData where the task was never built, UsageError where none or several are meant.
+    """
+    there = finished_builds(home, task)
+    if not there:
+        raise _not_built(home, task)
+    found = [one for one in there if one.path.name == asked] or [one for one in there if _is_meant(one, asked)]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(one.path.name for one in (found or there)[-SHOWN_BUILDS:])
+    got = f"{len(found)} builds of {task!r} begin with" if found else f"{task!r} has no build"
+    raise UsageError(
+        f"{got} {asked[:100]!r}.",
+        f"{'Those are' if found else 'There are'}: {names}.",
+        f"Give the whole name; see: stepdown builds {task}",
+    )
+
+
+def _is_meant(folder: BuildFolder, asked: str) -> bool:
+    if not asked:
+        return False
+    try:
+        digest = open_sealed(folder.certificate).certificate.digest
+    except (StepdownError, OSError):
+        digest = ""  # One that cannot be read is still known by its name.
+    return folder.path.name.startswith(asked) or digest.startswith(asked)
 
 
 def _not_built(home: Home, task: str) -> NotEnoughData:
@@ -177,9 +223,24 @@ def _not_built(home: Home, task: str) -> NotEnoughData:
 
 
 def built_tasks(home: Home) -> list[str]:
-    """The names of tasks that have a finished build."""
-    found = sorted((home.state / "builds").glob(f"*/{LATEST}"))
-    return [latest(home, pointer.parent.name).read_task().name for pointer in found]
+    """The names of tasks that have a finished build. One whose builds cannot be read goes by the name of its folder."""
+    return [task_in(home, folder) or folder for folder in folders_of_tasks(home)]
+
+
+def folders_of_tasks(home: Home) -> list[str]:
+    """The names of the folders of tasks that have a finished build."""
+    folders = sorted(path for path in (home.state / "builds").glob("*") if path.is_dir())
+    return [path.name for path in folders if (path / LATEST).exists() or finished_builds(home, path.name)]
+
+
+def task_in(home: Home, folder: str) -> str:
+    """The task whose builds lie in a folder, as the newest that can be read says; "" where none can."""
+    for build in reversed(finished_builds(home, folder)):
+        try:
+            return build.read_task().name
+        except (StepdownError, OSError):
+            continue
+    return ""
 
 
 def _sha256(path: Path) -> str:

@@ -23,6 +23,7 @@ from stepdown.core.errors import ResourceError, StepdownError, UsageError
 from stepdown.core.gateway import GatewaySettings
 from stepdown.gateway.http.target import is_loopback
 from stepdown.loop.home import Home
+from stepdown.loop.issued_keys import IssuedKeys
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -63,7 +64,7 @@ def check_exposed(home: Home, settings: GatewaySettings) -> None:
     if is_loopback(settings.host):
         return
     with home.store() as store:
-        keys = store.keys()
+        keys = IssuedKeys().honoured(store)
     if not keys:
         raise UsageError(
             f"The gateway would listen on {settings.host}, where other machines reach it, and no key exists.",

@@ -8,15 +8,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from stepdown.certificate.hashes import contract_hash
-from stepdown.core.cascade import CascadeSpec
-from stepdown.core.certificate import Certificate
+from stepdown.core.cascade import Cascade, CascadeSpec
 from stepdown.core.contract import Privacy, parse_duration
-from stepdown.core.errors import DifferentAnswersError, StepdownError
+from stepdown.core.errors import NotEnoughData, StepdownError
 from stepdown.core.family import families
 from stepdown.core.record import BuildRecord
 from stepdown.core.store import Store
@@ -26,45 +25,49 @@ from stepdown.gateway.cascades import OpenCascade, RungThreads
 from stepdown.gateway.departures import recorded_in
 from stepdown.gateway.routing import STRICTNESS
 from stepdown.gateway.served import ServedTask
-from stepdown.loop.answering import open_cascade
-from stepdown.loop.certificates import Issued, issued, serving, why_not_in_force
 from stepdown.loop.discovery import calls_of, with_settings
 from stepdown.loop.home import Home
 from stepdown.loop.identity import one_again, twins_of
+from stepdown.loop.in_force import Standing, answering, decided, inspect, open_cascade
 from stepdown.loop.journal import Journal
 from stepdown.loop.manners import SAMPLE, manners_from, thaw
-from stepdown.loop.records import LATEST, SERVING, BuildFolder, latest
+from stepdown.loop.records import BuildFolder, folders_of_tasks, task_in
+from stepdown.loop.remembered import as_remembered
 from stepdown.loop.settings import FILE_NAME, Settings, read_settings
 
 log = logging.getLogger("stepdown.gateway")
 
 
-class _Standing(NamedTuple):
-    """A task's newest build and whether answers may rest on it: why_not is "" where they may, else it may be shown to
-    clients. detail: the same for those who run the gateway. complete: whether the journal knows every file of it."""
+@dataclass(frozen=True)
+class _State:
+    """The build that answers a task and whether it does: why_not is "" where it does, else it may be shown to clients.
+    detail: the same for those who run the gateway, where there is more to say. cascade: opened, where it does; its
+    place in memory tells it from others."""
 
     folder: BuildFolder | None
     why_not: str
     detail: str = ""
     complete: bool = False
+    cascade: Cascade | None = field(default=None, compare=False)
+    place: int = 0
 
 
 @dataclass(frozen=True)
 class _Read:
-    """A task's newest build as its files said when they were last read. certificate: None where there is none to read,
-    and `standing` then says why. issued: what the journal as it was then says of it."""
+    """The build that answers a task as its files were when they were last read. found: None where there is none to
+    read, and `state` then says why. students: the same of the artefacts that the build names."""
 
     files: tuple[Any, ...]
-    standing: _Standing
-    certificate: Certificate | None = None
-    issued: Issued = field(default_factory=lambda: Issued(""))
+    state: _State
+    found: Standing | None = None
+    students: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Opened:
     """What became of a build when it was opened, so that it is opened once."""
 
-    standing: _Standing
+    state: _State
     served: ServedTask
 
 
@@ -79,9 +82,9 @@ class ServedTasks:
         self._settings_file: tuple[int, int, int] | None = None
         self._open: dict[str, _Opened] = {}
         self._read: dict[str, _Read] = {}
+        self._cascades: dict[str, tuple[tuple[Any, ...], Cascade]] = {}
         self._seen: object = None
-        self._remembered: dict[str, Task] = {}
-        self._tasks: dict[str, Task] = {}
+        self._remembered: tuple[object, dict[str, Task]] | None = None
         self._journal = Journal(home)
 
     def look(self, store: Store) -> list[ServedTask] | None:
@@ -98,24 +101,28 @@ class ServedTasks:
             log.error("journal_not_whole", extra={"error": self._journal.detail})
         known = self._known(store)
         names = {*known, *self._home.settings.tasks, *self._built_names()}
-        standing = {name: self._standing(name) for name in sorted(names)}
+        states = {name: self._state(name) for name in sorted(names)}
+        used = {state.place for state in states.values()}
+        self._cascades = {name: one for name, one in self._cascades.items() if id(one[1]) in used}
         limited: dict[str, set[str]] = {}
         for key in store.keys():  # noqa: SIM118 - a store is no dictionary
             for name in key.tasks:
                 limited.setdefault(name, set()).add(key.id)
-        seen = (known, standing, self._home.settings.tasks, limited)
+        seen = (known, states, self._home.settings.tasks, limited)
         if seen == self._seen:
             return None
-        tasks = [self._served(store, name, known.get(name), one) for name, one in standing.items()]
+        tasks = [self._served(store, name, known.get(name), one) for name, one in states.items()]
         self._seen = seen
         return [_bounded(store, task, limited[task.name]) if task.name in limited else task for task in tasks]
 
     def _known(self, store: Store) -> dict[str, Task]:
-        """What the store remembers, each task once: where one was found twice, a restart must not serve the twin."""
-        known = store.tasks()
-        if known != self._remembered:
-            self._remembered, self._tasks = known, one_again(known, twins_of(store, known))
-        return self._tasks
+        """The remembered tasks, each once: where one was found twice, a restart must not serve the twin. Looked at again
+        only where a row or the journal has changed."""
+        seen = (store.tasks(), self._journal.events)
+        if self._remembered is None or self._remembered[0] != seen:
+            known = as_remembered(seen[0], self._journal.remembered)
+            self._remembered = (seen, one_again(known, twins_of(store, known)))
+        return self._remembered[1]
 
     def _read_settings(self) -> None:
         """The settings as stepdown.toml has them now; the last that could be read, and an error in the log, while it
@@ -147,58 +154,70 @@ class ServedTasks:
         return msgspec.structs.replace(settings, tasks={**settings.tasks, **held}) if held else settings
 
     def _built_names(self) -> Iterator[str]:
-        for pointer in (self._home.state / "builds").glob(f"*/{LATEST}"):
-            try:
-                yield latest(self._home, pointer.parent.name).read_task().name
-            except (StepdownError, OSError):
-                continue  # Whoever knows its name, the store or the settings, says what is wrong with it.
+        for folder in folders_of_tasks(self._home):
+            if name := task_in(self._home, folder):
+                yield name  # Else whoever knows its name, the store or the settings, says what is wrong with it.
 
-    def _standing(self, name: str) -> _Standing:
+    def _state(self, name: str) -> _State:
         """Read again only where a file or the journal has changed: with a hundred tasks, a look a second would be most
         of a core."""
-        files = _stamps(self._home.builds(name))
-        if files:
-            files = (*files, contract_hash(self._home.settings.task(name).contract), self._journal.state)
-        read = self._read.get(name)
-        if read is None or read.files != files or not files:
-            read = self._read[name] = self._read_build(name, files)
-        if read.certificate is None:
-            return read.standing
-        why_not = why_not_in_force(self._home, read.certificate, read.issued.why_not)
-        return _Standing(read.standing.folder, why_not, complete=read.issued.complete)
-
-    def _read_build(self, name: str, files: tuple[Any, ...]) -> _Read:
-        folder = None
-        if not (self._home.builds(name) / LATEST).exists():
-            return _Read(files, _Standing(None, "not built"))
         try:
-            folder = serving(self._home, name)
-            if folder.read_task().name != name:
-                # The folder is another task's, whose name looks the same on disk.
-                return _Read(files, _Standing(None, "not built"))
-            certificate = folder.read_certificate()
-            said = issued(self._journal, folder, certificate)
-            return _Read(files, _Standing(folder, ""), certificate, said)
-        except Exception as error:  # noqa: BLE001 a task's outermost boundary: whatever its files hold, others are served
-            return _Read(files, _Standing(folder, "the build cannot be read", _described(error)))
+            folder = answering(self._home, self._journal, name)
+            cut = self._home.settings.task(name).contract
+            files = (*_stamps(folder), contract_hash(cut), self._journal.state)
+        except NotEnoughData:
+            return _State(None, "not built")
+        except (StepdownError, OSError) as error:
+            return _State(None, "the build is not here", str(error))
+        read = self._read.get(name)
+        if read is None or read.files != files or read.students != self._students(read.found):
+            read = self._read[name] = self._read_build(name, folder, files)
+        if read.found is None:
+            return read.state
+        found = decided(self._home, self._journal, read.found, name)
+        if found.in_force and found.cascade is None:
+            # It was not in force when it was read: its time had not come.
+            read = self._read[name] = self._read_build(name, folder, files)
+            found = decided(self._home, self._journal, read.found or found, name)
+        detail = found.detail if found.error else ""
+        cascade = found.cascade if found.in_force else None
+        return _State(folder, found.why_not, detail, found.complete, cascade, id(cascade))
 
-    def _served(self, store: Store, name: str, known: Task | None, standing: _Standing) -> ServedTask:
+    def _read_build(self, name: str, folder: BuildFolder, files: tuple[Any, ...]) -> _Read:
+        found = inspect(self._home, self._journal, folder, name, self._cascade)
+        if found.certificate is None and found.error is None:
+            # The folder is another task's, whose name looks the same on disk.
+            return _Read(files, _State(None, "not built"))
+        return _Read(files, _State(folder, ""), found, self._students(found))
+
+    def _students(self, found: Standing | None) -> tuple[Any, ...]:
+        return _artefact_stamps(self._home, found.spec) if found and found.spec else ()
+
+    def _cascade(self, home: Home, spec: CascadeSpec) -> Cascade:
+        """Opened once, and again where a file of a student has changed."""
+        stamps = _artefact_stamps(home, spec)
+        known = self._cascades.get(spec.digest)
+        if known is None or known[0] != stamps:
+            known = self._cascades[spec.digest] = (stamps, open_cascade(home, spec))
+        return known[1]
+
+    def _served(self, store: Store, name: str, known: Task | None, state: _State) -> ServedTask:
         opened = self._open.get(name)
-        if opened is not None and opened.standing == standing and standing.folder is not None:
+        if opened is not None and opened.state == state and state.folder is not None:
             return opened.served
         task = known or Task(name=name, family="", match=Match(workload=name))
-        if standing.detail:
-            log.error("task_not_read", extra={"task": name, "error": standing.detail})
-        if standing.folder is None:
-            return self._unbuilt(task, standing.why_not)
+        if state.detail:
+            log.error("task_not_read", extra={"task": name, "error": state.detail})
+        if state.folder is None:
+            return self._unbuilt(task, state.why_not)
         try:
-            served = self._opened(store, standing.folder, standing)
+            served = self._opened(store, state.folder, state)
         except Exception as error:  # noqa: BLE001 a task's outermost boundary: whatever its files hold, others are served
             # The incumbent answers: what cannot be opened whole is not what was certified.
             log.error("task_not_read", extra={"task": name, "error": _described(error)})
-            privacy = self._certified_privacy(name, standing.folder)
-            served = self._unbuilt(task, standing.why_not or _why_not_opened(error), privacy)
-        self._open[name] = _Opened(standing, served)
+            privacy = self._certified_privacy(name, state.folder)
+            served = self._unbuilt(task, state.why_not or "the build cannot be opened", privacy)
+        self._open[name] = _Opened(state, served)
         return served
 
     def _certified_privacy(self, name: str, folder: BuildFolder) -> Privacy:
@@ -208,7 +227,7 @@ class ServedTasks:
             certified = "any"
         return self._privacy(name, certified)
 
-    def _opened(self, store: Store, folder: BuildFolder, standing: _Standing) -> ServedTask:
+    def _opened(self, store: Store, folder: BuildFolder, state: _State) -> ServedTask:
         certificate = folder.read_certificate()
         built = folder.read_task()
         # How requests are recognised may change; how answers are read and written is what was certified.
@@ -216,19 +235,15 @@ class ServedTasks:
             with_settings(built, self._home.settings), family=built.family, answer=built.answer
         )
         privacy = self._privacy(task.name, str(certificate.contract.get("privacy", "any")))
-        if standing.why_not:
-            return self._unbuilt(task, standing.why_not, privacy)
-        spec = folder.read_cascade()
-        if spec.digest != certificate.cascade_hash:
-            return self._unbuilt(task, "the certificate is for another cascade", privacy)
-        cascade = open_cascade(self._home, spec)
+        if state.cascade is None:
+            return self._unbuilt(task, state.why_not or "the build cannot be opened", privacy)
         family = families().load(task.family)
         record = folder.read_record()
         # The students learned from masked texts where the contract says so, and are shown none other: where the
         # settings say "redact" too, the request is masked before they see it.
         masked = certificate.contract.get("privacy") == "redact" and privacy != "redact"
         # A build of an earlier version has no template that the journal knows: `status` says so.
-        manners = thaw(folder.template.read_bytes()) if standing.complete else manners_from(task, store, record)
+        manners = thaw(folder.template.read_bytes()) if state.complete else manners_from(task, store, record)
         if manners is None:
             return self._unbuilt(task, "no recorded answer shows the shape of one", privacy)
         said = self._home.settings.task(task.name)
@@ -236,13 +251,13 @@ class ServedTasks:
             task=task,
             family=family,
             privacy=privacy,
-            decide=OpenCascade(cascade, self._threads, mask if masked else None),
+            decide=OpenCascade(state.cascade, self._threads, mask if masked else None),
             why_not="",
             certificate=certificate.digest,
             valid_from=certificate.issued_at,
             valid_until=certificate.expires_at,
             manners=manners,
-            rung_usd=_rung_usd(spec, record),
+            rung_usd=_rung_usd(folder.read_cascade(), record),
             incumbent=said.incumbent,
             cache_s=parse_duration(said.cache) if said.cache else 0.0,
             build=folder.path.name,
@@ -288,33 +303,22 @@ def _described(error: Exception) -> str:
     return str(error) if isinstance(error, StepdownError | OSError) else type(error).__name__
 
 
-def _why_not_opened(error: Exception) -> str:
-    if isinstance(error, DifferentAnswersError):
-        return "a student answers differently on this machine than where it was built"
-    return "the build cannot be opened"
+def _stamps(folder: BuildFolder) -> tuple[Any, ...]:
+    """What changes when another build answers, or its files are touched."""
+    return (folder.path.name, *_stamps_in(folder.path), *_stamps_in(folder.dataset))
 
 
-def _stamps(builds: Path) -> tuple[Any, ...]:
-    """What changes when a build is published or its files are touched; empty where there is none."""
-    found: list[object] = []
-    seen: set[Path] = set()
-    for which in (LATEST, SERVING):
-        try:
-            pointer = builds / which
-            folder = BuildFolder(builds / Path(pointer.read_text(encoding="utf-8", errors="replace").strip()).name)
-            found += [_stamp(pointer), _stamp(folder.certificate)]
-            if folder.path not in seen:
-                found += [*_stamps_in(folder.path), *_stamps_in(folder.dataset)]
-            seen.add(folder.path)
-        except (OSError, ValueError):
-            if which == LATEST:
-                return ()
-    return tuple(found)
+def _artefact_stamps(home: Home, spec: CascadeSpec) -> tuple[Any, ...]:
+    """What changes when a file of a student is touched, or goes."""
+    return tuple(stamp for rung in spec.rungs for stamp in _stamps_in(home.artefacts / Path(rung.artefact).name))
 
 
 def _stamps_in(folder: Path) -> list[tuple[str, int, int, int]]:
-    with os.scandir(folder) as entries:
-        stamps = [(entry.name, entry.stat()) for entry in entries]
+    try:
+        with os.scandir(folder) as entries:
+            stamps = [(entry.name, entry.stat()) for entry in entries]
+    except OSError:
+        return []
     return sorted((name, one.st_mtime_ns, one.st_size, one.st_ino) for name, one in stamps)
 
 

@@ -56,7 +56,7 @@ from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 from stepdown.loop.desk import StoreDesk
 from stepdown.loop.feedback import keep_feedback, note_feedback
 from stepdown.loop.home import Home
-from stepdown.loop.keys import KEY_CREATED
+from stepdown.loop.issued_keys import IssuedKeys
 from stepdown.loop.served_tasks import ServedTasks
 from stepdown.traffic.pricing import Prices
 
@@ -79,7 +79,7 @@ class Gateway:
         self._rungs = RungThreads(self._loop, threads=max(1, (os.cpu_count() or 1) // (2 * workers)))
         self._served = ServedTasks(home, self._rungs)
         self._tasks: dict[str, Task] = {}
-        self._ring = KeyRing(())
+        self._ring, self._issued = KeyRing(()), IssuedKeys()
         self._is_allowed_host = allowed_hosts(settings.hosts, is_loopback(settings.host))
         self._checks_hosts = is_loopback(settings.host) or bool(settings.hosts)
         self._limiter = Limiter({name: task.limits for name, task in home.settings.tasks.items()})
@@ -310,8 +310,8 @@ class Gateway:
 
     def _read(self, now: float, store: Store) -> _Found:
         has_landed = self._marked is None or self.recorder.has_landed(store, self._marked)
-        keys = store.keys()
-        had_keys = not keys and store.last_event(KEY_CREATED) is not None
+        keys = self._issued.honoured(store)
+        had_keys = not keys and self._issued.any()
         return _Found(keys, had_keys, has_landed, read_totals(store, now))
 
     async def _look_around(self) -> None:

@@ -10,12 +10,12 @@ from stepdown.core.errors import StepdownError, TamperedError
 from stepdown.core.events import Anchor
 from stepdown.core.store import Served, Store
 from stepdown.gateway.match_rate import match_rate_collapses
-from stepdown.loop.certificates import issued, serving, why_not_in_force
 from stepdown.loop.gold_rows import removed_notes
 from stepdown.loop.home import Home
+from stepdown.loop.in_force import answering, standing
 from stepdown.loop.integrity import build_findings, readable_by_others, store_findings
 from stepdown.loop.journal import Journal, check_anchor, read_journal
-from stepdown.loop.records import LATEST, latest
+from stepdown.loop.records import BuildFolder, built_tasks, latest
 from stepdown.loop.settings import FILE_NAME, settings_digest
 from stepdown.loop.signing import can_check
 
@@ -23,9 +23,15 @@ DAY_S, HOUR_S = 86400.0, 3600.0
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One built task. stands: "" when the certificate is in force, else why not."""
+    """One built task, by the build that answers it. stands: "" while its certificate is in force, else why not.
+
+    verdict, offload and costs are what was certified, whether or not it is in force; verdict: "" where it cannot be
+    read. newest: the build that was made last, where that is another. certificate: its hash, "" where it cannot be read.
+    """
 
     task: str
+    in_force: bool
+    build: str
     verdict: str
     stands: str
     age_days: float
@@ -33,6 +39,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     cost_per_1k: float | None
     incumbent_cost_per_1k: float | None
     report: str
+    newest: str = ""
+    certificate: str = ""
 
 
 class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,16 +89,18 @@ def read_status(home: Home, anchor: Anchor | None = None) -> Status:
         findings += store_findings(store)
         notes = list(_notes(home, journal))
         tasks = []
-        for pointer in sorted((home.state / "builds").glob(f"*/{LATEST}")):
+        here = set(built_tasks(home))
+        # Of a task that answers by the journal there may be no build on this machine.
+        for name in sorted(here | journal.answered):
+            tasks.append(_task_status(home, journal, name))
+            if name not in here:
+                continue
             try:
-                name = latest(home, pointer.parent.name).read_task().name
-                tasks.append(_task_status(home, journal, name))
                 findings += build_findings(home, journal, name)
                 notes += _build_notes(home, journal, name)
             except (StepdownError, OSError) as error:
-                findings.append(f"{pointer.parent.name}: {error}")
-        in_force = {one.task: serving(home, one.task).read_certificate().digest for one in tasks if not one.stands}
-        notes += removed_notes(store, in_force)
+                findings.append(f"{name}: {error}")
+        notes += removed_notes(store, {one.task: one.certificate for one in tasks if one.in_force})
         last = store.last_feedback() if not findings else None
         return Status(
             home=str(home.folder),
@@ -138,7 +148,7 @@ def _notes(home: Home, journal: Journal) -> Iterator[str]:
 
 
 def _build_notes(home: Home, journal: Journal, name: str) -> Iterator[str]:
-    folder = serving(home, name)
+    folder = answering(home, journal, name)
     certificate = folder.read_certificate()
     events = journal.issued(name, certificate.digest)
     if events and not journal.files(events[0]):
@@ -172,17 +182,53 @@ def _served(rows: Iterable[Served], now: float) -> tuple[ServedStatus, ...]:
 
 
 def _task_status(home: Home, journal: Journal, name: str) -> TaskStatus:
-    folder = serving(home, name)
-    record = folder.read_record()
-    certificate, cascade = folder.read_certificate(), record.cascade
-    certified = certificate.verdict == "certified"
+    try:
+        found = standing(home, journal, answering(home, journal, name), name)
+    except StepdownError as error:
+        return TaskStatus(
+            task=name,
+            in_force=False,
+            build=next(iter(journal.served(name)[-1:]), ""),
+            verdict="",
+            stands=f"the build is not here: {error.got}".rstrip("."),
+            age_days=0.0,
+            offload=0.0,
+            cost_per_1k=None,
+            incumbent_cost_per_1k=None,
+            report="",
+        )
+    certificate, costs = found.certificate, _costs(found.folder)
+    certified = certificate is not None and certificate.verdict == "certified"
+    newest = _newest(home, name)
     return TaskStatus(
         task=name,
-        verdict=certificate.verdict,
-        stands=why_not_in_force(home, certificate, issued(journal, folder, certificate).why_not),
-        age_days=(home.clock() - certificate.issued_at) / DAY_S,
-        offload=certificate.offload if certified else 0.0,
-        cost_per_1k=cascade.cost_per_1k.value if certified and cascade and cascade.cost_per_1k else None,
-        incumbent_cost_per_1k=record.incumbent.cost_per_1k.value if record.incumbent.cost_per_1k else None,
-        report=str(folder.report),
+        in_force=found.in_force,
+        build=found.build,
+        verdict=certificate.verdict if certificate else "",
+        stands=found.why_not,
+        age_days=(home.clock() - certificate.issued_at) / DAY_S if certificate else 0.0,
+        offload=certificate.offload if certificate and certified else 0.0,
+        cost_per_1k=costs[0] if certified else None,
+        incumbent_cost_per_1k=costs[1],
+        report=str(found.folder.report),
+        newest=newest if newest != found.build else "",
+        certificate=certificate.digest if certificate else "",
     )
+
+
+def _newest(home: Home, name: str) -> str:
+    try:
+        return latest(home, name).path.name
+    except StepdownError:
+        return ""
+
+
+def _costs(folder: BuildFolder) -> tuple[float | None, float | None]:
+    """Of a thousand requests, with the cascade and without it; None where unknown."""
+    try:
+        record = folder.read_record()
+    except (StepdownError, OSError):
+        return None, None
+    cascade, incumbent = record.cascade, record.incumbent.cost_per_1k
+    own = cascade.cost_per_1k.value if cascade and cascade.cost_per_1k else None
+    return own, incumbent.value if incumbent else None

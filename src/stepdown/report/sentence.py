@@ -87,7 +87,10 @@ def next_steps(record: BuildRecord) -> list[str]:
         )
     if not steps:
         steps.append("Change what the reasons name, then build again.")
-    steps.append(f"Until then every call still goes to {incumbent_name(record)}; nothing has changed in production.")
+    steps.append(
+        f"Until then nothing changes in production: {incumbent_name(record)}, or a build that answered before, goes on "
+        "answering."
+    )
     return steps
 
 

@@ -15,7 +15,7 @@ from stepdown.core.errors import TamperedError
 from stepdown.core.events import anchor_of
 from stepdown.loop.home import open_home, write_whole
 from stepdown.loop.integrity import audit
-from stepdown.loop.journal import check_present, head_to_sign, read_anchor
+from stepdown.loop.journal import check_present, check_replaceable, head_to_sign, read_anchor
 from stepdown.loop.signing import make_key, sign
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -28,7 +28,12 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--out", type=_FILE, help="Write it to this file, which is best kept on another machine.")
+@click.option(
+    "--out",
+    type=_FILE,
+    help="Write it to this file, best kept on another machine. A head that is there must be one that this journal "
+    "continues; anything else is left as it is.",
+)
 @common
 def anchor(out: Path | None, home: Path | None, console: Console) -> None:
     """Print the journal's head: how many events, the hash of the last one, its time.
@@ -38,6 +43,8 @@ def anchor(out: Path | None, home: Path | None, console: Console) -> None:
     opened = open_home(home)
     with opened.store() as store:
         found = anchor_of(check_present(opened, store))
+        if out is not None and out.exists():
+            check_replaceable(store, out)
     if out is not None:
         write_whole(out, canonical_json(found) + b"\n")
     console.say(canonical_json(found).decode())

@@ -13,9 +13,9 @@ from stepdown.cli.options import Duration, common
 from stepdown.core.record import BuildRecord
 from stepdown.core.statement import is_local_only
 from stepdown.loop.building import build
-from stepdown.loop.certificates import served_note
 from stepdown.loop.home import open_home
 from stepdown.loop.job import BuildRequest
+from stepdown.loop.outcome import Outcome, outcome
 from stepdown.loop.records import BuildFolder
 from stepdown.loop.summary import attempt_sentence, summary
 from stepdown.loop.trying import as_json, sentences, try_build
@@ -53,10 +53,12 @@ def command(home: Path | None, console: Console, threads: int | None, dry_run: b
     with console.progress() as progress:
         record, folder = build(opened, request, progress)
     show(console, record, folder)
-    if note := served_note(opened, record.certificate):
-        console.note(f"stepdown: {note}")
-    console.result({**summary(record), "report": str(folder.report), "labels": _labels(folder)})
-    return exit_code(console, record)
+    changed = outcome(opened, record.task, folder)
+    if record.certificate.verdict == "certified":
+        console.note(f"stepdown: {changed.note}")
+    answers = {"build": folder.path.name, "answers": changed.answers, "in_force": changed.in_force}
+    console.result({**summary(record), **answers, "report": str(folder.report), "labels": _labels(folder)})
+    return exit_code(console, record, changed)
 
 
 def _labels(folder: BuildFolder) -> str | None:
@@ -64,13 +66,14 @@ def _labels(folder: BuildFolder) -> str | None:
     return str(folder.labels) if folder.labels.exists() else None
 
 
-def exit_code(console: Console, record: BuildRecord) -> int:
+def exit_code(console: Console, record: BuildRecord, changed: Outcome) -> int:
     """0 for a certificate; 1 for a refusal, with its reasons as one paragraph on stderr."""
     certificate = record.certificate
     if certificate.verdict == "certified":
         return 0
     reasons = " ".join(certificate.reasons)
     rest = "Nothing steps down." if is_local_only(certificate) else "The incumbent keeps answering."
+    rest = changed.note if changed.answers else rest
     console.note(f"stepdown: The build of {record.task!r} ended in a refusal: {reasons} {rest}")
     return 1
 

@@ -16,6 +16,7 @@ from stepdown.loop.demo import TASK, prepare
 from stepdown.loop.demo_serving import ask_gateway
 from stepdown.loop.discovery import discover
 from stepdown.loop.job import BuildRequest
+from stepdown.loop.outcome import outcome
 from stepdown.loop.scanning import scan_task
 from stepdown.loop.summary import summary
 
@@ -55,4 +56,4 @@ def command(budget: float, home: Path | None, console: Console) -> int:
         f"Next: stepdown --home {folder} serve --upstream http://YOUR-MODEL/v1, and point a client's base URL there"
     )
     console.result({**summary(record), "report": str(built.report), "home": str(folder), "asked": asked})
-    return exit_code(console, record)
+    return exit_code(console, record, outcome(opened, TASK, built))

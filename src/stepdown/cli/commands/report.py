@@ -9,23 +9,29 @@ import click
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.loop.home import open_home, write_whole
-from stepdown.loop.journal import note_report
-from stepdown.loop.records import latest
+from stepdown.loop.in_force import standing
+from stepdown.loop.journal import note_report, read_journal
+from stepdown.loop.records import find_build, latest
 from stepdown.report.render import render
 
 
 @click.command()
 @click.argument("task")
+@click.option("--build", default="", help="That build (stepdown builds TASK); the newest when not given.")
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it instead.")
 @common
-def command(task: str, to: Path | None, home: Path | None, console: Console) -> None:
-    """Write the newest build's report: one HTML file that needs no network."""
+def command(task: str, build: str, to: Path | None, home: Path | None, console: Console) -> None:
+    """Write the newest build's report: one HTML file that needs no network. Says whether that build is in force."""
     opened = open_home(home)
-    folder = latest(opened, task)
+    folder = find_build(opened, task, build) if build else latest(opened, task)
     target = to or folder.report
     page = render(folder.read_record())
     write_whole(target, page)
     if to is None:
         note_report(opened, folder, page)
+    with opened.store() as store:
+        stands = standing(opened, read_journal(opened, store), folder, task)
     console.say(f"Report: {target}")
-    console.result({"task": task, "report": str(target)})
+    console.say(f"Not in force: {stands.why_not}." if stands.why_not else "In force.")
+    said = {"build": stands.build, "in_force": stands.in_force, "why_not": stands.why_not}
+    console.result({"task": task, "report": str(target), **said})

@@ -49,11 +49,14 @@ def command(anchor: Path | None, home: Path | None, console: Console) -> None:
 
 
 def _line(task: TaskStatus) -> str:
-    standing = task.stands or f"certificate in force, {task.age_days:.1f} days old"
+    newest = f" The newest build is {task.newest} (stepdown builds {task.task})." if task.newest else ""
+    if not task.in_force:
+        return f"  {task.task}: not in force, nothing is answered without the incumbent: {task.stands}.{newest}"
     cost = ""
     if task.cost_per_1k is not None and task.incumbent_cost_per_1k is not None:
         cost = f"; ${task.cost_per_1k:.4f} per 1,000 requests instead of ${task.incumbent_cost_per_1k:.4f}"
-    return f"  {task.task}: {task.verdict}, {task.offload:.1%} without the incumbent{cost}; {standing}."
+    share = f"{task.offload:.1%} without the incumbent{cost}"
+    return f"  {task.task}: {task.verdict}, {share}; certificate in force, {task.age_days:.1f} days old.{newest}"
 
 
 def _served(served: ServedStatus) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 from rich.table import Table
 
 from stepdown.cli.console import Console
@@ -13,6 +15,7 @@ from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Field, Form
 from stepdown.loop.discovery import discover
 from stepdown.loop.home import open_home
+from stepdown.loop.in_force import TaskStanding, standings
 from stepdown.traffic.summary import TaskSummary
 
 MOST_FIELDS, MOST_CHOICES = 40, 6
@@ -23,7 +26,9 @@ MOST_FIELDS, MOST_CHOICES = 40, 6
 def command(home: Path | None, console: Console) -> None:
     """Find the tasks in the traffic: what each costs, and which look ready to step down."""
     with console.progress() as progress:
-        summaries = discover(open_home(home), progress)
+        opened = open_home(home)
+        summaries = discover(opened, progress)
+        stands = standings(opened, [one.task.name for one in summaries])
     table = Table(box=None, pad_edge=False)
     for column in ("task", "family", "calls", "spend", "per 1,000", "p50", "answer at", "verdict"):
         table.add_column(column, justify="right" if column in ("calls", "spend", "per 1,000", "p50") else "left")
@@ -32,12 +37,14 @@ def command(home: Path | None, console: Console) -> None:
     console.say(table)
     for one in summaries:
         console.say(f"{one.task.name}: {one.reason}{_template(one)}")
+        if one.task.name in stands:
+            console.say(f"  {_standing(stands[one.task.name])}")
         if one.task.form is not None:
             console.say(f"  fields: {_fields(one.task.form)}")
     ready = next((one.task.name for one in summaries if one.task.family), None)
     if ready:
         console.say(f"Next: stepdown scan {ready}")
-    console.result(summaries)
+    console.result([_result(one, stands.get(one.task.name)) for one in summaries])
 
 
 def _template(one: TaskSummary) -> str:
@@ -56,6 +63,16 @@ def _row(one: TaskSummary) -> tuple[str, ...]:
         one.task.answer,
         one.verdict,
     )
+
+
+def _standing(found: TaskStanding) -> str:
+    return f"in force: the build {found.build} answers" if found.in_force else f"not in force: {found.why_not}"
+
+
+def _result(one: TaskSummary, found: TaskStanding | None) -> dict[str, Any]:
+    """A task as its traffic has it, and `in_force`, `build` and `why_not` of what answers it."""
+    said = found or TaskStanding(in_force=False, build="", why_not="not built")
+    return {**msgspec.to_builtins(one), **msgspec.to_builtins(said)}
 
 
 def _fields(form: Form) -> str:

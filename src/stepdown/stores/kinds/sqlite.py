@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from stepdown.core.errors import ResourceError, StepdownError, StoreError
 from stepdown.stores.sql_store import SqlStore
@@ -115,10 +116,21 @@ class SqliteDatabase:
         return self._connection.in_transaction
 
     def _connected(self) -> sqlite3.Connection:
+        if self._is_sealed():
+            # Write-ahead mode needs files beside this one, although it only be read.
+            address = f"file:{quote(os.path.abspath(self._path))}?mode=ro&immutable=1"
+            return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
         connection = sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
+
+    def _is_sealed(self) -> bool:
+        """Whether this is a copy that can only be read, with nothing waiting in its log: nobody can change it."""
+        if self._path == MEMORY or os.access(Path(self._path).parent, os.W_OK):
+            return False
+        log = Path(f"{self._path}-wal")
+        return not log.exists() or log.stat().st_size == 0
 
     def _file_now(self) -> tuple[int, int]:
         if self._path == MEMORY:
@@ -168,6 +180,12 @@ def _explained(path: str, error: sqlite3.Error) -> StepdownError:
             f"The store {path} is in use by another process.",
             "It was not let go in time.",
             "Let the other stepdown command end, then try again.",
+        )
+    if "readonly" in str(error):
+        return StoreError(
+            f"The store {path} can only be read: its folder may not be written.",
+            "",
+            "Copy the project to where it can be written, or change the folder's permissions.",
         )
     if "malformed" in str(error) or "not a database" in str(error):
         return StoreError(

@@ -4,12 +4,13 @@
     python run.py --file rows.jsonl      the same for every row {"id", "input"}, with its id
     python run.py --insist "a text"      the surest model's answer where none is sure enough
 
-It needs what manifest.json lists under "requires", and nothing else.
+It needs what requirements.txt lists, and nothing else. Before anything is loaded it is held against manifest.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import math
@@ -20,16 +21,60 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+CODE = (".py", ".pyc", ".pyd", ".so")
 
 
-def load(folder: Path = HERE) -> tuple[dict[str, Any], list[Any]]:
-    """The cascade's description, and its models in the same order as its rungs."""
+class Unusable(Exception):
+    """An export that is not as it was written, or that cannot run here. Says what is wrong and what to do."""
+
+
+def check(folder: Path = HERE) -> None:
+    """Hold every file against the hash that manifest.json has for it. Raises Unusable, which names the file."""
+    again = "Copy the whole folder again, or export it again."
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        files = {str(name): str(known) for name, known in manifest["files"].items()}
+    except FileNotFoundError:
+        raise Unusable(f"manifest.json is missing from {folder}, so that nothing can be checked. {again}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Unusable(f"manifest.json in {folder} cannot be read ({type(error).__name__}). {again}") from None
+    for name in ("run.py", "cascade.json", *sorted(files)):
+        path = folder / name
+        if name not in files or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise Unusable(f"manifest.json in {folder} does not list {name} as it should. {again}")
+        if not path.is_file():
+            raise Unusable(f"{name} is missing from {folder}. {again}")
+        with path.open("rb") as file:
+            found = hashlib.sha256()
+            while block := file.read(1 << 20):
+                found.update(block)
+        if found.hexdigest() != files[name]:
+            raise Unusable(f"{name} in {folder} is not what was exported: its hash is another. {again}")
+    code = (path for place in (folder, folder / "models") for path in place.iterdir())
+    packages = {path / "__init__.py" for path in folder.iterdir() if (path / "__init__.py").exists()}
+    for path in sorted({path for path in code if path.suffix in CODE} | packages):
+        if path.relative_to(folder).as_posix() not in files:
+            raise Unusable(
+                f"{path} is no part of this export, and would be loaded. Remove it, or copy the folder again."
+            )
+
+
+def load(folder: Path = HERE, checked: bool = False) -> tuple[dict[str, Any], list[Any]]:
+    """The cascade's description, and its models in the same order as its rungs. checked: whether the files were held
+    against their hashes already. Raises Unusable."""
+    if not checked:
+        check(folder)
     cascade = json.loads((folder / "cascade.json").read_text(encoding="utf-8"))
     sys.path.insert(0, str(folder))
     models = []
     for rung in cascade["rungs"]:
         settings = json.loads((folder / rung["folder"] / "model.json").read_text(encoding="utf-8"))
-        program = importlib.import_module(f"models.{settings['program']}")
+        try:
+            program = importlib.import_module(f"models.{settings['program']}")
+        except ImportError as error:
+            install = f"{sys.executable} -m pip install -r {folder / 'requirements.txt'}"
+            what = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
+            raise Unusable(f"The package {error.name or '?'} {what}; this program needs it. Run: {install}") from None
         models.append(program.Model(folder / rung["folder"], settings))
     return cascade, models
 
@@ -81,7 +126,13 @@ def main() -> int:
     asked = parser.parse_args()
     if (asked.text is None) == (asked.file is None):
         parser.error("give one text, or --file")
-    cascade, models = load()
+    sys.dont_write_bytecode = True  # Nothing is added to what was exported.
+    try:
+        lines = [] if asked.file is None else asked.file.read_bytes().splitlines()
+        cascade, models = load()
+    except (Unusable, OSError) as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 1
     if not (cascade["certified_until"] or 0) > time.time():
         print("note: no certificate of these models is in force; see manifest.json", file=sys.stderr)
     if asked.text is not None:
@@ -89,7 +140,7 @@ def main() -> int:
         print(json.dumps(decide(cascade, models, text, asked.insist), ensure_ascii=False))
         return 0
     failed = 0
-    for number, line in enumerate(asked.file.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
             answered = decide(cascade, models, row["input"], asked.insist)
