@@ -190,11 +190,10 @@ def _resting_on(home: Home, store: Store, names: set[str]) -> dict[str, str]:
 def _digest_in_force(home: Home, journal: Journal, task: str, names: set[str]) -> str:
     """The hash of a task's certificate that is in force and rests on some of these calls; "" where there is none."""
     try:
-        folder = answering(home, journal, task)
-        found = standing(home, journal, folder, task)
+        found = standing(home, journal, answering(home, journal, task), task)
         if found.certificate is None or not found.in_force:
             return ""
-        return found.certificate.digest if names & set(read_evidence(folder.evidence).seen.ids) else ""
+        return found.certificate.digest if names & set(read_evidence(found.folder.evidence).seen.ids) else ""
     except (StepdownError, OSError):
         return ""  # `status` says what is wrong with it; it is not in force.
 
