@@ -107,7 +107,7 @@ def _read(task: Task, call: Call) -> tuple[str | None, str]:
     if not call.content:
         return None, "no text in the response"
     try:
-        label = canonical(task, read_path(call.content, task.answer))
+        label = _label(read_path(call.content, task.answer))
     except (ValueError, KeyError):
         label = None
     if label is None:
@@ -126,6 +126,33 @@ def _listed(request: dict[str, Any], path: str) -> tuple[Any, ...]:
 
 
 def canonical(task: Task, value: Any) -> str | None:
+    """A gold value as a label: as it is, or out of the JSON round it; None where it is empty, too long or not one."""
+    return _label(value if value in task.labels else _unwrapped(task, value))
+
+
+def _unwrapped(task: Task, value: Any) -> Any:
+    """The value at the task's path in an object, the only one of an object or list, or what JSON text quotes.
+
+    What holds more stays as it is."""
+    if isinstance(value, str) and value.strip()[:1] in {"{", "[", '"'}:
+        try:
+            found = _unwrapped(task, load_json(value))
+        except ValueError:
+            return value
+        return value if isinstance(found, dict | list) else found
+    if isinstance(value, dict):
+        holder: Any = value
+        for key in parse_path(task.answer):
+            holder = holder.get(key) if isinstance(holder, dict) else None
+        if holder is not None and not isinstance(holder, dict | list):
+            return holder
+    if isinstance(value, dict | list) and len(value) == 1:
+        (only,) = value.values() if isinstance(value, dict) else value
+        return only
+    return value
+
+
+def _label(value: Any) -> str | None:
     """A label as text without surrounding space; None when it is empty, too long or not a scalar."""
     if isinstance(value, bool):
         value = "true" if value else "false"
