@@ -11,8 +11,8 @@ from stepdown.core.calls import Call
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.store import Gold
 from stepdown.core.tasks import Match, Task
-from stepdown.curation.curate import curate
 from stepdown.core.vocabulary import GoldReading
+from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions
 
 TASK = Task(name="t", family="classify", match=Match())

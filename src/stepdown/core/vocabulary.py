@@ -21,14 +21,16 @@ TOGETHER = 0.8
 """The share of a gold label's calls with one and the same answer from which that answer is offered for it."""
 FEWEST_TOGETHER = 5
 
-_NOTHING = frozenset({"", "?", "??", "???", "-", "--", "n/a", "na", "nan", "none", "null", "unknown", "unsure", "tbd", "todo"})
+_NOTHING = frozenset(
+    {"", "?", "??", "???", "-", "--", "n/a", "na", "nan", "none", "null", "unknown", "unsure", "tbd", "todo"}
+)
 _BETWEEN = str.maketrans("", "", " \t\n\u00a0_-")
 
 
 class GoldReading(msgspec.Struct, frozen=True, kw_only=True):
-    """How the labels of gold are read, as stepdown.toml says. map: gold's label to the answers' label; "" says that such
-    a row has no gold. spelling: "loose" takes labels that differ from one of the answers' in case, spaces, underscores
-    and hyphens alone for it. trusted: gold that the incumbent hardly ever agrees with is right all the same."""
+    """How the labels of gold are read, as stepdown.toml says. map: gold's label to the answers' label; "" says that
+    such a row has no gold. spelling: "loose" takes labels that differ from one of the answers' in case, spaces,
+    underscores and hyphens alone for it. trusted: gold is right although the incumbent hardly ever agrees with it."""
 
     map: dict[str, str] = {}
     spelling: Spelling = "exact"

@@ -13,6 +13,7 @@ from stepdown.core.errors import NotEnoughData
 from stepdown.core.family import families
 from stepdown.core.tasks import Task
 from stepdown.curation.balance import balance
+from stepdown.curation.check_path import PathCheck
 from stepdown.curation.collapse import collapse
 from stepdown.curation.conflicts import conflicts
 from stepdown.curation.exact_duplicates import exact_duplicates
@@ -46,12 +47,14 @@ def curate(calls: Iterable[Call], task: Task, options: CurationOptions) -> Datas
     """The dataset of a task, from its calls; the same for the same calls and seed, whatever their order.
 
     Raises NotEnoughData when the calls are too few or all answered alike, InputError for an unknown split in gold,
-    and for gold that cannot be answers of the task.
+    for answers that can hardly be read and for gold that cannot be answers of the task.
     """
     options = replace(options, slice_of=families().load(task.family).slice_of, task=task.name, seen=Seen())
     models: Counter[str] = Counter()
     ledger = Ledger()
-    parsed, sources = parse(_noting_models(calls, models), task, options)
+    readable = PathCheck(task)
+    parsed, sources = parse(_noting_models(readable.watch(calls), models), task, options)
+    readable.check()
     examples = ledger.enter("parse", parsed)
     examples = ledger.enter("gold", settle_gold(examples, task, options))
     _check(examples, ledger.excluded)

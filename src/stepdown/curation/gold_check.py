@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from stepdown.core.calls import Call
-from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import InputError
 from stepdown.core.family import families
@@ -36,11 +35,16 @@ SHOWN, SHOWN_OFFERS, SHOWN_CHARACTERS = 6, 12, 60
 
 @dataclass(frozen=True)
 class GoldRow:
-    """A call's gold in canonical form (None where it cannot be an answer) and as it was given; the incumbent's answer."""
+    """gold: in canonical form, None where it cannot be an answer; given: as the file has it. incumbent: its answer."""
 
     gold: Answer | None
     given: Any
     incumbent: Answer | None
+
+
+def is_blank(row: GoldRow, reading: GoldReading) -> bool:
+    """Whether the settings say that what was given says nothing."""
+    return row.gold is None and isinstance(row.given, str) and reading.map.get(row.given.strip()) == ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,10 @@ def read_labels(rows: Sequence[GoldRow], task: Task, reading: GoldReading) -> tu
         for row in rows
     ]
     strange = Counter(row.gold for row in read if isinstance(row.gold, str) and row.gold not in known)
-    together = Counter((row.gold, row.incumbent) for row in read if row.gold in strange and row.incumbent is not None)
+    labelled = [
+        (row.gold, row.incumbent) for row in read if isinstance(row.gold, str) and isinstance(row.incumbent, str)
+    ]
+    together = Counter((gold, answer) for gold, answer in labelled if gold in strange)
     return read, Labels(known, answers, strange, offers(strange, known, together))
 
 
@@ -89,10 +96,10 @@ def gold_objection(
 ) -> InputError | None:
     """Why gold cannot be taken for answers of this task, as an error to raise or to show; None where it can.
 
-    rows: those with gold, read by `read_labels`. fair: they were not picked, so that the incumbent is right on them as
-    often as it is. Gold that is trusted as it is must still be in the answers' words.
+    rows: those with gold that is not blank, read by `read_labels`. fair: nobody picked them, so that
+    the incumbent is right on them as often as everywhere. Gold that is trusted must still be in the answers' words.
     """
-    unreadable = [row for row in rows if row.gold is None and row.given not in reading.map]
+    unreadable = [row for row in rows if row.gold is None]
     return (
         _unreadable(rows, unreadable, task)
         or _strange(rows, labels, task)
@@ -130,12 +137,13 @@ def _strange(rows: Sequence[GoldRow], labels: Labels, task: Task) -> InputError 
 def _advice(labels: Labels, task: Task) -> str:
     where = f"in stepdown.toml under [tasks.{_key(task.name)}]"
     if not labels.offered:
-        return f"Correct the file, or say {where} what each means: gold_map = {{ \"GOLD'S\" = \"THE ANSWER'S\" }}."
+        return f'Correct the file, or say {where} what each means: gold_map = {{ "GOLD\'S" = "THE ANSWER\'S" }}.'
     spelt = by_spelling(labels.known)
     if labels.offered.keys() == labels.strange.keys() and all(
         spelt.get(spelling(label)) == meant for label, meant in labels.offered.items()
     ):
-        return f'They differ in case, spaces, underscores or hyphens alone; if they mean the same, write {where}: gold_spelling = "loose".'
+        differ = "They differ in case, spaces, underscores or hyphens alone; if they mean the same"
+        return f'{differ}, write {where}: gold_spelling = "loose".'
     shown = dict(list(labels.offered.items())[:SHOWN_OFFERS])
     more = len(labels.strange) - len(shown)
     rest = f" and what the other {more:,} mean" if more else ""
@@ -164,8 +172,8 @@ def _unlike(rows: Sequence[GoldRow], labels: Labels, task: Task) -> InputError |
     else:
         return None
     return InputError(
-        f"Of {task.name!r} the incumbent gives {same:,} of {len(pairs):,} gold answers{why}. Gold has {_counted(golds)}; "
-        f"the answers have {_counted(labels.answers)}.",
+        f"Of {task.name!r} the incumbent gives {same:,} of {len(pairs):,} gold answers{why}. "
+        f"Gold has {_counted(golds)}; the answers have {_counted(labels.answers)}.",
         "Such gold is in another spelling, about another task or about other calls, and would certify anything.",
         f"{_MEND} {_trust(task)}",
     )
@@ -189,8 +197,8 @@ def _unlike_in_fields(answered: Sequence[tuple[Answer, Answer]], task: Task) -> 
         if count >= FEWEST and same[name] < LEAST_RIGHT * count:
             gold, answer = shown[name]
             return InputError(
-                f"The incumbent gives {same[name]:,} of {count:,} gold values of the field {name!r} of {task.name!r}: gold "
-                f"has {_short(gold)} where it answers {_short(answer)}.",
+                f"The incumbent gives {same[name]:,} of {count:,} gold values of the field {name!r} of {task.name!r}: "
+                f"gold has {_short(gold)} where it answers {_short(answer)}.",
                 "Gold in another spelling, or about other calls, makes everyone wrong alike.",
                 f"{_MEND} {_trust(task)}",
             )
@@ -201,7 +209,9 @@ _MEND = "Check that its ids are those of the calls, write it as the answers are 
 
 
 def _trust(task: Task) -> str:
-    return f"If the gold is right all the same, write trust_gold = true in stepdown.toml under [tasks.{_key(task.name)}]."
+    return (
+        f"If the gold is right all the same, write trust_gold = true in stepdown.toml under [tasks.{_key(task.name)}]."
+    )
 
 
 def _counted(counts: Counter[Any]) -> str:

@@ -40,9 +40,10 @@ class Seen:
 class CurationOptions:
     """gold and verdicts by call id (a verdict is a judge's loss for the incumbent's answer, in [0, 1]).
 
-    reading: how the labels of gold are read. against: the kind of evidence the contract asks for. slices: names of slots, of metadata fields, or of client_id,
-    model, provider, workload_id, kept per example. permission: what the user says about training on the incumbent's
-    outputs. source_hashes: sha256 by file name. near_duplicate: Jaccard similarity of character 4-grams.
+    reading: how the labels of gold are read. against: the kind of evidence the contract asks for. slices: names of
+    slots, of metadata fields, or of client_id, model, provider, workload_id, kept per example. permission: what the
+    user says about training on the incumbent's outputs. source_hashes: sha256 by file name. near_duplicate: Jaccard
+    similarity of character 4-grams.
     flagged_weight: what a likely wrong answer of the incumbent counts for in learning; 1 keeps it as it is.
     certify_rows, tune_rows: None follows the rules of docs/curation.md. max_characters: longer inputs are excluded.
     slice_of: the kind of an answer, by which the spread of answers is looked at; `curate` takes that of the family, and

@@ -8,7 +8,7 @@ import msgspec
 
 from stepdown.core.dataset import Example
 from stepdown.core.tasks import Task
-from stepdown.curation.gold_check import GoldRow, Labels, gold_objection, read_labels
+from stepdown.curation.gold_check import GoldRow, Labels, gold_objection, is_blank, read_labels
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
 
@@ -22,7 +22,11 @@ def settle_gold(examples: Sequence[Example], task: Task, options: CurationOption
     rows = [_row(one, options) for one in examples]
     read, labels = read_labels(rows, task, options.reading)
     if options.against != "agreement":
-        there = [row for row, one in zip(read, examples, strict=True) if one.id in options.gold and not _is_blank(row)]
+        there = [
+            row
+            for row, one in zip(read, examples, strict=True)
+            if one.id in options.gold and not is_blank(row, options.reading)
+        ]
         wrong = gold_objection(there, labels, task, options.reading, _is_fair(examples, options))
         if wrong is not None:
             raise wrong
@@ -33,11 +37,6 @@ def settle_gold(examples: Sequence[Example], task: Task, options: CurationOption
 def _row(example: Example, options: CurationOptions) -> GoldRow:
     given = options.gold[example.id].gold if example.id in options.gold else None
     return GoldRow(example.gold, given, example.incumbent)
-
-
-def _is_blank(row: GoldRow) -> bool:
-    """Whether the settings say that such gold says nothing."""
-    return row.gold is None and isinstance(row.given, str)
 
 
 def _settled(example: Example, row: GoldRow, labels: Labels) -> Example:

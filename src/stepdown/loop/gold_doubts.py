@@ -10,7 +10,8 @@ from stepdown.core.errors import UsageError
 from stepdown.core.store import Gold, Store
 from stepdown.core.tasks import Task
 from stepdown.core.vocabulary import GoldReading
-from stepdown.curation.gold_check import GoldRow, Labels, gold_objection, read_labels, rows_of
+from stepdown.curation.check_path import PathCheck
+from stepdown.curation.gold_check import GoldRow, Labels, gold_objection, is_blank, read_labels, rows_of
 from stepdown.loop.settings import Settings
 from stepdown.traffic.grouping import find_tasks
 from stepdown.traffic.pricing import Prices
@@ -41,10 +42,13 @@ def _of_task(task: Task, calls: Sequence[Call], gold: Mapping[str, Gold], readin
     if not task.family:
         return ""
     own = [call for call in calls if _is_of(task, call)]
-    rows, labels = read_labels(rows_of(own, task, {name: one.gold for name, one in gold.items()}), task, reading)
-    there = [row for row in rows if row.gold is not None or row.given not in reading.map]
-    wrong = gold_objection(there, labels, task, reading, fair)
-    return f"{wrong} A build would refuse this gold." if wrong is not None else _passed_over(task, there, labels)
+    readable = PathCheck(task)
+    rows, labels = read_labels(
+        rows_of(list(readable.watch(own)), task, {name: one.gold for name, one in gold.items()}), task, reading
+    )
+    there = [row for row in rows if not is_blank(row, reading)]
+    wrong = readable.objection() or gold_objection(there, labels, task, reading, fair)
+    return f"{wrong} A build would refuse this." if wrong is not None else _passed_over(task, there, labels)
 
 
 def _is_of(task: Task, call: Call) -> bool:
@@ -60,6 +64,6 @@ def _passed_over(task: Task, rows: Sequence[GoldRow], labels: Labels) -> str:
         return ""
     shown = ", ".join(repr(label[:60]) for label in list(few)[:5])
     return (
-        f"{sum(few.values()):,} of {len(rows):,} gold answers of {task.name!r} are labels that no answer has and no prompt "
-        f"lists ({shown}). They will be passed over; gold_map in stepdown.toml says what is meant (docs/traffic.md)."
+        f"{sum(few.values()):,} of {len(rows):,} gold answers of {task.name!r} are labels that no answer has and no "
+        f"prompt lists ({shown}). They will be passed over; gold_map in stepdown.toml says what is meant."
     )

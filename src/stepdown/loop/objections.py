@@ -78,9 +78,9 @@ def objection(job: Job, measured: Measured, draw: Draw) -> str:
 def _by_company(job: Job, measured: Measured) -> str:
     """Why gold cannot be about these calls, in a sentence; "" where it may be.
 
-    Gold of other calls makes everyone wrong alike, and so would certify anything. Where only calls are labelled on which
-    a student differs from the incumbent, one of them is mostly right: gold that is neither's nearly everywhere, or one
-    of theirs no more often than gold of other calls would be, is about something else.
+    Gold of other calls makes everyone wrong alike, and so would certify anything. Where only calls are labelled on
+    which a student differs from the incumbent, one of them is mostly right: gold that is neither's nearly everywhere,
+    or one of theirs no more often than gold of other calls would be, is about something else.
     """
     certify = _side(measured, "certify").part(lambda one: one.gold is not None)
     rows = certify.examples
@@ -98,8 +98,8 @@ def _by_company(job: Job, measured: Measured) -> str:
     else:
         return ""
     return (
-        f"Of {len(rows):,} gold answers {found}. Such gold would make everyone wrong alike, and certify anything: check "
-        "that it belongs to these calls. If it is right all the same, write trust_gold = true in stepdown.toml."
+        f"Of {len(rows):,} gold answers {found}. Such gold would make everyone wrong alike, and certify anything: "
+        "check that it belongs to these calls. If it is right all the same, write trust_gold = true in stepdown.toml."
     )
 
 

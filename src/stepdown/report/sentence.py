@@ -19,6 +19,7 @@ from stepdown.report.format import (
     usd,
 )
 from stepdown.report.loss_words import ERROR, LossWords, loss_words
+from stepdown.report.notes import trivial_passes
 from stepdown.report.reading import best_student, incumbent_name, read, rung_kinds
 
 
@@ -112,7 +113,15 @@ def _certified(record: BuildRecord) -> str:
     if claim is not None:
         evidence, words = record.certificate.evidence, loss_words(record.loss)
         sentence += ", with " + claim_in_words(claim, record.contract.confidence, evidence, words)
-    return sentence + _money(record) + "."
+    return f"{sentence}{_money(record)}.{_trivial(record)}"
+
+
+def _trivial(record: BuildRecord) -> str:
+    """That a proof is little, where always answering the same would have it too."""
+    if record.trivial is None or not trivial_passes(record):
+        return ""
+    within = "is" if record.trivial.excess.value <= record.contract.margin else "may be"
+    return f" But always answering “{record.trivial.name}” {within} within the margin too."
 
 
 def _refused(record: BuildRecord) -> str:

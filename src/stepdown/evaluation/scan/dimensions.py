@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from stepdown.core.estimates import Estimate
+from stepdown.core.trivial import PROPOSAL
 from stepdown.evaluation.scan.facts import FEWEST_ROWS, ScanFacts
 from stepdown.evaluation.scan.worth import labels_needed, monthly_saving
 
@@ -116,11 +117,33 @@ def answer_entropy(facts: ScanFacts) -> Dimension:
     rating = _rated(rows_each, 50.0, 10.0)
     reason = f"About {rows_each:,.0f} rows for each equally common answer to learn from."
     if found.fields:
-        figure = (
-            f"{found.fields:,} fields, {found.distinct:,} different answers of {found.entropy_bits:.2f} bits in kind"
+        kinds = (
+            "all of one kind" if found.effective < 1.01 else f"in kind as spread as {found.effective:,.1f} equal ones"
         )
+        figure = f"{found.fields:,} fields, {found.distinct:,} different answers, {kinds}"
         reason = f"About {rows_each:,.0f} rows for each equally common kind of answer to learn from."
     return Dimension(name="answer entropy", figure=figure, rating=rating, reason=reason)
+
+
+def trivial_answer(facts: ScanFacts) -> Dimension:
+    found = facts.trivial
+    if found is None:
+        return _unknown("trivial answer", "No answer can be read.")
+    right, what = (
+        1.0 - found.loss.value,
+        "right by gold" if found.reference == "gold" else "the large model's own answer",
+    )
+    figure = f"always “{found.name}”: {what} on {right:.1%} (n = {found.loss.n:,})"
+    passes, by_label = found.passes(facts.contract.margin), "label" in facts.contract.slices
+    rating: Rating = "poor" if passes and not by_label else "fair" if passes else "good"
+    reason = (
+        "It would miss the margin: what keeps it has learned something."
+        if not passes
+        else "It would keep the margin too, but not each label's."
+        if by_label
+        else f"It would keep the margin too. Add {PROPOSAL} to the contract, so that each label counts."
+    )
+    return Dimension(name="trivial answer", figure=figure, rating=rating, reason=reason, estimate=found.excess)
 
 
 def volume(facts: ScanFacts) -> Dimension:
@@ -204,6 +227,7 @@ JUDGES: tuple[Callable[[ScanFacts], Dimension], ...] = (
     context_length,
     instructions,
     answer_entropy,
+    trivial_answer,
     volume,
     duplicates,
     cheap_student,

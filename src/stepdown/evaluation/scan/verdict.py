@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from stepdown.core.estimates import Estimate
+from stepdown.core.trivial import trivial_sentences
 from stepdown.evaluation.scan.dimensions import Dimension, rate_all
 from stepdown.evaluation.scan.facts import LabelFact, ScanFacts
 from stepdown.evaluation.scan.worth import labels_needed, monthly_saving
@@ -44,6 +45,7 @@ def scan(facts: ScanFacts) -> ScanReport:
     saving, fit = monthly_saving(facts), labels_within_margin(facts)
     share = sum(label.share for label in fit)
     verdict, reasons = _decide(facts, saving, fit, share)
+    reasons = [*reasons, *_trivial(facts)]
     return ScanReport(
         task=facts.task,
         verdict=verdict,
@@ -55,6 +57,14 @@ def scan(facts: ScanFacts) -> ScanReport:
         saving_per_month=saving,
         facts=facts,
     )
+
+
+def _trivial(facts: ScanFacts) -> list[str]:
+    """That always answering the same would keep the margin, where it would."""
+    found, contract = facts.trivial, facts.contract
+    if found is None or facts.cheap is None or not found.passes(contract.margin):
+        return []
+    return trivial_sentences(found, contract.margin, contract.slices)
 
 
 def labels_within_margin(facts: ScanFacts) -> tuple[LabelFact, ...]:
