@@ -31,7 +31,7 @@ def summary_table(record: BuildRecord) -> RenderableType:
     """The verdict, the options and what to do next, for a rich console. No markup in the record is obeyed."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, name in enumerate(_error_name(record) if column == "error" else column for column in COLUMNS):
-        table.add_column(name, justify="left" if index == 0 else "right", overflow="ellipsis", no_wrap=True)
+        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     styles = {"cascade": "bold", "dominated": "dim", "incumbent": "", "student": ""}
     for line in _lines(record):
         table.add_row(*(Text(cell) for cell in line.cells), style=styles[line.role])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 from rich.table import Table
@@ -26,7 +27,8 @@ def command(home: Path | None, console: Console) -> None:
         summaries = discover(open_home(home), progress)
     table = Table(box=None, pad_edge=False)
     for column in ("task", "family", "calls", "spend", "per 1,000", "p50", "answer at", "verdict"):
-        table.add_column(column, justify="right" if column in ("calls", "spend", "per 1,000", "p50") else "left")
+        justify: Literal["left", "right"] = "right" if column in ("calls", "spend", "per 1,000", "p50") else "left"
+        table.add_column(column, justify=justify, overflow="fold")
     for one in summaries:
         table.add_row(*_row(one))
     console.say(table)

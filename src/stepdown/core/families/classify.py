@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepdown.core import tool_label
@@ -14,7 +14,7 @@ from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import nearest
-from stepdown.core.extraction.messages import tool_calls_in
+from stepdown.core.extraction.messages import confidence_like, is_confidence, tool_calls_in
 from stepdown.core.extraction.traits import says_more_than_a_label
 from stepdown.core.family import Loss, Shape
 from stepdown.core.tasks import Task
@@ -198,9 +198,20 @@ def write_answer(task: Task, answer: str, confidence: float, like: dict[str, Any
         return tool_label.write(spot, answer, extra, like)
     content = str(like["content"])
     value: Any = answer
+    if parse_path(task.answer):
+        extra = _in_its_unit(load_json(content), confidence)
     if task.answer != "$" and isinstance(read_path(content, task.answer), bool):
         value = answer == "true"
     return {"role": "assistant", "content": write_path(content, task.answer, value, extra)}
+
+
+def _in_its_unit(whole: Mapping[str, Any], confidence: float) -> dict[str, Any]:
+    """The fields by which the incumbent says how sure it is, with ours in the unit of its: a share or a percentage."""
+    return {
+        name: confidence_like(old, confidence) if is_confidence(name, old := whole[name]) else round(confidence, 4)
+        for name in _CONFIDENCE_FIELDS
+        if name in whole
+    }
 
 
 def like(task: Task, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:

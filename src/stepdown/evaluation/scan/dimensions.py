@@ -14,7 +14,7 @@ import msgspec
 from stepdown.core.estimates import Estimate
 from stepdown.core.trivial import PROPOSAL
 from stepdown.evaluation.scan.facts import FEWEST_ROWS, ScanFacts
-from stepdown.evaluation.scan.worth import labels_needed, monthly_saving
+from stepdown.evaluation.scan.worth import dollars, labels_needed, monthly_saving
 
 Rating = Literal["good", "fair", "poor", "unknown"]
 
@@ -137,7 +137,7 @@ def trivial_answer(facts: ScanFacts) -> Dimension:
     passes, by_label = found.passes(facts.contract.margin), "label" in facts.contract.slices
     rating: Rating = "poor" if passes and not by_label else "fair" if passes else "good"
     reason = (
-        "It would miss the margin: what keeps it has learned something."
+        "It would not keep the margin: a student has to learn something."
         if not passes
         else "It would keep the margin too, but not each label's."
         if by_label
@@ -215,7 +215,7 @@ def saving(facts: ScanFacts) -> Dimension:
         return _unknown("saving", "Without a price and a student that could answer there is no saving to estimate.")
     rating: Rating = "good" if found.low > 0.0 else "fair" if found.value > 0.0 else "poor"
     per = "a month" if facts.calls.calls_per_month else "per 100,000 calls a month"
-    figure = f"${found.value:,.0f} {per} ({found.low:,.0f} to {found.high:,.0f})"
+    figure = f"{dollars(found.value)} {per} ({dollars(found.low)} to {dollars(found.high)})"
     reason = "The large model's price × what a student could answer, less a machine, upkeep and shadow requests."
     return Dimension(name="saving", figure=figure, rating=rating, reason=reason, estimate=found)
 

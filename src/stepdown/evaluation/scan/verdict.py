@@ -10,7 +10,7 @@ from stepdown.core.estimates import Estimate
 from stepdown.core.trivial import trivial_sentences
 from stepdown.evaluation.scan.dimensions import Dimension, rate_all
 from stepdown.evaluation.scan.facts import LabelFact, ScanFacts
-from stepdown.evaluation.scan.worth import labels_needed, monthly_saving
+from stepdown.evaluation.scan.worth import dollars, labels_needed, monthly_saving
 
 Verdict = Literal["step down", "use an SLM for these labels only", "look closer", "stay with the large model"]
 
@@ -104,8 +104,8 @@ def _does_not_pay(facts: ScanFacts, saving: Estimate | None) -> tuple[Verdict, l
     if saving is None or monthly is None or saving.high > 0.0 or other_gains:
         return None
     return STAY, [
-        f"At {monthly.value:,.0f} calls a month nothing is saved: ${saving.value:,.0f} a month "
-        f"({saving.low:,.0f} to {saving.high:,.0f}), machine, upkeep and shadow requests counted.",
+        f"At {monthly.value:,.0f} calls a month nothing is saved: {dollars(saving.value)} a month "
+        f"({dollars(saving.low)} to {dollars(saving.high)}), machine, upkeep and shadow requests counted.",
     ]
 
 
@@ -134,14 +134,14 @@ def _reaches(
 def _doubt(saving: Estimate | None) -> str:
     if saving is None or saving.value > 0.0:
         return ""
-    return f"But it may not pay: ${saving.value:,.0f} a month ({saving.low:,.0f} to {saving.high:,.0f})."
+    return f"But it may not pay: {dollars(saving.value)} a month ({dollars(saving.low)} to {dollars(saving.high)})."
 
 
 def _gains(facts: ScanFacts, saving: Estimate | None) -> list[str]:
     per = "a month" if facts.calls.calls_per_month else "per 100,000 calls a month"
     if saving is None:
         return ["What it saves is unknown: the calls could not be priced."]
-    return [f"That saves about ${saving.value:,.0f} {per} ({saving.low:,.0f} to {saving.high:,.0f})."]
+    return [f"That saves about {dollars(saving.value)} {per} ({dollars(saving.low)} to {dollars(saving.high)})."]
 
 
 def _still_learning(facts: ScanFacts) -> str:
