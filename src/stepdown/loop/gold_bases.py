@@ -32,6 +32,11 @@ class GoldBases:
         """The hash of the gold that was read: what the journal knows it by."""
         return digest_of([self._kept[name] for name in sorted(self._kept)]) if self._kept else ""
 
+    @property
+    def ids(self) -> list[str]:
+        """The calls whose gold was read."""
+        return list(self._kept)
+
     def stamped(self, gold: Iterable[Gold]) -> Iterator[Gold]:
         """The gold with its basis. What nobody declares and stepdown did not draw stays without one: whether every call
         of its task has gold shows when evidence is drawn. Raises InputError where gold is declared drawn and is not."""

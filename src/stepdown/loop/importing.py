@@ -16,6 +16,7 @@ from stepdown.core.students import Progress
 from stepdown.curation.personal_data import mask
 from stepdown.loop.call_ids import by_call
 from stepdown.loop.gold_bases import GoldBases
+from stepdown.loop.gold_doubts import gold_doubts
 from stepdown.loop.home import Home
 from stepdown.loop.settings import Settings
 from stepdown.traffic.gold import read_gold, read_verdicts
@@ -34,7 +35,7 @@ IMPORTED_INTO = ("gold", "verdicts")
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     """What an import did. broken: how many records could not be read; the first are in `examples`. gold_is: the gold of
-    this import by what it is taken for."""
+    this import by what it is taken for. doubts: what speaks against the gold, a paragraph for each task."""
 
     calls: Added
     gold: Added
@@ -44,6 +45,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[Broken, ...]
     workloads: dict[str, int]
     gold_is: dict[str, int] = {}
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> Im
             "files": hash_files(request.paths),
         }
         store.append(IMPORTED, request.task or "", data, at=home.clock(), tables=IMPORTED_INTO)
-    return result
+        fair = set(result.gold_is) <= {"all", "random-sample", "without call"}
+        return msgspec.structs.replace(result, doubts=gold_doubts(store, home.settings, bases.ids, fair))
 
 
 def rows_differ(store: Store) -> tuple[str, ...]:

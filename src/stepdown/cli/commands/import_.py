@@ -41,6 +41,8 @@ def command(home: Path | None, console: Console, files: tuple[str, ...], **asked
         raise _nothing(result, (*files, *request.gold, *request.verdicts))
     if result.broken or result.gold_without_call:
         console.note(f"stepdown: {' '.join(_left_over(result))}")
+    for doubt in result.doubts:
+        console.note(f"stepdown: {doubt}")
 
 
 def _anything(result: ImportResult) -> bool:

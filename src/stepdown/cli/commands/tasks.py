@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -31,7 +31,8 @@ def command(home: Path | None, console: Console) -> None:
         stands = standings(opened, [one.task.name for one in summaries])
     table = Table(box=None, pad_edge=False)
     for column in ("task", "family", "calls", "spend", "per 1,000", "p50", "answer at", "verdict"):
-        table.add_column(column, justify="right" if column in ("calls", "spend", "per 1,000", "p50") else "left")
+        justify: Literal["left", "right"] = "right" if column in ("calls", "spend", "per 1,000", "p50") else "left"
+        table.add_column(column, justify=justify, overflow="fold")
     for one in summaries:
         table.add_row(*_row(one))
     console.say(table)
