@@ -19,7 +19,9 @@ class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
     that can only be read whole (YAML, a JSON array).
     """
 
-    max_line_bytes: Annotated[int, msgspec.Meta(description="A longer line is reported and skipped.")] = 16 * 1024 * 1024
+    max_line_bytes: Annotated[int, msgspec.Meta(description="A longer line is reported and skipped.")] = (
+        16 * 1024 * 1024
+    )
     max_document_bytes: Annotated[
         int, msgspec.Meta(description="A larger file of a kind that is read whole is reported and skipped.")
     ] = 256 * 1024 * 1024

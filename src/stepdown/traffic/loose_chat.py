@@ -1,8 +1,8 @@
 """What was asked and answered as tools that watch calls write it down, brought into chat shape.
 
 Shapes read: texts; messages of the chat and the messages wire; those of OpenTelemetry's conventions for generative AI
-(`parts`, semantic-conventions 1.37, gen-ai-input-messages.json and gen-ai-output-messages.json); LangChain's (langchain-core
-messages/base.py and load/serializable.py: `type` "human" or "ai", `kwargs` of a constructor, `generations` of a result).
+(`parts`; semantic-conventions 1.37, gen-ai-input-messages.json and gen-ai-output-messages.json); LangChain's
+(langchain-core, messages/base.py and load/serializable.py: `type` "human" or "ai", `kwargs` of a constructor, `generations`).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def completion(answers: Iterable[Answer], model: str, usage: dict[str, Any], ans
 
 
 def usage_of(prompt: Any, completion: Any, cached: Any = None, written: Any = None) -> dict[str, Any]:
-    """Token counts in chat terms, the prompt's with those read from (`cached`) and written to the cache; {} for none."""
+    """Token counts in chat terms, the prompt's with those of the cache (`cached`: read from it); {} for none."""
     counts = [_count(each) for each in (prompt, completion)]
     if counts[0] is None and counts[1] is None:
         return {}
@@ -252,7 +252,11 @@ def _role(item: Any) -> str:
         return ""
     inner = _inner(item)
     named = item.get("id") if item.get("type") == "constructor" else None
-    made = str(named[-1]).removesuffix("Chunk").removesuffix("Message").lower() if isinstance(named, list) and named else ""
+    made = (
+        str(named[-1]).removesuffix("Chunk").removesuffix("Message").lower()
+        if isinstance(named, list) and named
+        else ""
+    )
     for said in (inner.get("role"), made, item.get("type"), inner.get("type")):
         role = _ROLES.get(said, said) if isinstance(said, str) else ""
         if role in _KNOWN_ROLES:
@@ -273,5 +277,5 @@ def _count(value: Any) -> int | None:
     """A number of tokens, also where it is text; None where it is none."""
     if isinstance(value, str) and value.isdecimal() and len(value) < 12:
         return int(value)
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value and 0 <= value < 1e12
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12
     return int(value) if whole else None

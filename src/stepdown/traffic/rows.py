@@ -40,7 +40,9 @@ def rows_of(source: Source, options: ReadOptions, wrapper: str = "") -> Iterator
     """(line or record number, row) of every row; of a table's row, texts that are JSON are decoded."""
     if source.head().lstrip()[:1] not in {b"{", b"[", b"/"}:
         for line in rows(source, options.max_line_bytes):
-            yield line if isinstance(line, Broken) else (line[0], {key: unpacked(text) for key, text in line[1].items()})
+            yield (
+                line if isinstance(line, Broken) else (line[0], {key: unpacked(text) for key, text in line[1].items()})
+            )
         return
     for item in records(source, Sizes(options.max_line_bytes, options.max_document_bytes)):
         row = item if isinstance(item, Broken) else decoded(source, *item, _decode)

@@ -30,9 +30,7 @@ from stepdown.loop.importing import ImportRequest, ImportResult, import_traffic
 @click.option("--verdicts", multiple=True, metavar="FILE", help="A judge's verdicts: CSV or JSONL of id,loss[,answer].")
 @format_flags
 @common
-def command(
-    home: Path | None, console: Console, files: tuple[str, ...], options: dict[str, Any], **asked: Any
-) -> None:
+def command(home: Path | None, console: Console, files: tuple[str, ...], options: dict[str, Any], **asked: Any) -> None:
     """Import recorded traffic: files or folders, plain, .gz or .zst; - is stdin."""
     request = ImportRequest(paths=files, options=options, **{**asked, "gold_is": asked["gold_is"] or ""})
     if not (files or request.gold or request.verdicts):

@@ -164,8 +164,7 @@ def _missing(names: Collection[str], options: Options) -> str:
         if not getattr(options, flag) and not lower & set(guessed):
             what = flag.removesuffix("_column")
             return (
-                f"which column holds the {what}s is not plain: there are {_listed(names)}; "
-                f"name it with --{what}-column"
+                f"which column holds the {what}s is not plain: there are {_listed(names)}; name it with --{what}-column"
             )
     return ""
 

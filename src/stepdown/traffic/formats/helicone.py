@@ -100,7 +100,9 @@ def _call(source: Source, line: int, row: dict[str, Any]) -> Call | Broken:
     if not isinstance(asked, dict) or not asked:
         return source.broken(line, _NO_BODIES, _raw(row))
     wire = next((wire for wire in _WIRES if path.endswith(wire.PATH)), None)
-    if wire is None and not ({"messages", "prompt"} & asked.keys() or isinstance(mapping(answered).get("output"), list)):
+    if wire is None and not (
+        {"messages", "prompt"} & asked.keys() or isinstance(mapping(answered).get("output"), list)
+    ):
         return source.broken(line, f"not a call to a chat endpoint: {path or ', '.join(asked)[:80]}", _raw(row))
     try:
         asked, answered = _bodies(row, asked, answered, wire)

@@ -35,7 +35,9 @@ EXTRA = ""
 _REDACTED = "redacted-by-litellm"
 _CUT = "litellm_truncated"
 _NO_CHAT = ("embedding", "image", "speech", "transcription", "rerank", "moderation", "file", "batch", "vector_store")
-_NOT_SENT = frozenset({"metadata", "litellm_metadata", "extra_headers", "instructions", "api_key", "proxy_server_request"})
+_NOT_SENT = frozenset(
+    {"metadata", "litellm_metadata", "extra_headers", "instructions", "api_key", "proxy_server_request"}
+)
 
 
 class Options(ReadOptions, frozen=True, kw_only=True):
@@ -104,7 +106,9 @@ def examples() -> list[FormatExample]:
 def _is_ours(value: dict[str, Any]) -> bool:
     payload = value.get("standard_logging_object")
     row = payload if isinstance(payload, dict) else value
-    return "call_type" in row and bool({"response_cost", "spend"} & row.keys()) and bool({"id", "request_id"} & row.keys())
+    return (
+        "call_type" in row and bool({"response_cost", "spend"} & row.keys()) and bool({"id", "request_id"} & row.keys())
+    )
 
 
 def _call(source: Source, line: int, row: dict[str, Any]) -> Call | Broken:
@@ -140,7 +144,7 @@ def _call(source: Source, line: int, row: dict[str, Any]) -> Call | Broken:
 
 
 def _id(row: dict[str, Any], begun: Any, failed: bool) -> str:
-    """LiteLLM's own id of the call: those of some servers repeat. Its tries share it, so that failed ones add a time."""
+    """LiteLLM's own id of the call, as those of some servers repeat. Tries share it, so that failed ones add a time."""
     own = named(row, "litellm_call_id")
     return (f"{own}-failed-{begun}" if failed else own) if own else named(row, "id", "request_id")
 
@@ -149,11 +153,13 @@ def _request(row: dict[str, Any], asked: Any) -> dict[str, Any]:
     """The request in chat shape. Raises ValueError where nothing of it was kept."""
     if not asked:
         raise ValueError(
-            "no text was kept: set store_prompts_in_spend_logs: true under the proxy's general_settings, or log to a bucket"
+            "no text was kept: set store_prompts_in_spend_logs: true in the proxy's general_settings, or log to a bucket"
         )
     parameters = mapping(unpacked(row.get("model_parameters"))) or mapping(asked)
     plain = {key: value for key, value in parameters.items() if key not in _NOT_SENT and value is not None}
-    if isinstance(mapping(unpacked(row.get("response"))).get("output"), list) or "response" in text(row.get("call_type")):
+    if isinstance(mapping(unpacked(row.get("response"))).get("output"), list) or "response" in text(
+        row.get("call_type")
+    ):
         items = asked.get("input") if isinstance(asked, dict) else asked
         request = openai_responses.request({**plain, "input": items, "instructions": parameters.get("instructions")})
     else:
@@ -190,7 +196,9 @@ def _response(row: dict[str, Any]) -> dict[str, Any] | None:
             return whole
     usage = usage_of(row.get("prompt_tokens"), row.get("completion_tokens"))
     known = mapping(answered)
-    return completion(answers_of(answered), text(known.get("model")) or text(row.get("model")), usage, text(known.get("id")))
+    return completion(
+        answers_of(answered), text(known.get("model")) or text(row.get("model")), usage, text(known.get("id"))
+    )
 
 
 def _error(row: dict[str, Any]) -> str:

@@ -35,7 +35,9 @@ EXTRA = ""
 
 _CHATS = frozenset({"CHAT_MODEL", "LLM"})
 _INPUTS, _OUTPUTS, _TYPE = "mlflow.spanInputs", "mlflow.spanOutputs", "mlflow.spanType"
-_NO_SPANS = "the trace has no spans that can be read: write trace.to_json() of each trace, or the column `trace` as JSON"
+_NO_SPANS = (
+    "the trace has no spans that can be read: write trace.to_json() of each trace, or the column `trace` as JSON"
+)
 _NOTHING = "no span of these traces is a call of a chat model (span types CHAT_MODEL and LLM)"
 
 
@@ -80,7 +82,10 @@ def examples() -> list[FormatExample]:
         "attributes": {key: msgspec.json.encode(value).decode() for key, value in attributes.items()},
     }
     metadata = {"mlflow.trace.user": "anna", "mlflow.trace.session": "s-1", "mlflow.user": "root"}
-    trace = {"info": {"trace_id": "tr-1", "trace_metadata": metadata, "tags": {"team": "desk"}}, "data": {"spans": [span]}}
+    trace = {
+        "info": {"trace_id": "tr-1", "trace_metadata": metadata, "tags": {"team": "desk"}},
+        "data": {"spans": [span]},
+    }
     call = Call(
         id="tr-1-C6FIVDjM5OU=",
         timestamp=1751942128.0,
@@ -178,7 +183,9 @@ def _bodies(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] 
         raise ValueError("it has no inputs: nothing says what was asked")
     model = named(attributes, "mlflow.llm.model", "model")
     raw = isinstance(asked, dict) and isinstance(asked.get("messages", asked.get("input")), list | str)
-    known = isinstance(answered, dict) and bool({"choices", "output", "content"} & answered.keys()) and "model" in answered
+    known = (
+        isinstance(answered, dict) and bool({"choices", "output", "content"} & answered.keys()) and "model" in answered
+    )
     if raw and (known or answered is None):
         wire = wire_of(asked, answered)
         response = wire.response(without_nulls(answered) if "choices" in answered else answered) if known else None

@@ -1,8 +1,8 @@
 """vcr: VCR cassettes (YAML or JSON), as tests record HTTP: the calls to large models in them, streams joined.
 
-Shapes: vcrpy 6 (serializers yamlserializer.py and jsonserializer.py, persisters: `interactions` beside `version`), Ruby's
-vcr 6 and betamax (`http_interactions`, bodies {encoding, string | base64_string}, `recorded_at`), go-vcr 4 (cassette.go:
-`code` beside `status`, bodies as text).
+Shapes: vcrpy 6 (serializers/yamlserializer.py and jsonserializer.py: `interactions` beside `version`), Ruby's vcr 6 and
+betamax (`http_interactions`, bodies {encoding, string or base64_string}, `recorded_at`), go-vcr 4 (cassette.go: `code`
+beside `status`, bodies as text).
 """
 
 from __future__ import annotations
