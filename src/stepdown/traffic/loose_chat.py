@@ -2,7 +2,7 @@
 
 Shapes read: texts; messages of the chat and the messages wire; those of OpenTelemetry's conventions for generative AI
 (`parts`; semantic-conventions 1.37, gen-ai-input-messages.json and gen-ai-output-messages.json); LangChain's
-(langchain-core, messages/base.py and load/serializable.py: `type` "human" or "ai", `kwargs` of a constructor, `generations`).
+(langchain-core, messages/base.py and load/serializable.py: `type` "human" or "ai", `kwargs`, `generations`).
 """
 
 from __future__ import annotations

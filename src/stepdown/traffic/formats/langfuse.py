@@ -26,10 +26,10 @@ from stepdown.traffic.trace_spool import Span, SpooledCall, TraceSpool
 EXTRA = ""
 
 _TYPES = frozenset(
-    "SPAN GENERATION EVENT AGENT TOOL CHAIN RETRIEVER EVALUATOR EMBEDDING GUARDRAIL".split()  # noqa: SIM905
+    ("SPAN", "GENERATION", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL")
 )
 _PARAMETERS = frozenset(
-    [
+    (
         "temperature",
         "top_p",
         "max_tokens",
@@ -44,7 +44,7 @@ _PARAMETERS = frozenset(
         "reasoning_effort",
         "parallel_tool_calls",
         "stream",
-    ]
+    )
 )
 _NOTHING = "no observation here is a generation: export the observations, with those of type GENERATION"
 _SCORES = "scores and no calls: export the observations; people's scores are gold only by `stepdown import --gold`"

@@ -153,7 +153,8 @@ def _request(row: dict[str, Any], asked: Any) -> dict[str, Any]:
     """The request in chat shape. Raises ValueError where nothing of it was kept."""
     if not asked:
         raise ValueError(
-            "no text was kept: set store_prompts_in_spend_logs: true in the proxy's general_settings, or log to a bucket"
+            "no text was kept: set store_prompts_in_spend_logs: true in the proxy's general_settings, or log to a "
+            "bucket"
         )
     parameters = mapping(unpacked(row.get("model_parameters"))) or mapping(asked)
     plain = {key: value for key, value in parameters.items() if key not in _NOT_SENT and value is not None}

@@ -183,13 +183,11 @@ def _bodies(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] 
         raise ValueError("it has no inputs: nothing says what was asked")
     model = named(attributes, "mlflow.llm.model", "model")
     raw = isinstance(asked, dict) and isinstance(asked.get("messages", asked.get("input")), list | str)
-    known = (
-        isinstance(answered, dict) and bool({"choices", "output", "content"} & answered.keys()) and "model" in answered
-    )
+    body = mapping(answered)
+    known = bool({"choices", "output", "content"} & body.keys()) and "model" in body
     if raw and (known or answered is None):
-        wire = wire_of(asked, answered)
-        response = wire.response(without_nulls(answered) if "choices" in answered else answered) if known else None
-        return wire.request(asked), response
+        wire = wire_of(asked, body or None)
+        return wire.request(asked), wire.response(without_nulls(body) if "choices" in body else body) if known else None
     request: dict[str, Any] = {"messages": messages_of(asked)}
     if not has_text(request["messages"]):
         raise ValueError("its inputs have no text")
