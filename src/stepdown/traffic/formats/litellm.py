@@ -187,15 +187,17 @@ def _not_whole(request: dict[str, Any]) -> str:
 
 def _response(row: dict[str, Any]) -> dict[str, Any] | None:
     answered = unpacked(row.get("response"))
+    usage = usage_of(row.get("prompt_tokens"), row.get("completion_tokens"))
     if not answered or (isinstance(answered, dict) and answered.get("error")):
         return None
     if isinstance(answered, dict) and isinstance(answered.get("output"), list):
-        return openai_responses.response(answered)
+        response = openai_responses.response(answered)
+        # Its usage is logged in chat terms already.
+        return {**response, "usage": response["usage"] or mapping(answered.get("usage")) or usage}
     if isinstance(answered, dict) and isinstance(answered.get("choices"), list):
         whole = without_nulls(answered)
         if whole["choices"] and all(isinstance(choice.get("message"), dict) for choice in whole["choices"]):
             return whole
-    usage = usage_of(row.get("prompt_tokens"), row.get("completion_tokens"))
     known = mapping(answered)
     return completion(
         answers_of(answered), text(known.get("model")) or text(row.get("model")), usage, text(known.get("id"))
