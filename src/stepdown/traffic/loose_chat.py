@@ -178,7 +178,7 @@ def _message(item: dict[str, Any]) -> dict[str, Any]:
 def _of_parts(parts: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
     """The content and the calls of tools in a message's parts: a text where there is nothing but text."""
     calls = [part for part in parts if part.get("type") == "tool_call"]
-    said = [part for part in parts if part.get("type") not in {"tool_call", "reasoning", "thinking"}]
+    said = [part for part in parts if text(part.get("type")) not in {"tool_call", "reasoning", "thinking"}]
     if all(part.get("type") == "text" for part in said):
         texts = [as_text(part.get("content", part.get("text", ""))) for part in said]
         return ("".join(texts) if texts else None), calls
@@ -204,7 +204,7 @@ def _tool_call(call: dict[str, Any]) -> dict[str, Any]:
 def _answer(item: dict[str, Any]) -> Answer:
     inner = _inner(item)
     if isinstance(inner.get("content"), list):
-        if any(block.get("type") in _ANTHROPIC_BLOCKS for block in mappings(inner["content"])):
+        if any(text(block.get("type")) in _ANTHROPIC_BLOCKS for block in mappings(inner["content"])):
             choice = anthropic_messages.response({"content": inner["content"]})["choices"][0]
             return choice["message"], finish_of(item.get("stop_reason"))
         inner = {**inner, "content": "".join(text(part.get("text")) for part in mappings(inner["content"])) or None}
@@ -270,7 +270,7 @@ def _is_message(item: Any) -> bool:
 
 def _is_anthropic(item: Any) -> bool:
     content = item.get("content") if isinstance(item, dict) else None
-    return any(block.get("type") in _ANTHROPIC_BLOCKS for block in mappings(content))
+    return any(text(block.get("type")) in _ANTHROPIC_BLOCKS for block in mappings(content))
 
 
 def _count(value: Any) -> int | None:

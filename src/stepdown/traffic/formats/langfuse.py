@@ -15,7 +15,7 @@ import msgspec
 
 from stepdown.core.calls import Broken, Call
 from stepdown.core.wires import openai_chat
-from stepdown.core.wires.loose import mapping
+from stepdown.core.wires.loose import mapping, text
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.loose_chat import answers_of, completion, has_text, messages_of, tools_of, unpacked, usage_of
 from stepdown.traffic.record import Record, Wire, call_of, seconds
@@ -46,6 +46,8 @@ _PARAMETERS = frozenset(
         "stream",
     )
 )
+# What Langfuse's wrappers write for a parameter that nobody gave.
+_NOT_SET = (None, "", "inf", "Infinity", "None")
 _NOTHING = "no observation here is a generation: export the observations, with those of type GENERATION"
 _SCORES = "scores and no calls: export the observations; people's scores are gold only by `stepdown import --gold`"
 _NO_INPUT = (
@@ -127,7 +129,7 @@ def examples() -> list[FormatExample]:
 
 def _is_observation(row: dict[str, Any]) -> bool:
     timed = bool({"startTime", "start_time"} & row.keys()) and bool({"traceId", "trace_id"} & row.keys())
-    return timed and (row.get("type") in _TYPES or (row.get("type") is None and "type" in row))
+    return timed and (text(row.get("type")) in _TYPES or (row.get("type") is None and "type" in row))
 
 
 def _is_trace(row: dict[str, Any]) -> bool:
@@ -202,7 +204,7 @@ def _request(row: dict[str, Any], asked: Any) -> dict[str, Any]:
         request["model"] = model
     parameters = mapping(unpacked(first_of(row, "modelParameters", "model_parameters")))
     for key, value in parameters.items():
-        if key in _PARAMETERS and value is not None:
+        if key in _PARAMETERS and value not in _NOT_SET:
             request[key] = _number_or_self(unpacked(value))
     request["messages"] = messages
     given = mapping(asked)

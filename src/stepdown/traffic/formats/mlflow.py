@@ -119,7 +119,7 @@ def _spool(spool: TraceSpool, source: Source, position: int, line: int, row: dic
     about = _about(info)
     for span in spans:
         attributes = {key: _decoded(value) for key, value in mapping(span.get("attributes")).items()}
-        if attributes.get(_TYPE) not in _CHATS:
+        if text(attributes.get(_TYPE)) not in _CHATS:
             continue
         context = mapping(span.get("context"))
         begun, ended = (_nanoseconds(first_of(span, *names)) for names in _TIMES)

@@ -5,7 +5,7 @@ exporter/fileexporter), lines of `resourceSpans` and `resourceLogs`. Four genera
 attributes `gen_ai.input.messages` and `gen_ai.output.messages`, on spans or on the event
 `gen_ai.client.inference.operation.details` (semantic conventions 1.37 on); events `gen_ai.user.message`,
 `gen_ai.choice` and the like, of spans or as logs (1.28 to 1.36); events `gen_ai.content.prompt` and `….completion`
-(1.27); attributes `gen_ai.prompt.0.content` (OpenLLMetry before 0.50).
+(1.27); attributes `gen_ai.prompt.0.content` (OpenLLMetry, as at 0.46).
 """
 
 from __future__ import annotations
