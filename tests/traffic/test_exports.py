@@ -209,3 +209,24 @@ def test_files_without_calls_say_so(data: dict[str, Any], reason: str, tmp_path:
     (broken,) = read_calls([str(path)], format="opentelemetry")
     assert isinstance(broken, Broken)
     assert reason in broken.reason
+
+
+@pytest.mark.parametrize("path", [LITELLM, TRACES, OLD, LATEST], ids=lambda path: path.stem)
+def test_a_first_record_larger_than_what_is_looked_at_is_known_by_its_beginning(path: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large.jsonl"
+    text = path.read_text().replace("Answer good or bad.", "Answer good or bad. " * 10_000)
+    assert len(text.split("\n", 1)[0]) > 64 * 1024
+    large.write_text(text)
+    calls, _ = read(large)
+    assert calls.keys() == read(path)[0].keys()
+
+
+def test_events_of_an_agents_span_or_of_a_judge_are_no_calls(tmp_path: Path) -> None:
+    lines = EVENTS.read_text().splitlines()
+    spans = [line.replace('"stringValue": "chat"', '"stringValue": "invoke_agent"') for line in lines]
+    judged = lines[0].replace("gen_ai.system.message", "gen_ai.evaluation.result").replace("90dd192c12f6ca4a", "1" * 16)
+    path = tmp_path / "agents.jsonl"
+    path.write_text("\n".join([*spans, judged]))
+    calls, (broken,) = read(path)
+    assert not calls
+    assert "no span here is a call" in broken.reason

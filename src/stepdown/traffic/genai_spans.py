@@ -23,8 +23,17 @@ _ASSOCIATED = "traceloop.association.properties."
 _CONVERSATION = ("gen_ai.conversation.id", _ASSOCIATED + "conversation_id", _ASSOCIATED + "chat_id")
 _SESSION = ("session.id", _ASSOCIATED + "session_id")
 
+DETAILS = "gen_ai.client.inference.operation.details"
+"""The event that has all that a span has."""
+_MESSAGES = frozenset((DETAILS, "gen_ai.choice", "gen_ai.content.prompt", "gen_ai.content.completion"))
+
 Events = Sequence[dict[str, Any]]
 """Events of the span and of logs that name it: {name, attributes, body}."""
+
+
+def is_message(event: str) -> bool:
+    """Whether an event of this name says what was asked or answered, and not how it was judged."""
+    return event in _MESSAGES or event in {f"gen_ai.{role}.message" for role in _ROLES}
 
 
 def is_chat(attributes: dict[str, Any], events: Events) -> bool:

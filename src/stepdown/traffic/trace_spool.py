@@ -26,10 +26,12 @@ CREATE TABLE call (
     trace TEXT, name TEXT, parent TEXT, answer TEXT, begun REAL, ended REAL, has_text INTEGER,
     source INTEGER, line INTEGER, packed BLOB
 );
+CREATE TABLE other (trace TEXT, name TEXT);
 CREATE TABLE note (trace TEXT, name TEXT, has_text INTEGER, source INTEGER, line INTEGER, packed BLOB);
 """
 _INDEXES = """
 CREATE INDEX note_name ON note (trace, name);
+CREATE INDEX other_name ON other (trace, name);
 CREATE INDEX call_name ON call (trace, name);
 CREATE INDEX call_parent ON call (trace, parent);
 CREATE INDEX call_answer ON call (trace, answer) WHERE answer <> '';
@@ -58,6 +60,8 @@ SELECT trace, name, source, line, packed FROM call AS this WHERE NOT EXISTS (
 _LONELY = """
 SELECT trace, name, source, MIN(line) FROM note WHERE name <> '' AND NOT EXISTS (
     SELECT 1 FROM call WHERE call.trace = note.trace AND call.name = note.name
+) AND NOT EXISTS (
+    SELECT 1 FROM other WHERE other.trace = note.trace AND other.name = note.name
 ) GROUP BY trace, name ORDER BY MIN(rowid)
 """
 _NOTES = "SELECT packed FROM note WHERE trace = ? AND name = ? ORDER BY rowid"
@@ -109,6 +113,10 @@ class TraceSpool:
         """A call. at: source and line. has_text: whether what was asked stands in it."""
         row = (*msgspec.structs.astuple(span), int(has_text), *at, self._packed(value))
         self._base.execute("INSERT INTO call VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def pass_over(self, trace: str, name: str) -> None:
+        """A span that is no call, and whose notes are nobody's."""
+        self._base.execute("INSERT INTO other VALUES (?, ?)", (trace, name))
 
     def note(self, value: Any, at: tuple[int, int], trace: str, name: str = "", has_text: bool = False) -> None:
         """What belongs to the call of that name, or to every call of the trace."""

@@ -1,8 +1,8 @@
 """Langfuse's exports by their documented fields: pages (camelCase), blob storage (snake_case), the public API.
 
 Sources: langfuse-docs blob-storage-export-fields.mdx; langfuse 3 worker/src/features/database-read-stream/
-observation-stream.ts, packages/shared/src/server/utils/transforms/transformStreamToCsv.ts (every cell quoted, objects as
-JSON).
+observation-stream.ts, packages/shared/src/server/utils/transforms/transformStreamToCsv.ts (every cell quoted, objects
+as JSON).
 """
 
 from __future__ import annotations

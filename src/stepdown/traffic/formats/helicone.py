@@ -91,7 +91,7 @@ def examples() -> list[FormatExample]:
 
 
 def _is_ours(row: dict[str, Any]) -> bool:
-    return "request_created_at" in row and bool({"response_status", "response_id"} & row.keys())
+    return {"response_id", "response_created_at"} <= row.keys() or {"request_id", "request_created_at"} <= row.keys()
 
 
 def _call(source: Source, line: int, row: dict[str, Any]) -> Call | Broken:

@@ -47,7 +47,7 @@ class Options(ReadOptions, frozen=True, kw_only=True):
 
 def sniff(head: bytes, name: str) -> float:
     found = sniffed_share(head, _is_ours, "traces")
-    return 0.97 * found if found else 0.9 * (head.lstrip()[:1] in {b"{", b"["} and b"mlflow.spanInputs" in head)
+    return 0.97 * found if found else 0.9 * (head.lstrip()[:1] in {b"{", b"["} and b"mlflow.trace" in head)
 
 
 def read(sources: Sequence[Source], options: Options) -> Iterator[Call | Broken]:

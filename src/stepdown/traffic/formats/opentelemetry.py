@@ -19,7 +19,16 @@ from stepdown.core.calls import Broken, Call
 from stepdown.core.wires import openai_chat
 from stepdown.core.wires.loose import mapping, mappings, text
 from stepdown.traffic.format import FormatExample, ReadOptions
-from stepdown.traffic.genai_spans import answered_of, asked_of, is_chat, metadata_of, says_something, tools_from
+from stepdown.traffic.genai_spans import (
+    DETAILS,
+    answered_of,
+    asked_of,
+    is_chat,
+    is_message,
+    metadata_of,
+    says_something,
+    tools_from,
+)
 from stepdown.traffic.loose_chat import completion, usage_of
 from stepdown.traffic.otlp import attributes_of, hex_id, named_event, nanoseconds, plain
 from stepdown.traffic.record import Record, Wire, call_of
@@ -35,7 +44,6 @@ _NO_TEXT = (
 )
 _NO_SPAN = "events of a call whose span is not in these files: give the file of traces as well"
 _NOTHING = "no span here is a call of a chat model (attributes gen_ai.*)"
-_DETAILS = "gen_ai.client.inference.operation.details"
 _REQUEST = {
     "gen_ai.request.temperature": "temperature",
     "gen_ai.request.top_p": "top_p",
@@ -139,7 +147,7 @@ def _spool(spool: TraceSpool, source: Source, position: int, line: int, row: dic
                 attributes = attributes_of(event)
                 name = text(event.get("eventName")) or text(attributes.get("event.name"))
                 trace, span_id = hex_id(event.get("traceId")), hex_id(event.get("spanId"))
-                if name.startswith("gen_ai.") and trace and span_id:
+                if is_message(name) and trace and span_id:
                     told = named_event(name, attributes, plain(event.get("body")))
                     told["time"] = nanoseconds(event.get("timeUnixNano") or event.get("observedTimeUnixNano"))
                     told["trace"], told["span"] = trace, span_id
@@ -155,6 +163,8 @@ def _spool_span(spool: TraceSpool, span: dict[str, Any], at: tuple[int, int]) ->
         for event in mappings(span.get("events"))
     ]
     if not is_chat(attributes, events):
+        if any(key.startswith("gen_ai.") for key in attributes):
+            spool.pass_over(hex_id(span.get("traceId")), hex_id(span.get("spanId")))
         return
     status = mapping(span.get("status"))
     told = Span(
@@ -181,14 +191,14 @@ def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
     attributes, span = value["attributes"], value["span"]
     events = [*value["events"], *spooled.notes]
     for note in spooled.notes:
-        if note["name"] == _DETAILS:
+        if note["name"] == DETAILS:
             attributes = {**note["attributes"], **attributes}
     return _made(source, line, attributes, events, span, _error(value, attributes, events))
 
 
 def _from_events(source: Source, line: int, notes: list[Any]) -> Call | Broken:
     """A call of which there are only events: whole where one of them has all details."""
-    details = next((note for note in notes if note["name"] == _DETAILS), None)
+    details = next((note for note in notes if note["name"] == DETAILS), None)
     if details is None:
         return source.broken(line, _NO_SPAN, msgspec.json.encode(notes))
     span = {"trace": details["trace"], "name": details["span"], "begun": details["time"], "ended": 0.0}
