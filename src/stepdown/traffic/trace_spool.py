@@ -34,7 +34,7 @@ CREATE INDEX note_name ON note (trace, name);
 CREATE INDEX other_name ON other (trace, name);
 CREATE INDEX call_name ON call (trace, name);
 CREATE INDEX call_parent ON call (trace, parent);
-CREATE INDEX call_answer ON call (trace, answer) WHERE answer <> '';
+CREATE INDEX call_answer ON call (answer, trace);
 """
 _MARK_TEXT = """
 UPDATE call SET has_text = 1 WHERE has_text = 0 AND EXISTS (
