@@ -68,7 +68,7 @@ def answers_of(answered: Any) -> list[Answer]:
             return [_choice(choice) for choice in mappings(choices)]
         if isinstance(answered.get("generations"), list):
             return [_generation(each) for each in _flat(answered["generations"])]
-        if _is_message(answered) and (answered.get("role") or answered.get("type") or len(answered) == 1):
+        if _is_answer(answered):
             return [_answer(answered)]
     if isinstance(answered, list) and all(map(_is_message, answered)) and any(map(_role, answered)):
         return [_answer(item) for item in answered if _role(item) in {"assistant", ""}]
@@ -157,7 +157,7 @@ def _messages(item: Any) -> list[dict[str, Any]]:
 
 def _message(item: dict[str, Any]) -> dict[str, Any]:
     inner = _inner(item)
-    message: dict[str, Any] = {"role": _role(item) or "user", "content": inner.get("content")}
+    message: dict[str, Any] = {"role": _role(item) or "user", "content": inner.get("content", inner.get("text"))}
     calls = inner.get("tool_calls") or mapping(inner.get("additional_kwargs")).get("tool_calls")
     if isinstance(inner.get("parts"), list):
         message["content"], calls = _of_parts(mappings(inner["parts"]))
@@ -209,8 +209,6 @@ def _answer(item: dict[str, Any]) -> Answer:
             return choice["message"], finish_of(item.get("stop_reason"))
         inner = {**inner, "content": "".join(text(part.get("text")) for part in mappings(inner["content"])) or None}
     message = _message({**inner, "role": "assistant"})
-    if message["content"] is None and isinstance(inner.get("text"), str):
-        message["content"] = inner["text"]
     metadata = mapping(inner.get("response_metadata"))
     return message, finish_of(item.get("finish_reason") or item.get("stop_reason") or metadata.get("finish_reason"))
 
@@ -266,6 +264,12 @@ def _role(item: Any) -> str:
 
 def _is_message(item: Any) -> bool:
     return isinstance(item, str) or (isinstance(item, dict) and any(key in item for key in _MESSAGE_KEYS))
+
+
+def _is_answer(answered: dict[str, Any]) -> bool:
+    """Whether an object is an assistant's message, and not an answer in JSON that has a `type` or `content` too."""
+    shaped = bool({"parts", "tool_calls", "kwargs"} & answered.keys())
+    return _is_message(answered) and (bool(_role(answered)) or shaped or answered.keys() in ({"content"}, {"text"}))
 
 
 def _is_anthropic(item: Any) -> bool:
