@@ -2,7 +2,7 @@
 
 A block after a line that ends in a file's name and a colon (`` `logs.py`: ``) is that file. A block of `sh` is run, and
 so is one of `python` without a file's name; a block of `text` after it says what it prints: each of its lines must be
-there, "…" standing for anything. `toml` and `json` without a file's name are read. `sh not run: WHY` is not run.
+there, "…" standing for anything. `toml`, `json` and `jsonl` without a name are read. `sh not run: WHY` is not run.
 `pip install -e FOLDER` does what pip does for plain modules, without a network.
 """
 
@@ -75,12 +75,13 @@ def check(block: Block, printed: str, where: str) -> None:
         compare(block.body, printed, where)
     elif kind == "toml":
         parse_settings(tomllib.loads(block.body))
-    elif kind == "json":
-        json.loads(block.body)
+    elif kind in ("json", "jsonl"):
+        for value in [block.body] if kind == "json" else block.body.splitlines():
+            json.loads(value)
     elif not is_not_run(block):
         raise AssertionError(
             f"{where}: a block of {kind or 'no language'!r} that is no file is neither run nor compared. "
-            "Expected sh, python, text, toml or json, or `sh not run: WHY` for what cannot be run here."
+            "Expected sh, python, text, toml, json or jsonl, or `sh not run: WHY` for what cannot be run here."
         )
 
 

@@ -15,6 +15,7 @@ import msgspec
 from stepdown.core.wires import anthropic_messages
 from stepdown.core.wires.accounts import FINISH_REASONS
 from stepdown.core.wires.loose import mapping, mappings, text
+from stepdown.traffic.source import too_deep
 
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant", "developer": "developer"}
 _KNOWN_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -29,10 +30,13 @@ Answer = tuple[dict[str, Any], str]
 
 def unpacked(value: Any) -> Any:
     """A value that is an object or list as JSON text, decoded; any other as it is."""
-    if not isinstance(value, str) or value.lstrip()[:1] not in {"{", "["}:
-        return value
+    return decoded_text(value) if isinstance(value, str) and value.lstrip()[:1] in {"{", "["} else value
+
+
+def decoded_text(value: str) -> Any:
+    """JSON text decoded; as it is where it is none, or nests deeper than any record may."""
     try:
-        return _decode(value)
+        return value if too_deep(value.encode()) else _decode(value)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return value
 

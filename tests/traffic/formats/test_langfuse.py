@@ -221,6 +221,7 @@ def test_spans_are_passed_over_and_wrappers_are_one_call(tmp_path: Path) -> None
         (observation(input=""), "no input was exported"),
         (observation(input="[]"), "no input was exported"),
         (observation(input="[1, 2]"), "neither a text nor"),
+        (observation(input=[{"role": "user", "content": None}]), "the input has no text"),
         (observation(type="SPAN"), "no observation here is a generation"),
         (observation(start_time="yesterday"), "'yesterday'"),
     ],
@@ -229,3 +230,11 @@ def test_what_cannot_be_read_is_said(row: dict[str, Any], reason: str, tmp_path:
     calls, (broken,) = read(lines(tmp_path / "o.jsonl", row))
     assert not calls
     assert reason in broken.reason
+
+
+def test_json_in_text_that_nests_too_deep_stays_text(tmp_path: Path) -> None:
+    deep = "[" * 50_000 + "]" * 50_000
+    calls, broken = read(lines(tmp_path / "o.jsonl", observation(input=deep, output=deep, metadata=deep)))
+    assert calls["o-1"].request["messages"] == [{"role": "user", "content": deep}]
+    assert calls["o-1"].content == deep
+    assert not broken

@@ -19,6 +19,7 @@ from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.loose_chat import (
     answers_of,
     completion,
+    decoded_text,
     has_text,
     messages_of,
     tools_of,
@@ -222,12 +223,7 @@ def _error(span: dict[str, Any]) -> str:
 
 def _decoded(value: Any) -> Any:
     """An attribute's value: MLflow keeps each as JSON text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return value
+    return decoded_text(value) if isinstance(value, str) else value
 
 
 def _nanoseconds(value: Any) -> float:
