@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -51,7 +51,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True)
 class ImportRequest:
     """paths: traffic ("-" is stdin). task: the workload name for calls that carry none. gold_is: how it came to be that
-    these calls were labelled; "" finds out."""
+    these calls were labelled; "" finds out. options: of the format, by name (the columns of a table)."""
 
     paths: Sequence[str]
     format: str | None = None
@@ -59,6 +59,7 @@ class ImportRequest:
     gold: Sequence[str] = ()
     verdicts: Sequence[str] = ()
     gold_is: GoldBasis = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> ImportResult:
@@ -66,7 +67,7 @@ def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> Im
     with home.store() as store:
         note_strangers(store, home.clock())
         aside = _Aside(store)
-        calls_named = _named(aside.sift(read_calls(request.paths, request.format)), request.task)
+        calls_named = _named(aside.sift(read_calls(request.paths, request.format, request.options)), request.task)
         calls = _counted(_redacted(calls_named, home.settings), progress)
         added = store.add_calls(calls) if request.paths else Added()
         bases = GoldBases(store, request.gold_is)
