@@ -13,9 +13,9 @@ from datetime import date
 from functools import lru_cache
 
 from stepdown.core.extraction.languages import language_of
-from stepdown.core.extraction.month_names import MONTHS, unaccented
+from stepdown.core.extraction.month_names import MONTHS, pattern, unaccented
 
-_MONTH = rf"(?P<name>{'|'.join(sorted(map(re.escape, MONTHS), key=len, reverse=True))})\.?"
+_MONTH = rf"(?P<name>{pattern()})\.?"
 _YEAR = r"(?P<year>\d{4}|['’]\d{2}|\d{2})"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|re|º|ª|°|\.)?"
 _OF = r"(?:[ \t\-./]*(?:(?:de|del|of|of the|d['’])[ \t]+)?)"

@@ -11,7 +11,7 @@ from typing import Any
 from stepdown.core.extraction.answers import same
 from stepdown.core.extraction.dates import date_as, date_of
 from stepdown.core.extraction.form import Form, Role
-from stepdown.core.extraction.lines import line_round
+from stepdown.core.extraction.lines import lines_round
 from stepdown.core.extraction.terms import Terms, read_terms, terms_in
 from stepdown.core.extraction.values import cast, date_form, readings
 
@@ -113,10 +113,16 @@ def meant_terms(text: str, policy: str) -> Terms | None:
 
 @lru_cache(512)
 def payment_terms(text: str) -> tuple[Terms, ...]:
-    """The terms of a text, in its order, those alone that stand on lines about payment where there are some."""
-    found = [(read_terms(text[start:end]), line_round(text, start, end)) for start, end in terms_in(text)]
-    paying = [terms for terms, line in found if terms is not None and _PAYMENT.search(line)]
-    return tuple(paying or [terms for terms, _ in found if terms is not None])
+    """The terms of payment of a text, in its order: those on lines that speak of payment, else those below such lines.
+
+    A delivery, a guarantee and a complaint have their days too.
+    """
+    found = [(terms, span) for span in terms_in(text) if (terms := read_terms(text[slice(*span)])) is not None]
+    for above in (0, 1):
+        paying = tuple(terms for terms, span in found if _PAYMENT.search(lines_round(text, *span, above)))
+        if paying:
+            return paying
+    return ()
 
 
 def doubts(form: Form, roles: Sequence[Role], text: str, values: Mapping[str, Any]) -> set[str]:

@@ -11,9 +11,11 @@ ABOVE = "^"
 """Begins the words of the line above, which name what has no words before it on its own."""
 
 
-def line_round(text: str, start: int, end: int) -> str:
-    """The line, or lines, of a text on which a piece stands."""
+def lines_round(text: str, start: int, end: int, above: int = 0) -> str:
+    """The line, or lines, of a text on which a piece stands, and as many lines above."""
     first = text.rfind("\n", 0, start) + 1
+    for _ in range(above):
+        first = text.rfind("\n", 0, max(0, first - 1)) + 1
     last = text.find("\n", end)
     return text[first : last if last >= 0 else len(text)]
 

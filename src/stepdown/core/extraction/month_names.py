@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from typing import Any
 
 _NAMES = {
     "en": "january february march april may june july august september october november december",
@@ -66,3 +68,22 @@ FULL_NAMES: dict[str, tuple[str, ...]] = {
     language: tuple(names.split()) for language, names in _NAMES.items() if " " not in language
 }
 """The twelve full names by language."""
+
+
+def pattern() -> str:
+    """A regular expression for any of the names; names that begin alike share their beginning, or it would be slow."""
+    root: dict[str, Any] = {}
+    for name in MONTHS:
+        node = root
+        for letter in name:
+            node = node.setdefault(letter, {})
+        node[""] = {}
+    return _alternatives(root)
+
+
+def _alternatives(node: dict[str, Any]) -> str:
+    found = [re.escape(letter) + _alternatives(node[letter]) for letter in sorted(node) if letter]
+    if not found:
+        return ""
+    inner = found[0] if len(found) == 1 else f"(?:{'|'.join(found)})"
+    return f"(?:{inner})?" if "" in node else inner

@@ -28,7 +28,7 @@ from stepdown.core.extraction.deriving import keeps_rule
 from stepdown.core.extraction.form import TOOL, Field, Form, Role
 from stepdown.core.extraction.graphemes import is_word_edge
 from stepdown.core.extraction.spans import choice_of, field_places
-from stepdown.core.extraction.values import NORMALISERS
+from stepdown.core.extraction.values import NORMALISERS, date_form
 
 SAMPLE = 4_000
 """Rows looked at to learn roles; and of each field at most a quarter as many values per rule."""
@@ -52,6 +52,8 @@ MAX_CHOICES = 200
 LEAST_LEFT = 0.1
 """Of the answers, those whose every field a student can fill, before the task is worth learning."""
 RULE_ROWS = 800
+MOST_CHARACTERS, FEWEST_READ = 300_000, 150
+"""Read of a field's texts for each rule, and rows that are looked at however long they are."""
 
 Values = list[tuple[str, Any]]
 """The text and the value of each answer that has a field."""
@@ -84,7 +86,8 @@ def _with_rules(
     fields = {field.name: field for field in form.fields}
     named = []
     for role in roles:
-        rule = known_date_rule(columns[role.field]) if role.role == "text" and not fields[role.field].many else None
+        undated = role.role == "text" and not fields[role.field].many and date_form(role.normaliser) is None
+        rule = known_date_rule(columns[role.field]) if undated else None
         named.append(role if rule is None else msgspec.structs.replace(role, normaliser=rule))
     ruled = with_terms(with_sums(named, fields, rows), rows)
     kept = [
@@ -106,7 +109,7 @@ def _settled(role: Role, form: Form, values: Values, answers: int) -> Role:
     got = role.aligned / there
     if role.role == "text":
         known = form.field(role.field)
-        stands = _Copying(role.normaliser, _share(known, role.normaliser, values)) if known else _Copying()
+        stands = _Copying(role.normaliser, _share(known, role.normaliser, _few(values, SAMPLE // 4))) if known else _Copying()
         by_chance = _by_chance(known, stands, values) if known and got >= LEAST_PARTLY and not role.follows else 0.0
         if got < LEAST_PARTLY or got - by_chance < BEYOND_CHANCE:
             return msgspec.structs.replace(role, aligned=0, unaligned=there)
@@ -176,7 +179,7 @@ def _covered(field: Field, seen: Counter[bytes], choices: tuple[Any, ...]) -> fl
 
 def _copying(field: Field, values: Values) -> _Copying:
     """The rule under which most values stand in their text; a later rule only where it explains clearly more."""
-    values = [values[row] for row in sampled(len(values), SAMPLE // 4)]
+    values = _few(values, SAMPLE // 4)
     best = _Copying()
     for name in NORMALISERS:
         if best.share > 0.995:
@@ -187,13 +190,19 @@ def _copying(field: Field, values: Values) -> _Copying:
     return best
 
 
+def _few(values: Values, most: int) -> Values:
+    """At most so many, evenly spread; fewer of long texts, of which a few hundred tell as much."""
+    length = sum(len(text) for text, _ in values) / max(1, len(values))
+    return [values[row] for row in sampled(len(values), max(FEWEST_READ, min(most, int(MOST_CHARACTERS / max(1.0, length)))))]
+
+
 def _share(field: Field, normaliser: str, values: Values) -> float:
     return sum(_stands(field, normaliser, text, value) for text, value in values) / max(1, len(values))
 
 
 def _by_chance(field: Field, copying: _Copying, values: Values) -> float:
     """The share of values that stand in the text of an answer with another value: "no" stands nearly everywhere."""
-    values = [values[row] for row in sampled(len(values), SAMPLE // 16)]
+    values = _few(values, SAMPLE // 16)
     half = len(values) // 2
     pairs = [
         (text, value)

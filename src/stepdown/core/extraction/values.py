@@ -159,22 +159,33 @@ def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",
     rule = NORMALISERS[name]
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not rule.may_give(str(value)):
         return []
-    found = []
-    for start, end in _matches(rule, text) if rule.patterns else _spelled(name, text, value):
-        if not (is_boundary(text, start) and is_boundary(text, end)):
-            continue
-        if same(value_of(name, text[start:end], types, text), value):
-            found.append((start, end))
-            if len(found) == MAX_PLACES:
-                break
+    if rule.patterns:
+        read = _read(name, text)
+        found = [(start, end) for start, end, each in read if same(cast(each, types), value)][:MAX_PLACES]
+    else:
+        found = []
+        for start, end in _spelled(name, text, value):
+            whole = is_boundary(text, start) and is_boundary(text, end)
+            if whole and same(value_of(name, text[start:end], types, text), value):
+                found.append((start, end))
+                if len(found) == MAX_PLACES:
+                    break
     return sorted(set(found), key=lambda place: (_inside_words(text, place), place))
+
+
+@functools.lru_cache(4096)
+def _read(name: str, text: str) -> tuple[tuple[int, int, Any], ...]:
+    """All that a rule with a form of its own reads in a text: start, end, and the value of no type yet."""
+    rule = NORMALISERS[name]
+    pieces = [(start, end) for start, end in _matches(rule, text) if is_boundary(text, start) and is_boundary(text, end)]
+    read = [(start, end, rule.read(text[start:end], text)) for start, end in pieces]
+    return tuple((start, end, value) for start, end, value in read if value is not None and value != "")
 
 
 def readings(name: str, text: str, types: tuple[str, ...] = ("string",)) -> Iterator[Any]:
     """Every value that a rule with a form of its own (a number, a date, a currency) reads in a text, from the left."""
-    rule = NORMALISERS[name]
-    for start, end in _matches(rule, text):
-        value = value_of(name, text[start:end], types, text)
+    for _, _, read in _read(name, text):
+        value = cast(read, types)
         if value is not None:
             yield value
 
@@ -183,15 +194,16 @@ def _inside_words(text: str, place: tuple[int, int]) -> int:
     return sum(not is_word_edge(text, edge) for edge in place)
 
 
-def _matches(rule: Normaliser, text: str) -> Iterator[tuple[int, int]]:
+def _matches(rule: Normaliser, text: str) -> list[tuple[int, int]]:
     """What looks as the rule's pieces do, without overlaps: an earlier pattern's claim stands."""
     claimed: list[tuple[int, int]] = []
     for pattern in rule.patterns:
+        earlier = tuple(claimed)
         for match in _compiled(pattern).finditer(text):
             start, end = match.span()
-            if all(end <= left or right <= start for left, right in claimed):
+            if not earlier or all(end <= left or right <= start for left, right in earlier):
                 claimed.append((start, end))
-    yield from sorted(claimed)
+    return sorted(claimed)
 
 
 @functools.cache
