@@ -160,7 +160,7 @@ def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not rule.may_give(str(value)):
         return []
     if rule.patterns:
-        read = _read(name, text)
+        read = [(start, end, each) for start, end, each in pieces(name, text) if each is not None]
         found = [(start, end) for start, end, each in read if same(cast(each, types), value)][:MAX_PLACES]
     else:
         found = []
@@ -174,18 +174,18 @@ def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",
 
 
 @functools.lru_cache(4096)
-def _read(name: str, text: str) -> tuple[tuple[int, int, Any], ...]:
-    """All that a rule with a form of its own reads in a text: start, end, and the value of no type yet."""
+def pieces(name: str, text: str) -> tuple[tuple[int, int, Any], ...]:
+    """All that looks as the pieces of a rule with a form of its own (a number, a date) do: start, end, and the value, of
+    no type yet; None where the text leaves it unclear."""
     rule = NORMALISERS[name]
-    pieces = [(start, end) for start, end in _matches(rule, text) if is_boundary(text, start) and is_boundary(text, end)]
-    read = [(start, end, rule.read(text[start:end], text)) for start, end in pieces]
-    return tuple((start, end, value) for start, end, value in read if value is not None and value != "")
+    found = [(start, end) for start, end in _matches(rule, text) if is_boundary(text, start) and is_boundary(text, end)]
+    return tuple((start, end, rule.read(text[start:end], text)) for start, end in found)
 
 
 def readings(name: str, text: str, types: tuple[str, ...] = ("string",)) -> Iterator[Any]:
     """Every value that a rule with a form of its own (a number, a date, a currency) reads in a text, from the left."""
-    for _, _, read in _read(name, text):
-        value = cast(read, types)
+    for _, _, read in pieces(name, text):
+        value = None if read is None else cast(read, types)
         if value is not None:
             yield value
 
