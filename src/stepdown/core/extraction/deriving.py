@@ -16,10 +16,16 @@ from stepdown.core.extraction.terms import Terms, read_terms, terms_in
 from stepdown.core.extraction.values import cast, date_form, readings
 
 _PAYMENT = re.compile(
-    r"\b(?:net|netto|pay|payment|payable|paid|terms?|due|zahl\w*|f[äa]llig\w*|paiement|payable|r[èe]glement|[ée]ch[ée]ance|"
-    r"pag\w+|vencim\w*|plazo|prazo|condi[cçz]\w*|scadenza|betal\w*|vervaldatum|termin\w*|p[łl]atno\w*)\b",
+    r"\b(?:net|netto|pay|payment|payable|paid|terms?|due|zahl\w*|f[äa]llig\w*|paiement|r[èe]glement|[ée]ch[ée]ance|pag\w+"
+    r"|vencim\w*|condi[cçz]\w*|scadenza|betal\w*|vervaldatum|p[łl]atno\w*)\b",
     re.IGNORECASE,
 )
+_OTHER = re.compile(
+    r"\b(?:claims?|complaints?|returns?|warranty|guarantee|deliver\w*|beanstand\w*|reklamation\w*|garantie\w*|liefer\w*"
+    r"|r[ée]clamations?|livraison|retours?|reclamaci\w*|garant[íi]a|entrega|reclama[çc]\w*|garantia|devoluci\w*|reclami)\b",
+    re.IGNORECASE,
+)
+"""What else has its days."""
 POLICIES = ("only", "longest", "last", "first")
 """Which terms of a text are meant: the only ones, else none; or of several the longest, the last, the first."""
 _NUMERIC = re.compile(r"-?\d{1,15}(?:\.\d{1,9})?")
@@ -118,11 +124,13 @@ def payment_terms(text: str) -> tuple[Terms, ...]:
     A delivery, a guarantee and a complaint have their days too.
     """
     found = [(terms, span) for span in terms_in(text) if (terms := read_terms(text[slice(*span)])) is not None]
-    for above in (0, 1):
-        paying = tuple(terms for terms, span in found if _PAYMENT.search(lines_round(text, *span, above)))
-        if paying:
-            return paying
-    return ()
+    if not found:
+        return ()
+    lines = [(terms, lines_round(text, *span), lines_round(text, *span, 1)) for terms, span in found]
+    paying = [(terms, own) for terms, own, _ in lines if _PAYMENT.search(own)]
+    alone = tuple(terms for terms, own in paying if not _OTHER.search(own))
+    below = tuple(terms for terms, own, above in lines if _PAYMENT.search(above) and not _OTHER.search(own))
+    return alone or tuple(terms for terms, _ in paying) or below
 
 
 def doubts(form: Form, roles: Sequence[Role], text: str, values: Mapping[str, Any]) -> set[str]:

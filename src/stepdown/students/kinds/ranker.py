@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import MissingExtra, TamperedError, UsageError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.form import Form, Role
+from stepdown.core.extraction.spans import Alignment
 from stepdown.core.extraction.writing import fitting
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
@@ -29,6 +29,7 @@ from stepdown.students.ranking.candidates import MOST_CHARACTERS, candidates
 from stepdown.students.ranking.rank_answering import SIGNAL_NAMES, RankAnswering, Ranked
 from stepdown.students.ranking.rank_training import Question, fit_field, vocabulary
 from stepdown.students.ranking.scoring import Table, offer
+from stepdown.students.ranking.strangeness import Familiar, learn_familiar
 from stepdown.students.ranking.surroundings import describe
 from stepdown.students.targets import learned_from
 from stepdown.students.tiny_documents import tiny_documents
@@ -71,10 +72,12 @@ class _Form(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Ranks(msgspec.Struct, frozen=True, kw_only=True):
     """What `ranks.json` holds. names: the features, in the order of their weights. absent: by copied field, the score
-    of its not being there."""
+    of its not being there. contexts, most: of `strangeness.Familiar`."""
 
     names: tuple[str, ...]
     absent: tuple[float, ...]
+    contexts: tuple[str, ...]
+    most: float
 
 
 @dataclass(frozen=True)
@@ -220,9 +223,22 @@ def _train_ranks(
         weights[: len(names), place], absent[place] = fit_field(question, ids, options.penalty, options.iterations)
     stored = quantise_rows(weights)
     save_file({"weights": stored.values, "scales": stored.scales}, context.folder / f"{RANKS}.safetensors")
-    ranks = _Ranks(names=names, absent=tuple(round(each, 4) for each in absent))
+    familiar = learn_familiar((data.texts[row], _starts(aligned.rows[row])) for row in rows)
+    ranks = _Ranks(
+        names=names,
+        absent=tuple(round(each, 4) for each in absent),
+        contexts=tuple(sorted(familiar.contexts)),
+        most=familiar.most,
+    )
     (context.folder / f"{RANKS}.json").write_bytes(canonical_json(ranks))
     return {"features": len(names), "texts": len(rows)}
+
+
+def _starts(row: Alignment | None) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for span in row.spans if row else ():
+        found.setdefault(span.field, []).append(span.start)
+    return found
 
 
 def open(folder: Path, manifest: ArtefactManifest, threads: int) -> RankerStudent:
@@ -231,7 +247,9 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> RankerStuden
 
     reading = _read_json(folder, FORM, _Form)
     ranks = _read_json(folder, f"{RANKS}.json", _Ranks)
-    answering = RankAnswering(reading.form, reading.roles, fitting(reading.form) if reading.form.schemas else None)
+    fits = fitting(reading.form) if reading.form.schemas else None
+    familiar = Familiar(frozenset(ranks.contexts), ranks.most)
+    answering = RankAnswering(reading.form, reading.roles, fits, familiar)
     heads = None
     if answering.layout.groups:
         arrays = load_file(folder / f"{NGRAMS}.safetensors")
@@ -264,6 +282,3 @@ def _read_json(folder: Path, name: str, type_: type[T]) -> T:
             "It holds what the student fills in and knows.",
             "Build the student again.",
         ) from None
-
-
-FloatArray = NDArray[np.float32]

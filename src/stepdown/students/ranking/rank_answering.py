@@ -19,18 +19,22 @@ from stepdown.core.extraction.spans import Choice, assemble
 from stepdown.core.students import ABSTAINS
 from stepdown.students.encoders.tag_decoding import Chosen, choose
 from stepdown.students.encoders.tag_layout import layout_of
-from stepdown.students.ranking.candidates import Candidate, candidates
+from stepdown.students.ranking.candidates import Candidate
+from stepdown.students.ranking.strangeness import Familiar
 
 SIGNAL_NAMES = (
     *("top", "margin", "entropy", "least", "unsure", "values", "valid", "truncated", ABSTAINS),
-    *("known", "kept"),
+    *("known", "kept", "strange"),
 )
 """top: the probability that every field is right, as if they were independent. margin: the least distance of one to the
 next best. entropy, unsure: the highest of a field, as a share of the most there can be, and the mean doubt. least: the
 lowest probability of one. values: how many stand in the text. known: the share of what is seen of them that training
-had. kept: the share of rules between fields that could be checked, and were kept."""
+had. kept: the share of rules between fields that could be checked. strange: of the values, those beside new words. In a
+document that is strange a field that is found nowhere is not believed to be absent, and nothing is that is unsure."""
 Floats = NDArray[np.float32]
 _LEAST, _TRIED = 1e-9, 4
+SURE = 0.9
+"""The least probability of every field in a strange document."""
 _ODDS = 60.0
 """How much likelier an answer is that keeps a sum which nearly all training answers keep, than one that breaks it."""
 
@@ -72,8 +76,15 @@ def options_of(found: Sequence[Candidate], scores: Sequence[float], absent: floa
 class RankAnswering:
     """Fills in a form by its roles. fits: whether an answer fits its schema, where there is one."""
 
-    def __init__(self, form: Form, roles: Sequence[Role], fits: Callable[[dict[str, Any]], bool] | None = None) -> None:
+    def __init__(
+        self,
+        form: Form,
+        roles: Sequence[Role],
+        fits: Callable[[dict[str, Any]], bool] | None = None,
+        familiar: Familiar | None = None,
+    ) -> None:
         self._form, self.roles, self._fits = form, tuple(roles), fits
+        self._familiar = familiar or Familiar(frozenset(), 1.0)
         self.layout = layout_of(form, roles)
         self.copied = [role for role in roles if role.role == "copied"]
         self._required = {field.name for field in form.fields if field.required}
@@ -105,7 +116,11 @@ class RankAnswering:
         valid = not unread and not doubted and self._required <= values.keys()
         valid = valid and (self._fits is None or self._fits(answer))
         beyond = any(chosen[group.field].choice for group in self.layout.seen_only)
-        signals = self._signals(chosen, taken, len(spans), known, self._kept(values, taken))
+        strange = self._familiar.strange(text, {span.field: span.start for span in spans})
+        signals = self._signals(chosen, taken, len(spans), known, (self._kept(taken), strange))
+        if strange > self._familiar.most:
+            missing = any(one.candidate is None and name not in values for name, (one, _) in taken.items())
+            beyond = beyond or missing or signals[3] < SURE
         away = truncated or beyond or not valid
         signals = (*signals[:6], float(valid), float(truncated), float(away), *signals[6:])
         return Ranked(answer, signals, self._parts(values, chosen, taken))
@@ -140,7 +155,7 @@ class RankAnswering:
             taken[name] = (Option(best[at].candidate, min(1.0, share)), other)
         return taken
 
-    def _kept(self, values: Mapping[str, Any], taken: Mapping[str, tuple[Option, float]]) -> float:
+    def _kept(self, taken: Mapping[str, tuple[Option, float]]) -> float:
         """Of the sums that are checked, the share whose every field was read from the text: none of them then follows
         from the sum that it is held against."""
         marked = {name for name, (one, _) in taken.items() if one.candidate is not None}
@@ -152,7 +167,7 @@ class RankAnswering:
         taken: Mapping[str, tuple[Option, float]],
         values: int,
         known: float,
-        kept: float,
+        others: tuple[float, float],
     ) -> tuple[float, ...]:
         chances = [each.probability for each in chosen.values()] + [one.chance for one, _ in taken.values()]
         margins = [each.margin for each in chosen.values()] + [one.chance - other for one, other in taken.values()]
@@ -161,7 +176,7 @@ class RankAnswering:
         entropy = max((_entropy(chance) for chance in chances), default=0.0)
         unsure = sum(1.0 - chance for chance in chances) / max(1, len(chances))
         margin = max(0.0, min(margins, default=1.0))
-        return (_within(top), margin, entropy, _within(least), max(0.0, unsure), float(values), known, kept)
+        return (_within(top), margin, entropy, _within(least), max(0.0, unsure), float(values), known, *others)
 
     def _parts(
         self, values: Mapping[str, Any], chosen: Mapping[str, Chosen], taken: Mapping[str, tuple[Option, float]]
@@ -202,8 +217,3 @@ def _entropy(chance: float) -> float:
 
 def _within(probability: float) -> float:
     return min(1.0, max(1e-12, probability))
-
-
-def candidates_of(answering: RankAnswering, text: str) -> dict[tuple[str, tuple[str, ...]], list[Candidate]]:
-    """By rule and types, all that the text has."""
-    return {(rule, types): candidates(rule, text, types) for rule, types in answering.rules()}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,3 @@ class _Task:
         absent_slope = float(((gone / total - gone * self.none / wanted) * scale).sum())
         slopes = np.append(self.matrix.T @ slope + self.penalty * x[:-1], absent_slope)
         return loss + 0.5 * self.penalty * float(x[:-1] @ x[:-1]), slopes
-
-
-Report = Callable[[str, float], None]
