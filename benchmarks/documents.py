@@ -175,7 +175,7 @@ def _run(found: Sequence[Document], where: Path, chosen: argparse.Namespace) -> 
     started = time.perf_counter()
     calls, gold = write(found, where)
     home = open_home(where)
-    import_traffic(home, ImportRequest(paths=[str(calls)], gold=[str(gold)]), _quiet)
+    import_traffic(home, ImportRequest(paths=[str(calls)], gold=[str(gold)], gold_is="random-sample"), _quiet)
     wanted = BuildRequest(
         task=NAME, budget_s=parse_duration(chosen.budget), seed=chosen.seed, threads=chosen.threads
     )

@@ -30,16 +30,15 @@ from stepdown.students.ranking.rank_answering import SIGNAL_NAMES, RankAnswering
 from stepdown.students.ranking.rank_training import Question, fit_field, vocabulary
 from stepdown.students.ranking.scoring import Table, offer
 from stepdown.students.ranking.strangeness import Familiar, learn_familiar
+from stepdown.students.ranking.suited import why_not_ranked
 from stepdown.students.ranking.surroundings import describe
 from stepdown.students.targets import learned_from
 from stepdown.students.tiny_documents import tiny_documents
 
 FAMILIES = ("extract",)
 EXTRA = "train"
-COST_ORDER = 60.0
+COST_ORDER = 200.0
 FORM, RANKS = "form.json", "ranks"
-LEAST_LINES, LEAST_CHARACTERS = 4, 120
-"""Of the middle text: what is shorter is a message, whose words say more in their order than their places do."""
 T = TypeVar("T")
 
 
@@ -119,22 +118,12 @@ class RankerStudent:
 
 def why_not(data: TrainingData) -> str:
     """Which fields of the answers cannot be had, or why these texts are no documents; "" where a ranker can learn."""
-    form = data.form
-    if form is None or form.tools:
-        return "A ranker fills in objects, and these answers call tools." if form else "Its answers have no fields."
-    many = next((field.name for field in form.fields if field.many), "")
-    if many:
-        return f"A ranker finds one value for a field, and {many!r} is a list of them."
-    lines = sorted(text.count("\n") + 1 for text in data.texts)
-    lengths = sorted(map(len, data.texts))
-    if not lines or lines[len(lines) // 2] < LEAST_LINES or lengths[len(lengths) // 2] < LEAST_CHARACTERS:
-        return f"A ranker reads documents of several lines; half of these inputs have fewer than {LEAST_LINES}."
-    return unlearnable(data)
+    return why_not_ranked(data) or unlearnable(data)
 
 
 def seconds_needed(rows: int, labels: int, options: Options) -> float:
     """Reading, aligning and describing pages of some 300 words, then the steps for each field."""
-    return 6.0 + rows * (0.02 + 1e-4 * options.iterations)
+    return 1.0 + rows * (0.01 + 6e-5 * options.iterations)
 
 
 def options_for(rows: int, labels: int, seconds: float) -> Options | None:

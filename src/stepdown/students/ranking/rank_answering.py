@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.canonical import canonical_json
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.deriving import TOLERANCE, derived, doubts, number_of, summed
 from stepdown.core.extraction.form import Form, Role, Span
@@ -62,10 +61,10 @@ def options_of(found: Sequence[Candidate], scores: Sequence[float], absent: floa
     chances = [math.exp(min(0.0, float(score) - top)) for score in scores]
     gone = math.exp(absent - top)
     total = sum(chances) + gone
-    together: dict[bytes, tuple[float, float, Candidate]] = {}
+    together: dict[str, tuple[float, float, Candidate]] = {}
     for place, (each, chance) in enumerate(zip(found, chances, strict=True)):
         # What the text leaves unclear is like nothing else.
-        key = b"%d" % place if each.value is None else b"=" + canonical_json(each.value)
+        key = f"{place}" if each.value is None else f"= {each.value!r}"
         before = together.get(key)
         best = each if before is None or chance > before[1] else before[2]
         together[key] = (chance + (before[0] if before else 0.0), max(chance, before[1] if before else 0.0), best)
