@@ -176,16 +176,16 @@ def _run(found: Sequence[Document], where: Path, chosen: argparse.Namespace) -> 
     calls, gold = write(found, where)
     home = open_home(where)
     import_traffic(home, ImportRequest(paths=[str(calls)], gold=[str(gold)], gold_is="random-sample"), _quiet)
-    wanted = BuildRequest(
-        task=NAME, budget_s=parse_duration(chosen.budget), seed=chosen.seed, threads=chosen.threads
-    )
+    wanted = BuildRequest(task=NAME, budget_s=parse_duration(chosen.budget), seed=chosen.seed, threads=chosen.threads)
     record, built = build(home, wanted, _quiet)
     certificate, task = record.certificate, built.read_task()
     print(f"{certificate.verdict}: offload {certificate.offload:.1%}, {certificate.excess_loss}; {certificate.reasons}")
     print(f"rows {record.dataset.counts}, {time.perf_counter() - started:.0f} s, {record.seconds}")
     for role in record.roles:
-        print(f"  {role.field}: {role.role}, {role.normaliser}, {role.aligned} of {role.aligned + role.unaligned},"
-              f" partly {role.partly}, sums {role.sums}, base {role.base} {role.terms}")
+        print(
+            f"  {role.field}: {role.role}, {role.normaliser}, {role.aligned} of {role.aligned + role.unaligned},"
+            f" partly {role.partly}, sums {role.sums}, base {role.base} {role.terms}"
+        )
     sides = {name: [one for one in found if one.split == name] for name in ("test", "unseen")}
     texts = {name: [_asked(task, one) for one in rows] for name, rows in sides.items()}
     groups = []
@@ -205,7 +205,9 @@ def _run(found: Sequence[Document], where: Path, chosen: argparse.Namespace) -> 
             for layout in sorted({row.layout for row in rows}):
                 own = [place for place, row in enumerate(rows) if row.layout == layout]
                 groups.append(measure(f"  {layout}", [rows[at] for at in own], [answers[at] for at in own]))
-    print("| documents | n | answered | right of these | excess loss | wrong fields |\n| --- | --- | --- | --- | --- | --- |")
+    print(
+        "| documents | n | answered | right of these | excess loss | wrong fields |\n| --- | --- | --- | --- | --- | --- |"
+    )
     print("\n".join(group.line() for group in groups))
     if chosen.json:
         chosen.json.write_text(json.dumps([asdict(group) for group in groups], indent=1) + "\n")

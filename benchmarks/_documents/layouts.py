@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from benchmarks._documents.invoice import DAYS, Invoice, Line, invoice
 from benchmarks._documents.words import FILLER, FIRMS, GOODS, STREETS, TOWNS, day, money, percent
+
+SCANNED = 0.12
+"""Of the documents, that were scanned: letters in words without digits are misread, and spaces doubled or lost."""
+MISREAD = str.maketrans(
+    {"l": "I", "I": "l", "e": "c", "a": "o", "u": "v", "n": "r", "t": "f", "é": "e", "ä": "a", "m": "rn"}
+)
 
 Write = Callable[[Invoice, "Layout"], list[str]]
 
@@ -32,7 +39,8 @@ class Layout:
     def document(self, number: int) -> tuple[str, Invoice]:
         """The text of the layout's n-th document, and what it says."""
         made = invoice(f"{self.name}-{number}", self.locale, self.days, self.end_of_month)
-        return "\n".join(self.write(made, self)), made
+        lines = self.write(made, self)
+        return "\n".join(scanned(lines, made.dice) if made.dice.random() < SCANNED else lines), made
 
     def day(self, made: Invoice, later: int = 0) -> str:
         return day(made.day + timedelta(days=later), self.style)
@@ -73,6 +81,23 @@ class Layout:
         ]
 
 
+def scanned(lines: list[str], dice: random.Random) -> list[str]:
+    """The lines as a middling scanner reads them. Figures stay, so that gold can be told from what is read."""
+    return [" ".join(_scanned_word(word, dice) for word in line.split(" ")) for line in lines]
+
+
+def _scanned_word(word: str, dice: random.Random) -> str:
+    if any(letter.isdigit() for letter in word) or word.upper() == word:
+        return word
+    read = "".join(letter.translate(MISREAD) if dice.random() < 0.03 else letter for letter in word)
+    return read + (" " if dice.random() < 0.03 else "")
+
+
+def said(made: Invoice, *ways: str) -> str:
+    """One of several ways to say the same, the first more often than the others."""
+    return made.dice.choice((*ways, ways[0]))
+
+
 def _american(made: Invoice, by: Layout) -> list[str]:
     """Net terms, no due date; digits with the month first."""
     order = [f"P.O. Number: {made.order}"] if made.order else []
@@ -80,8 +105,8 @@ def _american(made: Invoice, by: Layout) -> list[str]:
     return [
         *by.head(made),
         "INVOICE",
-        f"Invoice #: {made.number}",
-        f"Date: {by.day(made)}",
+        f"{said(made, 'Invoice #', 'Invoice No.', 'Inv. number')}: {made.number}",
+        f"{said(made, 'Date', 'Invoice date')}: {by.day(made)}",
         *order,
         f"Terms: {terms}",
         f"Ship Date: {by.day(made, -made.dice.randrange(1, 9))}",
@@ -90,7 +115,7 @@ def _american(made: Invoice, by: Layout) -> list[str]:
         *by.table(made, "{name} | {quantity} | {price} | {amount}"),
         f"Subtotal: {by.money(made.net)}",
         f"Sales Tax ({percent(made.rate, by.locale)}): {by.money(made.tax)}",
-        f"TOTAL: {by.money(made.total)}",
+        f"{said(made, 'TOTAL', 'Balance due', 'Amount due')}: {by.money(made.total)}",
         *by.filler(made, 4),
     ]
 
@@ -108,10 +133,11 @@ def _british(made: Invoice, by: Layout) -> list[str]:
         f"Account: {made.dice.randrange(1000, 9999)}",
         "Item  Quantity  Unit price  Amount",
         *by.table(made, "{name}   {quantity}   {price}   {amount}"),
-        f"Net total   {by.money(made.net)}",
+        f"{said(made, 'Net total', 'Total excl. VAT')}   {by.money(made.net)}",
         f"VAT @ {percent(made.rate, by.locale)}   {by.money(made.tax)}",
-        f"Total to pay   {by.money(made.total)}",
-        f"Payment is due by {by.due(made)}. Sort code 20-45-{made.dice.randrange(10, 99)}.",
+        f"{said(made, 'Total to pay', 'Total incl. VAT', 'Gross total')}   {by.money(made.total)}",
+        f"{said(made, 'Payment is due by', 'Please pay by')} {by.due(made)}. "
+        f"Sort code 20-45-{made.dice.randrange(10, 99)}.",
         *by.filler(made, 5),
     ]
 
@@ -144,7 +170,7 @@ def _german(made: Invoice, by: Layout) -> list[str]:
         *by.head(made),
         f"An {made.dice.choice(FIRMS)}, {by.town(made)}",
         f"Rechnung Nr. {made.number}",
-        f"Rechnungsdatum: {by.day(made)}",
+        f"{said(made, 'Rechnungsdatum', 'Datum')}: {by.day(made)}",
         f"Lieferdatum: {by.day(made, -made.dice.randrange(1, 12))}",
         f"Kundennummer: {made.dice.randrange(10_000, 99_999)}",
         *order,
@@ -152,7 +178,7 @@ def _german(made: Invoice, by: Layout) -> list[str]:
         *by.table(made, "{at}. {name}  {quantity}  {price}  {amount}"),
         f"Zwischensumme netto: {by.money(made.net)}",
         f"zzgl. {percent(made.rate, by.locale)} MwSt.: {by.money(made.tax)}",
-        f"Gesamtbetrag: {by.money(made.total)}",
+        f"{said(made, 'Gesamtbetrag', 'Zu zahlen', 'Bruttobetrag')}: {by.money(made.total)}",
         terms,
         f"IBAN DE{made.dice.randrange(10, 99)} 3704 0044 0532 {made.dice.randrange(1000, 9999)} 00",
         *by.filler(made, 4),
@@ -204,7 +230,7 @@ def _french(made: Invoice, by: Layout) -> list[str]:
     return [
         *by.head(made),
         f"SIRET {made.dice.randrange(100, 999)} {made.dice.randrange(100, 999)} {made.dice.randrange(100, 999)} 00012",
-        f"Facture n° {made.number}",
+        f"{said(made, 'Facture n°', 'N° de facture :')} {made.number}",
         f"Date de facturation : {by.day(made)}",
         *order,
         f"Client : {made.dice.choice(FIRMS)}, {by.town(made)}",
@@ -212,7 +238,7 @@ def _french(made: Invoice, by: Layout) -> list[str]:
         *by.table(made, "{name} ; {quantity} ; {price} ; {amount}"),
         f"Total HT : {by.money(made.net)}",
         f"TVA {percent(made.rate, by.locale)} : {by.money(made.tax)}",
-        f"Total TTC : {by.money(made.total)}",
+        f"{said(made, 'Total TTC', 'Net à payer')} : {by.money(made.total)}",
         f"Conditions de règlement : {terms}",
         *by.filler(made, 5),
     ]
@@ -232,8 +258,8 @@ def _spanish(made: Invoice, by: Layout) -> list[str]:
         *by.table(made, "{name} - {quantity} - {price} - {amount}"),
         f"Base imponible {by.money(made.net)}",
         f"IVA {percent(made.rate, by.locale)} {by.money(made.tax)}",
-        f"Total factura {by.money(made.total)}",
-        f"Vencimiento: {by.due(made)}",
+        f"{said(made, 'Total factura', 'Importe total')} {by.money(made.total)}",
+        f"{said(made, 'Vencimiento', 'Fecha de vencimiento', 'Pagar antes del')}: {by.due(made)}",
         *by.filler(made, 5),
     ]
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (tables of words)
 """The words and the writing of each locale: amounts, dates, goods, names, sentences that say nothing of the fields."""
 
 from __future__ import annotations
@@ -5,10 +6,62 @@ from __future__ import annotations
 from datetime import date
 
 MONTHS = {
-    "en": "January February March April May June July August September October November December".split(),
-    "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split(),
-    "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split(),
-    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split(),
+    "en": [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ],
+    "de": [
+        "Januar",
+        "Februar",
+        "März",
+        "April",
+        "Mai",
+        "Juni",
+        "Juli",
+        "August",
+        "September",
+        "Oktober",
+        "November",
+        "Dezember",
+    ],
+    "fr": [
+        "janvier",
+        "février",
+        "mars",
+        "avril",
+        "mai",
+        "juin",
+        "juillet",
+        "août",
+        "septembre",
+        "octobre",
+        "novembre",
+        "décembre",
+    ],
+    "es": [
+        "enero",
+        "febrero",
+        "marzo",
+        "abril",
+        "mayo",
+        "junio",
+        "julio",
+        "agosto",
+        "septiembre",
+        "octubre",
+        "noviembre",
+        "diciembre",
+    ],
 }
 MARKS = {
     "en-US": (",", "."),
@@ -32,10 +85,24 @@ GOODS = {
     "Tóner,Taller,Formación,Silla,Limpieza,Pintura 10 l,Junta,Batería,Traducción,Diseño,Monitor 27,Café en grano,"
     "Guantes,Caja",
 }
-FIRMS = (
-    "Harlow & Pike,Nordbach GmbH,Atelier Vauban,Talleres Ibarra,Quill Supplies,Lindner Technik,Maison Corot,Grupo Alcor,"
-    "Bluefin Systems,Kessler & Söhne,Dubreuil SARL,Ferrer Hermanos,Oakridge Labs,Weber Logistik,Éts Moreau,Soluciones Duero"
-).split(",")
+FIRMS = [
+    "Harlow & Pike",
+    "Nordbach GmbH",
+    "Atelier Vauban",
+    "Talleres Ibarra",
+    "Quill Supplies",
+    "Lindner Technik",
+    "Maison Corot",
+    "Grupo Alcor",
+    "Bluefin Systems",
+    "Kessler & Söhne",
+    "Dubreuil SARL",
+    "Ferrer Hermanos",
+    "Oakridge Labs",
+    "Weber Logistik",
+    "Éts Moreau",
+    "Soluciones Duero",
+]
 STREETS = {
     "en": "Mill Lane,Station Road,Elm Street,Harbor Drive",
     "de": "Hauptstraße,Lindenweg,Bahnhofstr.,Am Markt",

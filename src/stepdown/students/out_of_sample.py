@@ -41,9 +41,9 @@ def answer_out_of_sample(
 ) -> OutOfSample:
     """Cross-validate the cheapest kind that reads these answers, or ask its own `out_of_sample` where it has one.
 
-    Equal texts share a fold. Where a kind is too slow for all rows, each fold learns from as many as it has the time for.
-    Confidences are calibrated on the rows out of sample, all of them together. Raises
-    NotEnoughData where no kind is quick enough or can learn these answers, naming the field.
+    Equal texts share a fold. Where a kind is too slow for all rows, each fold learns from as many as it has time for.
+    Confidences are calibrated on the rows out of sample, all of them together. Raises NotEnoughData where no kind is
+    quick enough or can learn these answers, naming the field.
     """
     kind = _cheapest(data, (kinds or student_kinds()).all())
     own = getattr(kind, "out_of_sample", None)

@@ -21,7 +21,7 @@ _BEFORE = rf"(?:(?<![\w.,/:#])|(?<=\b(?:{'|'.join(CODES)}))|(?<=\bR\$))(?:(?<![\
 _AFTER = rf"(?:(?<=[\d])-(?![\w\-]))?(?!\d|[.,:/\-−]\d)(?!(?!(?:{'|'.join(CODES)})\b)[^\W\d_])"
 AMOUNT = rf"{_BEFORE}(?:{_THOUSANDS}|{_POINTS}|{_COMMAS}|{_PLAIN}){_AFTER}"
 """No part of a date, a time or an identifier: neither letters nor further digits touch it."""
-PERCENT = rf"(?<![\w.,/:])\d{{1,3}}(?:[.,]\d{{1,4}})?(?=[ \u00a0\u202f]?(?:%|percent\b|Prozent\b))"
+PERCENT = r"(?<![\w.,/:])\d{1,3}(?:[.,]\d{1,4})?(?=[ \u00a0\u202f]?(?:%|percent\b|Prozent\b))"
 _LONGEST = 40
 _EVIDENCE = re.compile(AMOUNT, re.IGNORECASE)
 _MOST_EVIDENCE = 400

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-CODES = (
-    "AED AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MXN MYR NOK NZD PEN PHP PLN"
-    " RON RUB SEK SGD THB TRY TWD UAH USD VND ZAR"
-).split()
+CODES = tuple(
+    (
+        "AED AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MXN MYR NOK NZD PEN PHP PLN"
+        " RON RUB SEK SGD THB TRY TWD UAH USD VND ZAR"
+    ).split()
+)
 _SIGNS = {
     "€": "EUR",
     "£": "GBP",

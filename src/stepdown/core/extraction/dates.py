@@ -76,8 +76,8 @@ def read_date(piece: str, order: str) -> date | None:
     piece = piece.strip()
     if len(piece) > 40:
         return None
-    for pattern in _COMPILED:
-        match = pattern.fullmatch(piece)
+    for compiled in _COMPILED:
+        match = compiled.fullmatch(piece)
         if match:
             parts = match.groupdict()
             numbers = _in_digits(parts, order) if "first" in parts else _named(parts)

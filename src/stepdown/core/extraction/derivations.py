@@ -118,7 +118,9 @@ def _best_terms(role: Role, dated: Mapping[str, Role], rows: Rows) -> Role | Non
             rule = msgspec.structs.replace(role, base=base, terms=policy)
             kept = [keeps_rule(form, rule, text, answer) for text, answer in stated]
             # Where both dates are the same day any terms of no days do, whichever of the two is counted from the other.
-            later = sum(answer[base] != answer[role.field] for (_, answer), kept_ in zip(stated, kept, strict=True) if kept_)
+            later = sum(
+                answer[base] != answer[role.field] for (_, answer), kept_ in zip(stated, kept, strict=True) if kept_
+            )
             if later < LEAST_ROWS / 2 or (best is not None and sum(kept) <= best[0]):
                 continue
             best = sum(kept), msgspec.structs.replace(rule, checked=sum(kept) >= LEAST_CHECKED * len(kept))

@@ -41,9 +41,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
         return self.share < LEAST_LEFT
 
 
-def outlook(
-    form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Sequence[Mapping[str, Any]]
-) -> Outlook:
+def outlook(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> Outlook:
     """Read off at most 500 rows, spread evenly."""
     rows = sampled(len(texts), MOST_ROWS)
     there = {role.field: 0 for role in roles} | dict.fromkeys(form.refused, 0)
@@ -56,7 +54,9 @@ def outlook(
         for name in {*flat(answers[row]), *aligned.present} & there.keys():
             there[name] += 1
             lost[name] += name in beyond
-    ways = {role.field: how(role) for role in roles} | {name: f"left to the incumbent: {why}" for name, why in form.refused.items()}
+    ways = {role.field: how(role) for role in roles} | {
+        name: f"left to the incumbent: {why}" for name, why in form.refused.items()
+    }
     fields = tuple(
         FieldOutlook(name=name, n=n, share=1.0 - lost[name] / n if n else 0.0, how=ways[name])
         for name, n in there.items()
@@ -86,9 +86,7 @@ def said(sums: Mapping[str, int]) -> str:
     return first + "".join(f" {'+' if sums[name] > 0 else '-'} {name}" for name in rest)
 
 
-def why_not(
-    form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Sequence[Mapping[str, Any]]
-) -> str:
+def why_not(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> str:
     """Why no student is worth training: which fields are beyond one, and what share of the answers is left; "" where
     enough is."""
     reasons = list(unfillable(form, roles, answers).values())
@@ -98,6 +96,7 @@ def why_not(
     if not reasons:
         worst = sorted((each for each in found.fields if each.n), key=lambda each: each.share)[:MOST_NAMED]
         reasons = [
-            f"the field {each.name!r} can be had in {each.share:.0%} of the {each.n:,} answers that have it" for each in worst
+            f"the field {each.name!r} can be had in {each.share:.0%} of the {each.n:,} answers that have it"
+            for each in worst
         ]
     return "; ".join([*reasons, f"{found.share:.0%} of the answers are left that a student could give whole"])

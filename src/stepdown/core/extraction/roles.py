@@ -109,7 +109,11 @@ def _settled(role: Role, form: Form, values: Values, answers: int) -> Role:
     got = role.aligned / there
     if role.role == "text":
         known = form.field(role.field)
-        stands = _Copying(role.normaliser, _share(known, role.normaliser, _few(values, SAMPLE // 4))) if known else _Copying()
+        stands = (
+            _Copying(role.normaliser, _share(known, role.normaliser, _few(values, SAMPLE // 4)))
+            if known
+            else _Copying()
+        )
         by_chance = _by_chance(known, stands, values) if known and got >= LEAST_PARTLY and not role.follows else 0.0
         if got < LEAST_PARTLY or got - by_chance < BEYOND_CHANCE:
             return msgspec.structs.replace(role, aligned=0, unaligned=there)
@@ -193,7 +197,10 @@ def _copying(field: Field, values: Values) -> _Copying:
 def _few(values: Values, most: int) -> Values:
     """At most so many, evenly spread; fewer of long texts, of which a few hundred tell as much."""
     length = sum(len(text) for text, _ in values) / max(1, len(values))
-    return [values[row] for row in sampled(len(values), max(FEWEST_READ, min(most, int(MOST_CHARACTERS / max(1.0, length)))))]
+    return [
+        values[row]
+        for row in sampled(len(values), max(FEWEST_READ, min(most, int(MOST_CHARACTERS / max(1.0, length)))))
+    ]
 
 
 def _share(field: Field, normaliser: str, values: Values) -> float:

@@ -145,9 +145,9 @@ def assemble(
 ) -> dict[str, Any]:
     """The canonical answer that spans and choices say: `align`, backwards.
 
-    What follows from these and from the text is filled in. Lists are in the text's order. Of several spans of a field that is no list, the first given counts. What the chosen
-    tool does not have is left out, and so is a span that its field's rule cannot read; with no tool chosen, in a task
-    of tools, all is.
+    What follows from these and from the text is filled in. Lists are in the text's order. Of several spans of a field
+    that is no list, the first given counts. What the chosen tool does not have is left out, and so is a span that its
+    field's rule cannot read; with no tool chosen, in a task of tools, all is.
     """
     found: dict[str, list[Span]] = {}
     for span in spans:

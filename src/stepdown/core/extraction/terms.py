@@ -9,7 +9,8 @@ from datetime import date, timedelta
 
 _DAYS = r"(?:days?|d\.|Tagen?|Tg\.?|T\.|jours?|j\.|d[ií]as?|giorni|gg\.?|dagen|dagar|dage|dni|dnů|päivää|nap|gün|zile)"
 _END = (
-    r"(?:end of (?:the )?month|EOM|Monatsende|fin de mois|fin de mes|fim do m[eê]s|final do m[eê]s|fine mese|einde maand)"
+    r"(?:end of (?:the )?month|EOM|Monatsende|fin de mois|fin de mes|fim do m[eê]s|final do m[eê]s|fine mese"
+    r"|einde maand)"
 )
 _NOW = (
     r"(?:due (?:up)?on receipt|upon receipt|payable immediately|sofort(?: fällig| zahlbar)?|zahlbar sofort"

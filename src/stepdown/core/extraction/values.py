@@ -175,8 +175,8 @@ def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",
 
 @functools.lru_cache(4096)
 def pieces(name: str, text: str) -> tuple[tuple[int, int, Any], ...]:
-    """All that looks as the pieces of a rule with a form of its own (a number, a date) do: start, end, and the value, of
-    no type yet; None where the text leaves it unclear."""
+    """All that looks as the pieces of a rule with a form of its own (a number, a date) do: start, end, and the value,
+    of no type yet; None where the text leaves it unclear."""
     rule = NORMALISERS[name]
     found = [(start, end) for start, end in _matches(rule, text) if is_boundary(text, start) and is_boundary(text, end)]
     return tuple((start, end, rule.read(text[start:end], text)) for start, end in found)

@@ -30,8 +30,9 @@ from stepdown.students.encoders.tag_layout import Group, Units, layout_of
 SIGNAL_NAMES = ("top", "margin", "entropy", "least", "unsure", "values", "valid", "truncated", ABSTAINS)
 """top: the probability that every tag and choice is right, as if they were independent. margin: the least distance of
 one to the next best. entropy, unsure: the highest and the mean of the units' tags, as a share of log(tags). least: the
-lowest probability of one. values: how many were tagged. valid: the answer has what the form requires and breaks no rule
-that the training answers keep. abstains: it is not to be given, as something is missing, cut off, or beyond a tagger."""
+lowest probability of one. values: how many were tagged. valid: the answer has what the form requires and breaks no
+rule that the training answers keep. abstains: it is not to be given, as something is missing, cut off, or beyond a
+tagger."""
 _LEAST = 1e-12
 
 
@@ -148,7 +149,9 @@ class Answering:
         for role in self._roles:
             if role.follows and role.field in values and role.field not in marked:
                 pieces = [*role.sums, *([role.base] if role.base else [])]
-                parts[role.field] = _within(sure.get(role.field, 1.0) * math.prod(sure.get(each, 1.0) for each in pieces))
+                parts[role.field] = _within(
+                    sure.get(role.field, 1.0) * math.prod(sure.get(each, 1.0) for each in pieces)
+                )
         return parts
 
 

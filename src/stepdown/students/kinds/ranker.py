@@ -23,6 +23,7 @@ from stepdown.students.artefact import seal
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, unlearnable
 from stepdown.students.ngram_table import NgramTable
 from stepdown.students.ngrams import Vocabulary
+from stepdown.students.patterns.options import Options as HeadOptions
 from stepdown.students.patterns.training import NGRAMS, train_heads
 from stepdown.students.quantised import QuantisedRows, quantise_rows
 from stepdown.students.ranking.candidates import MOST_CHARACTERS, candidates
@@ -77,16 +78,6 @@ class _Ranks(msgspec.Struct, frozen=True, kw_only=True):
     absent: tuple[float, ...]
     contexts: tuple[str, ...]
     most: float
-
-
-@dataclass(frozen=True)
-class _HeadOptions:
-    """What the closed fields' heads are trained with, as a gazetteer's are."""
-
-    min_count: int
-    penalty: float
-    iterations: int
-    incumbent_smoothing: float
 
 
 class RankerStudent:
@@ -156,7 +147,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
         "fields": {role.field: role.role for role in data.roles},
     }
     if answering.layout.groups:
-        heads = _HeadOptions(2, options.closed_penalty, 35, options.incumbent_smoothing)
+        heads = HeadOptions(penalty=options.closed_penalty, incumbent_smoothing=options.incumbent_smoothing)
         parameters |= train_heads(data, aligned, answering.layout, heads, context)
     parameters |= _train_ranks(data, aligned, answering, options, context)
     (context.folder / FORM).write_bytes(canonical_json(_Form(form=data.form, roles=data.roles)))
@@ -185,7 +176,11 @@ def _train_ranks(
 ) -> dict[str, Any]:
     from safetensors.numpy import save_file
 
-    rows = [row for row, each in enumerate(aligned.rows) if each is not None and len(data.texts[row]) <= options.max_characters]
+    rows = [
+        row
+        for row, each in enumerate(aligned.rows)
+        if each is not None and len(data.texts[row]) <= options.max_characters
+    ]
     answers = [flat(data.targets[row]) for row in rows]
     questions: dict[int, Question] = {}
     for (rule, types), places in answering.rules().items():

@@ -34,7 +34,9 @@ def candidates(rule: str, text: str, types: tuple[str, ...]) -> list[Candidate]:
     text = text[:MOST_CHARACTERS]
     if NORMALISERS[rule].patterns:
         read = pieces(rule, text)
-        return [Candidate(start, end, None if value is None else cast(value, types)) for start, end, value in read][:MOST]
+        return [Candidate(start, end, None if value is None else cast(value, types)) for start, end, value in read][
+            :MOST
+        ]
     found = [(start, end, value_of(rule, text[start:end], types, text)) for start, end in _named(text)]
     return [Candidate(start, end, value) for start, end, value in found if value is not None][:MOST]
 
@@ -45,13 +47,19 @@ def _named(text: str) -> tuple[tuple[int, int], ...]:
     found: dict[tuple[int, int], None] = {}
     for match in re.finditer(r"[^\n]+", text):
         for start, end in _pieces_of_line(text, *match.span()):
-            while start < end and text[start] in _EDGES:
-                start += 1
-            while end > start and text[end - 1] in _EDGES:
-                end -= 1
-            if 0 < end - start <= _LONGEST and is_boundary(text, start) and is_boundary(text, end):
-                found[start, end] = None
+            piece = _trimmed(text, start, end)
+            if 0 < piece[1] - piece[0] <= _LONGEST and all(is_boundary(text, edge) for edge in piece):
+                found[piece] = None
     return tuple(sorted(found))
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Without marks and spaces at its edges."""
+    while start < end and text[start] in _EDGES:
+        start += 1
+    while end > start and text[end - 1] in _EDGES:
+        end -= 1
+    return start, end
 
 
 def _pieces_of_line(text: str, first: int, last: int) -> Iterator[tuple[int, int]]:

@@ -106,7 +106,9 @@ class RankAnswering:
         taken = {name: (options[0], self._next(options)) for name, options in offered.items() if options}
         for linked in self._linked:
             taken |= self._together(text, linked, {name: offered[name] for name in linked if offered.get(name)})
-        spans = [Span(one.candidate.start, one.candidate.end, name) for name, (one, _) in taken.items() if one.candidate]
+        spans = [
+            Span(one.candidate.start, one.candidate.end, name) for name, (one, _) in taken.items() if one.candidate
+        ]
         choices: dict[str, Choice] = {name: each.choice for name, each in chosen.items()}
         answer = assemble(self._form, self.roles, text, spans, choices)
         values = flat(answer)

@@ -47,9 +47,7 @@ def vocabulary(questions: Sequence[Question], min_count: int, most: int) -> tupl
     return tuple(sorted(name for _, name in ranked[:most]))
 
 
-def fit_field(
-    question: Question, ids: Mapping[str, int], penalty: float, iterations: int
-) -> tuple[FloatArray, float]:
+def fit_field(question: Question, ids: Mapping[str, int], penalty: float, iterations: int) -> tuple[FloatArray, float]:
     """Weights (features,) and the score of "not there"."""
     from scipy import optimize, sparse
 

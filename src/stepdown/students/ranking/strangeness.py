@@ -16,8 +16,8 @@ LEAST_ROOM = 0.13
 
 @dataclass(frozen=True)
 class Familiar:
-    """contexts: what stood before right values in training, by field. most: the share of a document's values whose words
-    were never seen so, up to which it counts as familiar."""
+    """contexts: what stood before right values in training, by field. most: the share of a document's values whose
+    words were never seen so, up to which it counts as familiar."""
 
     contexts: frozenset[str]
     most: float
@@ -35,7 +35,9 @@ def context(name: str, text: str, start: int) -> str:
 
 def learn_familiar(documents: Iterable[tuple[str, Mapping[str, Sequence[int]]]]) -> Familiar:
     """From texts with the places of each field's right values. What one document alone has is new in it."""
-    rows = [{context(name, text, at) for name, starts in found.items() for at in starts[:1]} for text, found in documents]
+    rows = [
+        {context(name, text, at) for name, starts in found.items() for at in starts[:1]} for text, found in documents
+    ]
     counts = Counter(each for row in rows for each in row)
     known = frozenset(each for each, count in counts.items() if count > 1)
     shares = sorted(sum(each not in known for each in row) / len(row) for row in rows if row)

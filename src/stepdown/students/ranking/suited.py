@@ -22,7 +22,10 @@ def why_not_ranked(data: TrainingData) -> str:
     if many:
         return f"A ranker finds one value for a field, and {many!r} is a list of them."
     if not are_documents(data.texts):
-        return f"A ranker reads documents; half of these inputs have fewer than {LEAST_LINES} lines, or {LEAST_CHARACTERS} characters."
+        return (
+            f"A ranker reads documents; half of these inputs have fewer than {LEAST_LINES} lines, or "
+            f"{LEAST_CHARACTERS} characters."
+        )
     return ""
 
 

@@ -124,13 +124,13 @@ def _dates(rule: str, text: str, found: Sequence[Candidate]) -> list[list[str]]:
     form = date_form(rule) or ""
     days = [date_of(form, each.value) if isinstance(each.value, str) else None for each in found]
     known = sorted({day for day in days if day is not None})
-    after = {(terms.after(day), day) for terms in payment_terms(text) for day in known}
+    after = {(due, day) for terms in payment_terms(text) for day in known if (due := terms.after(day)) is not None}
     ends = {due for due, day in after if due in known and due != day}
     starts = {day for due, day in after if due in known and due != day}
     return [list(_dated(day, known, ends, starts)) for day in days]
 
 
-def _dated(day: date | None, known: Sequence[date], ends: set[date | None], starts: set[date]) -> Iterator[str]:
+def _dated(day: date | None, known: Sequence[date], ends: set[date], starts: set[date]) -> Iterator[str]:
     if day is None:
         yield "v unread"
         return
@@ -155,16 +155,19 @@ def _amounts(text: str, found: Sequence[Candidate]) -> list[list[str]]:
             tax = total - net
             match = _close(tax, distinct)
             if match is not None and match != net:
-                roles[total].add("sum"), roles[net].add("larger part"), roles[match].add("smaller part")
+                roles[total].add("sum")
+                roles[net].add("larger part")
+                roles[match].add("smaller part")
     rates = {float(rate) / 100.0 for rate in readings("percentage", text, ("number",))}
     for net in distinct:
         for rate in rates:
-            tax = _close(net * rate, distinct)
-            total = _close(net * (1.0 + rate), distinct)
-            if tax is not None and net * rate > 0.05:
-                roles[tax].add("share"), roles[net].add("shared")
-            if total is not None and rate > 0.0:
-                roles[total].add("gross"), roles[net].add("taxed")
+            share, gross = _close(net * rate, distinct), _close(net * (1.0 + rate), distinct)
+            if share is not None and net * rate > 0.05:
+                roles[share].add("share")
+                roles[net].add("shared")
+            if gross is not None and rate > 0.0:
+                roles[gross].add("gross")
+                roles[net].add("taxed")
     counts = Counter(numbers)
     described = []
     for number in numbers:
