@@ -1,11 +1,12 @@
-"""Invoices and receipts as text, ten layouts in four languages: what is certified on seen layouts, and what unseen ones get.
+"""Invoices and receipts as text, ten layouts in four languages: what is certified, and what unseen layouts get.
 
-    python -m benchmarks.documents [--budget 10m] [--seed N] [--each 200] [--write FOLDER] [--json FILE]
+    python -m benchmarks.documents [--budget 2m] [--seed N] [--each 200] [--write FOLDER] [--json FILE]
 
-2,000 documents are made, the same ones every time; two layouts are held out. The large model's answers have mistakes in
-about one of twenty-five, gold has none. Gold is known of the rows to tune on and of those kept as evidence; students learn from the
-large model's answers alone. What is served then answers documents of the seen layouts that were never imported, and all of
-those held out. --write puts the recorded calls and gold into a folder and builds nothing.
+2,000 documents are made, the same ones every time; two layouts are held out. One in eight was scanned, letters misread.
+The large model's answers have mistakes in about one of twenty-five, gold has none. Gold is known of the rows to tune on
+and of those kept as evidence; students learn from the large model's answers alone. What is served then answers
+documents of the seen layouts that were never imported, and all of those held out. --write puts the recorded calls and
+gold into a folder and builds nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from stepdown.students.artefact import open_student
 NAME = "invoices"
 MARGIN = 0.03
 SPLITS = (("test", 0.125), ("certify", 0.3), ("tune", 0.15), ("train", 1.0))
-"""Shares of the seen layouts' documents, one after the other of what the earlier ones left... of all, the rest is train."""
+"""Shares of the seen layouts' documents; the rest is learned from."""
 SYSTEM = "Read the invoice or receipt. Dates are ISO 8601, the currency is an ISO 4217 code, amounts are numbers."
 FORMAT = json_schema(
     "invoice",
@@ -155,7 +156,7 @@ def measure(name: str, rows: Sequence[Document], answers: Sequence[Answer | None
 def main() -> int:
     """Build, measure and print; 1 where nothing was certified."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", default="10m")
+    parser.add_argument("--budget", default="2m")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--each", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
@@ -205,9 +206,8 @@ def _run(found: Sequence[Document], where: Path, chosen: argparse.Namespace) -> 
             for layout in sorted({row.layout for row in rows}):
                 own = [place for place, row in enumerate(rows) if row.layout == layout]
                 groups.append(measure(f"  {layout}", [rows[at] for at in own], [answers[at] for at in own]))
-    print(
-        "| documents | n | answered | right of these | excess loss | wrong fields |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    print("| documents | n | answered | right of these | excess loss | wrong fields |")
+    print("| --- | --- | --- | --- | --- | --- |")
     print("\n".join(group.line() for group in groups))
     if chosen.json:
         chosen.json.write_text(json.dumps([asdict(group) for group in groups], indent=1) + "\n")

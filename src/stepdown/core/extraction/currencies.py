@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 
-CODES = tuple(
-    (
-        "AED AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MXN MYR NOK NZD PEN PHP PLN"
-        " RON RUB SEK SGD THB TRY TWD UAH USD VND ZAR"
-    ).split()
-)
+_CODES = "AED AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MXN MYR NOK NZD PEN"
+_MORE = "PHP PLN RON RUB SEK SGD THB TRY TWD UAH USD VND ZAR"
+CODES = tuple(f"{_CODES} {_MORE}".split())
 _SIGNS = {
     "€": "EUR",
     "£": "GBP",

@@ -150,7 +150,7 @@ def doubts(form: Form, roles: Sequence[Role], text: str, values: Mapping[str, An
 
 
 def keeps_rule(form: Form, role: Role, text: str, values: Mapping[str, Any]) -> bool:
-    """Whether the value that a field has in `values`, flat, is the one that its rule gives: nothing need mark it then."""
+    """Whether a field's value in `values`, flat, is the one that its rule gives: nothing need mark it then."""
     ruled = value_by_rule(form, role, text, values) if role.follows else None
     return ruled is not None and same(ruled, values.get(role.field))
 

@@ -1,4 +1,4 @@
-"""An object of values that rules read in a document: candidates' scores in the graph, the rest in modules that serve."""
+"""An object of values that rules read in a document: scores of candidates in the graph, the rest in modules."""
 
 from __future__ import annotations
 
