@@ -67,7 +67,7 @@ def outlook(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Se
 def how(role: Role) -> str:
     """From where a student gets a field, in words."""
     if role.role == "closed":
-        return f"one of {len(role.choices):,} values" if len(role.choices) != 1 else "there or not"
+        return f"one of {len(role.choices):,}" if len(role.choices) != 1 else "there or not"
     if role.role == "text":
         return "free text: left to the incumbent"
     rules = [f"read from the text ({role.normaliser})"] if role.role == "copied" else []

@@ -37,6 +37,8 @@ LEAST_PARTLY = 0.25
 """Of a field's values, that can be had in some way, before the others are told apart row by row."""
 BEYOND_CHANCE = 0.15
 """How much more often they stand in their own text than in another, then."""
+SOMETIMES = 0.02
+"""Of the values of a field that follows from others, that must stand in their text before they are looked for there."""
 MOSTLY_GOT = 0.97
 FEWEST_LOST = 10
 ALWAYS, ENOUGH = 0.995, 100
@@ -117,7 +119,7 @@ def _settled(role: Role, form: Form, values: Values, answers: int) -> Role:
         by_chance = _by_chance(known, stands, values) if known and got >= LEAST_PARTLY and not role.follows else 0.0
         if got < LEAST_PARTLY or got - by_chance < BEYOND_CHANCE:
             return msgspec.structs.replace(role, aligned=0, unaligned=there)
-        role = msgspec.structs.replace(role, role="copied" if stands.share > 0.0 else "derived")
+        role = msgspec.structs.replace(role, role="copied" if stands.share >= SOMETIMES else "derived")
     partly = got < MOSTLY_GOT and role.unaligned >= FEWEST_LOST
     return msgspec.structs.replace(role, partly=partly, always=always and not partly)
 

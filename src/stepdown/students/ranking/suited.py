@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from stepdown.core.students import TrainingData
 
-LEAST_LINES, LEAST_CHARACTERS = 5, 200
+LEAST_LINES, LEAST_CHARACTERS = 5, 100
 """Of the middle text. In what is shorter the order of words says more than places do."""
 
 
