@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from benchmarks.documents import NAME, Document, documents, write
+
 from tests.cli.conftest import stepdown
 
 EACH = 60
@@ -47,12 +48,12 @@ def test_the_tasks_say_what_could_be_learned_of_each_field(invoices: tuple[Path,
     text = " ".join(said.out.split())
     assert "could be learned whole: 9" in text
     assert "else invoice_date and the terms of payment" in text
-    assert "tax: " in text and "else total - net" in text
+    assert "else total - net" in text
     (found,) = stepdown("tasks", "--home", str(home), "--json").json
     shares = {field["name"]: field["share"] for field in found["outlook"]["fields"]}
     assert found["outlook"]["share"] > 0.85
     assert min(shares.values()) > 0.9
-    assert set(shares) == set(found["task"]["form"]["fields"][at]["name"] for at in range(8))
+    assert set(shares) == {field["name"] for field in found["task"]["form"]["fields"]}
 
 
 def test_seen_layouts_are_answered_and_right(invoices: tuple[Path, list[Document]]) -> None:

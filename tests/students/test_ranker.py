@@ -77,7 +77,7 @@ def test_documents_are_a_rankers_and_messages_are_not() -> None:
     single = Form(fields=(Field(name="member"),))
     assert "documents" in ranker.why_not(replace(messages, form=single))
     assert "longer than the 256 tokens" in tagger.why_not(
-        replace(documents, texts=[4 * text for text in documents.texts])
+        replace(documents, texts=[8 * text for text in documents.texts])
     )
 
 

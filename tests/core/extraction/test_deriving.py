@@ -1,4 +1,4 @@
-"""Fields that follow from others: learned where the answers keep the rule, filled in, and doubted where it is broken."""
+"""Fields that follow from others: learned where answers keep the rule, filled in, doubted where it is broken."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _MOST_EVIDENCE = 400
 Number = Decimal
 
 
-@lru_cache(512)
+@lru_cache(64)
 def decimal_mark(text: str) -> str:
     """The decimal mark of a text's amounts, "." or ","; "" where they do not tell, or contradict one another."""
     marks: set[str] = set()

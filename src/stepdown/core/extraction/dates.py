@@ -38,7 +38,7 @@ _OTHER_MONEY = re.compile(r"[€£]|\b(?:EUR|GBP|AUD|NZD|INR|VAT|GST|ABN)\b|A\$|
 DAY_FIRST, MONTH_FIRST = "day first", "month first"
 
 
-@lru_cache(512)
+@lru_cache(64)
 def shown_order(text: str) -> str:
     """The order of day and month that a text's dates in digits show, "day first" or "month first"; "" for neither."""
     found = set()
@@ -53,7 +53,7 @@ def shown_order(text: str) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-@lru_cache(512)
+@lru_cache(64)
 def usual_order(text: str) -> str:
     """What the dates of a text show, else the custom of where it seems to be from; "" where that is not clear.
 

@@ -29,6 +29,8 @@ _OTHER = re.compile(
 POLICIES = ("only", "longest", "last", "first")
 """Which terms of a text are meant: the only ones, else none; or of several the longest, the last, the first."""
 _NUMERIC = re.compile(r"-?\d{1,15}(?:\.\d{1,9})?")
+MOST_CHARACTERS = 20_000
+"""Read of a text, so that an endless one costs no more than a long one."""
 TOLERANCE = Decimal("0.005")
 
 
@@ -72,7 +74,7 @@ def value_by_rule(form: Form, role: Role, text: str, values: Mapping[str, Any]) 
 
 def only_reading(rule: str, text: str, types: tuple[str, ...]) -> Any:
     """The only value that a rule reads in a text; None where it reads none, or several."""
-    found = list(dict.fromkeys(readings(rule, text, types)))
+    found = list(dict.fromkeys(readings(rule, text[:MOST_CHARACTERS], types)))
     return found[0] if len(found) == 1 else None
 
 
@@ -117,13 +119,17 @@ def meant_terms(text: str, policy: str) -> Terms | None:
     return found[-1] if policy == "last" else found[0]
 
 
-@lru_cache(512)
+@lru_cache(64)
 def payment_terms(text: str) -> tuple[Terms, ...]:
     """The terms of payment of a text, in its order: those on lines that speak of payment, else those below such lines.
 
     A delivery, a guarantee and a complaint have their days too.
     """
-    found = [(terms, span) for span in terms_in(text) if (terms := read_terms(text[slice(*span)])) is not None]
+    found = [
+        (terms, span)
+        for span in terms_in(text[:MOST_CHARACTERS])
+        if (terms := read_terms(text[slice(*span)])) is not None
+    ]
     if not found:
         return ()
     lines = [(terms, lines_round(text, *span), lines_round(text, *span, 1)) for terms, span in found]

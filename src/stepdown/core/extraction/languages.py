@@ -31,7 +31,7 @@ _LEAST = 2.0
 _AHEAD = 1.5
 
 
-@lru_cache(512)
+@lru_cache(64)
 def language_of(text: str) -> str:
     """The code of the language that most of a text's known words are of; "" where too few are, or two are as likely.
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 _LETTERS = re.compile(r"[^\W\d_]{2,24}")
 MOST_LABEL_WORDS = 6
+_MOST_ROUND = 400
+"""Characters to either side, of lines that are no lines."""
 ABOVE = "^"
 """Begins the words of the line above, which name what has no words before it on its own."""
 
@@ -17,7 +19,7 @@ def lines_round(text: str, start: int, end: int, above: int = 0) -> str:
     for _ in range(above):
         first = text.rfind("\n", 0, max(0, first - 1)) + 1
     last = text.find("\n", end)
-    return text[first : last if last >= 0 else len(text)]
+    return text[max(first, start - _MOST_ROUND) : min(last if last >= 0 else len(text), end + _MOST_ROUND)]
 
 
 def label_words(text: str, start: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import calendar
 import re
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import islice
 
 _DAYS = r"(?:days?|d\.|Tagen?|Tg\.?|T\.|jours?|j\.|d[ií]as?|giorni|gg\.?|dagen|dagar|dage|dni|dnů|päivää|nap|gün|zile)"
 _END = (
@@ -23,6 +24,7 @@ TERMS = (
 )
 """What terms look like."""
 _COMPILED = tuple(re.compile(pattern, re.IGNORECASE) for pattern in TERMS)
+MOST = 64
 _END_OF_MONTH = re.compile(_END, re.IGNORECASE)
 
 
@@ -52,11 +54,11 @@ def read_terms(piece: str) -> Terms | None:
 
 
 def terms_in(text: str) -> list[tuple[int, int]]:
-    """Where terms stand in a text, without overlaps."""
+    """Where terms stand in a text, without overlaps; at most 64 of them."""
     found: list[tuple[int, int]] = []
     for pattern in _COMPILED:
-        for match in pattern.finditer(text):
+        for match in islice(pattern.finditer(text), MOST):
             start, end = match.span()
             if all(end <= left or right <= start for left, right in found):
                 found.append((start, end))
-    return sorted(found)
+    return sorted(found)[:MOST]

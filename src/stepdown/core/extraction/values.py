@@ -160,7 +160,7 @@ def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not rule.may_give(str(value)):
         return []
     if rule.patterns:
-        read = [(start, end, each) for start, end, each in pieces(name, text) if each is not None]
+        read = [(start, end, each) for start, end, each in _pieces_kept(name, text) if each is not None]
         found = [(start, end) for start, end, each in read if same(cast(each, types), value)][:MAX_PLACES]
     else:
         found = []
@@ -173,13 +173,37 @@ def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",
     return sorted(set(found), key=lambda place: (_inside_words(text, place), place))
 
 
-@functools.lru_cache(4096)
+def pieces(name: str, text: str, most: int | None = None) -> tuple[tuple[int, int, Any], ...]:
+    """All that looks as the pieces of a rule with a form of its own (a number, a date) do: start, end, and the value,
+    of no type yet; None where the text leaves it unclear. most: no more than so many, from the left."""
+    rule = NORMALISERS[name]
+    found = [each for each in _matches(rule, text)[:most] if all(is_boundary(text, edge) for edge in each)]
+    return tuple((start, end, rule.read(text[start:end], text)) for start, end in found)
+
+
+_pieces_kept(name, text) if each is not None]
+        found = [(start, end) for start, end, each in read if same(cast(each, types), value)][:MAX_PLACES]
+    else:
+        found = []
+        for start, end in _spelled(name, text, value):
+            whole = is_boundary(text, start) and is_boundary(text, end)
+            if whole and same(value_of(name, text[start:end], types, text), value):
+                found.append((start, end))
+                if len(found) == MAX_PLACES:
+                    break
+    return sorted(set(found), key=lambda place: (_inside_words(text, place), place))
+
+
 def pieces(name: str, text: str) -> tuple[tuple[int, int, Any], ...]:
     """All that looks as the pieces of a rule with a form of its own (a number, a date) do: start, end, and the value,
     of no type yet; None where the text leaves it unclear."""
     rule = NORMALISERS[name]
     found = [(start, end) for start, end in _matches(rule, text) if is_boundary(text, start) and is_boundary(text, end)]
     return tuple((start, end, rule.read(text[start:end], text)) for start, end in found)
+
+
+_pieces_kept = functools.lru_cache(4096)(pieces)
+"""For learning, where a text is looked at again and again; what serves keeps no texts."""
 
 
 def readings(name: str, text: str, types: tuple[str, ...] = ("string",)) -> Iterator[Any]:

@@ -15,6 +15,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import MissingExtra, TamperedError, UsageError
 from stepdown.core.extraction.answers import flat
+from stepdown.core.extraction.deriving import MOST_CHARACTERS
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.spans import Alignment
 from stepdown.core.extraction.writing import fitting
@@ -26,7 +27,7 @@ from stepdown.students.ngrams import Vocabulary
 from stepdown.students.patterns.options import Options as HeadOptions
 from stepdown.students.patterns.training import NGRAMS, train_heads
 from stepdown.students.quantised import QuantisedRows, quantise_rows
-from stepdown.students.ranking.candidates import MOST_CHARACTERS, candidates
+from stepdown.students.ranking.candidates import candidates
 from stepdown.students.ranking.rank_answering import SIGNAL_NAMES, RankAnswering, Ranked
 from stepdown.students.ranking.rank_training import Question, fit_field, vocabulary
 from stepdown.students.ranking.scoring import Table, offer
@@ -103,8 +104,9 @@ class RankerStudent:
 
     def _answer(self, text: str) -> Ranked:
         logits = self._heads.logits(text)[0] if self._heads else self._nothing
-        offered, known = offer(self._answering, self._table, text[: self._longest])
-        return self._answering.answer(text, offered, logits, known, len(text) > self._longest)
+        read = text[: self._longest]
+        offered, known = offer(self._answering, self._table, read)
+        return self._answering.answer(read, offered, logits, known, len(text) > self._longest)
 
 
 def why_not(data: TrainingData) -> str:

@@ -46,7 +46,7 @@ class Model:
         outputs = iter(self._graph.run(self._filled(chosen, [row for each in places for row in each.rows])))
         logits = next(outputs) if self._ngrams else self._nothing
         offered, known = self._offer(places, next(outputs)) if places else ({}, 1.0)
-        ranked = self._answering.answer(text, offered, logits, known, len(text) > self._longest)
+        ranked = self._answering.answer(read, offered, logits, known, len(text) > self._longest)
         return ranked.answer, ranked.signals
 
     def _offer(self, places: list[Places], scores: Any) -> tuple[dict[str, list[Option]], float]:

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
+from stepdown.core.extraction.deriving import MOST_CHARACTERS
 from stepdown.core.extraction.graphemes import is_boundary
 from stepdown.core.extraction.values import NORMALISERS, cast, pieces, value_of
 
 MOST = 400
 """Of one rule in one text."""
-MOST_CHARACTERS = 20_000
 _LONGEST = 120
 _WORD = re.compile(r"\S+")
 _PARTING = re.compile(r"[ \t]{2,}|\t|[|;]|[ \u00a0]?:[ \u00a0]+|[ ][-–—·•=@/][ ]|,[ ]|#[ ]?|°[ ]?|№[ ]?")
@@ -33,10 +34,8 @@ def candidates(rule: str, text: str, types: tuple[str, ...]) -> list[Candidate]:
     """From the left, at most 400."""
     text = text[:MOST_CHARACTERS]
     if NORMALISERS[rule].patterns:
-        read = pieces(rule, text)
-        return [Candidate(start, end, None if value is None else cast(value, types)) for start, end, value in read][
-            :MOST
-        ]
+        read = pieces(rule, text, MOST)
+        return [Candidate(start, end, None if value is None else cast(value, types)) for start, end, value in read]
     found = [(start, end, value_of(rule, text[start:end], types, text)) for start, end in _named(text)]
     return [Candidate(start, end, value) for start, end, value in found if value is not None][:MOST]
 
@@ -46,7 +45,9 @@ def _named(text: str) -> tuple[tuple[int, int], ...]:
     """Words with a digit, parts of lines between what parts them, and whole lines."""
     found: dict[tuple[int, int], None] = {}
     for match in re.finditer(r"[^\n]+", text):
-        for start, end in _pieces_of_line(text, *match.span()):
+        if len(found) >= 2 * MOST:
+            break
+        for start, end in islice(_pieces_of_line(text, *match.span()), 2 * MOST):
             piece = _trimmed(text, start, end)
             if 0 < piece[1] - piece[0] <= _LONGEST and all(is_boundary(text, edge) for edge in piece):
                 found[piece] = None

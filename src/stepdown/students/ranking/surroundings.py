@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -71,7 +71,8 @@ def describe(rule: str, text: str, found: Sequence[Candidate]) -> list[list[str]
 def _near(lines: _Lines, each: Candidate, line: int) -> Iterator[str]:
     text, first = lines.text, lines.first[line]
     own = lines.words[line]
-    left = [word for start, word in own if start < each.start][-_LEFT:]
+    at = bisect_left(own, (each.start, ""))
+    left = [word for _, word in own[max(0, at - _LEFT) : at]]
     for distance, word in enumerate(reversed(left)):
         yield f"l {word}"
         if distance < 2:
@@ -83,10 +84,14 @@ def _near(lines: _Lines, each: Candidate, line: int) -> Iterator[str]:
         for _, word in lines.words[line - 1][-_LEFT:] if line else ():
             yield f"u {word}"
     yield f"a {' '.join(left[:2])}"
-    right = [word for start, word in own if start >= each.end][:2]
+    after_it = bisect_left(own, (each.end, ""))
+    right = [word for _, word in own[after_it : after_it + 2]]
     for distance, word in enumerate(right):
         yield f"r{distance} {word}"
-    before, after = text[first : each.start].rstrip(" \t\u00a0\u202f"), text[each.end : each.end + 2].strip()
+    before, after = (
+        text[max(first, each.start - 80) : each.start].rstrip(" \t\u00a0\u202f"),
+        text[each.end : each.end + 2].strip(),
+    )
     yield f"p {before[-1:] if not before[-1:].isalnum() else 'x'}"
     yield f"n {after[:1] if not after[:1].isalnum() else 'x'}"
 
