@@ -160,7 +160,7 @@ def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not rule.may_give(str(value)):
         return []
     if rule.patterns:
-        read = [(start, end, each) for start, end, each in _pieces_kept(name, text) if each is not None]
+        read = [(start, end, each) for start, end, each in _kept(name, text) if each is not None]
         found = [(start, end) for start, end, each in read if same(cast(each, types), value)][:MAX_PLACES]
     else:
         found = []
@@ -181,29 +181,10 @@ def pieces(name: str, text: str, most: int | None = None) -> tuple[tuple[int, in
     return tuple((start, end, rule.read(text[start:end], text)) for start, end in found)
 
 
-_pieces_kept(name, text) if each is not None]
-        found = [(start, end) for start, end, each in read if same(cast(each, types), value)][:MAX_PLACES]
-    else:
-        found = []
-        for start, end in _spelled(name, text, value):
-            whole = is_boundary(text, start) and is_boundary(text, end)
-            if whole and same(value_of(name, text[start:end], types, text), value):
-                found.append((start, end))
-                if len(found) == MAX_PLACES:
-                    break
-    return sorted(set(found), key=lambda place: (_inside_words(text, place), place))
-
-
-def pieces(name: str, text: str) -> tuple[tuple[int, int, Any], ...]:
-    """All that looks as the pieces of a rule with a form of its own (a number, a date) do: start, end, and the value,
-    of no type yet; None where the text leaves it unclear."""
-    rule = NORMALISERS[name]
-    found = [(start, end) for start, end in _matches(rule, text) if is_boundary(text, start) and is_boundary(text, end)]
-    return tuple((start, end, rule.read(text[start:end], text)) for start, end in found)
-
-
-_pieces_kept = functools.lru_cache(4096)(pieces)
-"""For learning, where a text is looked at again and again; what serves keeps no texts."""
+@functools.lru_cache(4096)
+def _kept(name: str, text: str) -> tuple[tuple[int, int, Any], ...]:
+    """For learning, where a text is looked at again and again; what serves keeps no texts."""
+    return pieces(name, text)
 
 
 def readings(name: str, text: str, types: tuple[str, ...] = ("string",)) -> Iterator[Any]:

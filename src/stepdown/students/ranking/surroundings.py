@@ -88,10 +88,8 @@ def _near(lines: _Lines, each: Candidate, line: int) -> Iterator[str]:
     right = [word for _, word in own[after_it : after_it + 2]]
     for distance, word in enumerate(right):
         yield f"r{distance} {word}"
-    before, after = (
-        text[max(first, each.start - 80) : each.start].rstrip(" \t\u00a0\u202f"),
-        text[each.end : each.end + 2].strip(),
-    )
+    before = text[max(first, each.start - 80) : each.start].rstrip(" \t\u00a0\u202f")
+    after = text[each.end : each.end + 2].strip()
     yield f"p {before[-1:] if not before[-1:].isalnum() else 'x'}"
     yield f"n {after[:1] if not after[:1].isalnum() else 'x'}"
 
