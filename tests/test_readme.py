@@ -19,7 +19,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_of_the_tour_exists_with_its_options(words: list[str]) -> None:
-    verbs = words[1:3] if words[1] in ("certificate", "key", "audit", "gold") else words[1:2]
+    verbs = words[1:3] if words[1] in ("certificate", "key", "audit", "gold", "task") else words[1:2]
     said = stepdown(*verbs, "--help")
     assert said.code == 0
     assert all(word in said.out for word in words if word.startswith("--"))

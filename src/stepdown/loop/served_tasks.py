@@ -116,8 +116,8 @@ class ServedTasks:
         return [_bounded(store, task, limited[task.name]) if task.name in limited else task for task in tasks]
 
     def _known(self, store: Store) -> dict[str, Task]:
-        """The remembered tasks, each once: where one was found twice, a restart must not serve the twin. They are looked
-        at again only where a row or the journal has changed."""
+        """The remembered tasks, each once: where one was found twice, a restart must not serve the twin. Looked at
+        again only where a row or the journal has changed."""
         seen = (store.tasks(), self._journal.events)
         if self._remembered is None or self._remembered[0] != seen:
             known = as_remembered(seen[0], self._journal.remembered)

@@ -26,8 +26,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One built task, by the build that answers it. stands: "" while its certificate is in force, else why not.
 
     verdict, offload and costs are what was certified, whether or not it is in force; verdict: "" where it cannot be
-    read. newest: the build that was made last, where that is another. certificate: its hash, "" where
-    there is none.
+    read. newest: the build that was made last, where that is another. certificate: its hash, "" where it cannot be
+    read.
     """
 
     task: str
