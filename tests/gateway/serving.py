@@ -79,8 +79,14 @@ def sure(number: int = 0) -> tuple[str, str]:
     return f"hello {PHRASES[name][0]} order {number + 5} item 7", name
 
 
-def build_home(folder: Path, settings: str = SETTINGS, build: bool = True) -> Path:
-    """A project with recorded tickets whose answers are JSON with more than the decision, built and certified."""
+def build_home(
+    folder: Path,
+    settings: str = SETTINGS,
+    build: bool = True,
+    dress: Callable[[dict[str, Any], int], dict[str, Any]] = lambda response, number: response,
+) -> Path:
+    """A project with recorded tickets whose answers are JSON with more than the decision, built and certified. dress:
+    makes a recorded response, the number's, one with more around the answer."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "stepdown.toml").write_text(settings)
     calls = []
@@ -91,6 +97,7 @@ def build_home(folder: Path, settings: str = SETTINGS, build: bool = True) -> Pa
         answer = {"category": given, "team": f"{given} team", "note": f"ticket {number}", "confidence": 0.97}
         said = json.dumps(answer)
         call["response"]["choices"][0]["message"]["content"] = said
+        call["response"] = dress(call["response"], number)
         calls.append(call)
     (folder / "calls.jsonl").write_bytes(lines(calls))
     gold = write_gold(folder / "gold.csv", COUNT)

@@ -41,7 +41,7 @@ def test_a_completion_has_the_incumbents_shape(client: openai.OpenAI, upstream: 
     assert raw.headers["x-stepdown-task"] == TASK
     assert raw.headers["x-stepdown-rung"] == "linear"
     assert len(raw.headers["x-stepdown-certificate"]) == 16
-    assert raw.headers["x-stepdown-id"] == completion.id
+    assert completion.id == "chatcmpl-" + raw.headers["x-stepdown-id"].removeprefix("call-")
     assert "x-stepdown-reason" not in raw.headers
     assert completion.object == "chat.completion"
     assert completion.model == "gpt-4o-mini"

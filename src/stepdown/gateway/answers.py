@@ -8,9 +8,11 @@ import msgspec
 
 from stepdown.core.cascade import Decision
 from stepdown.gateway.departures import said_characters
+from stepdown.gateway.envelope import enclosed, id_on_wire
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import EVENT_STREAM, JSON, Response
 from stepdown.gateway.served import Manners, ServedTask
+from stepdown.gateway.shape import choice_of_tools
 
 NO_CACHE = (b"cache-control", b"no-cache")
 MAX_CHOICES = 128
@@ -37,13 +39,15 @@ def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) ->
     prompt = max(1, round(_characters(exchange.chat) * manners.prompt_tokens_per_character))
     completion = max(1, round(said_characters(message) * manners.completion_tokens_per_character)) * count
     ended = next((key for key in ("tool_calls", "function_call") if message.get(key)), "stop")
-    return {
-        "id": exchange.id,
+    if ended != "stop":  # Under a forced tool some incumbents say "stop".
+        ended = manners.finish.get(choice_of_tools(exchange.chat), ended)
+    completion_of = {
+        "id": id_on_wire(manners.envelope, exchange.wire.NAME, exchange.id),
         "object": "chat.completion",
         "created": int(exchange.at),
         "model": manners.model or str(exchange.chat.get("model") or task.name),
         "choices": [
-            {"index": index, "message": _named(message, exchange, index), "logprobs": None, "finish_reason": ended}
+            {"index": index, "message": _named(message, exchange, index), "finish_reason": ended}
             for index in range(count)
         ],
         "usage": {
@@ -53,13 +57,15 @@ def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) ->
         },
         "system_fingerprint": f"stepdown-{task.certificate[:12]}",
     }
+    return enclosed(manners.envelope, completion_of)
 
 
 def _named(message: dict[str, Any], exchange: Exchange, choice: int) -> dict[str, Any]:
     """The message with an id of its own for every tool call, by which the client will say what the tool gave."""
     if not message.get("tool_calls"):
         return message
-    mark = f"call_{exchange.id.removeprefix('call-').replace('-', '_')}_{choice}"
+    kind = "toolu" if exchange.wire.NAME == "anthropic" else "call"
+    mark = f"{kind}_{exchange.id.removeprefix('call-').replace('-', '_')}_{choice}"
     calls = [{**call, "id": f"{mark}_{number}"} for number, call in enumerate(message["tool_calls"])]
     return {**message, "tool_calls": calls}
 

@@ -15,6 +15,7 @@ from stepdown.core.tasks import input_text, is_empty
 from stepdown.gateway.answers import chat_completion, choices_asked, header_text, student_headers, wire_response
 from stepdown.gateway.cascades import BUSY, StudentFailed
 from stepdown.gateway.departures import MAX_INPUT_CHARACTERS, why_not_as_asked
+from stepdown.gateway.envelope import on_wire
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Reply
 from stepdown.gateway.http.messages import Request, Response
@@ -143,7 +144,8 @@ class ModelCalls:
             exchange.reason = other
             return None
         exchange.rung = decision.rung
-        return wire_response(exchange, exchange.wire.from_completion(completion), student_headers(exchange, task))
+        body = on_wire(task.manners.envelope, exchange.wire.NAME, completion)
+        return wire_response(exchange, body, student_headers(exchange, task))
 
     async def _escalate(self, exchange: Exchange, task: ServedTask | None) -> Response:
         if exchange.privacy == "local-only":

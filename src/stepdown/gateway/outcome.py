@@ -15,6 +15,7 @@ from stepdown.core.calls import STUDENT_PROVIDER, Account, Call
 from stepdown.core.cascade import INCUMBENT
 from stepdown.core.wires.event_stream import events, looks_like
 from stepdown.gateway.departures import tokens_allowed
+from stepdown.gateway.envelope import beside
 from stepdown.gateway.exchange import ABSTAINED, CACHE, FAILED, REFUSED, Exchange
 from stepdown.gateway.limits import Estimate
 
@@ -185,7 +186,7 @@ def _chat(wire: ModuleType, data: bytes, is_cut: bool) -> tuple[dict[str, Any] |
     body = _body(wire, data, is_cut)
     if body.get("error") and "choices" not in body and "content" not in body:
         return None, _message(body["error"])
-    return wire.response(body), ""
+    return {**wire.response(body), **beside(wire.NAME, body)}, ""
 
 
 def _whole_events(text: str) -> str:

@@ -10,6 +10,7 @@ from stepdown.core.cascade import Decision
 from stepdown.core.contract import Privacy
 from stepdown.core.family import Family
 from stepdown.core.tasks import Task
+from stepdown.gateway.envelope import UNKNOWN, Envelope
 from stepdown.gateway.shape import FREE
 
 Decide = Callable[[str, bool], Awaitable[Decision]]
@@ -25,7 +26,8 @@ class Manners:
     a certificate speaks of no other incumbent. prompt_tokens_per_character and completion_tokens_per_character: from
     its recorded usage. cost_usd: of one of its calls. shapes, choices: the kinds of answer (`answer_shape`) and the
     choices of a tool (`choice_of_tools`) that recorded requests asked for; others are the incumbent's. least_limit: the
-    fewest tokens that a recorded request allowed and was answered whole in, 0 where none said how many.
+    fewest tokens that a recorded request allowed and was answered whole in, 0 where none said how many. envelope: what
+    stands around its answers. finish: by the choice of a tool (`choice_of_tools`), why answers that call tools ended.
     """
 
     like: dict[str, Any]
@@ -38,6 +40,8 @@ class Manners:
     shapes: frozenset[tuple[str | tuple[str, ...], ...]] = frozenset()
     choices: frozenset[str] = frozenset({FREE})
     least_limit: int = 0
+    envelope: Envelope = UNKNOWN
+    finish: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

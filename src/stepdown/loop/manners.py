@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +17,8 @@ from stepdown.core.record import BuildRecord
 from stepdown.core.store import Store
 from stepdown.core.tasks import Task
 from stepdown.gateway.departures import said_characters, tokens_allowed
+from stepdown.gateway.envelope import learn
+from stepdown.gateway.exchange import CACHE
 from stepdown.gateway.served import Manners
 from stepdown.gateway.shape import answer_shape, choice_of_tools
 from stepdown.loop.discovery import calls_of
@@ -50,6 +52,8 @@ def manners_of(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manner
     by_key: dict[str, list[dict[str, Any]]] = defaultdict(list)
     model = ""
     models, shapes, choices, limits = set(), set(), set(), set()
+    responses: list[tuple[dict[str, Any], bool]] = []
+    finish: dict[str, Counter[str]] = defaultdict(Counter)
     prompt = completion = prompt_characters = completion_characters = 0
     for call in calls:
         answer = None if call.rung else family.read_answer(task, call)
@@ -61,6 +65,10 @@ def manners_of(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manner
         shapes.add(answer_shape(call.request))
         choices.add(choice_of_tools(call.request))
         limits.add(tokens_allowed(call.request) or 0)
+        if call.response is not None and call.provider != CACHE:
+            responses.append((call.response, call.request.get("stream") is True))
+        if call.message.get("tool_calls") or call.message.get("function_call"):
+            finish[choice_of_tools(call.request)][_finish_reason(call)] += 1
         if call.prompt_tokens and call.completion_tokens and said_characters(call.message):
             prompt, completion = prompt + call.prompt_tokens, completion + call.completion_tokens
             completion_characters += said_characters(call.message)
@@ -79,4 +87,11 @@ def manners_of(task: Task, calls: Iterable[Call], record: BuildRecord) -> Manner
         shapes=frozenset(shapes),
         choices=frozenset(choices),
         least_limit=min(limits - {0}, default=0),
+        envelope=learn(responses),
+        finish={choice: said for choice, counts in finish.items() if (said := counts.most_common(1)[0][0])},
     )
+
+
+def _finish_reason(call: Call) -> str:
+    choices = (call.response or {}).get("choices") or [{}]
+    return str(choices[0].get("finish_reason") or "")

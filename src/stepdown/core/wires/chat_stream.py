@@ -24,7 +24,7 @@ class ChunkWriter(msgspec.Struct, kw_only=True):
 
     def chunk(self, delta: dict[str, Any], index: int = 0, finish_reason: str | None = None, **more: Any) -> bytes:
         """One chunk with one choice's delta; `more` are further fields of the choice, such as logprobs."""
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason, **more}
+        choice = {"index": index, "delta": delta, **more, "finish_reason": finish_reason}
         return self._framed([choice], None)
 
     def end(self, usage: dict[str, Any] | None) -> bytes:
@@ -58,14 +58,17 @@ def _choice(writer: ChunkWriter, choice: dict[str, Any], position: int) -> Itera
     index = choice.get("index", position)
     message = choice.get("message") or {}
     silent = not message.get("content") and bool(message.get("tool_calls") or message.get("function_call"))
-    yield writer.chunk({"role": "assistant", "content": None if silent else "", "refusal": None}, index)
+    plain = {"logprobs": None} if "logprobs" in choice else {}
+    refusal = {"refusal": None} if "refusal" in message else {}
+    yield writer.chunk({"role": "assistant", "content": None if silent else "", **refusal}, index, **plain)
     for key in ("reasoning", "reasoning_content", "refusal"):
         if message.get(key):
-            yield writer.chunk({key: message[key]}, index)
+            yield writer.chunk({key: message[key]}, index, **plain)
     if message.get("content"):
-        yield writer.chunk({"content": message["content"]}, index, logprobs=choice.get("logprobs"))
+        said = {"logprobs": choice["logprobs"]} if "logprobs" in choice else {}
+        yield writer.chunk({"content": message["content"]}, index, **said)
     if message.get("function_call"):
-        yield writer.chunk({"function_call": message["function_call"]}, index)
+        yield writer.chunk({"function_call": message["function_call"]}, index, **plain)
     for number, call in enumerate(message.get("tool_calls") or ()):
-        yield writer.chunk({"tool_calls": [{"index": number, **call}]}, index)
-    yield writer.chunk({}, index, choice.get("finish_reason") or "stop")
+        yield writer.chunk({"tool_calls": [{"index": number, **call}]}, index, **plain)
+    yield writer.chunk({}, index, choice.get("finish_reason") or "stop", **plain)

@@ -84,7 +84,7 @@ class MessagesToChat(StreamTranslator):
         self._say({"tool_calls": [{"index": call.number, "function": {"arguments": piece}}]})
 
     def _say(self, delta: dict[str, Any]) -> None:
-        self._out.append(self._writer.chunk(delta))
+        self._out.append(self._writer.chunk(delta, logprobs=None))
 
     def _is_answered(self) -> bool:
         return self._stop_reason is not None
@@ -93,7 +93,7 @@ class MessagesToChat(StreamTranslator):
         if not self._is_started:
             self._fail(WireError(status=502, message="the upstream's stream has no answer in it"))
             return
-        self._out.append(self._writer.chunk({}, finish_reason=finish_reason_of(self._stop_reason)))
+        self._out.append(self._writer.chunk({}, finish_reason=finish_reason_of(self._stop_reason), logprobs=None))
         self._out.append(self._writer.end(chat_usage(self._usage)))
 
     def _error_event(self, error: WireError) -> bytes:

@@ -12,6 +12,10 @@ import msgspec
 
 from stepdown.core.wires.event_stream import frame
 
+_AT_THE_START = frozenset({"cache_creation", "service_tier", "inference_geo"})
+_AT_THE_END = frozenset({"output_tokens_details", "server_tool_use"})
+"""Fields of the usage that only the first event says, or only the last."""
+
 
 def stream_of(message: dict[str, Any], include_usage: bool = True) -> Iterator[bytes]:
     """A finished message as the events of a stream. This wire always says the usage, asked or not."""
@@ -20,7 +24,8 @@ def stream_of(message: dict[str, Any], include_usage: bool = True) -> Iterator[b
     yield start(message, usage)
     for index, block in enumerate(message.get("content") or ()):
         yield from _block(index, block)
-    yield end(message.get("stop_reason") or "end_turn", message.get("stop_sequence"), usage)
+    more = {key: message[key] for key in ("stop_details",) if key in message}
+    yield end(message.get("stop_reason") or "end_turn", message.get("stop_sequence"), usage, more)
 
 
 def start(message: dict[str, Any], usage: dict[str, Any]) -> bytes:
@@ -34,7 +39,7 @@ def start(message: dict[str, Any], usage: dict[str, Any]) -> bytes:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {"input_tokens": 0, **usage, "output_tokens": 0},
+        "usage": {"input_tokens": 0, **_without(usage, _AT_THE_END), "output_tokens": 0},
     }
     return event({"type": "message_start", "message": whole})
 
@@ -51,11 +56,18 @@ def block_stop(index: int) -> bytes:
     return event({"type": "content_block_stop", "index": index})
 
 
-def end(stop_reason: str, stop_sequence: str | None, usage: dict[str, Any]) -> bytes:
-    """The last two events: why the message ended with the whole usage, and that it did."""
-    delta = {"stop_reason": stop_reason, "stop_sequence": stop_sequence}
-    whole = event({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 0, **usage}})
+def end(
+    stop_reason: str, stop_sequence: str | None, usage: dict[str, Any], more: dict[str, Any] | None = None
+) -> bytes:
+    """The last two events: why the message ended with the whole usage, and that it did. more: further fields of why."""
+    delta = {"stop_reason": stop_reason, "stop_sequence": stop_sequence, **(more or {})}
+    counts = {"output_tokens": 0, **_without(usage, _AT_THE_START)}
+    whole = event({"type": "message_delta", "delta": delta, "usage": counts})
     return whole + event({"type": "message_stop"})
+
+
+def _without(usage: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {key: value for key, value in usage.items() if key not in names}
 
 
 def event(data: dict[str, Any]) -> bytes:

@@ -23,6 +23,8 @@ __all__ = [
 
 NAME = "openai"
 PATH = "/chat/completions"
+_MAY_BE_NULL = ("system_fingerprint", "service_tier")
+_OF_THE_WHOLE = ("id", "created", "model", "system_fingerprint", "service_tier", "usage")
 
 
 def request(body: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +55,8 @@ def joined(chunks: Iterable[dict[str, Any]]) -> dict[str, Any]:
     for chunk in chunks:
         if isinstance(chunk.get("error"), dict | str):
             return {"error": chunk["error"]}
-        whole |= {key: chunk[key] for key in ("id", "created", "model", "usage") if chunk.get(key) is not None}
+        whole |= {key: chunk[key] for key in _OF_THE_WHOLE if chunk.get(key) is not None}
+        whole |= {key: None for key in _MAY_BE_NULL if key in chunk and key not in whole}
         for choice in chunk.get("choices") or ():
             if isinstance(choice, dict):
                 _add(choices, choice)
@@ -122,6 +125,7 @@ def _add(choices: dict[int, dict[str, Any]], choice: dict[str, Any]) -> None:
     so_far = choices.setdefault(
         index, {"index": index, "finish_reason": None, "parts": [], "calls": {}, "logprobs": []}
     )
+    so_far["has_logprobs"] = so_far.get("has_logprobs", False) or "logprobs" in choice
     so_far["finish_reason"] = choice.get("finish_reason") or so_far["finish_reason"]
     logprobs = choice.get("logprobs")
     if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
@@ -131,9 +135,11 @@ def _add(choices: dict[int, dict[str, Any]], choice: dict[str, Any]) -> None:
         return
     content = delta.get("content")
     so_far["parts"].extend(content if isinstance(content, list) else [content] if isinstance(content, str) else [])
+    if "refusal" in delta:
+        so_far.setdefault("refusal", None)
     for key in ("reasoning", "reasoning_content", "refusal"):
         if isinstance(delta.get(key), str):
-            so_far[key] = so_far.get(key, "") + delta[key]
+            so_far[key] = (so_far.get(key) or "") + delta[key]
     for position, call in enumerate(delta.get("tool_calls") or ()):
         if isinstance(call, dict):
             _add_tool_call(so_far["calls"], call, position)
@@ -170,4 +176,6 @@ def _finished(choice: dict[str, Any]) -> dict[str, Any]:
     if choice["calls"]:
         message["tool_calls"] = [choice["calls"][index] for index in sorted(choice["calls"])]
     whole = {"index": choice["index"], "finish_reason": choice["finish_reason"], "message": message}
-    return {**whole, "logprobs": {"content": choice["logprobs"]}} if choice["logprobs"] else whole
+    if choice["logprobs"]:
+        return {**whole, "logprobs": {"content": choice["logprobs"]}}
+    return {**whole, "logprobs": None} if choice["has_logprobs"] else whole

@@ -21,6 +21,7 @@ from stepdown.core.calls import Call, incumbent_calls
 from stepdown.core.canonical import canonical_json, digest
 from stepdown.core.errors import InputError, StepdownError, UsageError
 from stepdown.core.wires.wire import translate_response
+from stepdown.gateway.envelope import BESIDE, without_beside
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.messages import EVENT_STREAM, JSON, BrokenReply, Request
 from stepdown.gateway.upstream import CannotBeSaid, Unsupported, Upstream, UpstreamOptions
@@ -28,6 +29,7 @@ from stepdown.gateway.upstreams._usage import told
 
 EXTRA = ""
 WIRE = "openai"
+_BESIDE = f'"{BESIDE}"'.encode()
 MOST_BYTES = 512 << 20
 _MOST_LINE = 64 << 20
 _OF_REQUEST = ("messages", "tools", "response_format")
@@ -89,9 +91,9 @@ class _Replay:
             )
             return Reply(404, [JSON], msgspec.json.encode(said))
         if wire.NAME == WIRE and not exchange.wants_stream:
-            return Reply(200, [JSON], found)
+            return Reply(200, [JSON], _without_beside(found))
         try:
-            answer = translate_response(msgspec.json.decode(found), WIRE, wire.NAME, int(exchange.at))
+            answer = translate_response(without_beside(msgspec.json.decode(found)), WIRE, wire.NAME, int(exchange.at))
         except ValueError as error:
             raise BrokenReply(f"The recorded answer cannot be said: {error}.", retriable=False) from None
         if not exchange.wants_stream:
@@ -193,6 +195,11 @@ class _Lines:
                 "Expected a JSON object with request and response on every line, or the same gzipped.",
                 "Run `stepdown import` on it, which sets broken lines aside, and replay the project's own calls.",
             ) from None
+
+
+def _without_beside(found: bytes) -> bytes:
+    """A recorded answer as a chat client gets it; most are that as they are."""
+    return found if _BESIDE not in found else msgspec.json.encode(without_beside(msgspec.json.decode(found)))
 
 
 def _key(chat: dict[str, Any]) -> bytes:
