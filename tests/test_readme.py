@@ -12,21 +12,20 @@ from tests.cli.conftest import stepdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOUR = README.split("## A tour in fifteen lines")[1].split("```")[1]
+TOUR = README.split("## A tour")[1].split("```")[1]
 COMMANDS = [shlex.split(line, comments=True) for line in TOUR.splitlines() if line.startswith("stepdown ")]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_of_the_tour_exists_with_its_options(words: list[str]) -> None:
-    verbs = words[1:3] if words[1] in ("certificate", "key", "audit") else words[1:2]
+    verbs = words[1:3] if words[1] in ("certificate", "key", "audit", "gold") else words[1:2]
     said = stepdown(*verbs, "--help")
     assert said.code == 0
     assert all(word in said.out for word in words if word.startswith("--"))
 
 
-def test_the_tour_is_fifteen_lines_and_names_every_verb() -> None:
-    assert len([line for line in TOUR.strip().splitlines() if line.startswith(("stepdown", "pip"))]) == 15
+def test_the_tour_names_every_verb() -> None:
     listed = re.findall(r"^  (\w+) ", stepdown("--help").out.split("Commands:")[1], re.MULTILINE)
     assert {words[1] for words in COMMANDS} | {"demo"} == set(listed)
 
