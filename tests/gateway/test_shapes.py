@@ -28,7 +28,7 @@ from stepdown.gateway.served import ServedTask
 from stepdown.loop.manners import manners_of
 from tests.conftest import SHARED
 from tests.gateway.large_model import LargeModel
-from tests.gateway.serving import SETTINGS, asked, build_home, serving, sure
+from tests.gateway.serving import SETTINGS, asked, build_home, copied, serving, sure
 
 CASSETTES = SHARED / "data" / "pydantic_ai_cassettes"
 WIRES: dict[str, Any] = {"/chat/completions": openai_chat, "/messages": anthropic_messages}
@@ -197,6 +197,30 @@ def test_the_real_clients_read_the_incumbents_fields(upstream: LargeModel, tmp_p
         assert (message.usage.service_tier, message.usage.cache_read_input_tokens) == ("standard", 0)
 
 
+@pytest.mark.parametrize("said", ["stop", "tool_calls"])
+def test_under_a_forced_tool_it_ends_as_the_incumbent_says(said: str) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}}
+    forced = {"type": "function", "function": {"name": "f"}}
+    messages = [{"role": "user", "content": "red"}]
+    request = {"model": "m", "messages": messages, "tools": [tool], "tool_choice": forced}
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": "red"}'}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    response = {
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": said}],
+    }
+    answered = student(openai_chat, request, response)
+    assert answered is not None
+    body, one = answered
+    assert body["choices"][0]["finish_reason"] == said
+    last = list(events(b"".join(one.wire.stream_of(body)).decode()))[-1]
+    assert last["choices"][0]["finish_reason"] == said
+    on_messages = anthropic_messages.from_completion(body)
+    assert on_messages["stop_reason"] == "tool_use"
+
+
 @pytest.mark.parametrize(
     ("recorded", "key", "value"),
     [
@@ -217,12 +241,12 @@ def test_what_is_of_one_answer_alone_is_not_said_of_another(
     assert found.body.get(key, "absent") == value
 
 
-def test_aliases_are_models(certified: Path, upstream: LargeModel, tmp_path: Path) -> None:
-    from tests.gateway.serving import copied
-
+@pytest.mark.parametrize("found_by", ["", 'workload = "desk", '])
+def test_aliases_are_models(certified: Path, upstream: LargeModel, tmp_path: Path, found_by: str) -> None:
     settings = SETTINGS.replace(
         "[tasks.tickets.contract]",
-        '[tasks.tickets]\nmatch = { model = "tickets-small" }\nincumbent = "gpt-4o-mini"\n[tasks.tickets.contract]',
+        f'[tasks.tickets]\nmatch = {{ {found_by}model = "tickets-small" }}\nincumbent = "gpt-4o-mini"\n'
+        "[tasks.tickets.contract]",
     )
     with serving(copied(certified, tmp_path / "home", settings), "--upstream", upstream.url) as gateway:
         client = openai.OpenAI(base_url=gateway.url + "/v1", api_key="k", max_retries=0)

@@ -66,8 +66,10 @@ class Routes:
 
     @property
     def aliases(self) -> list[str]:
-        """The model names that stand for tasks."""
-        return sorted(self._models)
+        """The model names that stand for tasks, also where those are found by a workload or template: the upstream is
+        then asked for the task's incumbent."""
+        renamed = {task.task.match.model for task in self.tasks.values() if task.incumbent and task.task.match.model}
+        return sorted(renamed | self._models.keys())
 
     def find(self, exchange: Exchange) -> tuple[ServedTask | None, Input | None]:
         """The task of a request and its variable input; None for an input that does not fit the task's template.
