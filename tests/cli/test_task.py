@@ -14,7 +14,7 @@ from stepdown.loop.discovery import calls_of
 from stepdown.loop.home import open_home
 from tests.cli.conftest import stepdown
 
-WORDS = "invoice parcel refund login password delivery charge account card order".split()
+WORDS = ["invoice", "parcel", "refund", "login", "password", "delivery", "charge", "account", "card", "order"]
 PROMPTS = {
     "sort": ("Classify the letter as one of: praise, complaint.\nLetter: {}\nLabel:", ("praise", "complaint")),
     "urgency": ("Say how urgent this ticket is (low, high).\nTicket: {}\nUrgency:", ("low", "high")),
@@ -22,7 +22,8 @@ PROMPTS = {
 
 
 def request(kind: str, number: int, prompt: str = "") -> dict[str, Any]:
-    text = f"{WORDS[number % 10]} {WORDS[number * 7 % 9]} from customer {chr(97 + number % 26)}{chr(97 + number // 26 % 26)}"
+    customer = chr(97 + number % 26) + chr(97 + number // 26 % 26)
+    text = f"{WORDS[number % 10]} {WORDS[number * 7 % 9]} from customer {customer}"
     return {
         "model": "gpt-4o-mini",
         "messages": [{"role": "user", "content": (prompt or PROMPTS[kind][0]).format(text)}],

@@ -40,8 +40,8 @@ class Owners:
         return self._narrowed(task, call) if task is not None else None
 
     def kept_under(self, name: str) -> tuple[list[str], list[str]]:
-        """The names of tasks, and the workloads, that the calls of a task may be kept under: its own, and those of tasks
-        out of whose calls it takes what is its own."""
+        """The names of tasks, and the workloads, that the calls of a task may be kept under: its own, and those of
+        tasks out of whose calls it takes what is its own."""
         task = self.tasks[name]
         wide = {
             other.name: other for other in self.tasks.values() if other.template is not None and other.template.broad

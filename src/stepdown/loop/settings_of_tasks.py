@@ -43,11 +43,9 @@ def check_settings(store: Store, settings: Settings) -> None:
     for name in strangers(store, settings):
         said, known = settings.tasks[name], store.tasks()
         if said.match.template:
-            shown = [
-                f"{task.template.fingerprint} ({task.name})" for task in known.values() if task.template is not None
-            ]
+            shown = [f"{task.template.fingerprint} ({task.name})" for task in known.values() if task.template]
             raise ContractError(
-                f"{FILE_NAME} has [tasks.{name}] with match.template = {said.match.template[:40]!r}, which no task has.",
+                f"{FILE_NAME} has [tasks.{name}] with match.template = {said.match.template[:40]!r}: no task has it.",
                 f"Known: {', '.join(shown) or 'none yet'}; the first six characters are enough.",
                 "Correct it.",
             )

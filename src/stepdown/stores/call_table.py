@@ -187,10 +187,7 @@ def _is_as_written(encoded: list[msgspec.Raw], slot: int, row: tuple[Any, ...], 
     try:
         raw = encoded[slot]
         call = decode_call(raw)
-        if is_json(raw):
-            content = digest(msgspec.msgpack.decode(raw, type=bytes))[:32]
-        else:
-            content = _content_digest(call)
+        content = digest(msgspec.msgpack.decode(raw, type=bytes))[:32] if is_json(raw) else _content_digest(call)
     except (msgspec.MsgspecError, UnicodeDecodeError, IndexError, TypeError):
         return False
     said = _looked_up_by(call)
