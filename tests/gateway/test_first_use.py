@@ -14,7 +14,7 @@ from tests.cli.tickets import label, lines, response, ticket
 from tests.gateway.serving import Gateway, serving
 from tests.gateway.waiting import wait_until as until
 
-CALLS, LATER = 700, 60
+CALLS, LATER = 630, 40
 CONTRACT = "[tasks.{}.contract]\nlatency_p95_ms = 50\nmargin = 0.05\nholdback = 0.0\n"
 
 
@@ -96,24 +96,27 @@ def test_from_no_task_to_students_that_go_on_answering(tmp_path: Path) -> None:
         assert sorted(found.values()) == [CALLS // 7, CALLS]
         (name,) = [one for one, calls in found.items() if calls == CALLS]
         (home / "gold.csv").write_text("id,gold\n" + "".join(f"{row[0]},{label(n)}\n" for n, row in enumerate(first)))
-        said(home, "task", "rename", name, "desk")
+        said(home, "task", "rename", name, "tickets")
         said(home, "import", "--gold", str(home / "gold.csv"))
-        (home / "stepdown.toml").write_text(CONTRACT.format("desk"))
-        assert said(home, "build", "desk", "--budget", "6s")["verdict"] == "certified"
+        (home / "stepdown.toml").write_text(CONTRACT.format("tickets"))
+        assert said(home, "build", "tickets", "--budget", "6s")["verdict"] == "certified"
         until(lambda: "in force" in gateway.log)
+        for change in (("rename", "tickets", "other"), ("merge", "tickets", "unmatched")):
+            refused = stepdown("task", *change, "--home", str(home))  # What was built keeps its name.
+            assert (refused.code, "built" in refused.err) == (2, True)
         live = ask(client, range(CALLS, CALLS + LATER))
-        assert {task for _, task, _ in live} == {"desk"}
+        assert {task for _, task, _ in live} == {"tickets"}
         answered = [row for row in live if row[2] != "incumbent"]
         assert len(answered) > LATER / 2
         until(lambda: stored(home, CALLS + CALLS // 7 + LATER))
     after = names(home)
-    assert set(after) == {"desk", *(set(found) - {name})}
-    assert after["desk"] == CALLS + LATER - len(answered)
+    assert set(after) == {"tickets", *(set(found) - {name})}
+    assert after["tickets"] == CALLS + LATER - len(answered)
     with serving(home, *upstream) as gateway:
         again = ask(client_of(gateway), range(CALLS + LATER, CALLS + 2 * LATER))
-        assert {task for _, task, _ in again} == {"desk"}
+        assert {task for _, task, _ in again} == {"tickets"}
         assert sum(rung != "incumbent" for _, _, rung in again) > LATER / 2
     with open_home(home).store() as store:
         kept = [call for call in store.calls() if call.task]
-    assert {(call.task, call.workload_id) for call in kept} == {("desk", "")}
+    assert {(call.task, call.workload_id) for call in kept} == {("tickets", "")}
     assert len(kept) == 2 * LATER

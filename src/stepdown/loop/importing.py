@@ -11,9 +11,11 @@ from typing import TypeVar
 import msgspec
 
 from stepdown.core.calls import Broken, Call, redacted
+from stepdown.core.ownership import Owners
 from stepdown.core.store import Added, GoldBasis, Store
 from stepdown.core.students import Progress
 from stepdown.curation.personal_data import mask
+from stepdown.loop.discovery import with_settings
 from stepdown.loop.gold_bases import GoldBases
 from stepdown.loop.home import Home
 from stepdown.loop.settings import Settings
@@ -63,7 +65,7 @@ def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> Im
         _note_strangers(store, home.clock())
         aside = _Aside(store)
         named = _named(aside.sift(read_calls(request.paths, request.format)), request.task)
-        calls = _counted(_redacted(named, home.settings), progress)
+        calls = _counted(_redacted(named, store, home.settings), progress)
         added = store.add_calls(calls) if request.paths else Added()
         bases = GoldBases(store, request.gold_is)
         gold = _sum(store.add_gold(bases.stamped(aside.sift(read_gold(path)))) for path in request.gold)
@@ -141,12 +143,16 @@ def _named(calls: Iterable[Call], task: str | None) -> Iterator[Call]:
         yield call if task is None or call.workload_id else msgspec.structs.replace(call, workload_id=task)
 
 
-def _redacted(calls: Iterable[Call], settings: Settings) -> Iterator[Call]:
-    """Personal data are masked before they touch the disk, in the calls of every task whose contract says so."""
+def _redacted(calls: Iterable[Call], store: Store, settings: Settings) -> Iterator[Call]:
+    """Personal data are masked before they touch the disk, in the calls of every task whose contract says so: those
+    that name it, and those that fit its prompt where that is known."""
     masked = {name for name, task in settings.tasks.items() if task.contract.privacy == "redact"}
-    masked |= {settings.tasks[name].match.workload or name for name in masked}
+    named = masked | {settings.tasks[name].match.workload or name for name in masked}
+    owners = Owners(with_settings(task, settings) for task in store.tasks().values()) if masked else Owners(())
     for call in calls:
-        yield redacted(call, mask) if call.workload_id in masked else call
+        owner = owners.of(call) if masked else None
+        is_masked = call.workload_id in named or (owner is not None and owner.name in masked)
+        yield redacted(call, mask) if is_masked else call
 
 
 def hash_files(paths: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stepdown.core.contract import METADATA
 from stepdown.core.errors import ContractError, nearest
-from stepdown.core.ownership import Owners
+from stepdown.core.ownership import Owners, own_calls
 from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
 from stepdown.loop.settings import FILE_NAME, Settings
@@ -81,8 +81,7 @@ def check_slices(store: Store, settings: Settings, task: Task) -> None:
 
 def _metadata(store: Store, task: Task) -> Iterator[str]:
     owners = Owners([*(each for each in store.tasks().values() if each.name != task.name), task])
-    calls = store.calls_kept_under(*owners.kept_under(task.name))
-    for call in itertools.islice(calls, _LOOKED_AT):
-        owner, metadata = owners.of(call), call.request.get("metadata")
-        if owner is not None and owner.name == task.name and isinstance(metadata, dict):
+    for call in itertools.islice(own_calls(store, owners, task.name), _LOOKED_AT):
+        metadata = call.request.get("metadata")
+        if isinstance(metadata, dict):
             yield from metadata
