@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from stepdown.core.calls import Broken, Call, redacted
+from stepdown.core.ownership import Owners
 from stepdown.core.store import Added, GoldBasis, Store
 from stepdown.core.students import Progress
 from stepdown.curation.personal_data import mask
 from stepdown.loop.call_ids import by_call
+from stepdown.loop.discovery import with_settings
 from stepdown.loop.gold_bases import GoldBases
 from stepdown.loop.gold_doubts import gold_doubts
 from stepdown.loop.home import Home
@@ -68,7 +70,7 @@ def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> Im
         note_strangers(store, home.clock())
         aside = _Aside(store)
         calls_named = _named(aside.sift(read_calls(request.paths, request.format, request.options)), request.task)
-        calls = _counted(_redacted(calls_named, home.settings), progress)
+        calls = _counted(_redacted(calls_named, store, home.settings), progress)
         added = store.add_calls(calls) if request.paths else Added()
         bases = GoldBases(store, request.gold_is)
         named = [by_call(store, aside.sift(read_gold(path)), bases.is_drawn) for path in request.gold]
@@ -150,12 +152,16 @@ def _named(calls: Iterable[Call], task: str | None) -> Iterator[Call]:
         yield call if task is None or call.workload_id else msgspec.structs.replace(call, workload_id=task)
 
 
-def _redacted(calls: Iterable[Call], settings: Settings) -> Iterator[Call]:
-    """Personal data are masked before they touch the disk, in the calls of every task whose contract says so."""
+def _redacted(calls: Iterable[Call], store: Store, settings: Settings) -> Iterator[Call]:
+    """Personal data are masked before they touch the disk, in the calls of every task whose contract says so: those
+    that name it, and those that fit its prompt where that is known."""
     masked = {name for name, task in settings.tasks.items() if task.contract.privacy == "redact"}
-    masked |= {settings.tasks[name].match.workload or name for name in masked}
+    named = masked | {settings.tasks[name].match.workload or name for name in masked}
+    owners = Owners(with_settings(task, settings) for task in store.tasks().values()) if masked else Owners(())
     for call in calls:
-        yield redacted(call, mask) if call.workload_id in masked else call
+        owner = owners.of(call) if masked else None
+        is_masked = call.workload_id in named or (owner is not None and owner.name in masked)
+        yield redacted(call, mask) if is_masked else call
 
 
 def hash_files(paths: Sequence[str]) -> dict[str, str]:
