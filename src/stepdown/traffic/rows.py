@@ -71,7 +71,7 @@ def number(value: Any) -> float | None:
     """A finite number, also where a table has it as text; None for anything else."""
     try:
         found = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if found is not None and abs(found) < 1e18 else None
 
@@ -85,15 +85,15 @@ def scalars(metadata: Any) -> dict[str, Any]:
 
 
 def _inner(source: Source, found: list[Any]) -> Iterator[tuple[int, dict[str, Any]] | Broken]:
-    for number_, row in enumerate(found, start=1):
+    for place, row in enumerate(found, start=1):
         if isinstance(row, dict):
-            yield number_, row
+            yield place, row
         else:
-            yield source.broken(number_, "not a JSON object", msgspec.json.encode(row))
+            yield source.broken(place, "not a JSON object", msgspec.json.encode(row))
 
 
 def _beginning_keys(head: bytes) -> list[str]:
-    """The keys, at the top, of a JSON object that the head does not hold whole."""
+    """The keys, at the top, of a first JSON object that the head does not hold whole: texts that a colon follows."""
     keys: list[str] = []
     depth, at, text, start = 0, 0, head.decode("utf-8", "replace").lstrip(), 0
     base = 2 if text[:1] == "[" else 1
