@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -122,12 +123,19 @@ def strict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("strict") / "artefact"
     shutil.copytree(trained_folder(request.param, tmp_path_factory), folder)
     said = json.loads((folder / "form.json").read_bytes())
-    titles = {"type": "array", "maxItems": 1, "uniqueItems": True}
-    said["form"]["schemas"] = {"": {"properties": {"book": {"properties": {"titles": titles}}}, "required": ["book"]}}
+    closed, choice = _closed(request.param)
+    said["form"]["schemas"] = {"": {"properties": {closed: {"const": choice}}, "required": [closed]}}
     manifest = read_manifest(folder)
     (folder / "form.json").write_bytes(canonical_json(said))
     seal(folder, msgspec.structs.replace(manifest, files={}))
     return folder
+
+
+def _closed(kind: str) -> tuple[str, Any]:
+    """A field of the kind's examples that has choices, and one of these."""
+    form = student_kinds().load(kind).examples().form
+    assert form is not None
+    return next((field.name, field.choices[0]) for field in form.fields if field.choices)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -141,10 +149,11 @@ def test_it_leaves_what_does_not_fit_its_schema_to_the_incumbent(strict: Path, t
     assert "jsonschema" in model.requires
     assert said.answers == expected.answers
     np.testing.assert_array_equal(said.signals[:, place], expected.signals[:, place])
-    several = np.array([len(answer.get("book", {}).get("titles", ())) > 1 for answer in expected.answers])
-    assert several.sum() > 5
-    assert (said.confidences[several] == 0.0).all()
-    assert (said.confidences[:40][~several[:40]] > 0.0).any()
+    closed, choice = _closed(model.kind)
+    others = np.array([answer.get(closed) != choice for answer in expected.answers])
+    assert others.sum() > 5
+    assert (said.confidences[others] == 0.0).all()
+    assert (said.confidences[:40][~others[:40]] > 0.0).any()
 
 
 @pytest.mark.parametrize("name", FORMATS)

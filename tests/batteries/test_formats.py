@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -168,6 +170,25 @@ def test_any_json_is_calls_or_broken_records(name: str, values: list[dict[str, o
         canonical_json(item)
 
 
+@pytest.mark.parametrize(("name", "example"), [case for case in EXAMPLES if case.values[1].data[:1] == b"{"])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(value=JSON, place=st.integers(0, 10_000), as_text=st.booleans())
+def test_any_value_anywhere_in_an_example_is_calls_or_broken_records(
+    name: str, example: FormatExample, value: object, place: int, as_text: bool
+) -> None:
+    """Where a tool keeps JSON as text inside of JSON, it is changed inside as well."""
+    whole = _opened(_first_value(example.data))
+    places = list(_places(whole))
+    container, key = places[place % len(places)]
+    container[key] = value
+    changed = msgspec.json.encode(_closed(whole) if as_text else _plain(whole))
+    items = _read(KINDS[name], changed + b"\n", example.name)
+    assert items
+    for item in items:
+        assert isinstance(item, Call | Broken)
+        canonical_json(item)
+
+
 @pytest.mark.parametrize("name", KINDS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.binary(min_size=1, max_size=300), place=st.integers(0, 3000), cut=st.integers(0, 3000))
@@ -179,3 +200,48 @@ def test_any_bytes_are_calls_or_broken_records(name: str, data: bytes, place: in
             canonical_json(item)
     for module in KINDS.values():
         assert 0.0 <= module.sniff(data, "x") <= 1.0
+
+
+class _Text(dict[str, object]):
+    """An object or list that was text: {"": the value}."""
+
+
+def _first_value(data: bytes) -> object:
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return msgspec.json.decode(data.split(b"\n", 1)[0])
+
+
+def _opened(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _opened(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_opened(inner) for inner in value]
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        return _Text({"": _opened(msgspec.json.decode(value))})
+    return value
+
+
+def _closed(value: object) -> object:
+    if isinstance(value, _Text):
+        return msgspec.json.encode(_closed(value[""])).decode()
+    if isinstance(value, dict):
+        return {key: _closed(inner) for key, inner in value.items()}
+    return [_closed(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, _Text):
+        return _plain(value[""])
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _places(value: object) -> Iterator[tuple[Any, Any]]:
+    """Every (container, key) within a JSON value."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield value, key
+        yield from _places(inner)

@@ -22,7 +22,8 @@ PROMPTS = {
 
 
 def request(kind: str, number: int, prompt: str = "") -> dict[str, Any]:
-    text = f"{WORDS[number % 10]} {WORDS[number * 7 % 9]} from customer {chr(97 + number % 26)}{chr(97 + number // 26 % 26)}"
+    customer = chr(97 + number % 26) + chr(97 + number // 26 % 26)
+    text = f"{WORDS[number % 10]} {WORDS[number * 7 % 9]} from customer {customer}"
     return {
         "model": "gpt-4o-mini",
         "messages": [{"role": "user", "content": (prompt or PROMPTS[kind][0]).format(text)}],
@@ -203,3 +204,35 @@ def test_a_task_is_split_by_what_only_some_prompts_say_and_by_workload(home: Pat
     assert refused.code == 2
     assert "inputs" in refused.err
     assert stepdown("task", "split", name, "x", "--home", str(home)).code == 2
+
+
+def test_what_is_imported_without_a_name_is_masked_where_it_fits_a_task_that_is_redacted(home: Path) -> None:
+    (name,) = [one for one in tasks(home) if "letter" in one]
+    (home / "stepdown.toml").write_text(f'[tasks.{name}.contract]\nprivacy = "redact"\n')
+    fitting, other = call("sort", 900), call("urgency", 901)
+    for one in (fitting, other):
+        one.request["messages"][0]["content"] = one.request["messages"][0]["content"].replace(
+            "customer", "ada@example.org"
+        )
+    path = home / "calls.jsonl"
+    path.write_text("".join(json.dumps({"id": one.id, "request": one.request}) + "\n" for one in (fitting, other)))
+    assert stepdown("import", str(path), "--home", str(home)).code == 0
+    with open_home(home).store() as store:
+        kept = {one.id: json.dumps(one.request) for one in store.calls_by_id([fitting.id, other.id])}
+    assert "[EMAIL]" in kept[fitting.id]
+    assert "ada@example.org" in kept[other.id]
+
+
+def test_gold_for_every_call_of_a_task_is_known_as_such_beside_chat(home: Path) -> None:
+    tasks(home)
+    path = home / "gold.csv"
+    path.write_text("id,gold\n" + "".join(f"sort-{n},{PROMPTS['sort'][1][n % 2]}\n" for n in range(300)))
+    imported = stepdown("import", "--gold", str(path), "--home", str(home), "--json")
+    assert json.loads(imported.out)["gold_is"] == {"all": 300}
+
+
+def test_status_says_what_the_settings_say_of_no_task(home: Path) -> None:
+    (name,) = [one for one in tasks(home) if "letter" in one]
+    (home / "stepdown.toml").write_text(f"[tasks.{name}s]\n")
+    (note,) = [one for one in json.loads(stepdown("status", "--home", str(home), "--json").out)["notes"] if name in one]
+    assert f"Did you mean '{name}'?" in note

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
+import pytest
 
 from stepdown.core.calls import Call
 from stepdown.core.families import classify
@@ -61,3 +62,10 @@ def test_a_label_that_was_never_seen_is_none_of_the_tasks() -> None:
     assert "'refund'" in classify.why_unfit(task, "refnd", {})
     assert "'refund', 'shipping'" in classify.why_unfit(task, "<script>", {})
     assert classify.why_unfit(msgspec.structs.replace(task, labels=()), "anything", {}) == ""
+
+
+@pytest.mark.parametrize(("old", "new"), [("0.9", "0.8765"), ("73.85", "87.65"), ("null", "0.8765")])
+def test_confidence_is_stated_in_the_incumbents_unit(old: str, new: str) -> None:
+    task = Task(name="t", family="classify", match=Match(), answer="$.category")
+    like = {"role": "assistant", "content": f'{{"category": "a", "confidence": {old}}}'}
+    assert classify.write_answer(task, "b", 0.8765, like)["content"] == f'{{"category": "b", "confidence": {new}}}'

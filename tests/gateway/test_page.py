@@ -21,7 +21,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text(encoding="u
 def blocks(language: str) -> list[str]:
     """What the page shows in one language."""
     shown = PAGE.split("```")[1::2]
-    return [block.partition("\n")[2] for block in shown if block.partition("\n")[0].strip() == language]
+    return [block.partition("\n")[2] for block in shown if block.partition("\n")[0].partition(" ")[0] == language]
 
 
 def commands() -> list[str]:

@@ -60,6 +60,7 @@ def test_why_nobody_can_learn_it_names_the_field() -> None:
         answer_out_of_sample(wordy, 0)
     with pytest.raises(NotEnoughData, match="no student yet"):
         answer_out_of_sample(replace(data, family="generate"), 0)
-    many = replace(data, texts=data.texts * 4000, targets=data.targets * 4000)
+    learnable = data_of("extract")
+    many = replace(learnable, texts=learnable.texts * 4000, targets=learnable.targets * 4000)
     with pytest.raises(NotEnoughData, match="rows in 8 s"):
         answer_out_of_sample(many, 0)

@@ -53,6 +53,8 @@ def test_prices_gold_and_verdicts(tmp_path: Path) -> None:
     texts = {kind: text for _, kind, text in SNIPPETS}
     assert Prices(tomllib.loads(texts["prices"])["prices"]).source("qwen/qwen3-30b-a3b") == "your own prices"
     assert parse_settings(tomllib.loads(texts["tasks"])).task("bookings").answer == "$.result"
+    reading = parse_settings(tomllib.loads(texts["labels"])).task("mood").gold_reading
+    assert (reading.spelling, reading.map["POS"], reading.trusted) == ("loose", "good", False)
     (tmp_path / "verdicts").write_text(texts["verdicts"])
     assert [type(row) for row in read_verdicts(str(tmp_path / "verdicts"))] == [Verdict]
     (labels, objects) = (text for _, kind, text in SNIPPETS if kind == "gold")

@@ -141,13 +141,13 @@ def test_what_is_not_there_or_not_known_is_said() -> None:
     with pytest.raises(UnknownKind, match="native"):
         list(read_calls(["-"], format="nativ"))
     with pytest.raises(UsageError, match="prompt"):
-        list(read_calls(["-"], format="columns", options={"promt": "x"}))
+        list(read_calls(["-"], format="columns", options={"promt_column": "x"}))
 
 
 def test_columns_by_name(tmp_path: Path) -> None:
     path = tmp_path / "odd.csv"
     path.write_text("frage;antwort\nWie?;so\n")
-    (call,) = read_calls([str(path)], format="columns", options={"prompt": "frage", "answer": "antwort"})
+    (call,) = read_calls([str(path)], format="columns", options={"prompt_column": "frage", "answer_column": "antwort"})
     assert isinstance(call, Call)
     assert (call.request["messages"][0]["content"], call.content) == ("Wie?", "so")
 

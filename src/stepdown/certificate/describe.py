@@ -87,7 +87,8 @@ def _hashes(certificate: Certificate) -> list[str]:
         "contract": certificate.contract_hash,
         "cascade": certificate.cascade_hash,
         "dataset": certificate.dataset_hash,
-        "evidence": certificate.evidence_file_hash,
+        "evidence": certificate.evidence_hash,
+        "its file": certificate.evidence_file_hash,
         **({"journal": clean(certificate.journal.head)} if certificate.journal.head else {}),
     }
     return [f"{name:<12}{value}" for name, value in named.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -17,6 +18,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from stepdown.core.students import Progress as Report
 
 PLAIN_EVERY_S = 5.0
+UNBOUND_COLUMNS = 200
+"""The width of tables where stdout is no terminal and COLUMNS says nothing."""
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """What a terminal obeys. Names and answers come from clients: none of them moves the cursor or sets a title."""
@@ -31,7 +34,9 @@ class Console:
         self.json = json
         self.has_result = False
         self._err = Terminal(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
-        self._out = Terminal(highlight=False, soft_wrap=not sys.stdout.isatty())
+        # A pipe or a file has no width: tables are not folded for it at that of an old terminal.
+        width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else UNBOUND_COLUMNS
+        self._out = Terminal(highlight=False, soft_wrap=not sys.stdout.isatty(), width=width)
 
     @property
     def is_terminal(self) -> bool:

@@ -17,7 +17,9 @@ def parse_path(path: str) -> tuple[str, ...]:
     keys = tuple(path.split("."))
     if keys[0] != "$" or any(not key for key in keys):
         raise UsageError(
-            f"{path!r} is not an answer path.", 'Expected "$" or "$.field".', "Correct `answer` in stepdown.toml."
+            f"{path!r} is not an answer path.",
+            'Expected "$", "$.field" or, for the argument of a tool, "tool(argument)".',
+            "Correct `answer` in stepdown.toml.",
         )
     return keys[1:]
 

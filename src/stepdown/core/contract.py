@@ -10,6 +10,7 @@ import msgspec
 from stepdown.core.errors import ContractError, nearest
 from stepdown.core.limits import Limits
 from stepdown.core.tasks import Match
+from stepdown.core.vocabulary import GoldReading, Spelling
 
 Evidence = Literal["gold", "judged", "agreement"]
 Privacy = Literal["any", "redact", "local-only"]
@@ -77,6 +78,7 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     incumbent: the model to ask upstream for where a client named an alias; "" asks for what the client named.
     cache: how long an exact repetition is answered from memory ("10m"), "" for not at all. limits: of all keys at once.
+    gold_map, gold_spelling, trust_gold: how the labels of gold are read (see `GoldReading`).
     """
 
     family: str = ""
@@ -86,10 +88,18 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cache: str = ""
     limits: Limits = Limits()
     contract: Contract = Contract()
+    gold_map: dict[str, str] = {}
+    gold_spelling: Spelling = "exact"
+    trust_gold: bool = False
 
     def __post_init__(self) -> None:
         if self.cache:
             parse_duration(self.cache)
+
+    @property
+    def gold_reading(self) -> GoldReading:
+        """How the labels of gold are read."""
+        return GoldReading(map=self.gold_map, spelling=self.gold_spelling, trusted=self.trust_gold)
 
     @property
     def cache_s(self) -> float | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from stepdown.core.calls import Call
+from stepdown.core.store import Store
 from stepdown.core.tasks import Task, Template
 
 LEAST_LETTERS = 4
@@ -40,8 +41,8 @@ class Owners:
         return self._narrowed(task, call) if task is not None else None
 
     def kept_under(self, name: str) -> tuple[list[str], list[str]]:
-        """The names of tasks, and the workloads, that the calls of a task may be kept under: its own, and those of tasks
-        out of whose calls it takes what is its own."""
+        """The names of tasks, and the workloads, that the calls of a task may be kept under: its own, and those of
+        tasks out of whose calls it takes what is its own."""
         task = self.tasks[name]
         wide = {
             other.name: other for other in self.tasks.values() if other.template is not None and other.template.broad
@@ -52,8 +53,8 @@ class Owners:
         own = self.tasks[name]
         names = dict.fromkeys(each for one in (own, *wide.values()) for each in (one.name, *one.match.names))
         workloads = [one.match.workload for one in (own, *wide.values()) if one.match.workload]
-        is_told_otherwise = own.template is not None or own.match.model
-        return list(names), list(dict.fromkeys([*names, *workloads, *([""] if is_told_otherwise else [])]))
+        unnamed = [""] if own.template is not None else []
+        return list(names), list(dict.fromkeys([*names, *workloads, *unnamed]))
 
     def _add(self, task: Task) -> None:
         match = task.match
@@ -101,6 +102,17 @@ class Owners:
             if is_its:
                 return part
         return None
+
+
+def own_calls(store: Store, owners: Owners, name: str) -> Iterator[Call]:
+    """The calls of a task, whoever answered them, in the order they came in."""
+    match = owners.tasks[name].match
+    # Those who ask for an alias may call their calls what they like.
+    is_by_alias = match.model and not match.workload
+    for call in store.calls() if is_by_alias else store.calls_kept_under(*owners.kept_under(name)):
+        owner = owners.of(call)
+        if owner is not None and owner.name == name:
+            yield call
 
 
 def claim_order(task: Task) -> tuple[int, bool, str]:

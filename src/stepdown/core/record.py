@@ -12,6 +12,7 @@ from stepdown.core.dataset import DatasetManifest
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Role
 from stepdown.core.measurements import Disagreement, FieldEscalation, Quality, ShownMetric, Speed, StudentMeasurement
+from stepdown.core.trivial import Trivial
 
 
 class IncumbentMeasurement(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +95,8 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     loss: the one that the contract is about, by name. shown: how people read each metric. roles: of answers that have
     fields, how a student gets each and how many of the training answers could teach it; refused: the fields that none
     can fill, with the reason. field_escalation: by student that is sure of single fields, what leaving only those to
-    the incumbent of which it is not would save.
+    the incumbent of which it is not would save. trivial: what the incumbent's commonest answer would reach, on rows
+    that are no evidence.
     """
 
     version: int = 1
@@ -123,6 +125,7 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[Role, ...] = ()
     refused: dict[str, str] = {}
     field_escalation: tuple[FieldEscalation, ...] = ()
+    trivial: Trivial | None = None
 
     @property
     def part(self) -> str:

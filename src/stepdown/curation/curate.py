@@ -13,6 +13,7 @@ from stepdown.core.errors import NotEnoughData
 from stepdown.core.family import families
 from stepdown.core.tasks import Task
 from stepdown.curation.balance import balance
+from stepdown.curation.check_path import PathCheck
 from stepdown.curation.collapse import collapse
 from stepdown.curation.conflicts import conflicts
 from stepdown.curation.exact_duplicates import exact_duplicates
@@ -24,6 +25,7 @@ from stepdown.curation.outcome import Outcome
 from stepdown.curation.parse import parse
 from stepdown.curation.permission import state_permission
 from stepdown.curation.personal_data import personal_data
+from stepdown.curation.settle_gold import settle_gold
 from stepdown.curation.split import split
 from stepdown.curation.units import units
 
@@ -44,13 +46,17 @@ STEPS: tuple[Callable[[list[Example], CurationOptions], Outcome], ...] = (
 def curate(calls: Iterable[Call], task: Task, options: CurationOptions) -> Dataset:
     """The dataset of a task, from its calls; the same for the same calls and seed, whatever their order.
 
-    Raises NotEnoughData when the calls are too few or all answered alike, InputError for an unknown split in gold.
+    Raises NotEnoughData when the calls are too few or all answered alike, InputError for an unknown split in gold,
+    for answers that can hardly be read and for gold that cannot be answers of the task.
     """
     options = replace(options, slice_of=families().load(task.family).slice_of, task=task.name, seen=Seen())
     models: Counter[str] = Counter()
     ledger = Ledger()
-    parsed, sources = parse(_noting_models(calls, models), task, options)
+    readable = PathCheck(task)
+    parsed, sources = parse(_noting_models(readable.watch(calls), models), task, options)
+    readable.check()
     examples = ledger.enter("parse", parsed)
+    examples = ledger.enter("gold", settle_gold(examples, task, options))
     _check(examples, ledger.excluded)
     unusable = Counter(one.reason for one in ledger.excluded)
     unusable["escalated by a cascade, and so no sample"] = len(options.seen.escalated)

@@ -12,6 +12,7 @@ from stepdown.core.contract import Evidence, Privacy
 from stepdown.core.dataset import Answer
 from stepdown.core.draw import Draw
 from stepdown.core.store import Gold
+from stepdown.core.vocabulary import GoldReading
 
 OutOfSample = Callable[[list[str], list[str]], NDArray[np.float64]]
 """Texts and their answers → cross-fitted probabilities, float (n, labels), the labels sorted."""
@@ -39,9 +40,10 @@ class Seen:
 class CurationOptions:
     """gold and verdicts by call id (a verdict is a judge's loss for the incumbent's answer, in [0, 1]).
 
-    against: the kind of evidence the contract asks for. slices: names of slots, of metadata fields, or of client_id,
-    model, provider, workload_id, kept per example. permission: what the user says about training on the incumbent's
-    outputs. source_hashes: sha256 by file name. near_duplicate: Jaccard similarity of character 4-grams.
+    reading: how the labels of gold are read. against: the kind of evidence the contract asks for. slices: names of
+    slots, of metadata fields, or of client_id, model, provider, workload_id, kept per example. permission: what the
+    user says about training on the incumbent's outputs. source_hashes: sha256 by file name. near_duplicate: Jaccard
+    similarity of character 4-grams.
     flagged_weight: what a likely wrong answer of the incumbent counts for in learning; 1 keeps it as it is.
     certify_rows, tune_rows: None follows the rules of docs/curation.md. max_characters: longer inputs are excluded.
     slice_of: the kind of an answer, by which the spread of answers is looked at; `curate` takes that of the family, and
@@ -53,6 +55,7 @@ class CurationOptions:
     """
 
     gold: Mapping[str, Gold] = field(default_factory=dict)
+    reading: GoldReading = GoldReading()  # noqa: RUF009 (frozen)
     verdicts: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     privacy: Privacy = "any"

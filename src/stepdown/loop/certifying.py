@@ -24,7 +24,7 @@ from stepdown.loop.drawing import drawn_at, ledger_events, plan_labels, planned_
 from stepdown.loop.job import Job
 from stepdown.loop.labels import first_plan, label_next
 from stepdown.loop.measuring import Measured
-from stepdown.loop.objections import objection, without_strange
+from stepdown.loop.objections import objection
 from stepdown.loop.observing import Answered, content_keys, observe_evidence, observe_judged
 from stepdown.loop.timing import time_once
 from stepdown.stats.spending import attempt_error
@@ -159,8 +159,7 @@ def _certify_rows(job: Job, measured: Measured, draw: Draw) -> Observations:
     if kind == "judged":
         own = Answered(with_drawn_gold(answered.examples), answered.predictions)
         return observe_judged(own, measured.entrants, job.yardstick, measured.curated.verdicts, latency)
-    usable = Answered(without_strange(measured, answered.examples), answered.predictions)
-    return observe_evidence(usable, measured.entrants, job.yardstick, kind, latency)
+    return observe_evidence(answered, measured.entrants, job.yardstick, kind, latency)
 
 
 def with_drawn_gold(examples: Sequence[Example]) -> list[Example]:

@@ -46,6 +46,7 @@ def curate_task(job: Job) -> Curated:
     summary = summarise(job.store, job.task, prices)
     options = CurationOptions(
         gold=job.store.gold(),
+        reading=job.reading,
         verdicts=incumbent_verdicts(verdicts),
         seed=job.request.seed,
         privacy=job.contract.privacy,

@@ -10,7 +10,7 @@ from stepdown.core.calls import Call, incumbent_calls
 from stepdown.core.contract import TaskSettings
 from stepdown.core.errors import NotEnoughData, UnknownKind
 from stepdown.core.family import families
-from stepdown.core.ownership import Owners
+from stepdown.core.ownership import Owners, own_calls
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.core.tasks import Match, Task
@@ -143,8 +143,4 @@ def calls_of(store: Store, task: Task) -> Iterator[Call]:
     Gold for a call that a student answered is left out with it: only what the student was sure of is such a call, and
     there is no answer of the incumbent's to set beside it, so that it would make the incumbent look worse than it is.
     """
-    owners = Owners({**store.tasks(), task.name: task}.values())
-    for call in incumbent_calls(store.calls_kept_under(*owners.kept_under(task.name))):
-        owner = owners.of(call)
-        if owner is not None and owner.name == task.name:
-            yield call
+    yield from incumbent_calls(own_calls(store, Owners({**store.tasks(), task.name: task}.values()), task.name))

@@ -10,6 +10,7 @@ import msgspec
 from stepdown.core.canonical import digest_of
 from stepdown.core.draw import DRAWN, Draw, call_key
 from stepdown.core.errors import InputError
+from stepdown.core.ownership import Owners, own_calls
 from stepdown.core.store import Gold, GoldBasis, Store
 
 
@@ -31,6 +32,11 @@ class GoldBases:
     def digest(self) -> str:
         """The hash of the gold that was read: what the journal knows it by."""
         return digest_of([self._kept[name] for name in sorted(self._kept)]) if self._kept else ""
+
+    @property
+    def ids(self) -> list[str]:
+        """The calls whose gold was read."""
+        return list(self._kept)
 
     def stamped(self, gold: Iterable[Gold]) -> Iterator[Gold]:
         """The gold with its basis. What nobody declares and stepdown did not draw stays without one: whether every call
@@ -60,16 +66,18 @@ class GoldBases:
         counts: Counter[str] = Counter(one.basis for one in self._kept.values() if one.basis)
         open_ones = [name for name, one in self._kept.items() if not one.basis]
         if open_ones:
-            workloads = {call.id: call.workload_id for call in self._store.calls_by_id(open_ones)}
-            counts["without call"] = len(open_ones) - len(workloads)
-            of_workload = Counter(workloads.values())
-            complete = {name: self._is_complete(name) for name in of_workload}
-            for name, count in of_workload.items():
-                counts["all" if complete[name] else "volunteered"] += count
+            owners = Owners(self._store.tasks().values())
+            whose = {call.id: (owners.of(call), call.workload_id) for call in self._store.calls_by_id(open_ones)}
+            counts["without call"] = len(open_ones) - len(whose)
+            alike = Counter((task.name if task else None, "" if task else named) for task, named in whose.values())
+            for (task, workload), count in alike.items():
+                counts["all" if self._is_complete(owners, task, workload) else "volunteered"] += count
         return dict(+counts)
 
-    def _is_complete(self, workload: str) -> bool:
-        """Whether every call of a workload that the incumbent answered has gold that nobody volunteered."""
+    def _is_complete(self, owners: Owners, task: str | None, workload: str) -> bool:
+        """Whether every call of a task, or of a workload that is no task yet, that the incumbent answered has gold that
+        nobody volunteered."""
         gold = self._store.gold()
-        calls = (call for call in self._store.calls(workload) if not call.rung and call.response is not None)
-        return all(call.id in gold and gold[call.id].basis != "volunteered" for call in calls)
+        calls = self._store.calls(workload) if task is None else own_calls(self._store, owners, task)
+        answered = (call for call in calls if not call.rung and call.response is not None)
+        return all(call.id in gold and gold[call.id].basis != "volunteered" for call in answered)

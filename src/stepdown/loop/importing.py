@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from stepdown.core.calls import Broken, Call, redacted
+from stepdown.core.ownership import Owners
 from stepdown.core.store import Added, GoldBasis, Store
 from stepdown.core.students import Progress
 from stepdown.curation.personal_data import mask
 from stepdown.loop.call_ids import by_call
+from stepdown.loop.discovery import with_settings
 from stepdown.loop.gold_bases import GoldBases
+from stepdown.loop.gold_doubts import gold_doubts
 from stepdown.loop.home import Home
 from stepdown.loop.settings import Settings
 from stepdown.traffic.gold import read_gold, read_verdicts
@@ -34,7 +37,7 @@ IMPORTED_INTO = ("gold", "verdicts")
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     """What an import did. broken: how many records could not be read; the first are in `examples`. gold_is: the gold of
-    this import by what it is taken for."""
+    this import by what it is taken for. doubts: what speaks against the gold, a paragraph for each task."""
 
     calls: Added
     gold: Added
@@ -44,12 +47,13 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[Broken, ...]
     workloads: dict[str, int]
     gold_is: dict[str, int] = {}
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ImportRequest:
     """paths: traffic ("-" is stdin). task: the workload name for calls that carry none. gold_is: how it came to be that
-    these calls were labelled; "" finds out."""
+    these calls were labelled; "" finds out. options: of the format, by name (the columns of a table)."""
 
     paths: Sequence[str]
     format: str | None = None
@@ -57,6 +61,7 @@ class ImportRequest:
     gold: Sequence[str] = ()
     verdicts: Sequence[str] = ()
     gold_is: GoldBasis = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> ImportResult:
@@ -64,8 +69,8 @@ def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> Im
     with home.store() as store:
         note_strangers(store, home.clock())
         aside = _Aside(store)
-        calls_named = _named(aside.sift(read_calls(request.paths, request.format)), request.task)
-        calls = _counted(_redacted(calls_named, home.settings), progress)
+        calls_named = _named(aside.sift(read_calls(request.paths, request.format, request.options)), request.task)
+        calls = _counted(_redacted(calls_named, store, home.settings), progress)
         added = store.add_calls(calls) if request.paths else Added()
         bases = GoldBases(store, request.gold_is)
         named = [by_call(store, aside.sift(read_gold(path)), bases.is_drawn) for path in request.gold]
@@ -93,7 +98,8 @@ def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> Im
             "files": hash_files(request.paths),
         }
         store.append(IMPORTED, request.task or "", data, at=home.clock(), tables=IMPORTED_INTO)
-    return result
+        fair = set(result.gold_is) <= {"all", "random-sample", "without call"}
+        return msgspec.structs.replace(result, doubts=gold_doubts(store, home.settings, bases.ids, fair))
 
 
 def rows_differ(store: Store) -> tuple[str, ...]:
@@ -146,12 +152,16 @@ def _named(calls: Iterable[Call], task: str | None) -> Iterator[Call]:
         yield call if task is None or call.workload_id else msgspec.structs.replace(call, workload_id=task)
 
 
-def _redacted(calls: Iterable[Call], settings: Settings) -> Iterator[Call]:
-    """Personal data are masked before they touch the disk, in the calls of every task whose contract says so."""
+def _redacted(calls: Iterable[Call], store: Store, settings: Settings) -> Iterator[Call]:
+    """Personal data are masked before they touch the disk, in the calls of every task whose contract says so: those
+    that name it, and those that fit its prompt where that is known."""
     masked = {name for name, task in settings.tasks.items() if task.contract.privacy == "redact"}
-    masked |= {settings.tasks[name].match.workload or name for name in masked}
+    named = masked | {settings.tasks[name].match.workload or name for name in masked}
+    owners = Owners(with_settings(task, settings) for task in store.tasks().values()) if masked else Owners(())
     for call in calls:
-        yield redacted(call, mask) if call.workload_id in masked else call
+        owner = owners.of(call) if masked else None
+        is_masked = call.workload_id in named or (owner is not None and owner.name in masked)
+        yield redacted(call, mask) if is_masked else call
 
 
 def hash_files(paths: Sequence[str]) -> dict[str, str]:

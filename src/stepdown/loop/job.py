@@ -14,6 +14,7 @@ from stepdown.core.family import Family, Loss, families, loss_named
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.core.tasks import Task
+from stepdown.core.vocabulary import GoldReading
 from stepdown.evaluation.cost import MachinePrice
 from stepdown.evaluation.quality import QualityOptions
 from stepdown.loop.home import Home
@@ -68,6 +69,11 @@ class Job:
     def yardstick(self) -> Yardstick:
         """What answers are held against references by."""
         return Yardstick(self.family, self.loss, self.contract.slices)
+
+    @property
+    def reading(self) -> GoldReading:
+        """How the labels of gold are read."""
+        return self.home.settings.task(self.task.name).gold_reading
 
     @property
     def machine(self) -> MachinePrice:

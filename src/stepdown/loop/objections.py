@@ -1,4 +1,4 @@
-"""Whether gold may be evidence: it is answers of the task, and what is declared a random sample looks like one."""
+"""Whether gold may be evidence: it is about these calls, and what is declared a random sample looks like one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from stepdown.core.dataset import Answer, Example, SplitName
 from stepdown.core.draw import Draw
 from stepdown.loop.job import Job
 from stepdown.loop.measuring import Measured
+from stepdown.stats.agreement import matches_beyond_chance
 from stepdown.stats.selection import same_distribution, same_mean, same_ranks
 
 DECLARED = ("random-sample", "split-column")
@@ -24,9 +24,9 @@ BEYOND_CHANCE = 0.001
 
 PERMUTATIONS = 1999
 SHOWN = 3
-FEWEST_GOLD = 20
-MOST_STRANGE = 0.05
-"""The share of gold answers that may be labels which the incumbent never gives: it may miss some labels wholly."""
+FEWEST_GOLD = 10
+LEAST_BEYOND = 0.2
+"""How often gold must be the incumbent's answer or a student's, from 0 for as often as by chance to 1 for always."""
 
 MOST_ALONE = 0.9
 """The share of gold answers that may be neither the incumbent's nor any student's. Where only calls are labelled on
@@ -55,7 +55,7 @@ def objection(job: Job, measured: Measured, draw: Draw) -> str:
     agree with the incumbent, nor in how sure they are. Calls whose answer cannot be read are left out on both sides:
     they are never tuned on.
     """
-    if why := _by_spelling(job, measured):
+    if why := _by_company(job, measured):
         return why
     evidence, tune = (_side(measured, split).part(_is_answered) for split in ("certify", "tune"))
     if draw.scope == "judged":
@@ -75,61 +75,36 @@ def objection(job: Job, measured: Measured, draw: Draw) -> str:
     )
 
 
-def _by_spelling(job: Job, measured: Measured) -> str:
-    """Why gold cannot be answers of this task, in a sentence; "" where it may be.
+def _by_company(job: Job, measured: Measured) -> str:
+    """Why gold cannot be about these calls, in a sentence; "" where it may be.
 
-    Gold in another spelling makes everyone wrong alike, and so would certify anything. Labels must be such as the
-    incumbent gives; and gold that is neither the incumbent's answer nor any student's nearly everywhere is about
-    something else.
+    Gold of other calls makes everyone wrong alike, and so would certify anything. Where only calls are labelled on
+    which a student differs from the incumbent, one of them is mostly right: gold that is neither's nearly everywhere,
+    or one of theirs no more often than gold of other calls would be, is about something else.
     """
     certify = _side(measured, "certify").part(lambda one: one.gold is not None)
     rows = certify.examples
-    if job.contract.against == "agreement" or len(rows) < FEWEST_GOLD:
+    if job.contract.against == "agreement" or job.reading.trusted or len(rows) < FEWEST_GOLD:
         return ""
-    known = _labels_known(measured)
-    strange = Counter(str(one.gold) for one in rows if is_strange(one, known))
-    if strange.total() > MOST_STRANGE * len(rows):
-        return (
-            f"Of {len(rows):,} gold answers {strange.total():,} are none that anybody ever gave ({_shown(strange)}; "
-            f"the incumbent gives {_shown(known)}). Gold in another spelling makes everyone wrong alike, and would "
-            "certify anything: write it as the answers are written, and import it again."
-        )
-    answers = [{canonical_json(one.incumbent), *_said(certify, place)} for place, one in enumerate(rows)]
-    alone = sum(canonical_json(one.gold) not in given for one, given in zip(rows, answers, strict=True))
-    if alone > MOST_ALONE * len(rows):
-        return (
-            f"Of {len(rows):,} gold answers {alone:,} are neither the incumbent's nor any student's. Such gold would "
-            "make everyone wrong alike, and certify anything: check that it belongs to these calls."
-        )
-    return ""
-
-
-def without_strange(measured: Measured, examples: list[Example]) -> list[Example]:
-    """The rows, less the gold of those whose label nobody ever gave: such a row counts as the worst case."""
-    known = _labels_known(measured)
-    return [msgspec.structs.replace(one, gold=None) if is_strange(one, known) else one for one in examples]
-
-
-def is_strange(example: Example, known: Counter[str]) -> bool:
-    """Whether a row's gold is a label that neither the incumbent nor a student ever gave."""
-    return isinstance(example.gold, str) and bool(known) and example.gold not in known
-
-
-def _labels_known(measured: Measured) -> Counter[str]:
-    known: Counter[str] = Counter()
-    for answered in measured.answered.values():
-        known.update(one.incumbent for one in answered.examples if isinstance(one.incumbent, str))
-        for predictions in answered.predictions:
-            known.update(dict.fromkeys((each for each in predictions.answers if isinstance(each, str)), 1))
-    return known
+    given = [{canonical_json(one.incumbent), *_said(certify, place)} for place, one in enumerate(rows)]
+    golds = [canonical_json(one.gold) for one in rows]
+    theirs = sum(gold in answers for gold, answers in zip(golds, given, strict=True))
+    if len(rows) - theirs > MOST_ALONE * len(rows):
+        found = f"{len(rows) - theirs:,} are neither the incumbent's nor any student's"
+    elif (beyond := matches_beyond_chance(golds, given)) is not None and beyond < LEAST_BEYOND:
+        found = f"{theirs:,} are the incumbent's or a student's, hardly more than chance brings"
+    elif len(set(golds)) == 1 and theirs < MOST_ALONE * len(rows):
+        found = f"all are the same, and only {theirs:,} are the incumbent's or a student's"
+    else:
+        return ""
+    return (
+        f"Of {len(rows):,} gold answers {found}. Such gold would make everyone wrong alike, and certify anything: "
+        "check that it belongs to these calls. If it is right all the same, write trust_gold = true in stepdown.toml."
+    )
 
 
 def _said(side: _Side, place: int) -> list[bytes]:
     return [canonical_json(answers[place]) for answers in side.said]
-
-
-def _shown(counts: Counter[str]) -> str:
-    return ", ".join(repr(name) for name, _ in counts.most_common(SHOWN))
 
 
 def _side(measured: Measured, split: SplitName) -> _Side:

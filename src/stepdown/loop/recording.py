@@ -33,6 +33,7 @@ from stepdown.evaluation.dominance import explain_dominated
 from stepdown.evaluation.metric import metrics
 from stepdown.evaluation.quality import measure_incumbent, measure_quality
 from stepdown.evaluation.speed import Served, incumbent_latency, measure_speed, size_on_disk
+from stepdown.evaluation.trivial import trivial_answer
 from stepdown.loop.certifying import Certified
 from stepdown.loop.curating import Curated
 from stepdown.loop.environment import describe_environment
@@ -88,6 +89,7 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
         roles=learned.data.roles,
         refused=dict(job.task.form.refused) if job.task.form else {},
         field_escalation=escalate_all(job, measured, shown),
+        trivial=trivial_answer(curated.dataset, job.task.family, job.contract),
     )
 
 

@@ -108,6 +108,7 @@ def _drawn(home: Home, store: Store, task: Task, contract: Contract, request: Sa
     prices = Prices(home.settings.prices)
     options = CurationOptions(
         gold=store.gold(),
+        reading=home.settings.task(task.name).gold_reading,
         privacy=contract.privacy,
         against="gold",
         slices=contract.slices,

@@ -39,6 +39,7 @@ def scan_task(home: Home, name: str, seed: int, progress: Progress) -> ScanRepor
         progress("curating", 0.3)
         options = CurationOptions(
             gold=store.gold(),
+            reading=settings.task(task.name).gold_reading,
             seed=seed,
             privacy=contract.privacy,
             against=contract.against,

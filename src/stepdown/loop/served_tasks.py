@@ -230,6 +230,9 @@ class ServedTasks:
     def _opened(self, store: Store, folder: BuildFolder, state: _State) -> ServedTask:
         certificate = folder.read_certificate()
         built = folder.read_task()
+        known = self._known(store).get(built.name)
+        if known is not None:
+            built = msgspec.structs.replace(built, match=known.match)
         # How requests are recognised may change; how answers are read and written is what was certified.
         task = msgspec.structs.replace(
             with_settings(built, self._home.settings), family=built.family, answer=built.answer

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stepdown.core.contract import METADATA
 from stepdown.core.errors import ContractError, nearest
-from stepdown.core.ownership import Owners
+from stepdown.core.ownership import Owners, own_calls
 from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task
 from stepdown.loop.settings import FILE_NAME, Settings
@@ -43,11 +43,9 @@ def check_settings(store: Store, settings: Settings) -> None:
     for name in strangers(store, settings):
         said, known = settings.tasks[name], store.tasks()
         if said.match.template:
-            shown = [
-                f"{task.template.fingerprint} ({task.name})" for task in known.values() if task.template is not None
-            ]
+            shown = [f"{task.template.fingerprint} ({task.name})" for task in known.values() if task.template]
             raise ContractError(
-                f"{FILE_NAME} has [tasks.{name}] with match.template = {said.match.template[:40]!r}, which no task has.",
+                f"{FILE_NAME} has [tasks.{name}] with match.template = {said.match.template[:40]!r}: no task has it.",
                 f"Known: {', '.join(shown) or 'none yet'}; the first six characters are enough.",
                 "Correct it.",
             )
@@ -83,8 +81,7 @@ def check_slices(store: Store, settings: Settings, task: Task) -> None:
 
 def _metadata(store: Store, task: Task) -> Iterator[str]:
     owners = Owners([*(each for each in store.tasks().values() if each.name != task.name), task])
-    calls = store.calls_kept_under(*owners.kept_under(task.name))
-    for call in itertools.islice(calls, _LOOKED_AT):
-        owner, metadata = owners.of(call), call.request.get("metadata")
-        if owner is not None and owner.name == task.name and isinstance(metadata, dict):
+    for call in itertools.islice(own_calls(store, owners, task.name), _LOOKED_AT):
+        metadata = call.request.get("metadata")
+        if isinstance(metadata, dict):
             yield from metadata

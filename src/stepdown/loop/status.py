@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from stepdown.core.errors import StepdownError, TamperedError
+from stepdown.core.errors import StepdownError, TamperedError, nearest
 from stepdown.core.events import Anchor
 from stepdown.core.store import Served, Store
 from stepdown.gateway.match_rate import match_rate_collapses
@@ -17,6 +17,7 @@ from stepdown.loop.integrity import build_findings, readable_by_others, store_fi
 from stepdown.loop.journal import Journal, check_anchor, read_journal
 from stepdown.loop.records import BuildFolder, built_tasks, latest
 from stepdown.loop.settings import FILE_NAME, settings_digest
+from stepdown.loop.settings_of_tasks import strangers
 from stepdown.loop.signing import can_check
 
 DAY_S, HOUR_S = 86400.0, 3600.0
@@ -88,7 +89,7 @@ def read_status(home: Home, anchor: Anchor | None = None) -> Status:
         if anchor is not None:
             findings += _caught(lambda: check_anchor(store, anchor, "the anchor that you gave"))
         findings += store_findings(store)
-        notes = list(_notes(home, journal))
+        notes = [*_notes(home, journal), *_of_strangers(home, store)]
         tasks = []
         here = set(built_tasks(home))
         # Of a task that answers by the journal there may be no build on this machine.
@@ -146,6 +147,13 @@ def _notes(home: Home, journal: Journal) -> Iterator[str]:
         yield "No head of the journal is kept here yet: it is with the next event that is entered."
     if home.signature.exists() and not can_check():
         yield "The signature of the journal's head is not checked: pip install 'stepdown[sign]'"
+
+
+def _of_strangers(home: Home, store: Store) -> Iterator[str]:
+    for name in strangers(store, home.settings):
+        close = nearest(name, store.tasks())
+        hint = f" Did you mean {close!r}?" if close else ""
+        yield f"{FILE_NAME} has [tasks.{name}], and no such task is known yet.{hint}"
 
 
 def _build_notes(home: Home, journal: Journal, name: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from stepdown.core.measurements import StudentMeasurement
 from stepdown.core.record import BuildRecord
 from stepdown.core.shown_rows import SHOWN_SPLITS, shown_rows
 from stepdown.core.statement import confidence_of
+from stepdown.report.notes import notes
 from stepdown.stats.spending import error_left
 
 MS = 1000.0
@@ -26,6 +27,8 @@ def summary(record: BuildRecord) -> dict[str, Any]:
         "task": record.task,
         "verdict": certificate.verdict,
         "reasons": list(certificate.reasons),
+        "notes": notes(record),
+        "trivial": _trivial(record),
         "offload": certificate.offload if certified else 0.0,
         "excess_loss": {
             "estimate": claim.estimate if claim else None,
@@ -75,6 +78,21 @@ def _evidence(certificate: Certificate) -> dict[str, Any]:
         "error_share": certificate.error_share,
         "error_left": error_left(1.0 - confidence_of(certificate), certificate.attempt),
         "excluded": dict(certificate.excluded),
+    }
+
+
+def _trivial(record: BuildRecord) -> dict[str, Any] | None:
+    """What always giving the incumbent's commonest answer would reach, on rows that are no evidence."""
+    found = record.trivial
+    if found is None:
+        return None
+    return {
+        "answer": found.answer,
+        "reference": found.reference,
+        "error": found.loss.value,
+        "excess_loss": found.excess.value,
+        "n": found.loss.n,
+        "within_margin": found.passes(record.contract.margin),
     }
 
 

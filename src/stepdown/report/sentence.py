@@ -19,6 +19,7 @@ from stepdown.report.format import (
     usd,
 )
 from stepdown.report.loss_words import ERROR, LossWords, loss_words
+from stepdown.report.notes import trivial_passes
 from stepdown.report.reading import best_student, incumbent_name, read, rung_kinds
 
 
@@ -32,24 +33,22 @@ def verdict_sentence(record: BuildRecord) -> str:
 
 
 def claim_in_words(claim: Claim, confidence: float, evidence: str, words: LossWords = ERROR) -> str:
-    """ "at most 1.3 points more error at 95 % confidence (measured: 2.1 points less)"."""
+    """ "at most 1.3 points more error at 95 % confidence": the bound that was shown, and not what was measured."""
     sure = quantity(confidence, PERCENT)
     # The test rejected at the limit, so the limit holds even where the bound is a looser method's.
     bound = min(claim.bound, claim.limit) if claim.holds else claim.bound
     if evidence == "agreement" and words.share:
         differ = "answers unlike the incumbent's on at most"
-        return f"{differ} {_share(bound)} of calls at {sure} confidence (measured: {_share(claim.estimate)})"
+        return f"{differ} {_share(bound)} of calls at {sure} confidence"
     if evidence == "agreement":
-        least, found = _share(1 - bound), _share(1 - claim.estimate)
         own = "against the incumbent's own answers"
-        return f"a {words.noun} of at least {least} {own} at {sure} confidence (measured: {found})"
-    measured = _more_or_less(claim.estimate, words)
+        return f"a {words.noun} of at least {_share(1 - bound)} {own} at {sure} confidence"
     if not bounded(bound):
-        return f"an unknown amount of {words.noun} {words.more(1.0)} (measured: {measured})"
+        return f"an unknown amount of {words.noun} {words.more(1.0)}"
     if bound < 0:
-        return f"at least {words.difference(bound)} at {sure} confidence (measured: {measured})"
+        return f"at least {words.difference(bound)} at {sure} confidence"
     more = words.unchanged if bound == 0 else f"at most {words.difference(bound)}"
-    return f"{more} at {sure} confidence (measured: {measured})"
+    return f"{more} at {sure} confidence"
 
 
 def next_steps(record: BuildRecord) -> list[str]:
@@ -104,18 +103,34 @@ def models_in_words(record: BuildRecord) -> str:
 
 
 def _certified(record: BuildRecord) -> str:
-    claim, cascade = record.certificate.excess_loss, record.cascade
-    offload = cascade.offload.value if cascade is not None else record.certificate.offload
-    # A share that rounds to the whole is said as the whole only where it is.
-    share = quantity(math.floor(offload * 1000) / 1000 if 0 <= offload < 1 else offload, PERCENT)
+    claim = record.certificate.excess_loss
     sentence = (
-        f"{models_in_words(record)} on your own {_machine(record)} can answer {share} of {clean(record.task)} "
-        f"calls like those of the evidence in place of {incumbent_name(record)}"
+        f"{models_in_words(record)} on your own {_machine(record)} can answer {_offload(record)} of "
+        f"{clean(record.task)} calls like those of the evidence in place of {incumbent_name(record)}"
     )
     if claim is not None:
         evidence, words = record.certificate.evidence, loss_words(record.loss)
         sentence += ", with " + claim_in_words(claim, record.contract.confidence, evidence, words)
-    return sentence + _money(record) + "."
+    return f"{sentence}{_money(record)}.{_trivial(record)}"
+
+
+def _offload(record: BuildRecord) -> str:
+    """The share answered without the incumbent as its interval: "96.6 to 98.1 %"; the share alone where it has none."""
+    found = record.cascade.offload if record.cascade is not None else None
+    value = found.value if found is not None else record.certificate.offload
+    if found is None or not found.low < found.high:
+        # A share that rounds to the whole is said as the whole only where it is.
+        return quantity(math.floor(value * 1000) / 1000 if 0 <= value < 1 else value, PERCENT)
+    low = quantity(math.floor(found.low * 1000) / 1000, PERCENT).removesuffix(PERCENT.after)
+    return f"{low} to {quantity(found.high, PERCENT)}"
+
+
+def _trivial(record: BuildRecord) -> str:
+    """That a proof is little, where always answering the same would have it too."""
+    if record.trivial is None or not trivial_passes(record):
+        return ""
+    within = "is" if record.trivial.excess.value <= record.contract.margin else "may be"
+    return f" But always answering “{record.trivial.name}” {within} within the margin too."
 
 
 def _refused(record: BuildRecord) -> str:

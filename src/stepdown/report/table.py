@@ -12,6 +12,7 @@ from stepdown.core.estimates import Estimate
 from stepdown.core.record import BuildRecord
 from stepdown.core.statement import paragraphs
 from stepdown.report.format import MEGABYTES, PERCENT, SECONDS, SPACE, USD, Unit, clean, quantity, show
+from stepdown.report.notes import notes
 from stepdown.report.reading import incumbent_name, read
 from stepdown.report.sentence import certified, next_steps, verdict_sentence
 
@@ -30,7 +31,7 @@ def summary_table(record: BuildRecord) -> RenderableType:
     """The verdict, the options and what to do next, for a rich console. No markup in the record is obeyed."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, name in enumerate(_error_name(record) if column == "error" else column for column in COLUMNS):
-        table.add_column(name, justify="left" if index == 0 else "right", overflow="ellipsis", no_wrap=True)
+        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     styles = {"cascade": "bold", "dominated": "dim", "incumbent": "", "student": ""}
     for line in _lines(record):
         table.add_row(*(Text(cell) for cell in line.cells), style=styles[line.role])
@@ -39,7 +40,7 @@ def summary_table(record: BuildRecord) -> RenderableType:
         ("Certified. " if certified(record) else "Not certified. ", colour), _terminal(verdict_sentence(record))
     )
     advice = [Text(f"{number}. {_terminal(step)}") for number, step in enumerate(next_steps(record), 1)]
-    proved = [Text(_terminal(paragraph)) for paragraph in paragraphs(record.certificate)]
+    proved = [Text(_terminal(paragraph)) for paragraph in (*paragraphs(record.certificate), *notes(record))]
     return Group(verdict, Text(""), *proved, Text(""), table, Text(""), *advice)
 
 
@@ -56,7 +57,7 @@ def summary_lines(record: BuildRecord) -> list[str]:
         for row in rows
     ]
     advice = [f"{number}. {_terminal(step)}" for number, step in enumerate(next_steps(record), 1)]
-    proved = [_terminal(paragraph) for paragraph in paragraphs(record.certificate)]
+    proved = [_terminal(paragraph) for paragraph in (*paragraphs(record.certificate), *notes(record))]
     return [verdict, "", *proved, "", *table, *(["", *advice] if advice else [])]
 
 

@@ -67,7 +67,7 @@ class FittedLadder:
     dropped: tuple[Dropped, ...]
 
 
-_MADE = 2
+_MADE = 3
 """Raise it when the same plan gives another artefact within one version of stepdown: no earlier one is reused then."""
 
 

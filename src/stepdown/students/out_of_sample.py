@@ -23,6 +23,9 @@ from stepdown.students.kinds import student_kinds
 Floats = NDArray[np.float64]
 TRAINING_S = 8.0
 """What one fold may take, by the kind's own guess: a scan is a matter of seconds."""
+_SHARES = (1, 2, 4, 8)
+"""One row in so many is learned from, where there is no time for all."""
+_FEWEST = 200
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,15 @@ def answer_out_of_sample(
 ) -> OutOfSample:
     """Cross-validate the cheapest kind that reads these answers, or ask its own `out_of_sample` where it has one.
 
-    Equal texts share a fold. Confidences are calibrated on the rows out of sample, all of them together. Raises
-    NotEnoughData where no kind is quick enough or can learn these answers, naming the field.
+    Equal texts share a fold. Where a kind is too slow for all rows, each fold learns from as many as it has time for.
+    Confidences are calibrated on the rows out of sample, all of them together. Raises NotEnoughData where no kind is
+    quick enough or can learn these answers, naming the field.
     """
-    kind = _cheapest(data.family, (kinds or student_kinds()).all())
+    kind = _cheapest(data, (kinds or student_kinds()).all())
     own = getattr(kind, "out_of_sample", None)
     if own is not None:
         return OutOfSample(*own(data, seed, folds, threads))
-    options = _options(kind, data, folds)
+    options, share = _options(kind, data, folds)
     fold_of_row = assign_folds(data.texts, folds, seed)
     answers: list[Answer] = [None] * len(data.texts)
     signals: Floats | None = None
@@ -61,7 +65,7 @@ def answer_out_of_sample(
                 threads=threads,
                 progress=_quietly,
             )
-            manifest = kind.train(_rows(data, np.flatnonzero(fold_of_row != fold)), options, context)
+            manifest = kind.train(_rows(data, np.flatnonzero(fold_of_row != fold)[::share]), options, context)
             student = kind.open(Path(folder), manifest, threads)
             said = student.answer_many([data.texts[row] for row in held_out])
         signals = np.empty((len(data.texts), said.signals.shape[1])) if signals is None else signals
@@ -71,25 +75,29 @@ def answer_out_of_sample(
     return OutOfSample(answers, _confidences(data, answers, np.asarray(signals), names))
 
 
-def _cheapest(family: str, kinds: dict[str, StudentKind]) -> StudentKind:
-    """The kind with the cheapest answers of those that read this family."""
-    able = [kind for kind in kinds.values() if family in kind.FAMILIES]
+def _cheapest(data: TrainingData, kinds: dict[str, StudentKind]) -> StudentKind:
+    """The kind with the cheapest answers of those that can learn these. Raises NotEnoughData saying why none can."""
+    able = [kind for kind in kinds.values() if data.family in kind.FAMILIES]
     if not able:
-        raise NotEnoughData(f"there is no student yet for answers of the family {family!r}")
-    return min(able, key=lambda kind: kind.COST_ORDER)
+        raise NotEnoughData(f"there is no student yet for answers of the family {data.family!r}")
+    reasons = []
+    for kind in sorted(able, key=lambda kind: kind.COST_ORDER):
+        asked = getattr(kind, "why_not", None)
+        reason = asked(data) if asked is not None else ""
+        if not reason:
+            return kind
+        reasons.append(reason)
+    raise NotEnoughData(reasons[0])
 
 
-def _options(kind: StudentKind, data: TrainingData, folds: int) -> Any:
-    """What to train each fold with. Raises NotEnoughData saying why that cannot be done."""
+def _options(kind: StudentKind, data: TrainingData, folds: int) -> tuple[Any, int]:
+    """What to train each fold with, and of how many rows one is learned from. Raises NotEnoughData."""
     rows = len(data.texts) * (folds - 1) // folds
-    options = kind.options_for(rows, len(data.labels), TRAINING_S)
-    if options is None:
-        raise NotEnoughData(f"no student of the family {data.family!r} learns {rows:,} rows in {TRAINING_S:g} s")
-    why_not = getattr(kind, "why_not", None)
-    reason = why_not(data) if why_not is not None else ""
-    if reason:
-        raise NotEnoughData(reason)
-    return options
+    for share in _SHARES:
+        options = kind.options_for(rows // share, len(data.labels), TRAINING_S)
+        if options is not None and (share == 1 or rows // share >= _FEWEST):
+            return options, share
+    raise NotEnoughData(f"no student of the family {data.family!r} learns {rows:,} rows in {TRAINING_S:g} s")
 
 
 def _rows(data: TrainingData, rows: NDArray[np.int64]) -> TrainingData:

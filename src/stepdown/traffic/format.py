@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -19,8 +19,12 @@ class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
     that can only be read whole (YAML, a JSON array).
     """
 
-    max_line_bytes: int = 16 * 1024 * 1024
-    max_document_bytes: int = 256 * 1024 * 1024
+    max_line_bytes: Annotated[int, msgspec.Meta(description="A longer line is reported and skipped.")] = (
+        16 * 1024 * 1024
+    )
+    max_document_bytes: Annotated[
+        int, msgspec.Meta(description="A larger file of a kind that is read whole is reported and skipped.")
+    ] = 256 * 1024 * 1024
 
 
 class FormatExample(msgspec.Struct, frozen=True, kw_only=True):

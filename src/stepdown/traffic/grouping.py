@@ -55,8 +55,8 @@ def find_tasks(
 
     One pass; memory does not grow with the number of calls. Calls of a known task are that task's. Of the others, those
     that name a workload are grouped by it, the rest by their prompt template; conversations by their system prompt;
-    what is left is "unmatched". said: what the user says of a task, by its name or workload: how it is matched, of which
-    family its answers are, and where in them the decision sits. known: tasks by name, whose names stay what they are.
+    what is left is "unmatched". said: what the user says of a task, by its name or workload: how it is matched, of
+    which family its answers are, and where in them the decision sits. known: tasks by name, which stays what it is.
     """
     remembered, settings = known or {}, said or {}
     router = Router(prices, np.random.default_rng(seed), remembered.values())

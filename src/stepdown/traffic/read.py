@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ import msgspec
 
 from stepdown.core.calls import Broken, Call
 from stepdown.core.errors import UsageError, nearest
-from stepdown.traffic.format import Format, formats
+from stepdown.traffic.format import Format, ReadOptions, formats
 from stepdown.traffic.source import Source, sources
+from stepdown.traffic.tables import columns_of
 
 
 def read_calls(
@@ -18,10 +20,12 @@ def read_calls(
 ) -> Iterator[Call | Broken]:
     """Every record under `paths` ("-" is stdin, a folder is walked), streamed, each as a Call or a Broken.
 
-    format: the format of all of them; None looks into every file. options: of the format's own `Options`.
+    format: the format of all of them; None looks into every file. options: of the format's own `Options`; one that a
+    single format has alone says that the files are of that format.
     Raises InputError for a path that cannot be opened, UnknownKind for a format, UsageError for an option.
     """
     kinds = formats()
+    format = format or _only_owner(kinds.all(), options or {})
     known = kinds.all() if format is None else {format: kinds.load(format)}
     chosen = {name: _options(name, kind, options or {}, alone=format is not None) for name, kind in known.items()}
     files: dict[str, list[Source]] = {}
@@ -39,6 +43,17 @@ def read_calls(
         yield from known[name].read(found, chosen[name])
 
 
+def _only_owner(known: Mapping[str, Format], options: Mapping[str, Any]) -> str | None:
+    """The one format that has all options beyond those of every format; None where there are none such."""
+    own = set(options) - set(field_names(ReadOptions))
+    owners = [name for name, kind in known.items() if own and own <= set(field_names(kind.Options))]
+    return owners[0] if len(owners) == 1 else None
+
+
+def field_names(options: type[ReadOptions]) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(options)]
+
+
 def _sniffed(known: Mapping[str, Format], head: bytes, name: str) -> str | None:
     sure = {kind: module.sniff(head, name) for kind, module in known.items()} if head else {}
     best = max(sure, key=lambda kind: sure[kind], default=None)
@@ -51,11 +66,25 @@ def _unrecognised(head: bytes, known: Mapping[str, Format]) -> str:
         head[: max(0, len(head) - 4)].decode("utf-8")
     except UnicodeDecodeError:
         return "not UTF-8, and not gzip or zstandard either"
-    return f"no format recognises this file (known: {', '.join(known)}); name one with --format"
+    hint = "name one with --format"
+    if columns := _table_columns(head):
+        hint = f"if it is a table, name its columns ({', '.join(columns)}) with --prompt-column and --answer-column"
+    return f"no format recognises this file (known: {', '.join(known)}); {hint}"
+
+
+def _table_columns(head: bytes) -> list[str]:
+    """The columns of what may be a table: a first line of several short names, and as many fields in the second."""
+    first, _, rest = head.decode("utf-8", "replace").partition("\n")
+    try:
+        names, fields = columns_of(first), columns_of(rest.partition("\n")[0])
+    except csv.Error:
+        return []
+    plain = all(0 < len(name) <= 40 and name.isprintable() for name in names)
+    return names[:20] if plain and 1 < len(names) == len(fields) else []
 
 
 def _options(name: str, kind: Format, given: Mapping[str, Any], alone: bool) -> Any:
-    allowed = [field.name for field in msgspec.structs.fields(kind.Options)]
+    allowed = field_names(kind.Options)
     unknown = [key for key in given if key not in allowed]
     if unknown and alone:
         close = nearest(unknown[0], allowed)

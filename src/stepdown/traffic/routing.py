@@ -188,8 +188,8 @@ class Router:
             self._count(group or self._chat(call), call, prompt)
 
     def _templates(self, sample: Sequence[tuple[Call, Prompt]]) -> Iterator[Cluster]:
-        """The templates in a sample: first those that say much; among the prompts of none, those that say little and are
-        answered with little."""
+        """The templates in a sample: first those that say much; among the prompts of none, those that say little and
+        are answered with little."""
         found = clusters([prompt for _, prompt in sample])
         sure = [cluster for cluster in found if self._is_template(cluster)]
         yield from sure

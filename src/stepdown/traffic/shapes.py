@@ -1,7 +1,8 @@
 """The shape of a message: its constants and slots in order, with what varies by nature as slots of their own.
 
-A sample of one day has one date, of one month one beginning of a date. So texts are aligned with a mark in place of each
-date, id and number: the mark is constant where all texts have one, and becomes a slot whatever the sample has there.
+A sample of one day has one date, of one month one beginning of a date. So texts are aligned with a mark in place of
+each date, id and number. The mark is constant where all texts have one, and becomes a slot whatever the sample
+has there.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Tasks whose prompt says little: "Spam? win a prize". A few shared words may be chance; with few different answers they
-are an instruction.
+"""Tasks whose prompt says little: "Spam? win a prize". A few shared words may be chance; with few different answers
+they are an instruction.
 
 What tells an instruction of one short line from a greeting is what comes back: a label out of a few or objects with the
 same keys against free text.

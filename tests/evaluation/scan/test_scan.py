@@ -98,8 +98,8 @@ def test_every_dimension_is_rated_and_explained(with_gold: ScanFacts) -> None:
     report = scan(with_gold)
     rated = {dimension.name: dimension for dimension in report.dimensions}
     assert set(rated) == {
-        "cost", "latency", "privacy", "context length", "instructions", "answer entropy", "volume", "duplicates",
-        "cheap student", "labels needed", "saving",
+        "cost", "latency", "privacy", "context length", "instructions", "answer entropy", "trivial answer",
+        "volume", "duplicates", "cheap student", "labels needed", "saving",
     }  # fmt: skip
     assert all(each.figure and each.reason.endswith((".", "?")) for each in report.dimensions)
     assert rated["cost"].figure.startswith("$1.45 per 1,000 calls")
@@ -277,7 +277,7 @@ def test_answers_with_fields_are_new_and_can_be_learned_all_the_same(dataset_of:
     assert labels["book"].excess.value == 0.0
     assert labels["cancel"].excess.value == 1.0
     rated = {each.name: each for each in report.dimensions}
-    assert rated["answer entropy"].figure == "3 fields, 1,200 different answers of 0.81 bits in kind"
+    assert rated["answer entropy"].figure == "3 fields, 1,200 different answers, in kind as spread as 1.8 equal ones"
     assert rated["answer entropy"].rating == "good"
 
 

@@ -39,7 +39,7 @@ def command(task: str, text: str | None, path: Path | None, threads: int, home: 
         if console.json:
             console.row(row)
         else:
-            console.say(f"{_shown(row['answer'])}  (confidence {row['confidence']:.3f}, {row['rung']})")
+            console.say(_line(row))
 
 
 def _answer_file(answerer: Answerer, path: Path, console: Console) -> None:
@@ -64,6 +64,13 @@ def _sifted(rows: Iterable[Row | Broken], broken: list[Broken], console: Console
         if len(broken) < SHOWN_BROKEN:
             console.note(f"{row.source}:{row.line}: {row.reason}")
         broken.append(msgspec.structs.replace(row, raw=""))
+
+
+def _line(row: dict[str, Any]) -> str:
+    """An answer and how sure it is, or that there is none."""
+    if row["answer"] is None:
+        return "(no answer: no rung is in force and sure enough of one)"
+    return f"{_shown(row['answer'])}  (confidence {row['confidence']:.3f}, {row['rung']})"
 
 
 def _shown(answer: Any) -> str:

@@ -46,7 +46,8 @@ def show(task: str, home: Path | None, console: Console) -> None:
 def remove(names: tuple[str, ...], evidence: bool, reason: str, home: Path | None, console: Console) -> None:
     """Remove the gold of calls, named by their IDs or by those of their responses. The journal keeps which."""
     done = remove_gold(open_home(home), RemoveRequest(names=names, evidence=evidence, reason=reason[:500]))
-    console.say(f"Removed the gold of {len(done.removed):,} calls.")
+    calls = "call" if len(done.removed) == 1 else "calls"
+    console.say(f"Removed the gold of {len(done.removed):,} {calls}.")
     if done.evidence:
         console.say(f"{len(done.evidence):,} of them are evidence: they count as unlabelled in the next build.")
     for task in done.certificates:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from stepdown.cli.console import Console
+from stepdown.cli.format_flags import format_flags
 from stepdown.cli.options import common
 from stepdown.core.errors import InputError, UsageError
 from stepdown.loop.home import open_home
@@ -27,10 +28,11 @@ from stepdown.loop.importing import ImportRequest, ImportResult, import_traffic
     "somebody chose them. Found out when not given.",
 )
 @click.option("--verdicts", multiple=True, metavar="FILE", help="A judge's verdicts: CSV or JSONL of id,loss[,answer].")
+@format_flags
 @common
-def command(home: Path | None, console: Console, files: tuple[str, ...], **asked: Any) -> None:
+def command(home: Path | None, console: Console, files: tuple[str, ...], options: dict[str, Any], **asked: Any) -> None:
     """Import recorded traffic: files or folders, plain, .gz or .zst; - is stdin."""
-    request = ImportRequest(paths=files, **{**asked, "gold_is": asked["gold_is"] or ""})
+    request = ImportRequest(paths=files, options=options, **{**asked, "gold_is": asked["gold_is"] or ""})
     if not (files or request.gold or request.verdicts):
         raise UsageError("There is nothing to import.", "Expected a FILE, --gold FILE or --verdicts FILE.", "Name one.")
     with console.progress() as progress:
@@ -41,6 +43,8 @@ def command(home: Path | None, console: Console, files: tuple[str, ...], **asked
         raise _nothing(result, (*files, *request.gold, *request.verdicts))
     if result.broken or result.gold_without_call:
         console.note(f"stepdown: {' '.join(_left_over(result))}")
+    for doubt in result.doubts:
+        console.note(f"stepdown: {doubt}")
 
 
 def _anything(result: ImportResult) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -13,9 +13,11 @@ from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Field, Form
+from stepdown.core.extraction.outlook import Outlook
 from stepdown.loop.discovery import discover
 from stepdown.loop.home import open_home
 from stepdown.loop.in_force import TaskStanding, standings
+from stepdown.loop.outlooks import with_outlooks
 from stepdown.traffic.summary import TaskSummary
 
 MOST_FIELDS, MOST_CHOICES = 40, 6
@@ -27,11 +29,12 @@ def command(home: Path | None, console: Console) -> None:
     """Find the tasks in the traffic: what each costs, and which look ready to step down."""
     with console.progress() as progress:
         opened = open_home(home)
-        summaries = discover(opened, progress)
+        summaries = with_outlooks(opened, discover(opened, progress))
         stands = standings(opened, [one.task.name for one in summaries])
     table = Table(box=None, pad_edge=False)
     for column in ("task", "family", "calls", "spend", "per 1,000", "p50", "answer at", "verdict"):
-        table.add_column(column, justify="right" if column in ("calls", "spend", "per 1,000", "p50") else "left")
+        justify: Literal["left", "right"] = "right" if column in ("calls", "spend", "per 1,000", "p50") else "left"
+        table.add_column(column, justify=justify, overflow="fold")
     for one in summaries:
         table.add_row(*_row(one))
     console.say(table)
@@ -41,6 +44,8 @@ def command(home: Path | None, console: Console) -> None:
             console.say(f"  {_standing(stands[one.task.name])}")
         if one.task.form is not None:
             console.say(f"  fields: {_fields(one.task.form)}")
+        for line in _learnable(one.outlook) if one.outlook else ():
+            console.say(f"  {line}")
     ready = next((one.task.name for one in summaries if one.task.family), None)
     if ready:
         console.say(f"Next: stepdown scan {ready}")
@@ -80,6 +85,15 @@ def _fields(form: Form) -> str:
     shown = [f"{field.name} ({_kind(field)})" for field in form.fields[:MOST_FIELDS]]
     more = len(form.fields) - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def _learnable(found: Outlook) -> list[str]:
+    """What a student could be taught of each field, the least first, and of how many answers all."""
+    whole = f"could be learned whole: {found.share:.0%} of {found.rows:,} answers looked at"
+    fields = sorted((each for each in found.fields if each.n), key=lambda each: each.share)
+    lines = [f"  {each.name}: {each.share:.0%} of {each.n:,}, {each.how}" for each in fields[:MOST_FIELDS]]
+    more = len(fields) - len(lines)
+    return [whole, *lines, *([f"  and {more:,} more"] if more else [])]
 
 
 def _kind(field: Field) -> str:

@@ -20,7 +20,7 @@ WHOLE = "$"
 """In place of a field's name where a form refuses the whole answer."""
 
 Absent = Literal["omit", "null", "empty"]
-RoleName = Literal["copied", "closed", "text"]
+RoleName = Literal["copied", "closed", "derived", "text"]
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,9 +83,17 @@ class Role(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a field gets its value, learned from the training answers.
 
     "copied": it stands in the text; `normaliser` says by which rule of `values` a piece of text becomes the value.
-    "closed": one of `choices` (booleans and tools too), or not there. "text": neither; a student can only tell that it
-    is there, and then leaves the answer to the incumbent. aligned, unaligned: of the training answers that have the
-    field, how many stand in their text and how many do not, and are not learned from.
+    "closed": one of `choices` (booleans and tools too), or not there. "derived": it follows from other fields, or from
+    the text as a whole (`derived`), and is marked nowhere. "text": none of these; a student can only tell that it is
+    there, and then leaves the answer to the incumbent. aligned, unaligned: of the training answers that have the field,
+    how many stand in their text or follow, and how many do neither, and are not learned from.
+
+    sums: the field is this sum of others, each times its factor, where it is not read itself. base, terms: it is so
+    many days after the field `base`, as terms of payment in the text say; terms: which of several are meant. whole: it
+    is the only value that its rule reads anywhere in the text. checked: an answer that breaks what `sums` or `base` say
+    is not given. partly: many values cannot be got so, and a student tells row by row where that is so. always: nearly
+    every answer has it, and one without it is not given. cues: what a word before a piece of text speaks for its being
+    the field's, where a value stands in several places.
     """
 
     field: str
@@ -94,6 +102,19 @@ class Role(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     choices: tuple[Any, ...] = ()
     aligned: int = 0
     unaligned: int = 0
+    sums: dict[str, int] = {}
+    base: str = ""
+    terms: str = ""
+    whole: bool = False
+    checked: bool = False
+    partly: bool = False
+    always: bool = False
+    cues: dict[str, float] = {}
+
+    @property
+    def follows(self) -> bool:
+        """Whether the field has a rule by which it follows from others, or from the whole text."""
+        return bool(self.sums or self.base or self.whole)
 
 
 class Span(msgspec.Struct, frozen=True, order=True):

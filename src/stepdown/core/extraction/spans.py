@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepdown.core.extraction.answers import flat, nested, same
+from stepdown.core.extraction.deriving import derived, keeps_rule
 from stepdown.core.extraction.form import TOOL, Field, Form, Role, Span
+from stepdown.core.extraction.lines import cued
 from stepdown.core.extraction.values import places, value_of
 
 Place = tuple[int, int]
@@ -20,8 +22,9 @@ class Alignment:
     """What of one answer can be learned.
 
     spans: of copied fields, by their place; no two overlap. choices: of every closed field. present: fields that are
-    there but that no student fills, free text and refused ones. unaligned: fields whose value stands nowhere in the
-    text, is none of the choices, overlaps another's, or that the form does not know: say nothing of them to a student.
+    there but that no student fills: free text, refused ones, and values of partly copied fields that can be had in no
+    way. unaligned: fields whose value stands nowhere in the text and follows from nothing, is none of the choices,
+    overlaps another's, or that the form does not know: say nothing of them to a student.
     """
 
     spans: tuple[Span, ...] = ()
@@ -34,10 +37,14 @@ def align(form: Form, roles: Sequence[Role], text: str, answer: Mapping[str, Any
     """Where a canonical answer's values stand in a text. Deterministic: the longest value is placed first, where it
     stands as whole words and furthest left of what is still free."""
     values = flat(answer)
-    spans, unplaced = _place(form, roles, text, values)
+    spans, missing = _place(form, roles, text, values)
+    missing += [role.field for role in roles if role.role == "derived" and role.field in values]
     choices: dict[str, Choice] = {}
-    present, unaligned = [], list(unplaced)
+    present: list[str] = []
+    unaligned: list[str] = []
     for role in roles:
+        if role.field in missing and not keeps_rule(form, role, text, values):
+            (present if role.partly else unaligned).append(role.field)
         if role.role == "closed":
             known = form.field(role.field)
             chosen = choice_of(role, values.get(role.field), known is not None and known.many)
@@ -97,6 +104,8 @@ def _place(
         if found is None:
             unplaced.append(role.field)
         else:
+            if role.cues and not known.many:
+                found = [sorted(found[0], key=lambda place: -cued(role.cues, text, place[0]))]
             longest = max(end - start for each in found for start, end in each)
             waiting.append((-longest, order, role.field, found))
     taken: list[Span] = []
@@ -136,9 +145,9 @@ def assemble(
 ) -> dict[str, Any]:
     """The canonical answer that spans and choices say: `align`, backwards.
 
-    Lists are in the text's order. Of several spans of a field that is no list, the first given counts. What the chosen
-    tool does not have is left out, and so is a span that its field's rule cannot read; with no tool chosen, in a task
-    of tools, all is.
+    What follows from these and from the text is filled in. Lists are in the text's order. Of several spans of a field
+    that is no list, the first given counts. What the chosen tool does not have is left out, and so is a span that its
+    field's rule cannot read; with no tool chosen, in a task of tools, all is.
     """
     found: dict[str, list[Span]] = {}
     for span in spans:
@@ -146,7 +155,7 @@ def assemble(
     values: dict[str, Any] = {}
     for role in roles:
         known = form.field(role.field)
-        if known is None or role.role == "text":
+        if known is None or role.role in ("text", "derived"):
             continue
         if role.role == "closed":
             value = _chosen(role, choices.get(role.field, 0))
@@ -154,6 +163,7 @@ def assemble(
             value = _written(known, role.normaliser, text, found.get(role.field, []))
         if value is not None:
             values[role.field] = value
+    values |= derived(form, roles, text, values)
     if form.tools:
         tool = values.get(TOOL)
         values = {name: value for name, value in values.items() if tool is not None and _has(form, tool, name)}
@@ -174,7 +184,7 @@ def _chosen(role: Role, choice: Choice) -> Any:
 def _written(known: Field, normaliser: str, text: str, spans: Sequence[Span]) -> Any:
     if not known.many:
         spans = spans[:1]
-    values = [value_of(normaliser, text[span.start : span.end], known.types) for span in sorted(spans)]
+    values = [value_of(normaliser, text[span.start : span.end], known.types, text) for span in sorted(spans)]
     values = [value for value in values if value is not None]
     if known.many:
         return values or None

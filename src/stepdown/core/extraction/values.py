@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stepdown.core.extraction import calendar, numerals
+from stepdown.core.extraction import amounts, calendar, currencies, dates, numerals
 from stepdown.core.extraction.answers import same
 from stepdown.core.extraction.graphemes import is_boundary, is_word_edge
 
@@ -26,13 +26,19 @@ class Normaliser:
     """A rule. of: the value of a piece, None where the rule does not read it.
 
     patterns: what pieces look like, where that does not depend on the value; () where the value's own letters are
-    looked for. gives: what the values look like, then.
+    looked for. gives: what the values look like, then. within: the value of a piece that stands in a text, where the
+    text tells what the piece alone does not ("03/04/25", "1.234"); `of` is then of the piece alone.
     """
 
     name: str
     of: Callable[[str], Any]
     patterns: tuple[str, ...] = ()
     gives: str = ""
+    within: Callable[[str, str], Any] | None = None
+
+    def read(self, piece: str, text: str) -> Any:
+        """The value of a piece of a text, None where the rule does not read it."""
+        return self.of(piece) if self.within is None else self.within(piece, text)
 
     def may_give(self, text: str) -> bool:
         """Whether a value, as text, can come of the rule at all."""
@@ -51,6 +57,37 @@ def _title(piece: str) -> str:
     return " ".join(word[:1].upper() + word[1:].lower() for word in piece.split())
 
 
+def _amount(name: str, write: Callable[[amounts.Number], Any], patterns: tuple[str, ...], gives: str) -> Normaliser:
+    def within(piece: str, text: str) -> Any:
+        found = amounts.amount(piece, text)
+        return None if found is None else write(found)
+
+    return Normaliser(name, lambda piece: within(piece, piece), patterns, gives, within)
+
+
+def _dated(order: str, form: str) -> Normaliser:
+    told = dates.ORDERS[order]
+
+    def within(piece: str, text: str) -> str | None:
+        day = dates.read_date(piece, told(text))
+        return None if day is None else dates.date_as(form, day)
+
+    gives = dates.FORMATS[form][1]
+    return Normaliser(date_rule(order, form), lambda piece: within(piece, ""), dates.DATES, gives, within)
+
+
+def date_rule(order: str, form: str) -> str:
+    """The name of the rule that reads dates in one of `dates.ORDERS` and writes them in one of `dates.FORMATS`."""
+    return f"date in any language, {order}, as {form}"
+
+
+def date_form(rule: str) -> str | None:
+    """The form in which a rule writes dates; None for a rule that reads none."""
+    if rule.startswith("date in any language, "):
+        return rule.rpartition(", as ")[2]
+    return "ISO" if rule in ("date, month first", "date, day first") else None
+
+
 NORMALISERS: dict[str, Normaliser] = {
     rule.name: rule
     for rule in (
@@ -67,23 +104,32 @@ NORMALISERS: dict[str, Normaliser] = {
         Normaliser("date, month first", calendar.month_first, calendar.MONTH_FIRST, _DATE),
         Normaliser("date, day first", calendar.day_first, calendar.DAY_FIRST, _DATE),
         Normaliser("time", calendar.time_of_day, calendar.TIME, r"\d\d:\d\d"),
+        _amount("amount", amounts.as_number, (amounts.AMOUNT,), _NUMBER),
+        _amount("amount, two decimals", amounts.with_two_decimals, (amounts.AMOUNT,), r"-?\d+\.\d\d"),
+        _amount("amount, minor units", amounts.as_minor_units, (amounts.AMOUNT,), r"-?\d+"),
+        _amount("percentage", amounts.as_number, (amounts.PERCENT,), _NUMBER),
+        _amount("percentage as a share", amounts.as_share, (amounts.PERCENT,), _NUMBER),
+        Normaliser("currency", currencies.currency, currencies.CURRENCY, r"[A-Z]{3}"),
+        *(_dated(order, form) for form in dates.FORMATS for order in dates.ORDERS),
     )
 }
 """Every rule by name, the plainest first: of rules that do equally well, the first is taken."""
 
 
-def value_of(name: str, piece: str, types: tuple[str, ...] = ("string",)) -> Any:
+def value_of(name: str, piece: str, types: tuple[str, ...] = ("string",), text: str = "") -> Any:
     """The value that a piece of text has under the rule `name`, of one of the JSON `types`; None where it has none.
 
-    Where the rule looks for a form of its own (a number, a date) there may be words round it.
+    Where the rule looks for a form of its own (a number, a date) there may be words round it. text: all of the text
+    that the piece stands in, which may tell what the piece alone does not.
     """
     rule = NORMALISERS[name]
-    value = rule.of(piece)
+    text = text or piece
+    value = rule.read(piece, text)
     if value is None and rule.patterns:
         found = dict(_matches(rule, piece))
         if len(found) == 1:
             ((start, end),) = found.items()
-            value = rule.of(piece[start:end])
+            value = rule.read(piece[start:end], text)
     return None if value is None or value == "" else cast(value, types)
 
 
@@ -113,30 +159,56 @@ def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",
     rule = NORMALISERS[name]
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not rule.may_give(str(value)):
         return []
-    found = []
-    for start, end in _matches(rule, text) if rule.patterns else _spelled(name, text, value):
-        if not (is_boundary(text, start) and is_boundary(text, end)):
-            continue
-        if same(value_of(name, text[start:end], types), value):
-            found.append((start, end))
-            if len(found) == MAX_PLACES:
-                break
+    if rule.patterns:
+        read = [(start, end, each) for start, end, each in _kept(name, text) if each is not None]
+        found = [(start, end) for start, end, each in read if same(cast(each, types), value)][:MAX_PLACES]
+    else:
+        found = []
+        for start, end in _spelled(name, text, value):
+            whole = is_boundary(text, start) and is_boundary(text, end)
+            if whole and same(value_of(name, text[start:end], types, text), value):
+                found.append((start, end))
+                if len(found) == MAX_PLACES:
+                    break
     return sorted(set(found), key=lambda place: (_inside_words(text, place), place))
+
+
+def pieces(name: str, text: str, most: int | None = None) -> tuple[tuple[int, int, Any], ...]:
+    """All that looks as the pieces of a rule with a form of its own (a number, a date) do: start, end, and the value,
+    of no type yet; None where the text leaves it unclear. most: no more than so many, from the left."""
+    rule = NORMALISERS[name]
+    found = [each for each in _matches(rule, text)[:most] if all(is_boundary(text, edge) for edge in each)]
+    return tuple((start, end, rule.read(text[start:end], text)) for start, end in found)
+
+
+@functools.lru_cache(4096)
+def _kept(name: str, text: str) -> tuple[tuple[int, int, Any], ...]:
+    """For learning, where a text is looked at again and again; what serves keeps no texts."""
+    return pieces(name, text)
+
+
+def readings(name: str, text: str, types: tuple[str, ...] = ("string",)) -> Iterator[Any]:
+    """Every value that a rule with a form of its own (a number, a date, a currency) reads in a text, from the left."""
+    for _, _, read in pieces(name, text):
+        value = None if read is None else cast(read, types)
+        if value is not None:
+            yield value
 
 
 def _inside_words(text: str, place: tuple[int, int]) -> int:
     return sum(not is_word_edge(text, edge) for edge in place)
 
 
-def _matches(rule: Normaliser, text: str) -> Iterator[tuple[int, int]]:
+def _matches(rule: Normaliser, text: str) -> list[tuple[int, int]]:
     """What looks as the rule's pieces do, without overlaps: an earlier pattern's claim stands."""
     claimed: list[tuple[int, int]] = []
     for pattern in rule.patterns:
+        earlier = tuple(claimed)
         for match in _compiled(pattern).finditer(text):
             start, end = match.span()
-            if all(end <= left or right <= start for left, right in claimed):
+            if not earlier or all(end <= left or right <= start for left, right in earlier):
                 claimed.append((start, end))
-    yield from sorted(claimed)
+    return sorted(claimed)
 
 
 @functools.cache

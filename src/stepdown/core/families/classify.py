@@ -1,20 +1,24 @@
-"""classify: one label out of a closed set, which may have one for "none of these" (out of scope)."""
+"""classify: one label out of a closed set, which may have one for "none of these" (out of scope); as a text, a field of
+JSON, or the one argument of a tool."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stepdown.core import tool_label
 from stepdown.core.answer_path import load_json, parse_path, read_path, write_path
 from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import nearest
+from stepdown.core.extraction.messages import confidence_like, is_confidence, tool_calls_in
 from stepdown.core.extraction.traits import says_more_than_a_label
 from stepdown.core.family import Loss, Shape
 from stepdown.core.tasks import Task
+from stepdown.core.tool_label import spot_of
 
 MAX_LABEL_CHARACTERS = 200
 SHOWN_LABELS = 5
@@ -32,7 +36,10 @@ LOSSES = {"error": Loss("error", "zero_one", _error)}
 
 
 def fits(calls: Sequence[Call]) -> float:
-    """Near 1 when few distinct short values cover the answers, near 0 when nearly every answer is new."""
+    """Near 1 when few distinct short values cover the answers, near 0 when nearly every answer is new. 1 where they are
+    the one argument of one tool."""
+    if tool_label.locate(calls) is not None:
+        return 1.0
     contents = [call.content for call in calls]
     values = _values(contents, locate(contents))
     if not values:
@@ -47,6 +54,8 @@ def fits(calls: Sequence[Call]) -> float:
 
 def read_shape(calls: Sequence[Call], path: str = "") -> Shape:
     """Where the label sits; it has no form."""
+    if not path and (spot := tool_label.locate(calls)) is not None:
+        return Shape(path=spot.path)
     return Shape(path=path or locate([call.content for call in calls]))
 
 
@@ -100,14 +109,17 @@ def why_unread(task: Task, call: Call) -> str:
 
 def _read(task: Task, call: Call) -> tuple[str | None, str]:
     message = call.message or {}
-    if message.get("tool_calls"):
+    spot = spot_of(task.answer)
+    if message.get("tool_calls") and spot is None:
         return None, "tool call instead of an answer"
     if message.get("refusal"):
         return None, "refused by the incumbent"
-    if not call.content:
+    if spot is not None and not tool_calls_in(call):
+        return None, "no tool call in the response"
+    if spot is None and not call.content:
         return None, "no text in the response"
     try:
-        label = canonical(task, read_path(call.content, task.answer))
+        label = _label(read_path(call.content or "", task.answer) if spot is None else tool_label.read(call, spot))
     except (ValueError, KeyError):
         label = None
     if label is None:
@@ -118,6 +130,8 @@ def _read(task: Task, call: Call) -> tuple[str | None, str]:
 
 def _listed(request: dict[str, Any], path: str) -> tuple[Any, ...]:
     """The labels that the request's own JSON schema allows; () where it has none."""
+    if (spot := spot_of(path)) is not None:
+        return tuple(filter(None, map(_label, tool_label.listed(request, spot))))
     node: Any = request.get("response_format")
     for key in ("json_schema", "schema", *(step for name in parse_path(path) for step in ("properties", name))):
         node = node.get(key) if isinstance(node, dict) else None
@@ -126,6 +140,36 @@ def _listed(request: dict[str, Any], path: str) -> tuple[Any, ...]:
 
 
 def canonical(task: Task, value: Any) -> str | None:
+    """A gold value as a label: as it is, or out of the JSON round it; None where it is empty, too long or not one."""
+    return _label(value if value in task.labels else _unwrapped(task, value))
+
+
+def _unwrapped(task: Task, value: Any) -> Any:
+    """The value at the task's path in an object, the only one of an object or list, or what JSON text quotes.
+
+    What holds more stays as it is."""
+    spot = spot_of(task.answer)
+    if isinstance(value, str) and value.strip()[:1] in {"{", "[", '"'}:
+        try:
+            found = _unwrapped(task, load_json(value))
+        except ValueError:
+            return value
+        return value if isinstance(found, dict | list) else found
+    if isinstance(value, dict) and spot is not None:
+        value = tool_label.read_gold(value, spot)
+    elif isinstance(value, dict):
+        holder: Any = value
+        for key in parse_path(task.answer):
+            holder = holder.get(key) if isinstance(holder, dict) else None
+        if holder is not None and not isinstance(holder, dict | list):
+            return holder
+    if isinstance(value, dict | list) and len(value) == 1:
+        (only,) = value.values() if isinstance(value, dict) else value
+        return only
+    return value
+
+
+def _label(value: Any) -> str | None:
     """A label as text without surrounding space; None when it is empty, too long or not a scalar."""
     if isinstance(value, bool):
         value = "true" if value else "false"
@@ -150,16 +194,31 @@ def why_unfit(task: Task, answer: str, request: dict[str, Any]) -> str:
 def write_answer(task: Task, answer: str, confidence: float, like: dict[str, Any]) -> dict[str, Any]:
     """The incumbent's JSON with the label in its place and, where it states one, our calibrated confidence."""
     extra: dict[str, Any] = {name: round(confidence, 4) for name in _CONFIDENCE_FIELDS}
+    if (spot := spot_of(task.answer)) is not None:
+        return tool_label.write(spot, answer, extra, like)
     content = str(like["content"])
     value: Any = answer
+    if parse_path(task.answer):
+        extra = _in_its_unit(load_json(content), confidence)
     if task.answer != "$" and isinstance(read_path(content, task.answer), bool):
         value = answer == "true"
     return {"role": "assistant", "content": write_path(content, task.answer, value, extra)}
 
 
+def _in_its_unit(whole: Mapping[str, Any], confidence: float) -> dict[str, Any]:
+    """The fields by which the incumbent says how sure it is, with ours in the unit of its: a share or a percentage."""
+    return {
+        name: confidence_like(old, confidence) if is_confidence(name, old := whole[name]) else round(confidence, 4)
+        for name in _CONFIDENCE_FIELDS
+        if name in whole
+    }
+
+
 def like(task: Task, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The first message, without what differs between them besides the label: an explanation or a number that belongs
     to another request would be a wrong one. Texts become empty, all else null."""
+    if spot_of(task.answer) is not None:
+        return tool_label.pattern(messages)
     contents = [str(message["content"]) for message in messages]
     first = {"role": "assistant", "content": contents[0]}
     keys = parse_path(task.answer)
@@ -182,7 +241,7 @@ def like(task: Task, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def like_key(task: Task, answer: str) -> str:
     """The label, where contents hold more than it: what stands beside it may always be the same for one label."""
-    return answer if parse_path(task.answer) else ""
+    return answer if spot_of(task.answer) is not None or parse_path(task.answer) else ""
 
 
 def slice_of(answer: str) -> str:

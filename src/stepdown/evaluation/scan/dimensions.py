@@ -12,8 +12,9 @@ from typing import Literal
 import msgspec
 
 from stepdown.core.estimates import Estimate
+from stepdown.core.trivial import PROPOSAL
 from stepdown.evaluation.scan.facts import FEWEST_ROWS, ScanFacts
-from stepdown.evaluation.scan.worth import labels_needed, monthly_saving
+from stepdown.evaluation.scan.worth import dollars, labels_needed, monthly_saving
 
 Rating = Literal["good", "fair", "poor", "unknown"]
 
@@ -116,11 +117,33 @@ def answer_entropy(facts: ScanFacts) -> Dimension:
     rating = _rated(rows_each, 50.0, 10.0)
     reason = f"About {rows_each:,.0f} rows for each equally common answer to learn from."
     if found.fields:
-        figure = (
-            f"{found.fields:,} fields, {found.distinct:,} different answers of {found.entropy_bits:.2f} bits in kind"
+        kinds = (
+            "all of one kind" if found.effective < 1.01 else f"in kind as spread as {found.effective:,.1f} equal ones"
         )
+        figure = f"{found.fields:,} fields, {found.distinct:,} different answers, {kinds}"
         reason = f"About {rows_each:,.0f} rows for each equally common kind of answer to learn from."
     return Dimension(name="answer entropy", figure=figure, rating=rating, reason=reason)
+
+
+def trivial_answer(facts: ScanFacts) -> Dimension:
+    found = facts.trivial
+    if found is None:
+        return _unknown("trivial answer", "No answer can be read.")
+    right, what = (
+        1.0 - found.loss.value,
+        "right by gold" if found.reference == "gold" else "the large model's own answer",
+    )
+    figure = f"always “{found.name}”: {what} on {right:.1%} (n = {found.loss.n:,})"
+    passes, by_label = found.passes(facts.contract.margin), "label" in facts.contract.slices
+    rating: Rating = "poor" if passes and not by_label else "fair" if passes else "good"
+    reason = (
+        "It would not keep the margin: a student has to learn something."
+        if not passes
+        else "It would keep the margin too, but not each label's."
+        if by_label
+        else f"It would keep the margin too. Add {PROPOSAL} to the contract, so that each label counts."
+    )
+    return Dimension(name="trivial answer", figure=figure, rating=rating, reason=reason, estimate=found.excess)
 
 
 def volume(facts: ScanFacts) -> Dimension:
@@ -192,7 +215,7 @@ def saving(facts: ScanFacts) -> Dimension:
         return _unknown("saving", "Without a price and a student that could answer there is no saving to estimate.")
     rating: Rating = "good" if found.low > 0.0 else "fair" if found.value > 0.0 else "poor"
     per = "a month" if facts.calls.calls_per_month else "per 100,000 calls a month"
-    figure = f"${found.value:,.0f} {per} ({found.low:,.0f} to {found.high:,.0f})"
+    figure = f"{dollars(found.value)} {per} ({dollars(found.low)} to {dollars(found.high)})"
     reason = "The large model's price × what a student could answer, less a machine, upkeep and shadow requests."
     return Dimension(name="saving", figure=figure, rating=rating, reason=reason, estimate=found)
 
@@ -204,6 +227,7 @@ JUDGES: tuple[Callable[[ScanFacts], Dimension], ...] = (
     context_length,
     instructions,
     answer_entropy,
+    trivial_answer,
     volume,
     duplicates,
     cheap_student,

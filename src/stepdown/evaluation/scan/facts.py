@@ -6,6 +6,7 @@ import msgspec
 
 from stepdown.core.contract import Contract
 from stepdown.core.estimates import Estimate
+from stepdown.core.trivial import Trivial
 from stepdown.evaluation.cost import MachinePrice
 
 FEWEST_ROWS = 50
@@ -112,7 +113,8 @@ class CheapStudent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScanFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """All facts of one task. cheap is None where no student could be tried: `no_student` says why."""
+    """All facts of one task. cheap is None where no student could be tried: `no_student` says why. trivial: what the
+    incumbent's commonest answer would reach, None where no answer can be read."""
 
     task: str
     family: str
@@ -125,3 +127,4 @@ class ScanFacts(msgspec.Struct, frozen=True, kw_only=True):
     gold: int
     cheap: CheapStudent | None
     no_student: str = ""
+    trivial: Trivial | None = None

@@ -29,6 +29,7 @@ from stepdown.evaluation.scan.facts import (
     InstructionFacts,
     ScanFacts,
 )
+from stepdown.evaluation.trivial import trivial_answer
 
 OutOfSample = Callable[[list[str], list[Answer]], tuple[Sequence[Answer], NDArray[np.float64]]]
 """Texts (n) and their answers (n) to answers (n) and confidences (n,), each row's by a model that never saw it.
@@ -83,6 +84,7 @@ def gather_facts(
         gold=sum(each.gold is not None for each in rows if each.split == "certify" or is_fair(each)),
         cheap=cheap,
         no_student=why,
+        trivial=trivial_answer(dataset, task.family, contract) if out_of_sample is not None else None,
     )
 
 
@@ -102,7 +104,7 @@ def answer_facts(examples: Sequence[Example], task: Task) -> AnswerFacts:
     return AnswerFacts(
         n=len(examples),
         distinct=len(counts),
-        entropy_bits=float(-(shares * np.log2(shares)).sum()) if examples else 0.0,
+        entropy_bits=max(0.0, float(-(shares * np.log2(shares)).sum())),
         top_share=float(shares.max()) if examples else 0.0,
         conflict_share=others / max(1, sum(answers.total() for answers in repeated)),
         fields=len(task.form.fields) if task.form is not None else 0,

@@ -7,9 +7,10 @@ from typing import Literal
 import msgspec
 
 from stepdown.core.estimates import Estimate
+from stepdown.core.trivial import trivial_sentences
 from stepdown.evaluation.scan.dimensions import Dimension, rate_all
 from stepdown.evaluation.scan.facts import LabelFact, ScanFacts
-from stepdown.evaluation.scan.worth import labels_needed, monthly_saving
+from stepdown.evaluation.scan.worth import dollars, labels_needed, monthly_saving
 
 Verdict = Literal["step down", "use an SLM for these labels only", "look closer", "stay with the large model"]
 
@@ -44,6 +45,7 @@ def scan(facts: ScanFacts) -> ScanReport:
     saving, fit = monthly_saving(facts), labels_within_margin(facts)
     share = sum(label.share for label in fit)
     verdict, reasons = _decide(facts, saving, fit, share)
+    reasons = [*reasons, *_trivial(facts)]
     return ScanReport(
         task=facts.task,
         verdict=verdict,
@@ -55,6 +57,14 @@ def scan(facts: ScanFacts) -> ScanReport:
         saving_per_month=saving,
         facts=facts,
     )
+
+
+def _trivial(facts: ScanFacts) -> list[str]:
+    """That always answering the same would keep the margin, where it would."""
+    found, contract = facts.trivial, facts.contract
+    if found is None or facts.cheap is None or not found.passes(contract.margin):
+        return []
+    return trivial_sentences(found, contract.margin, contract.slices)
 
 
 def labels_within_margin(facts: ScanFacts) -> tuple[LabelFact, ...]:
@@ -94,8 +104,8 @@ def _does_not_pay(facts: ScanFacts, saving: Estimate | None) -> tuple[Verdict, l
     if saving is None or monthly is None or saving.high > 0.0 or other_gains:
         return None
     return STAY, [
-        f"At {monthly.value:,.0f} calls a month nothing is saved: ${saving.value:,.0f} a month "
-        f"({saving.low:,.0f} to {saving.high:,.0f}), machine, upkeep and shadow requests counted.",
+        f"At {monthly.value:,.0f} calls a month nothing is saved: {dollars(saving.value)} a month "
+        f"({dollars(saving.low)} to {dollars(saving.high)}), machine, upkeep and shadow requests counted.",
     ]
 
 
@@ -124,14 +134,14 @@ def _reaches(
 def _doubt(saving: Estimate | None) -> str:
     if saving is None or saving.value > 0.0:
         return ""
-    return f"But it may not pay: ${saving.value:,.0f} a month ({saving.low:,.0f} to {saving.high:,.0f})."
+    return f"But it may not pay: {dollars(saving.value)} a month ({dollars(saving.low)} to {dollars(saving.high)})."
 
 
 def _gains(facts: ScanFacts, saving: Estimate | None) -> list[str]:
     per = "a month" if facts.calls.calls_per_month else "per 100,000 calls a month"
     if saving is None:
         return ["What it saves is unknown: the calls could not be priced."]
-    return [f"That saves about ${saving.value:,.0f} {per} ({saving.low:,.0f} to {saving.high:,.0f})."]
+    return [f"That saves about {dollars(saving.value)} {per} ({dollars(saving.low)} to {dollars(saving.high)})."]
 
 
 def _still_learning(facts: ScanFacts) -> str:

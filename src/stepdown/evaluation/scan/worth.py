@@ -37,6 +37,11 @@ def monthly_saving(facts: ScanFacts) -> Estimate | None:
     ).saving_per_month
 
 
+def dollars(value: float) -> str:
+    """Whole US dollars, the sign before them."""
+    return f"{'-' if value < 0 else ''}${abs(value):,.0f}"
+
+
 def labels_needed(facts: ScanFacts) -> int | None:
     """Gold labels as evidence for the margin at the cheap student's offload; None when no amount would do.
 

@@ -139,6 +139,7 @@ def _hashes(certificate: Certificate) -> list[tuple[str, str]]:
         ("contract", clean(certificate.contract_hash)),
         ("dataset", clean(certificate.dataset_hash)),
         ("evidence", clean(certificate.evidence_hash)),
+        *([("its file", clean(certificate.evidence_file_hash))] if certificate.evidence_file_hash else []),
         *([("journal", clean(journal))] if journal else []),
     ]
 

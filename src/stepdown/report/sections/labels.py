@@ -6,6 +6,7 @@ from typing import Any
 
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Role
+from stepdown.core.extraction.outlook import how
 from stepdown.core.measurements import LabelRow, Quality
 from stepdown.core.record import BuildRecord
 from stepdown.report.charts.inline import error_bar
@@ -85,18 +86,16 @@ def _ways(record: BuildRecord) -> dict[str, tuple[str, str]]:
 
 
 def _way(role: Role) -> str:
-    if role.role == "copied":
+    if role.role == "copied" and not role.follows:
         return f"copied, {clean(role.normaliser)}"
-    if role.role == "closed":
-        return f"one of {count(len(role.choices))}" if len(role.choices) != 1 else "there or not"
-    return "free text: left to the incumbent"
+    return clean(how(role))
 
 
 def _taught(role: Role) -> str:
     total = role.aligned + role.unaligned
     if not total:
         return "not in the training answers"
-    where = "among them" if role.role == "closed" else "in the text"
+    where = "among them" if role.role == "closed" else "in the text, or following" if role.follows else "in the text"
     if not role.unaligned:
         return f"all {count(total)} {where}"
     return f"{count(role.aligned)} of {count(total)} {where}"

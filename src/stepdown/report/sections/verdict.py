@@ -26,6 +26,7 @@ from stepdown.report.format import (
     usd,
 )
 from stepdown.report.loss_words import loss_words
+from stepdown.report.notes import notes
 from stepdown.report.reading import incumbent_name, read, shown_speed
 from stepdown.report.sentence import certified, next_steps, verdict_sentence
 
@@ -47,6 +48,7 @@ def view(record: BuildRecord) -> dict[str, Any]:
         "certified": certified(record),
         "sentence": verdict_sentence(record),
         "claim": claim_sentence(certificate),
+        "notes": notes(record),
         "reasons": [clean(reason) for reason in certificate.reasons],
         "next_steps": next_steps(record),
         "tiles": [tile for tile in _tiles(record) if tile is not None],

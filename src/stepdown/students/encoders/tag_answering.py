@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stepdown.core.extraction.answers import flat
+from stepdown.core.extraction.deriving import doubts
 from stepdown.core.extraction.form import TOOL, Form, Role, Span
 from stepdown.core.extraction.spans import Choice, assemble
 from stepdown.core.students import ABSTAINS
@@ -28,8 +30,9 @@ from stepdown.students.encoders.tag_layout import Group, Units, layout_of
 SIGNAL_NAMES = ("top", "margin", "entropy", "least", "unsure", "values", "valid", "truncated", ABSTAINS)
 """top: the probability that every tag and choice is right, as if they were independent. margin: the least distance of
 one to the next best. entropy, unsure: the highest and the mean of the units' tags, as a share of log(tags). least: the
-lowest probability of one. values: how many were tagged. valid: the answer has what the form requires. abstains: it is
-not to be given, as something is missing, cut off, or beyond a tagger."""
+lowest probability of one. values: how many were tagged. valid: the answer has what the form requires and breaks no
+rule that the training answers keep. abstains: it is not to be given, as something is missing, cut off, or beyond a
+tagger."""
 _LEAST = 1e-12
 
 
@@ -60,6 +63,8 @@ class Answering:
         self._fits = fits
         self.layout = layout_of(form, roles)
         self._tool = next((group for group in self.layout.groups if group.field == TOOL and form.tools), None)
+        self._following = {role.field for role in self._roles if role.follows}
+        self._ruled = [role for role in self._roles if role.always or role.checked]
         self._many = {field.name for field in form.fields if field.many}
         self._scopes = {tool: self._scope(tool) for tool in self._tool.choices} if self._tool else {}
         self._whole = self._scope("")
@@ -89,13 +94,13 @@ class Answering:
         tagged = tag(tag_logits[units.places], scope.forbidden) if len(units.places) and self.layout.copied else None
         spans = self._spans(tagged, units) if tagged else []
         choices: dict[str, Choice] = {name: each.choice for name, each in chosen.items()}
-        named = {*choices, *(span.field for span in spans)}
+        named = {*choices, *(span.field for span in spans), *self._following}
         answer = assemble(self._form, [role for role in self._roles if role.field in named], text, spans, choices)
-        valid = self._is_valid(answer, spans, scope) if not replies else True
+        valid = self._is_valid(text, answer, spans, scope) if not replies else True
         beyond = any(chosen[group.field].choice for group in self.layout.seen_only if group.field in chosen)
         abstains = truncated or replies or beyond or not valid
         signals = _signals(chosen, tagged, len(spans), valid, truncated, abstains)
-        return Answered(answer, signals, self._parts(chosen, tagged, scope) if parts else {})
+        return Answered(answer, signals, self._parts(answer, spans, chosen, tagged, scope) if parts else {})
 
     def _spans(self, tagged: Tagged, units: Units) -> list[Span]:
         """The values tagged, the surest first where a field has one alone."""
@@ -109,10 +114,11 @@ class Answering:
             best[field] = max(sure, best.get(field, -np.inf))
         return [span for sure, span in found if span.field in self._many or sure == best[span.field]]
 
-    def _is_valid(self, answer: dict[str, Any], spans: Sequence[Span], scope: _Scope) -> bool:
-        """Whether all that is required is there, all that was tagged could be read as a value, and it fits."""
+    def _is_valid(self, text: str, answer: dict[str, Any], spans: Sequence[Span], scope: _Scope) -> bool:
+        """Whether all that is required is there, all that was tagged could be read as a value, it fits, and no rule
+        that the training answers keep is broken."""
         values = flat(answer)
-        if not scope.required <= values.keys():
+        if not scope.required <= values.keys() or (self._ruled and doubts(self._form, self._ruled, text, values)):
             return False
         tagged: dict[str, int] = {}
         for span in spans:
@@ -123,12 +129,29 @@ class Answering:
         )
         return read and (self._fits is None or self._fits(answer))
 
-    def _parts(self, chosen: dict[str, Chosen], tagged: Tagged | None, scope: _Scope) -> dict[str, float]:
+    def _parts(
+        self,
+        answer: dict[str, Any],
+        spans: Sequence[Span],
+        chosen: dict[str, Chosen],
+        tagged: Tagged | None,
+        scope: _Scope,
+    ) -> dict[str, float]:
+        """Each field's raw probability; of one that follows from others, theirs too."""
         parts = {name: _within(each.probability) for name, each in chosen.items()}
         copied = field_probabilities(tagged).tolist() if tagged else [1.0] * len(self.layout.copied)
-        parts |= {
-            name: _within(each) for name, each in zip(self.layout.copied, copied, strict=True) if name in scope.fields
-        }
+        for name, each in zip(self.layout.copied, copied, strict=True):
+            if name in scope.fields:
+                parts[name] = _within(each * parts.get(name, 1.0))
+        marked = {span.field for span in spans}
+        values = flat(answer) if self._following else {}
+        sure = dict(parts)
+        for role in self._roles:
+            if role.follows and role.field in values and role.field not in marked:
+                pieces = [*role.sums, *([role.base] if role.base else [])]
+                parts[role.field] = _within(
+                    sure.get(role.field, 1.0) * math.prod(sure.get(each, 1.0) for each in pieces)
+                )
         return parts
 
 

@@ -70,11 +70,12 @@ class Layout:
 
 
 def layout_of(form: Form, roles: Sequence[Role]) -> Layout:
-    """Tags for what is copied, logits for what is chosen, and one for each field that can only be seen to be there."""
+    """Tags for what is copied, logits for what is chosen, and one for each field that may be there beyond a student's
+    reach: free text, what is refused, and what can be had in some rows only."""
     groups: list[Group] = []
     start = 0
     copied = []
-    seen_only = [role.field for role in roles if role.role == "text"]
+    seen_only = [role.field for role in roles if role.role == "text" or role.partly]
     for role in roles:
         field = form.field(role.field)
         if role.role == "copied":

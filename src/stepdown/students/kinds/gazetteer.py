@@ -32,6 +32,7 @@ from stepdown.students.patterns.reading import PatternReader
 from stepdown.students.patterns.tokens import read_tokens
 from stepdown.students.patterns.training import NGRAMS, PATTERNS, Values, train_chain, train_heads
 from stepdown.students.quantised import QuantisedRows
+from stepdown.students.ranking.suited import why_not_ranked
 from stepdown.students.targets import learned_from
 from stepdown.students.tiny_extraction import tiny_extraction
 
@@ -41,6 +42,7 @@ COST_ORDER = 8.0
 SIGNAL_NAMES = (*ANSWERED, "known", "listed")
 T = TypeVar("T")
 FORM = "form.json"
+RANKED = "These inputs are documents, which a ranker reads: of pages a chain of words learns little."
 
 
 class _Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +93,8 @@ class GazetteerStudent:
 
 
 def why_not(data: TrainingData) -> str:
-    """Which fields of the answers can be neither found nor chosen; "" where enough can."""
-    return unlearnable(data)
+    """Which fields of the answers can be neither found nor chosen, or that a ranker reads such texts; "" elsewhere."""
+    return unlearnable(data) or ("" if why_not_ranked(data) else RANKED)
 
 
 def seconds_needed(rows: int, labels: int, options: Options) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -40,6 +41,7 @@ _ROW_LAYER_S = 1.8e-3
 """Seconds to train one row of some 13 tokens through one layer, on two cores that have no fast bfloat16."""
 _START_S = 8.0
 _ROW_S = 4e-3
+_PIECE = re.compile(r"\w{1,4}|[^\w\s]")
 _DEPTH = 6
 """Layers of the default base."""
 _PLANS = ((6.0, 8.0), (5.0, 7.0), (4.0, 6.0), (3.0, 5.0), (3.0, 4.0), (2.0, 3.0), (0.0, 6.0), (0.0, 4.0), (0.0, 2.0))
@@ -118,8 +120,17 @@ class TaggerStudent:
 
 
 def why_not(data: TrainingData) -> str:
-    """Which fields of the answers cannot be tagged or chosen; "" where enough can."""
-    return unlearnable(data)
+    """Which fields of the answers cannot be tagged or chosen, or that most texts are too long; "" elsewhere."""
+    return unlearnable(data) or _too_long(data.texts)
+
+
+def _too_long(texts: Sequence[str]) -> str:
+    """Roughly: a piece for every four letters or digits of a word, and one for each mark."""
+    limit = Options().max_length
+    long = sum(sum(1 for _ in _PIECE.finditer(text, 0, 40 * limit)) > limit - 2 for text in texts)
+    if long * 2 <= len(texts):
+        return ""
+    return f"{long / len(texts):.0%} of the inputs are longer than the {limit:,} tokens that a tagger reads."
 
 
 def seconds_needed(rows: int, labels: int, options: Options) -> float:

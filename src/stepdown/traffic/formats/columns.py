@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import Annotated, Any
 
 import msgspec
 
 from stepdown.core.calls import Broken, Call
+from stepdown.core.errors import nearest
 from stepdown.core.wires import openai_chat
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.json_records import Sizes, decoded, peek, records, share
@@ -36,27 +37,46 @@ _IDS = ("id", "call_id", "request_id", "uid")
 _TIMES = ("timestamp", "time", "created_at", "created", "date", "datetime")
 _MODELS = ("model", "model_name")
 _WORKLOADS = ("workload_id", "workload", "task")
+_CLIENTS = ("client_id", "client", "user_id")
+_CONVERSATIONS = ("conversation_id", "conversation", "session_id", "session", "thread_id", "document_id")
 _TOKENS = {
     "prompt_tokens": ("prompt_tokens", "input_tokens"),
     "completion_tokens": ("completion_tokens", "output_tokens"),
 }
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+_NAMED = (
+    "prompt_column",
+    "answer_column",
+    "system_column",
+    "id_column",
+    "timestamp_column",
+    "workload_column",
+    "client_column",
+    "conversation_column",
+    "model_column",
+)
 
 
 class Options(ReadOptions, frozen=True, kw_only=True):
-    """The names of columns; "" is guessed from the header. model: where no column names one.
+    """The names of columns; "" is guessed from the header. model: the model's name where no column says it.
 
-    A row needs a prompt and an answer; system, id, timestamp, model and workload are used where there are such columns.
+    A row needs a prompt and an answer; the others are used where there are such columns. conversation: what is
+    independent of one another, kept in the request's metadata as `conversation_id`.
     """
 
-    prompt: str = ""
-    answer: str = ""
-    system: str = ""
-    id: str = ""
-    timestamp: str = ""
-    workload: str = ""
-    model: str = ""
+    prompt_column: Annotated[str, msgspec.Meta(description="The column of prompts.")] = ""
+    answer_column: Annotated[str, msgspec.Meta(description="The column of answers.")] = ""
+    system_column: Annotated[str, msgspec.Meta(description="The column of system prompts.")] = ""
+    id_column: Annotated[str, msgspec.Meta(description="The column of call ids.")] = ""
+    timestamp_column: Annotated[str, msgspec.Meta(description="The column of times.")] = ""
+    workload_column: Annotated[str, msgspec.Meta(description="The column of workload names.")] = ""
+    client_column: Annotated[str, msgspec.Meta(description="The column of who asked.")] = ""
+    conversation_column: Annotated[
+        str, msgspec.Meta(description="The column of conversations or documents: what is independent of one another.")
+    ] = ""
+    model_column: Annotated[str, msgspec.Meta(description="The column of models.")] = ""
+    model: Annotated[str, msgspec.Meta(description="The model's name where no column says it.")] = ""
 
 
 def sniff(head: bytes, name: str) -> float:
@@ -75,8 +95,15 @@ def sniff(head: bytes, name: str) -> float:
 
 def read(sources: Sequence[Source], options: Options) -> Iterator[Call | Broken]:
     for source in sources:
-        first = source.head().lstrip()[:1]
-        table = _json_rows(source, options) if first in {b"{", b"["} else rows(source, options.max_line_bytes)
+        head = source.head().lstrip()
+        if head[:1] in {b"{", b"["}:
+            table = _json_rows(source, options)
+        elif problem := _header_problem(head.split(b"\n", 1)[0], options):
+            # Said once a file: every row would say the same.
+            yield source.broken(1, problem, head.split(b"\n", 1)[0])
+            continue
+        else:
+            table = rows(source, options.max_line_bytes)
         for item in table:
             if isinstance(item, Broken):
                 yield item
@@ -115,22 +142,58 @@ def _json_rows(source: Source, options: Options) -> Iterator[tuple[int, dict[str
             yield item[0], row
 
 
+def _header_problem(header: bytes, options: Options) -> str:
+    """Why no row below a table's header can be read: it lacks a column that was named, or one of prompts."""
+    try:
+        names = columns_of(header.decode("utf-8"))
+    except (UnicodeDecodeError, csv.Error):
+        return ""  # the rows' reader says it better
+    return _missing(names, options) if any(names) else ""
+
+
+def _missing(names: Collection[str], options: Options) -> str:
+    """The first column that was named, or is needed, and is not among `names`; "" where all are there."""
+    for flag in _NAMED:
+        asked = getattr(options, flag)
+        if asked and asked not in names:
+            close = nearest(asked, list(names))
+            hint = f"; did you mean {close!r}?" if close else ""
+            return f"there is no column {asked!r}; there are {_listed(names)}{hint}"
+    lower = {name.strip().lower() for name in names}
+    for flag, guessed in (("prompt_column", _PROMPTS), ("answer_column", _ANSWERS)):
+        if not getattr(options, flag) and not lower & set(guessed):
+            what = flag.removesuffix("_column")
+            return (
+                f"which column holds the {what}s is not plain: there are {_listed(names)}; name it with --{what}-column"
+            )
+    return ""
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = [name[:40] for name in names][:20]
+    return ", ".join(shown) + (", …" if len(names) > len(shown) else "")
+
+
 def _call(row: dict[str, Any], source: Source, line: int, options: Options) -> Call | Broken:
-    prompt, answer = _value(row, options.prompt, _PROMPTS), _value(row, options.answer, _ANSWERS)
-    if not isinstance(prompt, str):
-        return source.broken(line, f"no column of prompts ({options.prompt or ', '.join(_PROMPTS)})", _excerpt(row))
+    prompt = _value(row, options.prompt_column, _PROMPTS)
+    answer = _value(row, options.answer_column, _ANSWERS)
+    if not isinstance(prompt, str) or (options.answer_column and options.answer_column not in row):
+        return source.broken(line, _missing(row, options) or "the prompt is no text", _excerpt(row))
     if answer is not None and not isinstance(answer, str):
         answer = msgspec.json.encode(answer).decode()
-    system = _value(row, options.system, _SYSTEMS)
-    model = str(_value(row, "", _MODELS) or options.model)
+    system = _value(row, options.system_column, _SYSTEMS)
+    model = str(_value(row, options.model_column, _MODELS) or options.model)
     messages = [{"role": "system", "content": system}] if isinstance(system, str) and system else []
     messages.append({"role": "user", "content": prompt})
+    conversation = _scalar(_value(row, options.conversation_column, _CONVERSATIONS))
     record = Record(
-        id=_scalar(_value(row, options.id, _IDS)),
-        timestamp=_scalar(_value(row, options.timestamp, _TIMES)),
-        workload_id=_scalar(_value(row, options.workload, _WORKLOADS)),
+        id=_scalar(_value(row, options.id_column, _IDS)),
+        timestamp=_scalar(_value(row, options.timestamp_column, _TIMES)),
+        workload_id=_scalar(_value(row, options.workload_column, _WORKLOADS)),
+        client_id=_scalar(_value(row, options.client_column, _CLIENTS)),
         request={"model": model, "messages": messages} if model else {"messages": messages},
         response=None if answer is None else _response(row, model, answer),
+        metadata={"conversation_id": conversation} if conversation else None,
     )
     return call_of(record, source, line, openai_chat)
 

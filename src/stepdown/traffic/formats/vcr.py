@@ -1,4 +1,9 @@
-"""vcr: VCR cassettes (YAML), as tests record HTTP: the calls to large models in them, streams joined."""
+"""vcr: VCR cassettes (YAML or JSON), as tests record HTTP: the calls to large models in them, streams joined.
+
+Shapes: vcrpy 6 (serializers/yamlserializer.py and jsonserializer.py: `interactions` beside `version`), Ruby's vcr 6 and
+betamax (`http_interactions`, bodies {encoding, string or base64_string}, `recorded_at`), go-vcr 4 (cassette.go: `code`
+beside `status`, bodies as text).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,10 @@ import base64
 import binascii
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -20,7 +27,7 @@ from stepdown.core.calls import Broken, Call
 from stepdown.core.wires import anthropic_messages, event_stream, openai_chat, openai_responses
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.record import Record, Wire, call_of, error_text
-from stepdown.traffic.source import MAX_DEPTH, Source
+from stepdown.traffic.source import MAX_DEPTH, Source, too_deep
 
 EXTRA = ""
 
@@ -28,6 +35,12 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_NODES = 5_000_000
 _WIRES = (openai_chat, openai_responses, anthropic_messages)
 # Older libyaml recurses once per bracket, so depth is bounded before it is asked.
+_INTERACTIONS = ("interactions", "http_interactions")
+# A JSON cassette by its beginning, as most are larger than what is sniffed: the list, after scalars at most.
+_SCALAR = rb'(?:"(?:[^"\\]|\\.)*"|[-+.\w]+)'
+_JSON_CASSETTE = re.compile(
+    rb'\s*\{\s*(?:"[^"\\]*"\s*:\s*' + _SCALAR + rb'\s*,\s*){0,20}"(?:http_)?interactions"\s*:\s*\['
+)
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -36,8 +49,10 @@ class Options(ReadOptions, frozen=True, kw_only=True):
 
 
 def sniff(head: bytes, name: str) -> float:
+    if head.lstrip()[:1] == b"{":
+        return 0.97 if _JSON_CASSETTE.match(head) else 0.0
     top = [line for line in head.split(b"\n") if line[:1].isalpha()]
-    has = any(line.startswith(b"interactions:") for line in top)
+    has = any(line.startswith((b"interactions:", b"http_interactions:")) for line in top)
     return 0.95 if has else 0.0
 
 
@@ -77,7 +92,23 @@ def examples() -> list[FormatExample]:
         response=response,
         source="cassette.yaml:1",
     )
-    return [FormatExample(name="cassette.yaml", data=data, calls=(call,))]
+    as_json = msgspec.json.encode({"version": 1, "interactions": [_example_interaction(request, response)]})
+    from_json = msgspec.structs.replace(call, source="cassette.json:1")
+    return [
+        FormatExample(name="cassette.yaml", data=data, calls=(call,)),
+        FormatExample(name="cassette.json", data=msgspec.json.format(as_json, indent=4), calls=(from_json,)),
+    ]
+
+
+def _example_interaction(request: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    uri = "https://api.openai.com/v1/chat/completions"
+    asked = {"method": "POST", "uri": uri, "body": msgspec.json.encode(request).decode(), "headers": {}}
+    headers = {"Date": ["Tue, 08 Jul 2025 02:35:28 GMT"], "Content-Type": ["application/json"]}
+    body = {"string": msgspec.json.encode(response).decode()}
+    return {
+        "request": asked,
+        "response": {"status": {"code": 200, "message": "OK"}, "headers": headers, "body": body},
+    }
 
 
 class _NotRead(Exception):
@@ -88,16 +119,29 @@ def _interactions(source: Source, options: Options) -> list[Any] | Broken:
     raw = source.whole(options.max_document_bytes)
     if isinstance(raw, Broken):
         return raw
+    what = "JSON" if raw.lstrip()[:1] == b"{" else "YAML"
     try:
-        _check_nesting(raw)
-        document = yaml.load(raw, Loader=_LOADER)  # noqa: S506 (a safe loader, in C where there is one)
-        _check_size(document)
+        document = _from_json(raw) if what == "JSON" else _from_yaml(raw)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError, OverflowError) as error:
-        return source.broken(0, f"not a YAML cassette: {' '.join(str(error).split())[:200]}", raw)
-    found = document.get("interactions") if isinstance(document, dict) else None
-    if not isinstance(found, list):
-        return source.broken(0, "a YAML file without a list of interactions", raw)
+        return source.broken(0, f"not a {what} cassette: {' '.join(str(error).split())[:200]}", raw)
+    lists = [document.get(name) for name in _INTERACTIONS] if isinstance(document, dict) else []
+    found = next((found for found in lists if isinstance(found, list)), None)
+    if found is None:
+        return source.broken(0, f"a {what} file without a list of interactions", raw)
     return found or source.broken(0, "empty: the cassette has no interactions", raw)
+
+
+def _from_json(raw: bytes) -> Any:
+    if too_deep(raw):
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    return msgspec.json.decode(raw)
+
+
+def _from_yaml(raw: bytes) -> Any:
+    _check_nesting(raw)
+    document = yaml.load(raw, Loader=_LOADER)  # noqa: S506 (a safe loader, in C where there is one)
+    _check_size(document)
+    return document
 
 
 def _check_nesting(raw: bytes) -> None:
@@ -134,12 +178,16 @@ def _call(source: Source, number: int, interaction: Any) -> Call | Broken:
         raise _NotRead(f"not a call to a chat endpoint: {_label(interaction)}")
     headers = {str(key).lower(): value for key, value in _mapping(response.get("headers")).items()}
     asked = _json(_body(request, {}), "request")
-    status = _mapping(response.get("status")).get("code")
+    status = _mapping(response.get("status")).get("code", response.get("code"))
     body, error = _answer(response, headers, wire)
     if isinstance(status, int) and status >= 400:
         body, error = None, error or f"status {status}"
     record = Record(
-        request=asked, response=body, timestamp=_date(headers), error=error, provider=_provider(url.hostname)
+        request=asked,
+        response=body,
+        timestamp=_date(headers.get("date")) or _date(interaction.get("recorded_at")),
+        error=error,
+        provider=_provider(url.hostname),
     )
     return call_of(record, source, number, cast(Wire, wire))
 
@@ -219,11 +267,16 @@ def _first(value: Any) -> Any:
     return value[0] if isinstance(value, list) and value else value
 
 
-def _date(headers: dict[str, Any]) -> float | None:
-    try:
-        return parsedate_to_datetime(str(_first(headers["date"]))).timestamp()
-    except (KeyError, ValueError, OverflowError):
-        return None
+def _date(value: Any) -> float | None:
+    """The time of an HTTP date or an ISO 8601 text; None where there is none."""
+    text = str(_first(value) or "")
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = read(text)
+        except (ValueError, OverflowError):
+            continue
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return None
 
 
 def _provider(host: str | None) -> str:

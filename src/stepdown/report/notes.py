@@ -1,0 +1,61 @@
+"""What must be known to read a verdict: the trivial answer, answers that could not be read, gold passed over."""
+
+from __future__ import annotations
+
+from stepdown.core.record import BuildRecord
+from stepdown.core.trivial import trivial_sentences
+from stepdown.report.format import PERCENT, clean, count, quantity
+from stepdown.report.reading import incumbent_name
+
+MOST_UNREAD = 0.1
+"""The share of answers that may be unreadable before it is said that they count as the incumbent's mistakes."""
+SHOWN = 3
+
+
+def notes(record: BuildRecord) -> list[str]:
+    """A sentence or two each; empty where there is nothing to know."""
+    return [note for note in (_trivial(record), _unread(record), _passed_over(record)) if note]
+
+
+def trivial_passes(record: BuildRecord) -> bool:
+    """Whether always giving the commonest answer would keep the margin too, and no claim is about labels."""
+    found, contract = record.trivial, record.contract
+    return found is not None and found.passes(contract.margin) and "label" not in contract.slices
+
+
+def _trivial(record: BuildRecord) -> str:
+    found = record.trivial
+    if found is None or (record.part != "label" and not found.passes(record.contract.margin)):
+        return ""
+    return " ".join(trivial_sentences(found, record.contract.margin, record.contract.slices))
+
+
+def _unread(record: BuildRecord) -> str:
+    counts = _finding(record, "parse", "unusable_answers")
+    unread, calls = sum(counts.values()), sum(record.dataset.counts.get(split, 0) for split in _SPLITS)
+    if unread <= MOST_UNREAD * calls:
+        return ""
+    why = ", ".join(f"{clean(reason)} {count(number)}" for reason, number in counts.items())
+    return (
+        f"{quantity(unread / calls, PERCENT)} of the answers of {incumbent_name(record)} could not be read ({why}). "
+        "With gold they count as its mistakes, so check that `answer` in stepdown.toml is right."
+    )
+
+
+_SPLITS = ("train", "tune", "certify", "test")
+
+
+def _passed_over(record: BuildRecord) -> str:
+    counts = _finding(record, "gold", "passed_over")
+    if not counts:
+        return ""
+    shown = ", ".join(f"“{clean(label)[:60]}”" for label in list(counts)[:SHOWN])
+    return (
+        f"{count(sum(counts.values()))} gold answers were passed over: no answer has their labels and no prompt lists "
+        f"them ({shown}). gold_map in stepdown.toml says what is meant."
+    )
+
+
+def _finding(record: BuildRecord, step: str, name: str) -> dict[str, int]:
+    found = next((each.findings.get(name) for each in record.dataset.steps if each.name == step), None)
+    return {key: value for key, value in found.items() if isinstance(value, int)} if isinstance(found, dict) else {}
