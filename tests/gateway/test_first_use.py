@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from openai import OpenAI
 
+from stepdown.core.tasks import Match
 from stepdown.loop.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import label, lines, response, ticket
@@ -80,6 +82,15 @@ def names(home: Path) -> dict[str, int]:
     return {one["task"]["name"]: one["calls"] for one in said(home, "tasks")}
 
 
+def leave_a_twin(home: Path) -> None:
+    """As earlier versions did, of a task that is certified: by its name as a workload, and by its template."""
+    with open_home(home).store() as store:
+        task = store.tasks()["tickets"]
+        assert task.template is not None
+        store.put_task(replace(task, name=f"tickets-{task.template.fingerprint[:6]}"), 1.0)
+        store.put_task(replace(task, match=Match(workload="tickets")), 1.0)
+
+
 def test_from_no_task_to_students_that_go_on_answering(tmp_path: Path) -> None:
     (tmp_path / "recorded.jsonl").write_bytes(lines(recorded()))
     upstream = ("--upstream", f"replay:{tmp_path / 'recorded.jsonl'}")
@@ -112,10 +123,12 @@ def test_from_no_task_to_students_that_go_on_answering(tmp_path: Path) -> None:
     after = names(home)
     assert set(after) == {"tickets", *(set(found) - {name})}
     assert after["tickets"] == CALLS + LATER - len(answered)
+    leave_a_twin(home)
     with serving(home, *upstream) as gateway:
         again = ask(client_of(gateway), range(CALLS + LATER, CALLS + 2 * LATER))
         assert {task for _, task, _ in again} == {"tickets"}
         assert sum(rung != "incumbent" for _, _, rung in again) > LATER / 2
+    assert set(names(home)) == set(after)
     with open_home(home).store() as store:
         kept = [call for call in store.calls() if call.task]
     assert {(call.task, call.workload_id) for call in kept} == {("tickets", "")}

@@ -124,7 +124,7 @@ def test_while_no_certificate_is_in_force_calls_are_as_production_made_them(
         assert repeated.cost_usd == 0.0
         assert repeated.content == SAID
         with open_home(home).store() as store:
-            made = {call.id for call in as_production_makes_them(store.calls(TASK))}
+            made = {call.id for call in as_production_makes_them(store.calls_kept_under([TASK], [TASK]))}
         assert {first.headers["x-stepdown-id"], again.headers["x-stepdown-id"]} <= made
 
 
@@ -200,7 +200,7 @@ def test_after_a_step_down_the_sample_is_of_the_traffic(
     share, n = 0.3, 500
     home = copied(certified, tmp_path / "home", held_back(share, settings))
     with open_home(home).store() as store:
-        before = {call.id for call in store.calls(TASK)}
+        before = {call.id for call in store.calls_kept_under([TASK], [TASK])}
     dice = random.Random(7)
     texts = [unsure(dice.randrange(3)) if dice.random() < 0.25 else sure(dice.randrange(40))[0] for _ in range(n)]
     hard = sum("hmm" in text for text in texts)

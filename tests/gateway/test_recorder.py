@@ -134,12 +134,8 @@ def test_an_answer_becomes_a_call_and_sums(address: str, folder: Path) -> None:
     call = calls[first.id]
     assert call.request == first.chat
     assert call.content == "yes"
-    assert (call.provider, call.workload_id, call.client_id, call.source) == (
-        "openai",
-        "intent",
-        KEY.id,
-        "gateway",
-    )
+    assert (call.provider, call.task, call.workload_id) == ("openai", "intent", "")
+    assert (call.client_id, call.source) == (KEY.id, "gateway")
     assert (call.timestamp, call.latency_s, call.cost_usd) == (AT, 0.25, 0.12)
     assert (calls[second.id].provider, calls[second.id].cost_usd) == ("stepdown/linear", 0.0005)
     with closing(open_store(address)) as store:

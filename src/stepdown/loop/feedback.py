@@ -87,7 +87,8 @@ def _fitting(store: Store, call: Call, task: Task | None, value: Any) -> Any:
         why_not = "It has no form that an answer of the task has"
     else:
         why_not = family.why_unfit(task, canonical, call.request)
-    if why_not and (canonical is None or not store.has_gold_value(call.task or call.workload_id, canonical)):
+    names = {call.workload_id, *([task.name, *task.match.names, task.match.workload] if call.task else [])}
+    if why_not and (canonical is None or not any(store.has_gold_value(name, canonical) for name in names)):
         raise Refused(
             422,
             f"The gold value cannot be an answer of the task {task.name!r}. {why_not}. What the task has not had yet "

@@ -213,7 +213,7 @@ class SqlStore:
         gold of the task."""
         sql = (
             "SELECT gold.id FROM gold JOIN calls ON calls.id = gold.id"
-            " WHERE (calls.task = ? OR calls.workload = ?) AND gold.gold = ? LIMIT 1"
+            " WHERE ((calls.task = ? AND calls.task <> '') OR calls.workload = ?) AND gold.gold = ? LIMIT 1"
         )
         return next(self._database.rows(sql, (name, name, canonical_json(value).decode())), None) is not None
 
