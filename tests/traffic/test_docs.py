@@ -18,6 +18,7 @@ from stepdown.traffic.format import ReadOptions, formats
 from stepdown.traffic.gold import read_gold, read_verdicts
 from stepdown.traffic.pricing import Prices
 from stepdown.traffic.read import read_calls
+from tests.cli.conftest import stepdown
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "traffic.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```(\w+) (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -63,3 +64,11 @@ def test_prices_gold_and_verdicts(tmp_path: Path) -> None:
     assert isinstance(found, Gold)
     task = Task(name="bookings", family="extract", match=Match())
     assert families().load("extract").canonical(task, found.gold) == {"people": 4, "date": "2026-05-05"}
+
+
+def test_the_commands_on_the_page_have_their_options() -> None:
+    shown = stepdown("import", "--help").out
+    commands = re.findall(r"^stepdown import .*$", PAGE, re.MULTILINE)
+    flags = {word for command in commands for word in command.split() if word.startswith("--")}
+    assert "--prompt-column" in flags
+    assert all(flag in shown for flag in flags)
