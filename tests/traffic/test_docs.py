@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.cli.conftest import stepdown
 
 from stepdown.core.calls import Call
 from stepdown.core.family import families
@@ -18,7 +19,6 @@ from stepdown.traffic.format import ReadOptions, formats
 from stepdown.traffic.gold import read_gold, read_verdicts
 from stepdown.traffic.pricing import Prices
 from stepdown.traffic.read import read_calls
-from tests.cli.conftest import stepdown
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "traffic.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```(\w+) (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
