@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.cli.conftest import stepdown
 
 from stepdown.core.calls import Call
 from stepdown.core.family import families
@@ -65,3 +66,11 @@ def test_prices_gold_and_verdicts(tmp_path: Path) -> None:
     assert isinstance(found, Gold)
     task = Task(name="bookings", family="extract", match=Match())
     assert families().load("extract").canonical(task, found.gold) == {"people": 4, "date": "2026-05-05"}
+
+
+def test_the_commands_on_the_page_have_their_options() -> None:
+    shown = stepdown("import", "--help").out
+    commands = re.findall(r"^stepdown import .*$", PAGE, re.MULTILINE)
+    flags = {word for command in commands for word in command.split() if word.startswith("--")}
+    assert "--prompt-column" in flags
+    assert all(flag in shown for flag in flags)
