@@ -68,7 +68,9 @@ def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> Im
         calls = _counted(_redacted(named, home.settings), progress)
         added = store.add_calls(calls) if request.paths else Added()
         bases = GoldBases(store, request.gold_is)
-        gold = _sum(store.add_gold(bases.stamped(aside.sift(read_gold(path)))) for path in request.gold)
+        # A file of gold is read to its end first: one that contradicts itself throughout is not taken at all.
+        golds = [list(aside.sift(read_gold(path))) for path in request.gold]
+        gold = _sum(store.add_gold(bases.stamped(one)) for one in golds)
         verdicts = _sum(store.add_verdicts(aside.sift(read_verdicts(path))) for path in request.verdicts)
         aside.flush()
         result = ImportResult(
