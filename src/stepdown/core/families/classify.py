@@ -145,16 +145,17 @@ def canonical(task: Task, value: Any) -> str | None:
 
 
 def _unwrapped(task: Task, value: Any) -> Any:
-    """The value at the task's path in an object, the only one of an object or list, or what JSON text quotes.
-
-    What holds more stays as it is."""
-    spot = spot_of(task.answer)
+    """The value at the task's path in an object; of JSON text also what it quotes, or the only value of its object or
+    list. What holds more stays as it is."""
     if isinstance(value, str) and value.strip()[:1] in {"{", "[", '"'}:
         try:
             found = _unwrapped(task, load_json(value))
         except ValueError:
             return value
+        if isinstance(found, dict | list) and len(found) == 1:
+            (found,) = found.values() if isinstance(found, dict) else found
         return value if isinstance(found, dict | list) else found
+    spot = spot_of(task.answer)
     if isinstance(value, dict) and spot is not None:
         value = tool_label.read_gold(value, spot)
     elif isinstance(value, dict):
@@ -163,9 +164,6 @@ def _unwrapped(task: Task, value: Any) -> Any:
             holder = holder.get(key) if isinstance(holder, dict) else None
         if holder is not None and not isinstance(holder, dict | list):
             return holder
-    if isinstance(value, dict | list) and len(value) == 1:
-        (only,) = value.values() if isinstance(value, dict) else value
-        return only
     return value
 
 
