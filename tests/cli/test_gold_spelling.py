@@ -183,3 +183,30 @@ def test_a_path_that_misses_some_answers_is_named_beside_the_verdict(tmp_path: P
     assert any(
         "20 % of the answers" in note.replace("\u202f", " ").replace("\u00a0", " ") for note in done.json["notes"]
     )
+
+
+def test_a_file_that_contradicts_itself_throughout_is_not_taken(tmp_path: Path, calls: Path) -> None:
+    """Nobody knows which of two answers to one call is right; a few such rows are kept aside as before."""
+    (tmp_path / "calls.jsonl").write_bytes(calls.read_bytes())
+    rows = [f"c{number},{right(number)}\nc{number},{other_call(number)}\n" for number in range(COUNT)]
+    (tmp_path / "gold.csv").write_text("id,gold\n" + "".join(rows))
+    done = stepdown("import", str(calls), "--gold", str(tmp_path / "gold.csv"), "--home", str(tmp_path), "--json")
+    assert done.code == 1
+    assert "two different gold answers for" in done.err
+    assert "'c0' (lines 2 and 3)" in done.err
+    assert stepdown("status", "--home", str(tmp_path), "--json").json["gold"] == 0
+
+
+def test_labels_for_answers_of_several_fields_are_told_how_to_be_read(tmp_path: Path) -> None:
+    answers = [json.dumps({"team": said(number), "priority": ("low", "high")[number % 2]}) for number in range(COUNT)]
+    mixed = [ticket(number, answer=answers[number]) for number in range(COUNT)]
+    (tmp_path / "calls.jsonl").write_bytes(lines(mixed))
+    project(tmp_path, tmp_path / "calls.jsonl", right)
+    done = stepdown(*BUILD, "--home", str(tmp_path), "--json")
+    assert done.code == 1
+    assert 'family = "classify" and answer = "$.THAT_FIELD"' in done.err
+    (tmp_path / "stepdown.toml").write_text('[tasks.tickets]\nfamily = "classify"\nanswer = "$.priority"\n' + MARGIN)
+    done = stepdown(*BUILD, "--home", str(tmp_path), "--json")
+    assert "If the decision sits elsewhere than at $.priority" in done.err
+    (tmp_path / "stepdown.toml").write_text('[tasks.tickets]\nfamily = "classify"\nanswer = "$.team"\n' + MARGIN)
+    assert stepdown(*BUILD, "--home", str(tmp_path), "--json").code == 0

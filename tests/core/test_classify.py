@@ -69,3 +69,24 @@ def test_confidence_is_stated_in_the_incumbents_unit(old: str, new: str) -> None
     task = Task(name="t", family="classify", match=Match(), answer="$.category")
     like = {"role": "assistant", "content": f'{{"category": "a", "confidence": {old}}}'}
     assert classify.write_answer(task, "b", 0.8765, like)["content"] == f'{{"category": "b", "confidence": {new}}}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "given", "label"),
+    [
+        ("$", ' "Refund" ', "Refund"),
+        ("$", '["Refund"]', "Refund"),
+        ("$", '{"label": "Refund"}', "Refund"),
+        ("$.category", '{"category": "Refund", "note": "x"}', "Refund"),
+        ("$.category", '{"other": "Refund", "note": "x"}', '{"other": "Refund", "note": "x"}'),
+        ("$", '["Refund", "Praise"]', '["Refund", "Praise"]'),
+        ("$", "{not JSON", "{not JSON"),
+        ("$", {"category": "Refund"}, None),
+        ("route(team)", "Refund", "Refund"),
+        ("route(team)", '{"tool": "route", "arguments": {"team": "Refund"}}', "Refund"),
+        ("route(team)", {"tool": "route", "arguments": '{"team": "Refund"}'}, "Refund"),
+        ("route(team)", '{"team": "Refund"}', "Refund"),
+    ],
+)
+def test_gold_is_read_out_of_the_json_round_it(answer: str, given: object, label: str | None) -> None:
+    assert classify.canonical(Task(name="t", family="classify", match=Match(), answer=answer), given) == label

@@ -114,7 +114,7 @@ def test_secrets_in_error_texts_are_masked(make_call, task):
 
 
 def test_gold_that_is_no_label_is_counted(make_call, task):
-    options = CurationOptions(gold={"1": Gold(id="1", gold={"not": "a", "label": "b"})})
+    options = CurationOptions(gold={"1": Gold(id="1", gold={"not": "a label"})})
     outcome, _ = parse([make_call("1", "x", "a")], task, options)
     assert outcome.examples[0].gold is None
     assert outcome.findings["gold_that_is_no_answer"] == 1

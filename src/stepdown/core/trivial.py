@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from stepdown.core.estimates import Estimate
-from stepdown.core.figures import clean
+from stepdown.core.figures import clean, share
 
 LONGEST = 40
 PROPOSAL = 'slices = ["label"]'
@@ -42,13 +42,12 @@ def trivial_sentences(found: Trivial, margin: float, slices: tuple[str, ...]) ->
     if found.reference == "gold":
         more = "more" if found.excess.value > 0 else "less"
         reached = (
-            f"Always answering “{found.name}” would be wrong on {found.loss.value:.1%}, "
+            f"Always answering “{found.name}” would be wrong on {share(found.loss.value)}, "
             f"{abs(found.excess.value) * 100:.1f} points {more} than the incumbent ({n})"
         )
     else:
-        reached = (
-            f"Always answering “{found.name}” would be the incumbent's own answer on {1 - found.loss.value:.1%} ({n})"
-        )
+        own = f"the incumbent's own answer on {share(1 - found.loss.value)}"
+        reached = f"Always answering “{found.name}” would be {own} ({n})"
     if not found.passes(margin):
         return [f"{reached}."]
     within = "is" if found.excess.value <= margin else "may be"

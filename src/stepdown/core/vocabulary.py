@@ -73,13 +73,16 @@ def offers(strange: Iterable[str], known: Collection[str], together: Mapping[tup
     in common.
     """
     spelt = by_spelling(known)
-    found = {}
-    for label in strange:
-        offer = _by_itself(label, spelt)
-        offer = _by_company(label, together) if offer is None else offer
-        if offer is not None:
-            found[label] = offer
-    return found
+    itself = {label: _by_itself(label, spelt) for label in strange}
+    company = {label: _by_company(label, together) for label, offer in itself.items() if offer is None}
+    # An answer that goes with several labels says nothing of any.
+    meant = Counter(company.values())
+    found = {label: company[label] if offer is None else offer for label, offer in itself.items()}
+    return {
+        label: offer
+        for label, offer in found.items()
+        if offer is not None and (itself[label] is not None or meant[offer] == 1)
+    }
 
 
 def _by_itself(label: str, spelt: Mapping[str, str]) -> str | None:

@@ -114,7 +114,15 @@ def _unreadable(rows: Sequence[GoldRow], unreadable: Sequence[GoldRow], task: Ta
         f"Of {len(rows):,} gold answers of {task.name!r} {len(unreadable):,} cannot be answers of it: "
         f"{_examples(row.given for row in unreadable)}.",
         _expected(task),
-        "Write one answer a call as the answers are written, leave the gold of the others empty, and import it again.",
+        "Write one answer a call as the answers are written, leave the gold of the others empty, and import it again."
+        + ("" if task.family == "classify" else _one_field(task)),
+    )
+
+
+def _one_field(task: Task) -> str:
+    return (
+        ' Or, where the gold is one field of the answers, write family = "classify" and answer = "$.THAT_FIELD" in '
+        f"stepdown.toml under [tasks.{_key(task.name)}]."
     )
 
 
@@ -129,8 +137,14 @@ def _strange(rows: Sequence[GoldRow], labels: Labels, task: Task) -> InputError 
         f"Of {len(rows):,} gold answers of {task.name!r} {labels.strange.total():,} are labels that no answer has and "
         f"no prompt lists: {_counted(labels.strange)}. The answers have {_counted(labels.answers)}.",
         "Gold in another spelling makes everyone wrong alike, and would certify anything.",
-        f"{_advice(labels, task)} A label that is right although no answer has it is mapped to itself, and one that "
-        'says nothing to "".',
+        f"{_advice(labels, task)}{_elsewhere(task)} A label that is right although no answer has it is mapped to "
+        'itself, and one that says nothing to "".',
+    )
+
+
+def _elsewhere(task: Task) -> str:
+    return (
+        "" if task.answer == "$" else f" If the decision sits elsewhere than at {task.answer}, correct `answer` there."
     )
 
 

@@ -73,8 +73,10 @@ def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> Im
         calls = _counted(_redacted(calls_named, store, home.settings), progress)
         added = store.add_calls(calls) if request.paths else Added()
         bases = GoldBases(store, request.gold_is)
+        # A file of gold is read to its end first: one that contradicts itself throughout is not taken at all.
         named = [by_call(store, aside.sift(read_gold(path)), bases.is_drawn) for path in request.gold]
-        gold = _sum(store.add_gold(bases.stamped(aside.sift(rows))) for rows in named)
+        golds = [list(aside.sift(rows)) for rows in named]
+        gold = _sum(store.add_gold(bases.stamped(rows)) for rows in golds)
         judged = [by_call(store, aside.sift(read_verdicts(path))) for path in request.verdicts]
         verdicts = _sum(store.add_verdicts(aside.sift(rows)) for rows in judged)
         aside.flush()

@@ -18,6 +18,9 @@ from stepdown.traffic.tables import rows
 
 SPLIT_NAMES = ("train", "tune", "dev", "certify", "test")
 
+MOST_CONTRADICTED, FEW = 0.05, 4
+"""The share of a file's ids that may have two different golds, and how many may where they are few in all."""
+
 _SIZES = Sizes(16 * 1024 * 1024, 256 * 1024 * 1024)
 _IDS = ("id", "call_id", "custom_id")
 _GOLDS = ("gold", "label", "answer", "expected")
@@ -30,9 +33,11 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 def read_gold(path: str) -> Iterator[Gold | Broken]:
     """Gold of a file with `id`, `gold` and, where its owner cares, `split` (train, tune or dev, certify, test).
 
-    A second, different gold for one id is a Broken that names both lines; the first is kept. Raises InputError.
+    A second, different gold for one id is a Broken that names both lines; the first is kept. Raises InputError, at the
+    end where so many contradict one another that no one knows which are right.
     """
     kept: dict[str, tuple[int, str]] = {}
+    contradicted: dict[str, str] = {}
     for item in _rows(path, "gold"):
         if isinstance(item, Broken):
             yield item
@@ -44,7 +49,7 @@ def read_gold(path: str) -> Iterator[Gold | Broken]:
         if isinstance(gold, Broken):
             yield gold
             continue
-        held = canonical_json([_read(gold.gold), gold.split]).decode()
+        held = _shown(gold)
         if gold.id not in kept:
             kept[gold.id] = (number, held)
             yield gold
@@ -53,7 +58,21 @@ def read_gold(path: str) -> Iterator[Gold | Broken]:
             reason = (
                 f"gold for {gold.id!r} contradicts line {first} ({kept[gold.id][1]} there, {held} here); that is kept"
             )
+            contradicted.setdefault(gold.id, f"{gold.id!r} (lines {first} and {number})")
             yield source.broken(number, reason, canonical_json(row))
+    if len(contradicted) > max(FEW, MOST_CONTRADICTED * len(kept)):
+        raise InputError(
+            f"{path!r} has two different gold answers for {len(contradicted):,} of its {len(kept):,} ids: "
+            f"{', '.join(list(contradicted.values())[:3])}.",
+            "Nobody can tell which of them are right, so nothing of the file was taken.",
+            "Check that ids are those of the calls, keep one row for each, and import it again.",
+        )
+
+
+def _shown(gold: Gold) -> str:
+    """The gold, and its split where it has one: equal for rows that say the same."""
+    value = canonical_json(_read(gold.gold)).decode()
+    return f"{value} (split {gold.split})" if gold.split else value
 
 
 def read_verdicts(path: str) -> Iterator[Verdict | Broken]:

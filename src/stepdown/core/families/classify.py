@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from stepdown.core import tool_label
@@ -145,28 +146,23 @@ def canonical(task: Task, value: Any) -> str | None:
 
 
 def _unwrapped(task: Task, value: Any) -> Any:
-    """The value at the task's path in an object, the only one of an object or list, or what JSON text quotes.
-
-    What holds more stays as it is."""
+    """What JSON text quotes, the value in it at the task's path, or the only one of its object or list; the argument of
+    a tool's call. What holds more stays as it is."""
     spot = spot_of(task.answer)
-    if isinstance(value, str) and value.strip()[:1] in {"{", "[", '"'}:
-        try:
-            found = _unwrapped(task, load_json(value))
-        except ValueError:
-            return value
-        return value if isinstance(found, dict | list) else found
-    if isinstance(value, dict) and spot is not None:
-        value = tool_label.read_gold(value, spot)
-    elif isinstance(value, dict):
-        holder: Any = value
-        for key in parse_path(task.answer):
-            holder = holder.get(key) if isinstance(holder, dict) else None
-        if holder is not None and not isinstance(holder, dict | list):
-            return holder
-    if isinstance(value, dict | list) and len(value) == 1:
-        (only,) = value.values() if isinstance(value, dict) else value
-        return only
-    return value
+    if not isinstance(value, str) or value.strip()[:1] not in {"{", "[", '"'}:
+        return value if spot is None else tool_label.read_gold(value, spot)
+    try:
+        found = load_json(value)
+    except ValueError:
+        return value
+    if spot is not None:
+        found = tool_label.read_gold(found, spot)
+    elif isinstance(found, dict) and parse_path(task.answer):
+        with suppress(KeyError):
+            found = read_path(value, task.answer)
+    if isinstance(found, dict | list) and len(found) == 1:
+        (found,) = found.values() if isinstance(found, dict) else found
+    return value if isinstance(found, dict | list) else found
 
 
 def _label(value: Any) -> str | None:
