@@ -174,6 +174,9 @@ def test_minor_units_and_two_decimals_are_written_as_the_answers_have_them(day: 
     piece = written(Decimal(cents) / 100, ".", ",")
     assert value_of("amount, minor units", piece, ("integer",)) == cents
     assert value_of("amount, two decimals", piece) == f"{cents / 100:.2f}"
+    assert value_of("amount, 1,234.56", piece) == f"{cents / 100:,.2f}"
+    assert value_of("amount, 1.234,56", f"{cents / 100:,.2f}") == piece
+    assert value_of("amount, 1.234,56", "1.2345") is None
     assert value_of("amount", piece, NUMBER) == cents / 100
 
 

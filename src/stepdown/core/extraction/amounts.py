@@ -114,8 +114,21 @@ def as_share(value: Number) -> float | int:
 
 def with_two_decimals(value: Number) -> str | None:
     """ "1234.50"; None where that would round."""
-    rounded = value.quantize(Decimal("0.01"))
-    return str(rounded) if rounded == value else None
+    return _exactly(value, "", ".")
+
+
+def in_english(value: Number) -> str | None:
+    """ "1,234.50"; None where that would round."""
+    return _exactly(value, ",", ".")
+
+
+def in_german(value: Number) -> str | None:
+    """ "1.234,50"; None where that would round."""
+    return _exactly(value, ".", ",")
+
+
+def _exactly(value: Number, thousands: str, mark: str) -> str | None:
+    return written(value, thousands, mark) if value == round(value, 2) else None
 
 
 def written(value: Number, thousands: str, mark: str, decimals: int = 2) -> str:

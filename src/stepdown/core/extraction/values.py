@@ -106,6 +106,8 @@ NORMALISERS: dict[str, Normaliser] = {
         Normaliser("time", calendar.time_of_day, calendar.TIME, r"\d\d:\d\d"),
         _amount("amount", amounts.as_number, (amounts.AMOUNT,), _NUMBER),
         _amount("amount, two decimals", amounts.with_two_decimals, (amounts.AMOUNT,), r"-?\d+\.\d\d"),
+        _amount("amount, 1,234.56", amounts.in_english, (amounts.AMOUNT,), r"-?\d{1,3}(?:,\d{3})*\.\d\d"),
+        _amount("amount, 1.234,56", amounts.in_german, (amounts.AMOUNT,), r"-?\d{1,3}(?:\.\d{3})*,\d\d"),
         _amount("amount, minor units", amounts.as_minor_units, (amounts.AMOUNT,), r"-?\d+"),
         _amount("percentage", amounts.as_number, (amounts.PERCENT,), _NUMBER),
         _amount("percentage as a share", amounts.as_share, (amounts.PERCENT,), _NUMBER),

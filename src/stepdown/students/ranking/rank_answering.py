@@ -135,6 +135,7 @@ class RankAnswering:
     ) -> dict[str, tuple[Option, float]]:
         """The likeliest options of fields that a sum links, where one that keeps it is so much likelier."""
         role = next(each for each in self.roles if each.field == linked[0])
+        within = [each for each in self.roles if each.field in linked]
         names = list(offered)
         found: list[tuple[float, tuple[Option, ...]]] = []
         for combination in itertools.product(*(offered[name][:_TRIED] for name in names)):
@@ -144,7 +145,7 @@ class RankAnswering:
                 for name, one in zip(names, combination, strict=True)
                 if one.candidate is not None and one.candidate.value is not None
             }
-            if _keeps(role, values | derived(self._form, self.roles, text, values), len(values)):
+            if _keeps(role, values | derived(self._form, within, text, values), len(values)):
                 chance *= _ODDS
             found.append((chance, combination))
         total = sum(chance for chance, _ in found) or 1.0
