@@ -147,17 +147,20 @@ class _Templates:
 
     def __init__(self) -> None:
         self._exact, self._loose = _Buckets(), _Buckets()
+        self._words: set[str] = set()
+        """What the first messages begin with, to tell at little cost what fits none, whatever its white space."""
 
     def add(self, task: ServedTask, template: Template) -> None:
+        self._words.add(_first_word(template))
         for buckets, texts in ((self._exact, _as_they_are), (self._loose, _one_blank)):
             buckets.add(task, template, *_key_of(template, texts))
 
     def candidates(self, texts: Sequence[str], loosely: bool) -> Iterator[tuple[ServedTask, Template]]:
-        return (
-            self._loose.candidates([" ".join(text.split()) for text in texts])
-            if loosely
-            else self._exact.candidates(texts)
-        )
+        if not loosely:
+            return self._exact.candidates(texts)
+        if "" not in self._words and texts and "".join(texts[0].split(None, 1)[:1]) not in self._words:
+            return iter(())
+        return self._loose.candidates([" ".join(text.split()) for text in texts])
 
 
 class _Buckets:
@@ -202,6 +205,14 @@ def _key_of(template: Template, read: Callable[[str], str]) -> tuple[_Shape, tup
         shape.append((head, tail))
         key.append((first[:head], last[len(last) - tail :] if tail else ""))
     return tuple(shape), tuple(key)
+
+
+def _first_word(template: Template) -> str:
+    """The word that a template's first message begins with, "" where that is none or a slot may go on with it."""
+    parts = template.messages[0].parts if template.messages else ()
+    text = parts[0].text.lstrip() if parts else ""
+    word = "".join(text.split(None, 1)[:1])
+    return word if len(word) < len(text) or len(parts) == 1 else ""
 
 
 def _as_they_are(text: str) -> str:
