@@ -173,7 +173,8 @@ def _image(call: dict[str, Any]) -> None:
 
 
 def _too_long(call: dict[str, Any]) -> None:
-    call["request"]["messages"][1]["content"] = "word " * 20_001
+    message = call["request"]["messages"][1]
+    message["content"] = "word " * 20_001 + message["content"]
 
 
 SPOILT: dict[str, Callable[[dict[str, Any]], None]] = {

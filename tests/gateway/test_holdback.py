@@ -255,7 +255,7 @@ def test_settings_are_read_again(certified: Path, upstream: LargeModel, tmp_path
         assert reason() == "holdback"
 
 
-def test_a_build_for_another_contract_is_not_served_until_the_settings_say_so(
+def test_a_build_for_another_contract_is_not_served_until_the_settings_say_so_and_somebody_promotes_it(
     certified: Path, upstream: LargeModel, tmp_path: Path
 ) -> None:
     home = copied(certified, tmp_path / "home")
@@ -266,8 +266,13 @@ def test_a_build_for_another_contract_is_not_served_until_the_settings_say_so(
         before = gateway.ask(SURE).headers["x-stepdown-certificate"]
         time.sleep(1.5)  # more than one look at the builds
         assert gateway.ask(SURE).headers["x-stepdown-certificate"] == before
+        early = stepdown("promote", TASK, built.json["build"], "--home", str(home))
+        assert early.code == 1
+        assert "margin" in early.err
         (home / "stepdown.toml").write_text(SETTINGS.replace("0.05", "0.1"))
-        assert soon(lambda: gateway.ask(SURE).headers["x-stepdown-certificate"] != before)
+        assert soon(lambda: gateway.ask(SURE).headers["x-stepdown-rung"] == "incumbent")
+        assert stepdown("promote", TASK, built.json["build"], "--home", str(home)).code == 0
+        assert soon(lambda: gateway.ask(SURE).headers.get("x-stepdown-certificate", before) != before)
         assert gateway.ask(SURE).headers["x-stepdown-rung"] == "linear"
 
 
