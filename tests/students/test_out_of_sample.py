@@ -61,6 +61,12 @@ def test_why_nobody_can_learn_it_names_the_field() -> None:
     with pytest.raises(NotEnoughData, match="no student yet"):
         answer_out_of_sample(replace(data, family="generate"), 0)
     learnable = data_of("extract")
-    many = replace(learnable, texts=learnable.texts * 4000, targets=learnable.targets * 4000)
+    many = replace(
+        learnable,
+        texts=learnable.texts * 4000,
+        targets=learnable.targets * 4000,
+        sources=list(learnable.sources) * 4000,
+        weights=np.tile(learnable.weights, 4000),
+    )
     with pytest.raises(NotEnoughData, match="rows in 8 s"):
         answer_out_of_sample(many, 0)
