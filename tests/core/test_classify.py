@@ -90,3 +90,10 @@ def test_confidence_is_stated_in_the_incumbents_unit(old: str, new: str) -> None
 )
 def test_gold_is_read_out_of_the_json_round_it(answer: str, given: object, label: str | None) -> None:
     assert classify.canonical(Task(name="t", family="classify", match=Match(), answer=answer), given) == label
+
+
+def test_where_the_incumbent_states_its_confidence_either_way_the_usual_one_is_kept() -> None:
+    task = Task(name="t", family="classify", match=Match(), answer="$.category")
+    said = ['{"category": "oos", "confidence": 0.4}'] + [f'{{"category": "a", "confidence": {n}}}' for n in (70, 85.5)]
+    found = classify.like(task, [{"role": "assistant", "content": content} for content in said])
+    assert classify.write_answer(task, "b", 0.9, found)["content"] == '{"category": "b", "confidence": 90.0}'

@@ -210,16 +210,24 @@ def _in_its_unit(whole: Mapping[str, Any], confidence: float) -> dict[str, Any]:
     }
 
 
+def _units(content: str) -> tuple[str, ...]:
+    """The fields by which an answer says how sure it is as a percentage; some incumbents say it either way."""
+    whole = load_json(content)
+    return tuple(name for name in _CONFIDENCE_FIELDS if is_confidence(name, value := whole.get(name)) and value > 1)
+
+
 def like(task: Task, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The first message, without what differs between them besides the label: an explanation or a number that belongs
     to another request would be a wrong one. Texts become empty, all else null."""
     if spot_of(task.answer) is not None:
         return tool_label.pattern(messages)
     contents = [str(message["content"]) for message in messages]
-    first = {"role": "assistant", "content": contents[0]}
     keys = parse_path(task.answer)
     if not keys:
-        return first
+        return {"role": "assistant", "content": contents[0]}
+    usual = Counter(map(_units, contents)).most_common(1)[0][0]
+    contents.sort(key=lambda content: _units(content) != usual)
+    first = {"role": "assistant", "content": contents[0]}
     whole: dict[str, Any] = load_json(contents[0])
     seen: dict[str, set[bytes]] = defaultdict(set)
     for content in contents:
