@@ -68,5 +68,5 @@ def test_why_nobody_can_learn_it_names_the_field() -> None:
         sources=list(learnable.sources) * 4000,
         weights=np.tile(learnable.weights, 4000),
     )
-    with pytest.raises(NotEnoughData, match="rows in 8 s"):
+    with pytest.raises(NotEnoughData, match="rows in the time of a scan"):
         answer_out_of_sample(many, 0)

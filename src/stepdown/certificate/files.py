@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -48,10 +49,25 @@ def open_sealed(path: Path) -> SealedCertificate:
             f"{path} is not a certificate.", "Expected the JSON file that a build wrote.", "Give its path."
         )
     try:
-        return msgspec.json.decode(path.read_bytes(), type=SealedCertificate)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+        sealed = msgspec.json.decode(data, type=SealedCertificate)
+        strange = _strange(msgspec.json.decode(data), msgspec.to_builtins(sealed))
+        if strange:
+            raise msgspec.ValidationError(f"it has a field {strange[:80]!r}, which no certificate has")
+        return sealed
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"{path} is not a certificate: {error}.",
             "Expected the JSON file that a build wrote.",
             "Take it from where it was issued, or build again.",
         ) from None
+
+
+def _strange(written: Any, read: Any) -> str:
+    """A field of what is written that nobody reads, "" where all of it is: what is passed over could say anything."""
+    if isinstance(written, dict) and isinstance(read, dict):
+        unread = (str(name) for name in written if name not in read)
+        return next(unread, "") or next(filter(None, (_strange(written[name], read[name]) for name in written)), "")
+    if isinstance(written, list) and isinstance(read, list):
+        return next(filter(None, map(_strange, written, read)), "")
+    return ""

@@ -139,6 +139,10 @@ class TrainingContext:
     network: bool = False
 
 
+TIME_OF_A_SCAN = "in the time of a scan"
+"""How a reason ends that says nothing of what a build would learn."""
+
+
 class StudentKind(Protocol):
     """The protocol a module in `students/kinds/` keeps.
 

@@ -24,6 +24,7 @@ from stepdown.core.gateway import GatewaySettings
 from stepdown.gateway.http.target import is_loopback
 from stepdown.loop.home import Home
 from stepdown.loop.issued_keys import IssuedKeys
+from stepdown.loop.settings_of_tasks import check_settings
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -50,6 +51,7 @@ def serve(home: Home, settings: GatewaySettings, workers: int, announce: Announc
 
     configure_logs(sys.stderr)
     check_exposed(home, settings)
+    check_private(home)
     listener = _bound(settings, shared=False)
     address = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
     if workers > 1:  # Each has a listener of its own; this one only keeps the port.
@@ -71,6 +73,17 @@ def check_exposed(home: Home, settings: GatewaySettings) -> None:
             "Expected virtual keys for anything but this machine's own address.",
             "Run: stepdown key create NAME, or serve on 127.0.0.1",
         )
+
+
+def check_private(home: Home) -> None:
+    """Raises ContractError where the settings hold back the requests of a task that there is not: they would go out as
+    another task's. Where no task is known yet its requests are still to come."""
+    private = {name: said for name, said in home.settings.tasks.items() if said.contract.privacy != "any"}
+    if not private:
+        return
+    with home.store() as store:
+        if store.tasks():
+            check_settings(store, msgspec.structs.replace(home.settings, tasks=private))
 
 
 def _shown(host: str) -> str:

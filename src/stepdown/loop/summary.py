@@ -59,7 +59,7 @@ def attempt_sentence(certificate: Certificate) -> str:
     budget = 1.0 - confidence_of(certificate)
     left = f"{error_left(budget, certificate.attempt):.3%} of {budget:.1%} are left"
     if not certificate.attempt:
-        return f"No attempt on this evidence was spent: {left}."
+        return "This build spent no attempt on its evidence; what is left for a test is said by --dry-run."
     return (
         f"Attempt {certificate.attempt} on this evidence: it was tested at an error of {certificate.error_share:.3%}, "
         f"and {left} for all later attempts. Try with --dry-run, which spends nothing."

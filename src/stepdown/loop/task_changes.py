@@ -83,9 +83,16 @@ def split_task(home: Home, name: str, new: str, containing: str = "", workload: 
                     f"Expected {LEAST_DISTINCT} at least on either side.",
                     "Look for what only some of its prompts have: `stepdown tasks` shows their template.",
                 )
+        # Its evidence would be new evidence under another name, and the requests go on to what was built of the whole.
+        _check_unbuilt(
+            store,
+            name,
+            "split",
+            "Have clients name a workload for those calls, and give it a table of its own: match = { workload = … }.",
+        )
         part = _part(task, new, chosen, containing, workload)
         now = home.clock()
-        if containing and not is_built(store, name):
+        if containing:
             left = _template(rest)
             if left is not None and claim_order(task)[0] >= -len(constants(left)):
                 store.put_task(msgspec.structs.replace(task, template=left), now)

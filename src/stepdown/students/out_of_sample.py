@@ -15,7 +15,7 @@ from stepdown.core.dataset import Answer
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.family import loss_named
 from stepdown.core.kinds import Kinds
-from stepdown.core.students import ABSTAINS, StudentKind, TrainingContext, TrainingData
+from stepdown.core.students import ABSTAINS, TIME_OF_A_SCAN, StudentKind, TrainingContext, TrainingData
 from stepdown.stats.calibration import fit_calibrator
 from stepdown.students.cross_validate import assign_folds
 from stepdown.students.kinds import student_kinds
@@ -100,7 +100,7 @@ def _options(kind: StudentKind, data: TrainingData, folds: int) -> tuple[Any, in
         options = kind.options_for(rows // share, len(data.labels), TRAINING_S)
         if options is not None and (share == 1 or rows // share >= _FEWEST):
             return options, share
-    raise NotEnoughData(f"no student of the family {data.family!r} learns {rows:,} rows in {TRAINING_S:g} s")
+    raise NotEnoughData(f"no student of the family {data.family!r} learns {rows:,} rows {TIME_OF_A_SCAN}")
 
 
 def _rows(data: TrainingData, rows: NDArray[np.int64]) -> TrainingData:

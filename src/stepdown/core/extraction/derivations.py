@@ -30,7 +30,7 @@ LEAST_ROWS = 20
 """Answers that have all of a rule's fields, before it is believed."""
 LEAST_KEPT = 0.85
 """Of those, that keep a sum: answers of a large model are wrong now and then, in each of its pieces."""
-LEAST_CHECKED = 0.95
+LEAST_CHECKED = 0.85
 MOST_EMPTY = 0.02
 """Of the answers in which a rule gives a value, those that lack the field, before it is no rule for filling it in."""
 MOST_AMOUNTS = 10

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from stepdown.core.estimates import Estimate
+from stepdown.core.students import TIME_OF_A_SCAN
 from stepdown.core.trivial import trivial_sentences
 from stepdown.evaluation.scan.dimensions import Dimension, rate_all
 from stepdown.evaluation.scan.facts import LabelFact, ScanFacts
@@ -94,7 +95,10 @@ def _cannot(facts: ScanFacts) -> tuple[Verdict, list[str]] | None:
         return None
     if answers.distinct == 1 and answers.n:
         return LOOK_CLOSER, [f"{facts.no_student[:1].upper()}{facts.no_student[1:]}.", "Is this call needed at all?"]
-    return STAY, [f"No student could be tried: {facts.no_student}."]
+    told = f"No student could be tried: {facts.no_student}."
+    if facts.no_student.endswith(TIME_OF_A_SCAN):
+        return LOOK_CLOSER, [told, "That says nothing of what one learns in a build: build one and see."]
+    return STAY, [told]
 
 
 def _does_not_pay(facts: ScanFacts, saving: Estimate | None) -> tuple[Verdict, list[str]] | None:
@@ -123,7 +127,7 @@ def _reaches(
     if offload.value >= MOST_OF_THE_TRAFFIC:
         doubt = _doubt(saving)
         return (LOOK_CLOSER, [told, doubt]) if doubt else (STEP_DOWN, [told, *_gains(facts, saving)])
-    if share >= WORTH_THE_TROUBLE:
+    if share >= WORTH_THE_TROUBLE and len(fit) < facts.answers.distinct:
         return THESE_LABELS, [told, f"On {len(fit)} of its answers it is reliable: {share:.0%} of the traffic."]
     rising = _still_learning(facts)
     if rising or offload.value >= WORTH_THE_TROUBLE:

@@ -32,7 +32,7 @@ from stepdown.students.patterns.reading import PatternReader
 from stepdown.students.patterns.tokens import read_tokens
 from stepdown.students.patterns.training import NGRAMS, PATTERNS, Values, train_chain, train_heads
 from stepdown.students.quantised import QuantisedRows
-from stepdown.students.ranking.suited import why_not_ranked
+from stepdown.students.ranking.suited import RANKED, why_not_ranked
 from stepdown.students.targets import learned_from
 from stepdown.students.tiny_extraction import tiny_extraction
 
@@ -42,7 +42,6 @@ COST_ORDER = 8.0
 SIGNAL_NAMES = (*ANSWERED, "known", "listed")
 T = TypeVar("T")
 FORM = "form.json"
-RANKED = "These inputs are documents, which a ranker reads: of pages a chain of words learns little."
 
 
 class _Form(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ from stepdown.students.encoders.tag_answering import SIGNAL_NAMES, Answered, Ans
 from stepdown.students.encoders.tag_decoding import same_decisions
 from stepdown.students.encoders.tag_layout import layout_of, units_of
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, make_lesson, unlearnable, words_fit
+from stepdown.students.ranking.suited import RANKED, why_not_ranked
 from stepdown.students.shrink import prune, quantise
 from stepdown.students.targets import learned_from
 from stepdown.students.tiny_extraction import tiny_extraction
@@ -120,8 +121,9 @@ class TaggerStudent:
 
 
 def why_not(data: TrainingData) -> str:
-    """Which fields of the answers cannot be tagged or chosen, or that most texts are too long; "" elsewhere."""
-    return unlearnable(data) or _too_long(data.texts)
+    """Which fields of the answers cannot be tagged or chosen, or that the texts are documents or too long; "" else."""
+    reason = unlearnable(data) or _too_long(data.texts)
+    return reason or ("" if why_not_ranked(data) else RANKED)
 
 
 def _too_long(texts: Sequence[str]) -> str:

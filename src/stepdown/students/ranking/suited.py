@@ -11,6 +11,9 @@ LEAST_LINES, LEAST_CHARACTERS = 5, 100
 """Of the middle text. In what is shorter the order of words says more than places do."""
 
 
+RANKED = "These inputs are documents, which a ranker reads: of pages a chain of words learns little."
+
+
 def why_not_ranked(data: TrainingData) -> str:
     """Why candidates cannot be ranked for these texts and answers; "" where they can."""
     form = data.form
