@@ -179,6 +179,13 @@ def test_a_copied_build_that_was_changed(copied_build: Path, name: str) -> None:
     assert (said.code, said.json["verified"]) == (1, False)
 
 
+def test_a_field_that_no_certificate_has_is_a_change(copied_build: Path) -> None:
+    path = copied_build / "certificate.json"
+    path.write_bytes(path.read_bytes().replace(b'"largest_unit"', b'"largest_unis"'))
+    said = verify(copied_build)
+    assert (said.code, said.json["verified"]) == (1, False)
+
+
 def test_a_build_in_its_project_has_its_students_checked(project: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(project, home)

@@ -206,6 +206,29 @@ def test_a_task_is_split_by_what_only_some_prompts_say_and_by_workload(home: Pat
     assert stepdown("task", "split", name, "x", "--home", str(home)).code == 2
 
 
+def test_what_was_drawn_is_not_split(home: Path) -> None:
+    """Under another name the same calls would be evidence that nobody has looked at."""
+    found = tasks(home)
+    (name,) = [one for one in found if "letter" in one]
+    formal = PROMPTS["sort"][0].replace("Label:", "Be formal. Label:")
+    keep(home, *(call("sort", number, prompt=formal, task=name) for number in range(300, 500)))
+    drawn = stepdown("sample", name, "--out", str(home / "labels.csv"), "--home", str(home))
+    assert drawn.code == 0, drawn.err
+    refused = stepdown("task", "split", name, "formal", "--containing", "Be formal.", "--home", str(home))
+    assert refused.code == 2
+    assert "evidence was drawn for it" in refused.err
+    assert "formal" not in tasks(home)
+
+
+def test_a_table_that_would_hold_nothing_back_is_not_served(home: Path) -> None:
+    tasks(home)
+    table = '[tasks.sort-leters.contract]\nprivacy = "local-only"\n'
+    (home / "stepdown.toml").write_text(table)
+    refused = stepdown("serve", "--upstream", "http://127.0.0.1:9/v1", "--port", "0", "--home", str(home))
+    assert refused.code in (1, 2)
+    assert "[tasks.sort-leters], and there is no such task" in refused.err
+
+
 def test_what_is_imported_without_a_name_is_masked_where_it_fits_a_task_that_is_redacted(home: Path) -> None:
     (name,) = [one for one in tasks(home) if "letter" in one]
     (home / "stepdown.toml").write_text(f'[tasks.{name}.contract]\nprivacy = "redact"\n')

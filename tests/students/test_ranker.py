@@ -72,6 +72,8 @@ def test_documents_are_a_rankers_and_messages_are_not() -> None:
     documents, messages = tiny_documents(), tiny_extraction()
     assert ranker.why_not(documents) == ""
     assert "documents" in gazetteer.why_not(documents)
+    assert "documents" in tagger.why_not(documents)
+    assert tagger.why_not(messages) == ""
     assert gazetteer.why_not(messages) == ""
     assert "list" in ranker.why_not(messages)
     single = Form(fields=(Field(name="member"),))

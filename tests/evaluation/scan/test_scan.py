@@ -18,6 +18,7 @@ from stepdown.core.dataset import Dataset, Example
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Field, Form
+from stepdown.core.students import TIME_OF_A_SCAN
 from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template
 from stepdown.evaluation.scan import CallStatistics, ScanFacts, ScanReport, gather_facts, scan
 from stepdown.evaluation.scan.gather import ScanOptions, answer_facts, input_facts
@@ -311,6 +312,16 @@ def test_why_no_student_was_tried_is_said(dataset_of: MakeDataset) -> None:
     report = scan(facts)
     assert report.verdict == STAY
     assert report.reasons == ("No student could be tried: the field 'note' is free text.",)
+
+
+def test_a_student_that_is_too_slow_for_a_scan_speaks_against_no_build(dataset_of: MakeDataset) -> None:
+    def unable(texts: list[str], answers: list[Any]) -> tuple[list[Any], NDArray[np.float64]]:
+        raise NotEnoughData(f"no student of the family 'extract' learns 4,000 rows {TIME_OF_A_SCAN}")
+
+    dataset = dataset_of(bookings(200))
+    report = scan(gather_facts(dataset, BOOKINGS, Contract(against="agreement"), CALLS, unable, ScanOptions()))
+    assert report.verdict == LOOK_CLOSER
+    assert any("build one and see" in reason for reason in report.reasons)
 
 
 def _snips(shared_data: Path, each_intent: int) -> list[Example]:
