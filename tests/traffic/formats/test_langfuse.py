@@ -238,3 +238,13 @@ def test_json_in_text_that_nests_too_deep_stays_text(tmp_path: Path) -> None:
     assert calls["o-1"].request["messages"] == [{"role": "user", "content": deep}]
     assert calls["o-1"].content == deep
     assert not broken
+
+
+def test_a_trace_with_its_observations_in_it(tmp_path: Path) -> None:
+    """As the public API answers for one trace: GET /api/public/traces/{id}."""
+    rows = [observation(user_id="", session_id=""), observation("o-2"), {**observation("o-3"), "type": "SPAN"}]
+    trace = {"id": "t-1", "timestamp": "2025-07-08T02:35:28Z", "userId": "anna", "sessionId": "s-1", "name": "handle"}
+    calls, broken = read(lines(tmp_path / "trace.json", {**trace, "observations": rows}))
+    assert set(calls) == {"o-1", "o-2"}
+    assert not broken
+    check(calls["o-1"])

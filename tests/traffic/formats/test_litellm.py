@@ -92,6 +92,7 @@ def test_cached_answers_and_failed_tries(tmp_path: Path) -> None:
         ({"messages": [{"role": "user", "content": "Good ... (litellm_truncated 4000 chars) ..."}]}, "cut short"),
         ({"call_type": "aembedding"}, "not a chat: aembedding"),
         ({"startTime": "soon"}, "'soon'"),
+        ({"response": "{}"}, "no answer was kept"),
     ],
 )
 def test_what_cannot_be_read_is_said(fields: dict[str, Any], reason: str, tmp_path: Path) -> None:
@@ -108,3 +109,8 @@ def test_batches_as_arrays_and_payloads_in_their_wrapper(tmp_path: Path) -> None
     wrapped = read(tmp_path / "wrapped.jsonl", *({"standard_logging_object": each} for each in payloads))
     for found in (list(read_calls([str(array)])), wrapped):
         assert [getattr(item, "id", "") for item in found] == [getattr(item, "id", "") for item in whole]
+
+
+def test_a_page_of_spend_logs(tmp_path: Path) -> None:
+    page = {"data": [spent(), spent(litellm_call_id="2")], "total": 2, "page": 1, "page_size": 50, "total_pages": 1}
+    assert [one.id for one in read(tmp_path / "page.json", page) if isinstance(one, Call)] == ["11111111-2222", "2"]

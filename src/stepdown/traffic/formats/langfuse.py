@@ -1,7 +1,8 @@
 """langfuse: generations out of Langfuse's exports of observations, joined with its exports of traces where given.
 
 Shapes, as Langfuse 3 writes them: the export of the observations table from its pages (JSON array or CSV, fields in
-camelCase: worker/src/features/database-read-stream/observation-stream.ts), the public API's answers ({data: […]}), and
+camelCase: worker/src/features/database-read-stream/observation-stream.ts), the public API's answers ({data: […]}, or a
+trace with its observations in it), and
 the blob-storage export (docs: blob-storage-export-fields; JSON, JSONL or CSV, fields in snake_case): `observations_v2/`
 says user and session itself, the older `observations/` leaves them to `traces/`.
 """
@@ -15,7 +16,7 @@ import msgspec
 
 from stepdown.core.calls import Broken, Call
 from stepdown.core.wires import openai_chat
-from stepdown.core.wires.loose import mapping, text
+from stepdown.core.wires.loose import mapping, mappings, text
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.loose_chat import answers_of, completion, has_text, messages_of, tools_of, unpacked, usage_of
 from stepdown.traffic.record import Record, Wire, call_of, seconds
@@ -60,7 +61,7 @@ class Options(ReadOptions, frozen=True, kw_only=True):
 
 
 def sniff(head: bytes, name: str) -> float:
-    return 0.97 * sniffed_share(head, lambda row: _is_observation(row) or _is_trace(row) or _is_score(row), "data")
+    return 0.97 * sniffed_share(head, _is_ours, "data")
 
 
 def read(sources: Sequence[Source], options: Options) -> Iterator[Call | Broken]:
@@ -127,6 +128,10 @@ def examples() -> list[FormatExample]:
     return [FormatExample(name="observations.jsonl", data=msgspec.json.encode(row) + b"\n", calls=(call,))]
 
 
+def _is_ours(row: dict[str, Any]) -> bool:
+    return _is_observation(row) or _is_trace(row) or _is_score(row)
+
+
 def _is_observation(row: dict[str, Any]) -> bool:
     timed = bool({"startTime", "start_time"} & row.keys()) and bool({"traceId", "trace_id"} & row.keys())
     return timed and (text(row.get("type")) in _TYPES or (row.get("type") is None and "type" in row))
@@ -134,7 +139,8 @@ def _is_observation(row: dict[str, Any]) -> bool:
 
 def _is_trace(row: dict[str, Any]) -> bool:
     told = {"sessionId", "session_id"} & row.keys() and {"userId", "user_id"} & row.keys()
-    return bool(told) and {"id", "timestamp", "bookmarked"} <= row.keys()
+    is_whole = "bookmarked" in row or bool(mappings(row.get("observations")))
+    return bool(told) and {"id", "timestamp"} <= row.keys() and is_whole
 
 
 def _is_score(row: dict[str, Any]) -> bool:
@@ -148,7 +154,9 @@ def _spool(spool: TraceSpool, source: Source, position: int, line: int, row: dic
     if _is_trace(row):
         about = ("id", "userId", "user_id", "sessionId", "session_id", "name", "metadata")
         spool.note({key: row[key] for key in about if key in row}, (position, line), named(row, "id"))
-        return None
+        # Where a trace brings its observations, those of one that cannot be read are told by its line.
+        problems = [_spool(spool, source, position, line, one) for one in mappings(row.get("observations"))]
+        return next((one for one in problems if one is not None), None)
     if not _is_observation(row):
         return source.broken(line, "neither an observation nor a trace", msgspec.json.encode(row))
     if row["type"] != "GENERATION":

@@ -2,7 +2,8 @@
 
 Shapes, as LiteLLM 1.110.2 writes them: `StandardLoggingPayload` in litellm/types/utils.py, one object a call, as its
 buckets (integrations/gcs_bucket, s3_v2.py, azure_storage), queues (sqs.py, gcs_pubsub) and the generic API
-(generic_api, arrays or lines) send it; `LiteLLM_SpendLogs` in litellm/proxy/schema.prisma, as GET /spend/logs answers.
+(generic_api, arrays or lines) send it; `LiteLLM_SpendLogs` in litellm/proxy/schema.prisma, as GET /spend/logs answers,
+in pages ({data: […]}) too.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ class Options(ReadOptions, frozen=True, kw_only=True):
 
 
 def sniff(head: bytes, name: str) -> float:
-    return 0.97 * sniffed_share(head, _is_ours)
+    return 0.97 * sniffed_share(head, _is_ours, "data")
 
 
 def read(sources: Sequence[Source], options: Options) -> Iterator[Call | Broken]:
     for source in sources:
-        for item in rows_of(source, options):
+        for item in rows_of(source, options, "data"):
             if isinstance(item, Broken):
                 yield item
             else:
@@ -127,6 +128,8 @@ def _call(source: Source, line: int, row: dict[str, Any]) -> Call | Broken:
     except ValueError as problem:
         return source.broken(line, str(problem), raw)
     error = _error(row)
+    if response is None and not error:
+        return source.broken(line, "the call succeeded, and no answer was kept", raw)
     begun, ended = (first_of(row, *names) for names in (("startTime", "start_time"), ("endTime", "end_time")))
     record = Record(
         id=_id(row, begun, bool(error)),
