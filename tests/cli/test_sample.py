@@ -133,6 +133,7 @@ def test_what_sample_says_to_people(home: Path) -> None:
     out = stepdown("sample", TASK, "--labels", "40", "--out", str(home / "l.csv"), "--home", str(home)).out
     assert "40 calls drawn at random from 1,500 calls of 2025-06-15 to 2025-06-15." in out
     assert f"stepdown import --gold {home / 'l.csv'}" in out
+    assert "fewer than 200 proves little" in out
 
 
 def test_sampling_again_gives_the_same_draw_and_goes_on_in_it(home: Path) -> None:

@@ -85,6 +85,11 @@ def summarise(tally: Tally, task: Task, kind: str, reading: Reading) -> TaskSumm
 
 def judge(tally: Tally, task: Task, kind: str, reading: Reading) -> tuple[str, str]:
     """The verdict on a task, and why in plain words."""
+    if kind == "chat" and not tally.turns:
+        return "stay", (
+            "one system prompt and free texts: whether that is one task shows with more calls, or a table in "
+            "stepdown.toml says so (match)"
+        )
     if kind == "chat":
         return "stay", "conversations of many free turns under one system prompt: there is no input to learn from alone"
     if kind == "opening":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from stepdown.certificate.planning import LEAST_ROWS
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.core.errors import UsageError
@@ -47,6 +48,11 @@ def _show(console: Console, found: Sample) -> None:
     window = f" ({found.window})" if found.window else ""
     units = "" if found.unit == "call" else f", {found.units:,} independent units ({found.unit})"
     console.say(f"{found.drawn:,} calls{units} drawn at random from {found.population:,} calls{dates}{window}.")
+    if found.units < LEAST_ROWS:
+        console.say(
+            f"A test of fewer than {LEAST_ROWS} proves little and spends most of what there is to spend: see how many it "
+            f"takes (stepdown build {found.task} --dry-run) before you build, and ask for more with --labels."
+        )
     if not found.to_label:
         console.say("All that a test would read are labelled: there is nothing to fill in. Ask for more with --labels.")
         return
