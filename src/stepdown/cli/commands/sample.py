@@ -50,8 +50,8 @@ def _show(console: Console, found: Sample) -> None:
     console.say(f"{found.drawn:,} calls{units} drawn at random from {found.population:,} calls{dates}{window}.")
     if found.units < LEAST_ROWS:
         console.say(
-            f"A test of fewer than {LEAST_ROWS} proves little and spends most of what there is to spend: see how many it "
-            f"takes (stepdown build {found.task} --dry-run) before you build, and ask for more with --labels."
+            f"A test of fewer than {LEAST_ROWS} proves little and spends most of what there is to spend: see how many "
+            f"it takes (stepdown build {found.task} --dry-run) before you build, and ask for more with --labels."
         )
     if not found.to_label:
         console.say("All that a test would read are labelled: there is nothing to fill in. Ask for more with --labels.")
