@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -216,14 +216,17 @@ def test_whatever_shows_spend_and_savings_shows_the_sums_of_the_calls(served: tu
         sums[task][1] += call.account.saved_usd
     shown = {one["task"]: [one["cost_usd"], one["saved_usd"]] for one in status(gateway)["served"]}
     assert shown == {task: pytest.approx(usd, abs=1e-6) for task, usd in sums.items()}
-    metrics = gateway.client.get("/metrics").text
-    spent, alone = (total(metrics, name) for name in ("stepdown_cost_usd", "stepdown_incumbent_cost_usd"))
-    assert {task: [spent[task], alone[task] - spent[task]] for task in sums} == {
-        task: pytest.approx(usd, abs=1e-6) for task, usd in sums.items()
-    }
+    expected = {task: pytest.approx(usd, abs=1e-6) for task, usd in sums.items()}
+    assert soon(lambda: in_metrics(gateway, sums) == expected), "what is moved is told of once a second"
     with open_home(gateway.home).store() as store:
         by_rung = [(row.rung, row.cost_usd) for row in store.served() if row.rung == "linear"]
     assert by_rung, "answers of students are sums of their own"
+
+
+def in_metrics(gateway: Gateway, tasks: Iterable[str]) -> dict[str, list[float]]:
+    metrics = gateway.client.get("/metrics").text
+    spent, alone = (total(metrics, name) for name in ("stepdown_cost_usd", "stepdown_incumbent_cost_usd"))
+    return {task: [spent[task], alone[task] - spent[task]] for task in tasks}
 
 
 def total(metrics: str, name: str) -> dict[str, float]:

@@ -114,6 +114,7 @@ class Mover:
             self._take(store, Position(name, at), records.end, records.payloads)
             if records.damaged:
                 self._metrics.drop(DAMAGED, records.damaged)
+                self._metrics.publish(at_once=True)
                 log.error("segment_damaged", extra={"segment": name, "places": records.damaged})
             at = self._taken[name] = records.end
             moved += len(records.payloads)
