@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
 from stepdown.core.extraction.form import Form, Role
+from stepdown.students.form_files import FORM, FormFile, read_json
 
-FORM = "form.json"
 STAND_INS = {
     "stepdown.students.encoders.served": "stepdown.students.programs.readings",
     "stepdown.core.students": "stepdown.students.programs.abstaining",
@@ -16,14 +14,9 @@ STAND_INS = {
 }
 
 
-class _Stated(msgspec.Struct, frozen=True, kw_only=True):
-    form: Form
-    roles: tuple[Role, ...]
-
-
 def form_in(folder: Path) -> tuple[Form, tuple[Role, ...]]:
-    """What an artefact's `form.json` says of its fields."""
-    stated = msgspec.json.decode((folder / FORM).read_bytes(), type=_Stated)
+    """What an artefact's `form.json` says of its fields. Raises TamperedError."""
+    stated = read_json(folder, FORM, FormFile)
     return stated.form, stated.roles
 
 

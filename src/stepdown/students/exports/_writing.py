@@ -40,6 +40,10 @@ class Writing:
         self._nodes.append(self._onnx.helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
+    def between(self, values: str, start: str | list[int], end: str | list[int]) -> str:
+        """A slice of values. start, end: the name of a bound, or the bound itself."""
+        return self.node("Slice", values, *(self.shared(one) if isinstance(one, list) else one for one in (start, end)))
+
     def rounded_table(self, name: str, values: Any, scales: Any) -> Table:
         """An int8 table (rows, …, columns) with scales (rows, …)."""
         prefix = f"{name}_" if name else ""

@@ -12,8 +12,9 @@ import numpy as np
 from stepdown.core.students import ArtefactManifest
 from stepdown.students.encoders.tag_layout import Layout, layout_of
 from stepdown.students.exporter import Export
-from stepdown.students.exports._forms import FORM, STAND_INS, form_in, packages
+from stepdown.students.exports._forms import STAND_INS, form_in, packages
 from stepdown.students.exports._writing import Writing
+from stepdown.students.form_files import FORM
 from stepdown.students.patterns.patterns import choice_feature
 
 PROGRAM = "stepdown.students.programs.gazetteer"
@@ -29,19 +30,19 @@ def export(folder: Path, manifest: ArtefactManifest) -> Export:
     files = {FORM: (folder / FORM).read_bytes()}
     graph = Writing("places", "Exporting a gazetteer")
     outputs: dict[str, list[int | str]] = {}
-    counts = [_between(graph, [place], [place + 1]) for place in range(3)]
+    counts = [graph.between("places", [place], [place + 1]) for place in range(3)]
     after_ngrams = graph.node("Add", graph.shared([3]), counts[0])
     after_whole = graph.node("Add", after_ngrams, counts[1])
     if layout.groups:
         files[f"{NGRAMS}.json"] = (folder / f"{NGRAMS}.json").read_bytes()
-        _logits(graph, load_file(folder / f"{NGRAMS}.safetensors"), _between(graph, [3], after_ngrams))
+        _logits(graph, load_file(folder / f"{NGRAMS}.safetensors"), graph.between("places", [3], after_ngrams))
         outputs["logits"] = [layout.labels]
     if layout.copied:
         files[f"{PATTERNS}.json"] = (folder / f"{PATTERNS}.json").read_bytes()
         arrays = load_file(folder / f"{PATTERNS}.safetensors")
         files["transitions.npy"] = _npy(arrays["transitions"])
         names = json.loads(files[f"{PATTERNS}.json"])["names"]
-        whole, each = _between(graph, after_ngrams, after_whole), _between(graph, after_whole, [_LAST])
+        whole, each = graph.between("places", after_ngrams, after_whole), graph.between("places", after_whole, [_LAST])
         shape = graph.node("Concat", graph.shared([-1]), counts[2], axis=0)
         rows = graph.node("Reshape", each, shape)
         _scores(graph, layout, names, arrays, (whole, rows))
@@ -75,7 +76,7 @@ def _scores(graph: Writing, layout: Layout, names: list[str], arrays: dict[str, 
         graph.node("Add", own, every, output="scores")
         return
     found = [
-        graph.node("Softmax", _between(graph, [group.start], [group.start + group.size], "logits"), axis=0)
+        graph.node("Softmax", graph.between("logits", [group.start], [group.start + group.size]), axis=0)
         for group in layout.single
     ]
     chances = graph.node("Concat", *found, axis=0)
@@ -88,11 +89,6 @@ def _scores(graph: Writing, layout: Layout, names: list[str], arrays: dict[str, 
     choices = graph.rows_at(table, graph.weight("choices", np.array(chosen, dtype=np.int64)))
     said = graph.node("MatMul", chances, choices)
     graph.node("Add", graph.node("Add", own, every), said, output="scores")
-
-
-def _between(graph: Writing, start: str | list[int], end: str | list[int], values: str = "places") -> str:
-    bounds = [graph.shared(each) if isinstance(each, list) else each for each in (start, end)]
-    return graph.node("Slice", values, *bounds)
 
 
 def _npy(array: Any) -> bytes:

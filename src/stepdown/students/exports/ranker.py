@@ -9,8 +9,9 @@ import numpy as np
 from stepdown.core.students import ArtefactManifest
 from stepdown.students.encoders.tag_layout import layout_of
 from stepdown.students.exporter import Export
-from stepdown.students.exports._forms import FORM, STAND_INS, form_in, packages
+from stepdown.students.exports._forms import STAND_INS, form_in, packages
 from stepdown.students.exports._writing import Writing
+from stepdown.students.form_files import FORM
 
 PROGRAM = "stepdown.students.programs.ranker"
 NGRAMS, RANKS = "ngrams", "ranks"
@@ -27,13 +28,13 @@ def export(folder: Path, manifest: ArtefactManifest) -> Export:
     files = {name: (folder / name).read_bytes() for name in (FORM, f"{RANKS}.json")}
     graph = Writing("places", "Exporting a ranker")
     outputs: dict[str, list[int | str]] = {}
-    counts = [_between(graph, [place], [place + 1]) for place in range(2)]
+    counts = [graph.between("places", [place], [place + 1]) for place in range(2)]
     after_ngrams = graph.node("Add", graph.shared([2]), counts[0])
     if layout.groups:
         files[f"{NGRAMS}.json"] = (folder / f"{NGRAMS}.json").read_bytes()
         arrays = load_file(folder / f"{NGRAMS}.safetensors")
         table = graph.rounded_table("ngrams", arrays["weights"], arrays["scales"])
-        graph.normed_sum(table, arrays["squares"], arrays["bias"], _between(graph, [2], after_ngrams))
+        graph.normed_sum(table, arrays["squares"], arrays["bias"], graph.between("places", [2], after_ngrams))
         outputs["logits"] = [layout.labels]
     if copied:
         arrays = load_file(folder / f"{RANKS}.safetensors")
@@ -42,7 +43,7 @@ def export(folder: Path, manifest: ArtefactManifest) -> Export:
         scales = np.concatenate([arrays["scales"], np.ones(1, dtype=np.float32)])
         ranks = graph.rounded_table("ranks", values, scales)
         shape = graph.node("Concat", graph.shared([-1]), counts[1], axis=0)
-        rows = graph.node("Reshape", _between(graph, after_ngrams, [_LAST]), shape)
+        rows = graph.node("Reshape", graph.between("places", after_ngrams, [_LAST]), shape)
         seen = graph.rows_at(ranks, rows)
         graph.node("ReduceSum", seen, graph.weight("of_candidate", np.array([1])), keepdims=0, output="scores")
         outputs["scores"] = ["candidates", len(copied)]
@@ -54,8 +55,3 @@ def export(folder: Path, manifest: ArtefactManifest) -> Export:
         stand_ins=STAND_INS,
         requires=packages(folder),
     )
-
-
-def _between(graph: Writing, start: str | list[int], end: str | list[int], values: str = "places") -> str:
-    bounds = [graph.shared(each) if isinstance(each, list) else each for each in (start, end)]
-    return graph.node("Slice", values, *bounds)

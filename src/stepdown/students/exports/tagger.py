@@ -8,8 +8,9 @@ from stepdown.core.students import ArtefactManifest
 from stepdown.students.encoders.pretrained import TOKENIZER
 from stepdown.students.encoders.served import CHARACTERS_PER_TOKEN
 from stepdown.students.exporter import Export
-from stepdown.students.exports._forms import FORM, STAND_INS, packages
+from stepdown.students.exports._forms import STAND_INS, packages
 from stepdown.students.exports.encoder import GRAPH
+from stepdown.students.form_files import FORM
 
 PROGRAM = "stepdown.students.programs.tagger"
 

@@ -6,15 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 import numpy as np
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
-from stepdown.core.errors import MissingExtra, TamperedError, UsageError
-from stepdown.core.extraction.form import Form, Role
+from stepdown.core.errors import UsageError
 from stepdown.core.extraction.writing import fitting
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
@@ -22,8 +19,8 @@ from stepdown.students.encoders.tag_answering import SIGNAL_NAMES as ANSWERED
 from stepdown.students.encoders.tag_answering import Answered, Answering
 from stepdown.students.encoders.tag_layout import Units, layout_of
 from stepdown.students.encoders.tag_preparing import align_all, unlearnable
+from stepdown.students.form_files import FORM, FormFile, open_ngrams, read_json, require_scipy
 from stepdown.students.ngram_table import NgramTable
-from stepdown.students.ngrams import Vocabulary
 from stepdown.students.patterns.chain import Chain
 from stepdown.students.patterns.emission_table import EmissionTable
 from stepdown.students.patterns.gazetteer_lists import Gazetteer
@@ -40,15 +37,6 @@ FAMILIES = ("extract",)
 EXTRA = "train"
 COST_ORDER = 8.0
 SIGNAL_NAMES = (*ANSWERED, "known", "listed")
-T = TypeVar("T")
-FORM = "form.json"
-
-
-class _Form(msgspec.Struct, frozen=True, kw_only=True):
-    """What `form.json` holds: how outputs are read."""
-
-    form: Form
-    roles: tuple[Role, ...]
 
 
 class GazetteerStudent:
@@ -125,13 +113,13 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     context.progress("aligning", 0.0)
     aligned = align_all(data, data.form, data.roles)
     layout = layout_of(data.form, data.roles)
-    _require_training()
+    require_scipy("Training a student on word patterns")
     parameters = {"unaligned": aligned.counted(), "fields": {role.field: role.role for role in data.roles}}
     if layout.groups:
         parameters |= train_heads(data, aligned, layout, options, context)
     if layout.copied:
         parameters |= train_chain(data, aligned, layout, options, context)
-    (context.folder / FORM).write_bytes(canonical_json(_Form(form=data.form, roles=data.roles)))
+    (context.folder / FORM).write_bytes(canonical_json(FormFile(form=data.form, roles=data.roles)))
     rounded = Lineage(step="quantise", parameters={"weights": "int8 per row"})
     return seal(
         context.folder,
@@ -156,17 +144,13 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> GazetteerStu
     """Read the form, the patterns and the n-grams. Raises TamperedError for what cannot be read."""
     from safetensors.numpy import load_file
 
-    reading = _read_json(folder, FORM, _Form)
+    reading = read_json(folder, FORM, FormFile)
     layout = layout_of(reading.form, reading.roles)
-    table = reader = None
-    if layout.groups:
-        arrays = load_file(folder / f"{NGRAMS}.safetensors")
-        stored = QuantisedRows(arrays["weights"], arrays["scales"])
-        vocabulary = _read_json(folder, f"{NGRAMS}.json", Vocabulary)
-        table = NgramTable(vocabulary, stored, arrays["squares"], arrays["bias"])
+    table = open_ngrams(folder, NGRAMS) if layout.groups else None
+    reader = None
     if layout.copied:
         arrays = load_file(folder / f"{PATTERNS}.safetensors")
-        values = _read_json(folder, f"{PATTERNS}.json", Values)
+        values = read_json(folder, f"{PATTERNS}.json", Values)
         ids = {name: place for place, name in enumerate(values.names)}
         emissions = EmissionTable(ids, QuantisedRows(arrays["weights"], arrays["scales"]))
         reader = PatternReader(layout, emissions, Gazetteer(values.values), Chain(arrays["transitions"]))
@@ -178,21 +162,3 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> GazetteerStu
 def examples() -> TrainingData:
     """A tiny task that this kind learns in a second."""
     return tiny_extraction()
-
-
-def _require_training() -> None:
-    try:
-        import scipy  # noqa: F401
-    except ImportError:
-        raise MissingExtra("scipy", "train", "Training a student on word patterns") from None
-
-
-def _read_json(folder: Path, name: str, type_: type[T]) -> T:
-    try:
-        return msgspec.json.decode((folder / name).read_bytes(), type=type_)
-    except msgspec.DecodeError as error:
-        raise TamperedError(
-            f"{name} in {folder} cannot be read ({error}).",
-            "It holds what the student fills in and knows.",
-            "Build the student again.",
-        ) from None

@@ -6,24 +6,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
-from stepdown.core.errors import MissingExtra, TamperedError, UsageError
+from stepdown.core.errors import UsageError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.deriving import MOST_CHARACTERS
-from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.spans import Alignment
 from stepdown.core.extraction.writing import fitting
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, unlearnable
+from stepdown.students.form_files import FORM, FormFile, open_ngrams, read_json, require_scipy
 from stepdown.students.ngram_table import NgramTable
-from stepdown.students.ngrams import Vocabulary
 from stepdown.students.patterns.options import Options as HeadOptions
 from stepdown.students.patterns.training import NGRAMS, train_heads
 from stepdown.students.quantised import QuantisedRows, quantise_rows
@@ -40,8 +39,7 @@ from stepdown.students.tiny_documents import tiny_documents
 FAMILIES = ("extract",)
 EXTRA = "train"
 COST_ORDER = 200.0
-FORM, RANKS = "form.json", "ranks"
-T = TypeVar("T")
+RANKS = "ranks"
 
 
 @dataclass(frozen=True)
@@ -62,13 +60,6 @@ class Options:
     """The same penalty for the closed fields' heads."""
     max_characters: int = MOST_CHARACTERS
     """Longer texts are left to the incumbent: the signals `truncated` and `abstains` say so."""
-
-
-class _Form(msgspec.Struct, frozen=True, kw_only=True):
-    """What `form.json` holds: how outputs are read."""
-
-    form: Form
-    roles: tuple[Role, ...]
 
 
 class _Ranks(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +131,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
             "It needs a form.",
             "Build from answers that have fields.",
         )
-    _require_training()
+    require_scipy("Training a student on the words round values")
     context.progress("aligning", 0.0)
     aligned = align_all(data, data.form, data.roles)
     answering = RankAnswering(data.form, data.roles)
@@ -152,7 +143,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
         heads = HeadOptions(penalty=options.closed_penalty, incumbent_smoothing=options.incumbent_smoothing)
         parameters |= train_heads(data, aligned, answering.layout, heads, context)
     parameters |= _train_ranks(data, aligned, answering, options, context)
-    (context.folder / FORM).write_bytes(canonical_json(_Form(form=data.form, roles=data.roles)))
+    (context.folder / FORM).write_bytes(canonical_json(FormFile(form=data.form, roles=data.roles)))
     rounded = Lineage(step="quantise", parameters={"weights": "int8 per row"})
     return seal(
         context.folder,
@@ -231,16 +222,12 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> RankerStuden
     """Read the form, the ranks and the n-grams. Raises TamperedError for what cannot be read."""
     from safetensors.numpy import load_file
 
-    reading = _read_json(folder, FORM, _Form)
-    ranks = _read_json(folder, f"{RANKS}.json", _Ranks)
+    reading = read_json(folder, FORM, FormFile)
+    ranks = read_json(folder, f"{RANKS}.json", _Ranks)
     fits = fitting(reading.form) if reading.form.schemas else None
     familiar = Familiar(frozenset(ranks.contexts), ranks.most)
     answering = RankAnswering(reading.form, reading.roles, fits, familiar)
-    heads = None
-    if answering.layout.groups:
-        arrays = load_file(folder / f"{NGRAMS}.safetensors")
-        stored = QuantisedRows(arrays["weights"], arrays["scales"])
-        heads = NgramTable(_read_json(folder, f"{NGRAMS}.json", Vocabulary), stored, arrays["squares"], arrays["bias"])
+    heads = open_ngrams(folder, NGRAMS) if answering.layout.groups else None
     arrays = load_file(folder / f"{RANKS}.safetensors")
     ids = {name: place for place, name in enumerate(ranks.names)}
     table = Table(ids, ranks.absent, QuantisedRows(arrays["weights"], arrays["scales"]).rows(slice(None)))
@@ -250,21 +237,3 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> RankerStuden
 def examples() -> TrainingData:
     """A tiny task that this kind learns in seconds."""
     return tiny_documents()
-
-
-def _require_training() -> None:
-    try:
-        import scipy  # noqa: F401
-    except ImportError:
-        raise MissingExtra("scipy", "train", "Training a student on the words round values") from None
-
-
-def _read_json(folder: Path, name: str, type_: type[T]) -> T:
-    try:
-        return msgspec.json.decode((folder / name).read_bytes(), type=type_)
-    except msgspec.DecodeError as error:
-        raise TamperedError(
-            f"{name} in {folder} cannot be read ({error}).",
-            "It holds what the student fills in and knows.",
-            "Build the student again.",
-        ) from None

@@ -14,7 +14,7 @@ import numpy as np
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
-from stepdown.core.errors import TamperedError, UsageError
+from stepdown.core.errors import UsageError
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.writing import fitting
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
@@ -28,6 +28,7 @@ from stepdown.students.encoders.tag_answering import SIGNAL_NAMES, Answered, Ans
 from stepdown.students.encoders.tag_decoding import same_decisions
 from stepdown.students.encoders.tag_layout import layout_of, units_of
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, make_lesson, unlearnable, words_fit
+from stepdown.students.form_files import FORM, read_json
 from stepdown.students.ranking.suited import RANKED, why_not_ranked
 from stepdown.students.shrink import prune, quantise
 from stepdown.students.targets import learned_from
@@ -37,7 +38,7 @@ FAMILIES = ("extract",)
 EXTRA = "train"
 COST_ORDER = 22.0
 TEACHES = True
-GRAPH, FORM = "encoder.onnx", "form.json"
+GRAPH = "encoder.onnx"
 _ROW_LAYER_S = 1.8e-3
 """Seconds to train one row of some 13 tokens through one layer, on two cores that have no fast bfloat16."""
 _START_S = 8.0
@@ -203,14 +204,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
 
 def open(folder: Path, manifest: ArtefactManifest, threads: int) -> TaggerStudent:
     """Read the form and the tokenizer, load the graph. Raises TamperedError for a form that cannot be read."""
-    try:
-        reading = msgspec.json.decode((folder / FORM).read_bytes(), type=_Reading)
-    except msgspec.DecodeError as error:
-        raise TamperedError(
-            f"{FORM} in {folder} cannot be read ({error}).",
-            "It holds the form that the student fills in.",
-            "Build the student again.",
-        ) from None
+    reading = read_json(folder, FORM, _Reading)
     tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
     encoder = ServedEncoder(folder / GRAPH, tokeniser, threads)
     fits = fitting(reading.form) if reading.form.schemas else None
