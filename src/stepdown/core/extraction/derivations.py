@@ -30,7 +30,8 @@ LEAST_ROWS = 20
 """Answers that have all of a rule's fields, before it is believed."""
 LEAST_KEPT = 0.85
 """Of those, that keep a sum: answers of a large model are wrong now and then, in each of its pieces."""
-LEAST_CHECKED = 0.85
+LEAST_NEARLY_ALL = 0.95
+"""Of the values that keep a form or terms of payment, where a value that does not is to be doubted."""
 MOST_EMPTY = 0.02
 """Of the answers in which a rule gives a value, those that lack the field, before it is no rule for filling it in."""
 MOST_AMOUNTS = 10
@@ -47,7 +48,7 @@ def with_sums(roles: Sequence[Role], fields: Mapping[str, Field], rows: Rows) ->
     found = []
     for role in roles:
         sums = _best_sum(role.field, amounts) if role.field in amounts and not role.whole else None
-        found.append(role if sums is None else msgspec.structs.replace(role, sums=sums[0], checked=sums[1]))
+        found.append(role if sums is None else msgspec.structs.replace(role, sums=sums, checked=True))
     return found
 
 
@@ -69,8 +70,8 @@ def _amounts(roles: Sequence[Role], fields: Mapping[str, Field], rows: Rows) -> 
     return found
 
 
-def _best_sum(name: str, amounts: Mapping[str, Column]) -> tuple[dict[str, int], bool] | None:
-    """The shortest sum that explains a field, and whether answers that break it are to be doubted."""
+def _best_sum(name: str, amounts: Mapping[str, Column]) -> dict[str, int] | None:
+    """The shortest sum that explains a field; answers that break it are to be doubted."""
     best: tuple[float, dict[str, int]] | None = None
     values = amounts[name]
     for sums in _possible([other for other in amounts if other != name]):
@@ -84,7 +85,7 @@ def _best_sum(name: str, amounts: Mapping[str, Column]) -> tuple[dict[str, int],
         kept = float((np.abs(total - values) < float(TOLERANCE))[there].mean())
         if kept >= LEAST_KEPT and (best is None or kept > best[0] + CLEARLY):
             best = kept, sums
-    return None if best is None else (best[1], best[0] >= LEAST_CHECKED)
+    return None if best is None else best[1]
 
 
 def _possible(others: Sequence[str]) -> Iterator[dict[str, int]]:
@@ -123,7 +124,7 @@ def _best_terms(role: Role, dated: Mapping[str, Role], rows: Rows) -> Role | Non
             )
             if later < LEAST_ROWS / 2 or (best is not None and sum(kept) <= best[0]):
                 continue
-            best = sum(kept), msgspec.structs.replace(rule, checked=sum(kept) >= LEAST_CHECKED * len(kept))
+            best = sum(kept), msgspec.structs.replace(rule, checked=sum(kept) >= LEAST_NEARLY_ALL * len(kept))
     return None if best is None else best[1]
 
 
@@ -153,6 +154,6 @@ def known_date_rule(values: Sequence[tuple[str, Any]]) -> str | None:
     for name, rule in NORMALISERS.items():
         if date_form(name) and all(isinstance(value, str) for _, value in values):
             fits = sum(rule.may_give(value) for _, value in values)
-            if values and fits >= LEAST_CHECKED * len(values):
+            if values and fits >= LEAST_NEARLY_ALL * len(values):
                 return name
     return None
