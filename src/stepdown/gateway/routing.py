@@ -88,7 +88,7 @@ class Routes:
         claimed = (self._workloads.get(named), self._models.get(model) if isinstance(model, str) else None)
         found = [(task, _cut(task, chat)) for task in claimed if task is not None]
         if not found or self._strictest:
-            found += self._fitting(chat) or self._fitting(chat, loosely=True)
+            found += self._fitting(chat)
         # The first of the strictest: what a request names, then its alias, then the most telling template.
         task, value = max(found, key=lambda one: _strictness(one[0])) if found else (None, None)
         if self._strictest and (task is None or _strictness(task) < self._strictest):
@@ -122,23 +122,30 @@ class Routes:
             return None
         return strictest
 
-    def _fitting(self, chat: dict[str, Any], loosely: bool = False) -> list[tuple[ServedTask, Input | None]]:
-        fits = ((task, template.cut(chat)) for task, template in self.candidates(chat, loosely))
-        return [(task, value) for task, value in fits if value is not None]
+    def _fitting(self, chat: dict[str, Any]) -> list[tuple[ServedTask, Input | None]]:
+        """The tasks whose templates a request fits; those of other white space where it fits none as is."""
+        templates, texts = self._like(chat)
+        for look in (templates.exact, templates.loose) if templates is not None else ():
+            cut = ((task, template.cut(chat)) for task, template in look(texts))
+            fits: list[tuple[ServedTask, Input | None]] = [(task, value) for task, value in cut if value is not None]
+            if fits:
+                return fits
+        return []
 
-    def candidates(self, chat: dict[str, Any], loosely: bool = False) -> Iterator[tuple[ServedTask, Template]]:
-        """The few tasks whose templates begin and end as a request does, the most telling first. loosely: whatever
-        white space they have."""
-        if not self._templates:
-            return
-        messages = chat["messages"]
-        roles = [message.get("role") for message in messages]
-        texts = [message_text(message) for message in messages]
-        if None in texts or not all(isinstance(role, str) for role in roles):
-            return
-        templates = self._templates.get(tuple(roles))
+    def candidates(self, chat: dict[str, Any]) -> Iterator[tuple[ServedTask, Template]]:
+        """The few tasks whose templates begin and end as a request does, the most telling first."""
+        templates, texts = self._like(chat)
         if templates is not None:
-            yield from templates.candidates([text or "" for text in texts], loosely)
+            yield from templates.exact(texts)
+
+    def _like(self, chat: dict[str, Any]) -> tuple[_Templates | None, list[str]]:
+        """The templates with a request's roles, and its texts; None where there are none."""
+        messages = chat["messages"] if self._templates else []
+        texts = [message_text(message) for message in messages]
+        roles = [message.get("role") for message in messages]
+        if None in texts or not all(isinstance(role, str) for role in roles):
+            return None, []
+        return self._templates.get(tuple(roles)), [text or "" for text in texts]
 
 
 class _Templates:
@@ -155,9 +162,10 @@ class _Templates:
         for buckets, texts in ((self._exact, _as_they_are), (self._loose, _one_blank)):
             buckets.add(task, template, *_key_of(template, texts))
 
-    def candidates(self, texts: Sequence[str], loosely: bool) -> Iterator[tuple[ServedTask, Template]]:
-        if not loosely:
-            return self._exact.candidates(texts)
+    def exact(self, texts: Sequence[str]) -> Iterator[tuple[ServedTask, Template]]:
+        return self._exact.candidates(texts)
+
+    def loose(self, texts: Sequence[str]) -> Iterator[tuple[ServedTask, Template]]:
         if "" not in self._words and texts and "".join(texts[0].split(None, 1)[:1]) not in self._words:
             return iter(())
         return self._loose.candidates([" ".join(text.split()) for text in texts])
