@@ -56,10 +56,10 @@ def summary(record: BuildRecord) -> dict[str, Any]:
 
 def attempt_sentence(certificate: Certificate) -> str:
     """What this build spent of its evidence, and what is left for later ones."""
-    budget = 1.0 - confidence_of(certificate)
-    left = f"{error_left(budget, certificate.attempt):.3%} of {budget:.1%} are left"
     if not certificate.attempt:
         return "This build spent no attempt on its evidence; what is left for a test is said by --dry-run."
+    budget = 1.0 - confidence_of(certificate)
+    left = f"{error_left(budget, certificate.attempt):.3%} of {budget:.1%} are left"
     return (
         f"Attempt {certificate.attempt} on this evidence: it was tested at an error of {certificate.error_share:.3%}, "
         f"and {left} for all later attempts. Try with --dry-run, which spends nothing."
@@ -68,6 +68,7 @@ def attempt_sentence(certificate: Certificate) -> str:
 
 def _evidence(certificate: Certificate) -> dict[str, Any]:
     """What the certificate or refusal rests on. units: how many were tested; excluded: calls, by reason."""
+    budget = 1.0 - confidence_of(certificate)
     return {
         "kind": certificate.evidence,
         "n_drawn": certificate.n_drawn,
@@ -76,7 +77,8 @@ def _evidence(certificate: Certificate) -> dict[str, Any]:
         "unit": certificate.unit,
         "attempt": certificate.attempt,
         "error_share": certificate.error_share,
-        "error_left": error_left(1.0 - confidence_of(certificate), certificate.attempt),
+        # A build that spent no attempt does not know how many were spent before it.
+        "error_left": error_left(budget, certificate.attempt) if certificate.attempt else None,
         "excluded": dict(certificate.excluded),
     }
 
