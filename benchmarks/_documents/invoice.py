@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Invoice:
-    """order: "" for none. rate: of tax, in percent. days, end_of_month: the terms. dice: for whoever writes it down."""
+    """order: "" for none. rate: of tax, in percent. days, end_of_month: the terms. dice: of the layout."""
 
     locale: str
     number: str

@@ -117,7 +117,7 @@ def own_calls(store: Store, owners: Owners, name: str) -> Iterator[Call]:
 
 def claim_order(task: Task) -> tuple[int, bool, str]:
     """The order in which templates claim a request: those that say most first; of templates that say the same the one
-    of no workload first, for whoever named a workload for a task means those requests that name it."""
+    of no workload first, as a named workload means the requests that name it."""
     said = -constant_characters(task.template) if task.template is not None else 0
     return said, task.match.workload not in ("", task.name), task.name
 

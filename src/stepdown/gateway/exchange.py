@@ -110,7 +110,7 @@ class Exchange:
         """Why the incumbent answers, and the probability of that draw, as they are recorded with the call."""
         self.confidence: float | None = None
         self.own_usd = 0.0
-        """What the students that were asked cost, whoever answered in the end."""
+        """What the students that were asked cost, also where the incumbent answered in the end."""
         self.upstream = ""
         self.status = 0
         self.streamed = False

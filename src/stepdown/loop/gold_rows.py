@@ -159,7 +159,7 @@ def _check_whole(gold: dict[str, Gold], wanted: Sequence[str]) -> None:
             raise UsageError(
                 f"{_shown(some)} {'are' if len(some) > 1 else 'is'} of gold that was imported with --gold-is {basis}, "
                 f"of which {left:,} more would stay.",
-                "The others would be no random sample any more, as whoever removes some chooses which.",
+                "The others would be no random sample any more, as removing some is choosing.",
                 "Import the right answer for it instead, or remove all of that gold.",
             )
 

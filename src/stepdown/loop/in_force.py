@@ -1,4 +1,4 @@
-"""What answers a task, and whether answers may rest on it: the one place that says so, for whoever asks."""
+"""Which build answers a task, and whether its certificate is in force: for status, gateway, reports and exports."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class ServedTasks:
     def _built_names(self) -> Iterator[str]:
         for folder in folders_of_tasks(self._home):
             if name := task_in(self._home, folder):
-                yield name  # Else whoever knows its name, the store or the settings, says what is wrong with it.
+                yield name  # Else the store or the settings, which know its name, say what is wrong with it.
 
     def _state(self, name: str) -> _State:
         """Read again only where a file or the journal has changed: with a hundred tasks, a look a second would be most

@@ -40,8 +40,10 @@ def is_template_of(written: str, task: Task) -> bool:
 
 def check_settings(store: Store, settings: Settings) -> None:
     """Raises ContractError where the settings name a task that there is not, with the nearest that there is."""
-    for name in strangers(store, settings):
-        said, known = settings.tasks[name], store.tasks()
+    names = strangers(store, settings)
+    known = store.tasks() if names else {}
+    for name in names:
+        said = settings.tasks[name]
         if said.match.template:
             shown = [f"{task.template.fingerprint} ({task.name})" for task in known.values() if task.template]
             raise ContractError(

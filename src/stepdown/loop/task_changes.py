@@ -74,6 +74,13 @@ def split_task(home: Home, name: str, new: str, containing: str = "", workload: 
     with home.store() as store:
         task = _task(home, store, name)
         _check_new(home, store, new)
+        # Its evidence would be new evidence under another name, and the requests go on to what was built of the whole.
+        _check_unbuilt(
+            store,
+            name,
+            "split",
+            "Have clients name a workload for those calls, and give it a table of its own: match = { workload = … }.",
+        )
         is_chosen = _choice(containing, workload)
         chosen, rest = _halves(calls_of(store, task), is_chosen)
         for half, what in ((chosen, f"are {new!r}'s"), (rest, f"are left to {name!r}")):
@@ -83,13 +90,6 @@ def split_task(home: Home, name: str, new: str, containing: str = "", workload: 
                     f"Expected {LEAST_DISTINCT} at least on either side.",
                     "Look for what only some of its prompts have: `stepdown tasks` shows their template.",
                 )
-        # Its evidence would be new evidence under another name, and the requests go on to what was built of the whole.
-        _check_unbuilt(
-            store,
-            name,
-            "split",
-            "Have clients name a workload for those calls, and give it a table of its own: match = { workload = … }.",
-        )
         part = _part(task, new, chosen, containing, workload)
         now = home.clock()
         if containing:

@@ -197,7 +197,7 @@ def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
 
 
 def _from_events(source: Source, line: int, notes: list[Any]) -> Call | Broken:
-    """A call of which there are only events: whole where one of them has all details."""
+    """A call that only events tell: whole where one of them has all details."""
     details = next((note for note in notes if note["name"] == DETAILS), None)
     if details is None:
         return source.broken(line, _NO_SPAN, msgspec.json.encode(notes))
