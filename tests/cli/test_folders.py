@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import marshal
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,12 +135,30 @@ def test_thresholds_that_were_changed_with_their_hashes(exported: Path) -> None:
     assert [one["name"] for one in found.json["checks"] if not one["passed"]] == ["cascade that is run"]
 
 
-@pytest.mark.parametrize("place", ["numpy.py", "models/json.py", "numpy/__init__.py"])
+@pytest.mark.parametrize("place", ["numpy.py", "json.py", "hashlib.py", "models/json.py", "numpy/__init__.py"])
 def test_code_that_was_added_is_not_loaded(exported: Path, place: str) -> None:
     (exported / place).parent.mkdir(exist_ok=True)
     (exported / place).write_text("raise SystemExit('loaded')")
     ran = program(exported, sure()[0])
     assert (ran.returncode, "is no part of this export" in ran.stderr) == (1, True), ran.stderr
+    said = verify(exported)
+    assert said.code == 1
+    assert any(place in one["name"] for one in said.json["checks"] if not one["passed"])
+
+
+def test_bytecode_that_was_added_is_not_run(exported: Path) -> None:
+    """Python would take it for that of the source beside it: it has its time and its size."""
+    source = exported / "models" / "linear.py"
+    code = compile(source.read_text() + "\nprint('loaded')", str(source), "exec")
+    known = source.stat()
+    cached = Path(importlib.util.cache_from_source(str(source)))
+    cached.parent.mkdir()
+    head = importlib.util.MAGIC_NUMBER + struct.pack("<III", 0, int(known.st_mtime), known.st_size)
+    cached.write_bytes(head + marshal.dumps(code))
+    ran = program(exported, sure()[0])
+    assert ran.returncode == 0, ran.stderr
+    assert "loaded" not in ran.stdout
+    assert verify(exported).code == 1
 
 
 def test_requirements_and_what_is_missing(exported: Path) -> None:

@@ -124,6 +124,15 @@ def test_gold_that_says_the_same_is_read_so(tmp_path: Path, calls: Path, gold: G
     assert -0.12 < done.json["excess_loss"]["estimate"] < 0.02
 
 
+def test_a_map_to_a_label_that_there_is_not_is_refused(tmp_path: Path, calls: Path) -> None:
+    read = project(tmp_path, calls, reworded, '[tasks.tickets]\ngold_map = { "Refunds" = "Refnd" }\n')
+    assert STRANGE in read.err
+    done = stepdown(*BUILD, "--home", str(tmp_path), "--json")
+    assert done.code == 1
+    assert "'Refnd'" in done.err
+    assert attempts(tmp_path) == 0
+
+
 def test_a_few_strange_labels_are_passed_over_and_never_learned(tmp_path: Path, calls: Path) -> None:
     read = project(tmp_path, calls, lambda number: "n/a" if number % 30 == 0 else right(number))
     assert "They will be passed over" in read.err

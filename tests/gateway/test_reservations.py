@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepdown.core.limits import Limits
+from stepdown.core.tasks import Match, Task
+from stepdown.core.wires import openai_chat
+from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.http.messages import Request
 from stepdown.gateway.limits import Estimate, Limiter, Refusal, Reserved
+from stepdown.gateway.outcome import estimate_of
+from stepdown.gateway.served import Manners, ServedTask
 from tests.cli.conftest import stepdown
 from tests.gateway.large_model import LargeModel, Says
 from tests.gateway.serving import SETTINGS, Gateway, copied, serving, soon, sure, unsure
@@ -119,6 +125,19 @@ def test_under_way_and_spent_never_pass_a_budget_by_more_than_one_request(steps:
         limits.charge("k", "t", 10, 0.1, now)
         spent += 0.1
     assert isinstance(limits.admit(now, who, "t", Estimate(10, 0.1)), Reserved) == (spent < 0.5 - 1e-9)
+
+
+def test_a_long_prompt_is_set_aside_by_its_length() -> None:
+    """Also where nobody says how long the answer may be, and the task's calls usually cost little."""
+    task = ServedTask(task=Task(name="t", family="", match=Match()), family=None, manners=Manners({}, cost_usd=0.001))
+    usd = {}
+    for length in (40, 400_000):
+        asked = Exchange(Request("POST", "/v1/chat/completions"), openai_chat, 0.0, 0.0)
+        asked.body = asked.chat = {"model": "m", "messages": [{"role": "user", "content": "x" * length}]}
+        asked.task = task
+        usd[length] = estimate_of(asked, lambda call: (call.prompt_tokens or 0) * 1e-6).usd
+    assert usd[40] == 0.001
+    assert usd[400_000] == pytest.approx(0.1, rel=1e-4)
 
 
 def test_what_is_never_charged_is_given_back_in_time() -> None:

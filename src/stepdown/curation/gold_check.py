@@ -63,7 +63,8 @@ def read_labels(rows: Sequence[GoldRow], task: Task, reading: GoldReading) -> tu
     stay as they are."""
     answers = Counter(row.incumbent for row in rows if isinstance(row.incumbent, str))
     common = labels_of(answers) | _listed(rows, task, answers)
-    known = frozenset(common | set(filter(None, reading.map.values())))
+    # A map leads to labels that there are; only one that is mapped to itself is new, and meant to be.
+    known = frozenset(common | {label for label, meaning in reading.map.items() if label == meaning})
     spelt = by_spelling(known)
     read = [
         GoldRow(reading.meaning(row.gold, spelt), row.given, row.incumbent) if isinstance(row.gold, str) else row

@@ -262,7 +262,7 @@ def estimate_of(exchange: Exchange, cost: Cost) -> Estimate:
     model = task.incumbent if task and task.incumbent and asked == task.task.match.model else str(asked)
     call = Call(id="", request={}, response={"model": model, "usage": usage}, timestamp=exchange.at)
     usual = manners.cost_usd if manners and allowed is None else 0.0
-    return Estimate(prompt + answer, usual or cost(call) or 0.0)
+    return Estimate(prompt + answer, max(usual, cost(call) or 0.0))
 
 
 def _estimated(exchange: Exchange, response: dict[str, Any]) -> tuple[int, int]:

@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 LARGEST_JSON = 64 << 20
 
+CODE = (".py", ".pyc", ".pyd", ".so")
+"""Endings of what Python loads by itself where it lies beside a program."""
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -128,6 +131,9 @@ def _with_evidence(
 def _files(folder: Path, manifest: ExportManifest) -> Iterator[Check]:
     """One check where all are as they were exported, else one for each that is not."""
     wrong = {name: said for name, known in sorted(manifest.files.items()) if (said := _changed(folder, name, known))}
+    code = (path for path in folder.rglob("*") if path.suffix in CODE)
+    added = sorted({path.relative_to(folder).as_posix() for path in code} - manifest.files.keys())
+    wrong |= dict.fromkeys(added, "it is no part of the export, and could be loaded")
     for name, said in wrong.items():
         yield Check(name=f"file {name}", passed=False, detail=said)
     if not wrong:

@@ -68,6 +68,8 @@ def call_of(record: Record, source: Source, line: int, wire: Wire) -> Call | Bro
         timestamp = seconds(record.timestamp) if record.timestamp is not None else _created(response)
     except ValueError as problem:
         return source.broken(line, str(problem), _raw(record))
+    if record.cost_usd is not None and not 0.0 <= record.cost_usd < math.inf:
+        return source.broken(line, f"a call does not cost {record.cost_usd} USD", _raw(record))
     if isinstance(record.metadata, dict) and record.metadata and "metadata" not in request:
         request = {**request, "metadata": record.metadata}
     latency = record.latency_s
@@ -109,8 +111,11 @@ def seconds(value: float | str) -> float:
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"the timestamp {value!r} is not a time")
     number = float(value)
-    while number >= _SECONDS_END:
-        number /= 1000.0
+    for _ in range(3):  # ms, µs, ns
+        if number >= _SECONDS_END:
+            number /= 1000.0
+    if number >= _SECONDS_END:
+        raise ValueError(f"the timestamp {value!r} is not a time")
     return number
 
 

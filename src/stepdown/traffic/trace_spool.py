@@ -47,6 +47,7 @@ SELECT trace, name, source, line, packed FROM call AS this WHERE NOT EXISTS (
     SELECT 1 FROM call AS inner_one WHERE inner_one.trace = this.trace AND inner_one.parent = this.name
     AND inner_one.name <> this.name AND inner_one.has_text >= this.has_text
     AND inner_one.begun >= this.begun AND inner_one.ended <= this.ended
+    AND (inner_one.name <> this.parent OR inner_one.rowid < this.rowid)
 ) AND NOT EXISTS (
     SELECT 1 FROM call AS outer_one WHERE NOT this.has_text AND outer_one.has_text
     AND outer_one.trace = this.trace AND outer_one.name = this.parent AND outer_one.name <> this.name

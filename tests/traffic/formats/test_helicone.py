@@ -126,6 +126,9 @@ def test_wires_streams_errors_and_the_cache(tmp_path: Path) -> None:
         (request(request_path="/v1/embeddings", request_body={"input": "x"}), "not a call to a chat endpoint"),
         (request(request_created_at="soon"), "'soon'"),
         (request(response_body={"choices": "?"}), "no list of choices"),
+        (request(response_body={"streamed_data": 5}), "neither text nor a list of events"),
+        (request(cost=-5), "does not cost -5"),
+        (request(request_created_at=1e308), "is not a time"),
     ],
 )
 def test_what_cannot_be_read_is_said(row: dict[str, Any], reason: str, tmp_path: Path) -> None:

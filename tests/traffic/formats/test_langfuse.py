@@ -248,3 +248,9 @@ def test_a_trace_with_its_observations_in_it(tmp_path: Path) -> None:
     assert set(calls) == {"o-1", "o-2"}
     assert not broken
     check(calls["o-1"])
+
+
+def test_generations_that_name_each_other_as_parents_are_one_call(tmp_path: Path) -> None:
+    rows = [observation("a", parent_observation_id="b"), observation("b", parent_observation_id="a")]
+    calls, broken = read(lines(tmp_path / "o.jsonl", *rows))
+    assert (len(calls), broken) == (1, [])

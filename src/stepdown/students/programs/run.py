@@ -9,12 +9,17 @@ It needs what requirements.txt lists, and nothing else. Before anything is loade
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
+    del sys.path[0]  # What lies beside this file is not loaded before it is checked, whatever it is called.
+
 import argparse
 import hashlib
 import importlib
 import json
 import math
-import sys
+import os
 import time
 from bisect import bisect_right
 from pathlib import Path
@@ -66,6 +71,8 @@ def load(folder: Path = HERE, checked: bool = False) -> tuple[dict[str, Any], li
         check(folder)
     cascade = json.loads((folder / "cascade.json").read_text(encoding="utf-8"))
     sys.path.insert(0, str(folder))
+    # Bytecode that lies beside the models is not theirs for sure: it is neither read nor written.
+    sys.pycache_prefix, sys.dont_write_bytecode = os.devnull, True
     models = []
     for rung in cascade["rungs"]:
         settings = json.loads((folder / rung["folder"] / "model.json").read_text(encoding="utf-8"))
@@ -126,7 +133,6 @@ def main() -> int:
     asked = parser.parse_args()
     if (asked.text is None) == (asked.file is None):
         parser.error("give one text, or --file")
-    sys.dont_write_bytecode = True  # Nothing is added to what was exported.
     try:
         lines = [] if asked.file is None else asked.file.read_bytes().splitlines()
         cascade, models = load()

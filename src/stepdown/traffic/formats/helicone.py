@@ -163,6 +163,8 @@ def _joined(answered: Any, wire: Any) -> dict[str, Any]:
     whole = mapping(answered)
     streamed = whole.get("streamed_data")
     if streamed and not ({"choices", "content", "output"} & whole.keys()):
+        if not isinstance(streamed, str | list):
+            raise ValueError("the stream is neither text nor a list of events")
         events = event_stream.events(streamed) if isinstance(streamed, str) else [mapping(each) for each in streamed]
         return dict(wire.joined(events))
     return {key: value for key, value in whole.items() if key != "streamed_data"}
