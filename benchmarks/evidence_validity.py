@@ -6,7 +6,9 @@ and certifies. A certificate is false when the true expected excess loss of its 
 calls, exceeds the margin; a procedure of several attempts when any certificate that it led to is false. The true excess
 lies just above the margin where the path ends. Ends with 1 if any world is above 5 %.
 
-    python -m benchmarks.evidence_validity [--seeds 2000] [--jobs 2] [--only WORDS] [--json FILE]
+    python -m benchmarks.evidence_validity [--seeds 2000] [--jobs 2] [--only WORDS] [--trials FILE] [--json FILE]
+
+All worlds advance together, a block of seeds at a time; with --trials what is done is kept, and the next run goes on.
 """
 
 from __future__ import annotations
@@ -15,10 +17,9 @@ import argparse
 import importlib
 import json
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -36,11 +37,26 @@ from stepdown.stats.binomial import proportion_interval
 ROOMS = "benchmarks._evidence.build"
 BUDGET = 0.05
 
+BLOCK = 20
+"""So many seeds of a world are one piece of work."""
+
 
 @dataclass(frozen=True)
 class Trial:
     """One seed: whether a certificate was issued, whether one was false, the mean offload of those issued, and n."""
 
+    certified: bool
+    false: bool
+    offload: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """A trial that is done, as a line of the file of trials has it."""
+
+    world: str
+    seed: int
     certified: bool
     false: bool
     offload: float
@@ -60,7 +76,6 @@ class Row:
     high: float
     offload: float
     n: float
-    seconds: float
 
 
 def true_excess(certificate: Certificate, people: Population) -> float:
@@ -95,25 +110,38 @@ def trial(number: int, rooms: str, seed: int) -> Trial:
     )
 
 
-def run(number: int, rooms: str, seeds: int, pool: ProcessPoolExecutor | None) -> Row:
-    """All seeds of one world."""
-    started = time.perf_counter()
-    work = partial(trial, number, rooms)
-    trials = list(pool.map(work, range(seeds), chunksize=10) if pool else map(work, range(seeds)))
-    false = sum(each.false for each in trials)
-    low, high = proportion_interval(false, seeds, 0.05)
-    given = [each.offload for each in trials if each.certified]
+def block(rooms: str, number: int, first: int) -> list[Done]:
+    """A block of seeds of one world."""
+    return [Done(WORLDS[number].name, seed, *astuple(trial(number, rooms, seed))) for seed in seeds_of(first)]
+
+
+def seeds_of(first: int) -> range:
+    return range(first, first + BLOCK)
+
+
+def kept(path: Path | None) -> list[Done]:
+    """What earlier runs did; a line that was cut off in writing counts for nothing."""
+    if path is None or not path.exists():
+        return []
+    lines = path.read_text().split("\n")[:-1]
+    return [Done(*json.loads(line)) for line in lines]
+
+
+def row_of(number: int, done: Sequence[Done]) -> Row:
+    """One world's figures of the seeds that are done."""
+    mine = [each for each in done if each.world == WORLDS[number].name]
+    false, given = sum(each.false for each in mine), [each.offload for each in mine if each.certified]
+    low, high = proportion_interval(false, len(mine), 0.05)
     return Row(
         world=WORLDS[number].name,
         point=WORLDS[number].point,
-        seeds=seeds,
-        certified=len(given) / seeds,
-        false=false / seeds,
+        seeds=len(mine),
+        certified=len(given) / len(mine),
+        false=false / len(mine),
         low=low,
         high=high,
         offload=float(np.mean(given)) if given else 0.0,
-        n=float(np.mean([each.n for each in trials])),
-        seconds=time.perf_counter() - started,
+        n=float(np.mean([each.n for each in mine])),
     )
 
 
@@ -136,17 +164,27 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="worlds whose name holds these words")
     parser.add_argument("--rooms", default=ROOMS, help="the module that builds")
+    parser.add_argument("--trials", type=Path, help="JSONL of what is done: read, and added to")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     chosen = [number for number, world in enumerate(WORLDS) if options.only in world.name]
-    pool = ProcessPoolExecutor(options.jobs) if options.jobs > 1 else None
-    rows: list[Row] = []
-    for number in chosen:
-        rows.append(run(number, options.rooms, options.seeds, pool))
-        lines = table(rows).splitlines()
-        print("\n".join(lines if len(rows) == 1 else lines[-1:]), f" ({rows[-1].seconds:.0f} s)", flush=True)
-    if pool:
-        pool.shutdown()
+    done = kept(options.trials)
+    there = {(each.world, each.seed) for each in done}
+    left = [
+        (number, first)
+        for first in range(0, options.seeds, BLOCK)
+        for number in chosen
+        if not all((WORLDS[number].name, seed) in there for seed in seeds_of(first))
+    ]
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for made in pool.map(partial(block, options.rooms), *zip(*left, strict=True)) if left else ():
+            new = [each for each in made if (each.world, each.seed) not in there]
+            done += new
+            if options.trials:
+                with options.trials.open("a") as out:
+                    out.writelines(json.dumps(astuple(each)) + "\n" for each in new)
+    rows = [row_of(number, done) for number in chosen]
+    print(table(rows))
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     return int(any(row.false > BUDGET for row in rows))

@@ -32,6 +32,7 @@ from stepdown.core.events import Event, next_event
 from stepdown.core.family import Family, families, loss_named
 from stepdown.core.store import Gold, Store, Verdict
 from stepdown.core.tasks import Task
+from stepdown.core.vocabulary import GoldReading
 from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions
 from stepdown.loop.building import check_loss
@@ -92,6 +93,10 @@ class Desk:
     @property
     def request(self) -> BuildRequest:
         return BuildRequest(self.task.name)
+
+    @property
+    def reading(self) -> GoldReading:
+        return GoldReading()
 
     def clock(self) -> float:
         return float(len(self.store.kept))

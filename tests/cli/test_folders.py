@@ -60,8 +60,9 @@ def verify(folder: Path | str, *more: str) -> Said:
 
 
 def flip(path: Path) -> None:
+    """A letter in the middle becomes another; the last digit of a number could be changed and its value stay."""
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[next(at for at in range(len(data) // 2, len(data)) if chr(data[at]).isalpha())] ^= 1
     path.write_bytes(bytes(data))
 
 
