@@ -110,7 +110,7 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
 
 
 def digest_training_data(data: TrainingData) -> str:
-    """The sha256 of all that a student learns from: the same dataset with other targets is another lesson."""
+    """The sha256 of all that a student learns from: the same dataset with other targets is another objective."""
     hasher = hashlib.sha256()
     plain: tuple[Any, ...] = (data.task, data.family, data.labels, data.dataset_hash)
     form = () if data.form is None else (data.form,)

@@ -64,7 +64,7 @@ class Shape:
     tags: int = 0
 
 
-class Said(NamedTuple):
+class EncoderOutput(NamedTuple):
     """What a network says of a batch, float32: logits (batch, labels), embeddings (batch, hidden), and tag logits
     (batch, tokens, tags) from a network with a token head."""
 
@@ -171,12 +171,12 @@ class Encoder(nn.Module):
         """What `read` reads, pooled: float32 (batch, hidden)."""
         return self.pool(self.read(ids, lengths, dropout), lengths)
 
-    def forward(self, ids: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Said:
+    def forward(self, ids: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> EncoderOutput:
         """All there is to say of a batch, float32 whatever the autocast."""
         vectors = self.read(ids, lengths, dropout)
         embedded = self.pool(vectors, lengths)
         with torch.autocast("cpu", enabled=False):
-            return Said(self.head(embedded), embedded, self.tagger(vectors) if self.tagger else None)
+            return EncoderOutput(self.head(embedded), embedded, self.tagger(vectors) if self.tagger else None)
 
 
 def _present(tokens: int, lengths: Tensor) -> Tensor:

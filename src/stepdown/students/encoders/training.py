@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stepdown.students.encoders.lesson import Lesson, Recipe
 from stepdown.students.encoders.network import Dropout, Encoder
+from stepdown.students.encoders.objective import Recipe, TrainingObjective
 
 _POOL_OF_BATCHES = 16
 _TIMED_BATCHES = 3
@@ -24,13 +24,13 @@ _TIMED_ROUNDS = 2
 _OPTIMISER_SHARE = 1.1
 
 
-def processor_seconds_per_epoch(network: Encoder, lesson: Lesson, recipe: Recipe) -> float:
-    """What an epoch costs one thread of this machine, from a few batches of this very lesson. No weight changes.
+def processor_seconds_per_epoch(network: Encoder, objective: TrainingObjective, recipe: Recipe) -> float:
+    """What an epoch costs one thread of this machine, from a few batches of this very objective. No weight changes.
 
     Time on the processor, not on the clock: what else runs here must not count. Call it with torch on one thread,
     as only the calling thread's time is seen.
     """
-    order = np.argsort([len(sequence) for sequence in lesson.sequences], kind="stable")
+    order = np.argsort([len(sequence) for sequence in objective.sequences], kind="stable")
     # The middles of as many equal parts: from batches of short texts to batches of long ones.
     middles = np.linspace(0, max(0, len(order) - recipe.batch), 2 * _TIMED_BATCHES + 1)[1::2].astype(int).tolist()
     dropout = Dropout(recipe.dropout, seed=0)
@@ -39,14 +39,16 @@ def processor_seconds_per_epoch(network: Encoder, lesson: Lesson, recipe: Recipe
     for round_ in range(_TIMED_ROUNDS):
         for part, place in enumerate(middles):
             started = time.thread_time()
-            _loss(network, lesson, order[place : place + recipe.batch], recipe, dropout).backward()  # type: ignore[no-untyped-call]
+            _loss(network, objective, order[place : place + recipe.batch], recipe, dropout).backward()  # type: ignore[no-untyped-call]
             network.zero_grad(set_to_none=True)
             taken[round_, part] = time.thread_time() - started
     # The least of the rounds: cold caches and neighbours can only add.
-    return _OPTIMISER_SHARE * float(taken.min(axis=0).mean()) * max(1, len(lesson) // recipe.batch)
+    return _OPTIMISER_SHARE * float(taken.min(axis=0).mean()) * max(1, len(objective) // recipe.batch)
 
 
-def fine_tune(network: Encoder, lesson: Lesson, recipe: Recipe, seed: int, progress: Callable[[float], None]) -> float:
+def fine_tune(
+    network: Encoder, objective: TrainingObjective, recipe: Recipe, seed: int, progress: Callable[[float], None]
+) -> float:
     """Change the network's weights in place. Returns the mean loss of the last epoch. progress: share done in [0, 1].
 
     Batches hold texts of like length, so that little is padded, and come in random order.
@@ -54,7 +56,7 @@ def fine_tune(network: Encoder, lesson: Lesson, recipe: Recipe, seed: int, progr
     groups = _parameter_groups(network, recipe)
     optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
     peaks = [group["lr"] for group in optimiser.param_groups]
-    batches = max(1, len(lesson) // recipe.batch)
+    batches = max(1, len(objective) // recipe.batch)
     total = max(1, round(recipe.epochs * batches))
     warm = max(1, round(recipe.warmup * total))
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -65,11 +67,11 @@ def fine_tune(network: Encoder, lesson: Lesson, recipe: Recipe, seed: int, progr
         dropout = Dropout(recipe.dropout, seed=seed * 1_000 + epoch)
         dropout.renew()
         losses = []
-        for rows in _batches(lesson, recipe.batch, np.random.default_rng([seed, epoch]))[: total - step]:
+        for rows in _batches(objective, recipe.batch, np.random.default_rng([seed, epoch]))[: total - step]:
             share = (step + 1) / warm if step < warm else (total - step) / max(1, total - warm)
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = peak * share
-            loss = _loss(network, lesson, rows, recipe, dropout)
+            loss = _loss(network, objective, rows, recipe, dropout)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
@@ -80,14 +82,16 @@ def fine_tune(network: Encoder, lesson: Lesson, recipe: Recipe, seed: int, progr
     return float(np.mean(losses))
 
 
-def _loss(network: Encoder, lesson: Lesson, rows: NDArray[np.int64], recipe: Recipe, dropout: Dropout) -> Tensor:
-    return lesson.loss(network, rows, recipe, dropout)
+def _loss(
+    network: Encoder, objective: TrainingObjective, rows: NDArray[np.int64], recipe: Recipe, dropout: Dropout
+) -> Tensor:
+    return objective.loss(network, rows, recipe, dropout)
 
 
-def _batches(lesson: Lesson, size: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:
-    order = generator.permutation(len(lesson))
+def _batches(objective: TrainingObjective, size: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:
+    order = generator.permutation(len(objective))
     order = order[: max(1, len(order) // size) * size]
-    lengths = np.array([len(sequence) for sequence in lesson.sequences])
+    lengths = np.array([len(sequence) for sequence in objective.sequences])
     batches: list[NDArray[np.int64]] = []
     for start in range(0, len(order), size * _POOL_OF_BATCHES):
         pool = order[start : start + size * _POOL_OF_BATCHES]
