@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from typing import Any
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -66,6 +68,31 @@ class Response:
 
     def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes | AsyncIterator[bytes]) -> None:
         self.status, self.headers, self.body = status, headers, body
+
+
+class PendingResponse:
+    """A response that comes without a task. done: called once, when it is there, in the same turn of the loop; with an
+    awaitable where a task has to go on."""
+
+    __slots__ = ("done",)
+
+    done: Callable[[Answer], None]
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+
+    def __await__(self) -> Generator[Any, None, Response]:
+        came: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.done = came.set_result
+        try:
+            answer = yield from came.__await__()
+        except BaseException:
+            self.cancel()
+            raise
+        return answer if isinstance(answer, Response) else (yield from answer.__await__())
+
+
+Answer = Response | PendingResponse | Awaitable[Response]
 
 
 class HttpError(Exception):
