@@ -48,6 +48,7 @@ class Metrics:
             metric.name: {} for metric in names.METRICS if metric.kind == "histogram"
         }
         self._readings: list[tuple[str, Reading]] = []
+        self._labels: dict[tuple[str, str, str, int], tuple[Labels, Labels]] = {}
         self._published = float("-inf")
         self.read_from(names.BUILD, lambda: {(version,): 1.0})
         self.read_from(names.WORKERS, lambda: {(): float(answers)})
@@ -66,15 +67,19 @@ class Metrics:
         self._readings.append((metric.name, reading))
 
     def observe(self, exchange: Exchange) -> None:
-        """Count a finished exchange. On the event loop; about three microseconds."""
-        task, rung = exchange.task.name if exchange.task else "", exchange.rung
-        self.count(names.REQUESTS, task, rung, exchange.wire.NAME, _class(exchange.status))
-        both = (task, rung)
-        self._time(names.DURATION, both, exchange.latency_s)
+        """Count a finished exchange. On the event loop; about a microsecond."""
+        task, rung, latency_s = exchange.task.name if exchange.task else "", exchange.rung, exchange.latency_s
+        asked = (task, rung, exchange.wire.NAME, exchange.status)
+        labels = self._labels.get(asked)
+        if labels is None:
+            labels = self._labels[asked] = ((*asked[:3], _class(exchange.status)), (task, rung))
+        requests, both = self._counters[names.REQUESTS.name], labels[1]
+        requests[labels[0]] = requests.get(labels[0], 0.0) + 1.0
+        self._time(names.DURATION, both, latency_s)
         if exchange.upstream_s is not None:
-            self._time(names.ADDED, both, max(exchange.latency_s - exchange.upstream_s, 0.0))
+            self._time(names.ADDED, both, max(latency_s - exchange.upstream_s, 0.0))
         elif rung != INCUMBENT:
-            self._time(names.ADDED, both, exchange.latency_s)
+            self._time(names.ADDED, both, latency_s)
         if rung == INCUMBENT and task:
             self._count_reason(names.ESCALATIONS, task, exchange.reason)
         elif rung == REFUSED:

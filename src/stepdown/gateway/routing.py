@@ -139,13 +139,16 @@ class Routes:
             yield from templates.exact(texts)
 
     def _like(self, chat: dict[str, Any]) -> tuple[_Templates | None, list[str]]:
-        """The templates with a request's roles, and its texts; None where there are none."""
-        messages = chat["messages"] if self._templates else []
-        texts = [message_text(message) for message in messages]
-        roles = [message.get("role") for message in messages]
-        if None in texts or not all(isinstance(role, str) for role in roles):
+        """The templates that a request's roles and first word fit, and its texts; None where there are none."""
+        messages = chat["messages"]
+        try:
+            templates = self._templates.get(tuple([message.get("role") for message in messages]))
+        except TypeError:  # A role that is no text.
             return None, []
-        return self._templates.get(tuple(roles)), [text or "" for text in texts]
+        if templates is None or not templates.begin_as(messages):
+            return None, []
+        texts = [message_text(message) for message in messages]
+        return (None, []) if None in texts else (templates, [text or "" for text in texts])
 
 
 class _Templates:
@@ -165,9 +168,14 @@ class _Templates:
     def exact(self, texts: Sequence[str]) -> Iterator[tuple[ServedTask, Template]]:
         return self._exact.candidates(texts)
 
+    def begin_as(self, messages: Sequence[dict[str, Any]]) -> bool:
+        """Whether messages begin with a word that a template's may begin with."""
+        if "" in self._words or not messages:
+            return True
+        text = message_text(messages[0])
+        return text is not None and "".join(text.split(None, 1)[:1]) in self._words
+
     def loose(self, texts: Sequence[str]) -> Iterator[tuple[ServedTask, Template]]:
-        if "" not in self._words and texts and "".join(texts[0].split(None, 1)[:1]) not in self._words:
-            return iter(())
         return self._loose.candidates([" ".join(text.split()) for text in texts])
 
 

@@ -11,7 +11,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 
-from stepdown.gateway.http.messages import BrokenReply, ConnectFailed, Headers, Saturated, TimedOut
+from stepdown.gateway.http.messages import HEADER_LINE, BrokenReply, ConnectFailed, Headers, Saturated, TimedOut
 from stepdown.gateway.http.origin import Origin, parse_origin
 from stepdown.gateway.http.upstream_connection import ClosedInSilence, HttpResponse, UpstreamConnection
 
@@ -178,5 +178,5 @@ def _head(origin: Origin, method: str, target: str, headers: tuple[tuple[bytes, 
     """A request's head up to its length."""
     lines = [f"{method} {origin.path}{target} HTTP/1.1\r\n".encode("latin-1", "replace")]
     lines.append(b"host: %b\r\n" % origin.authority)
-    lines.extend(b"%b: %b\r\n" % header for header in headers)
+    lines.extend(map(HEADER_LINE, headers))
     return b"".join(lines)

@@ -17,6 +17,7 @@ from stepdown.gateway.http.known_head import KnownHead, known_head
 from stepdown.gateway.http.messages import (
     FRAMING_SHARE,
     HEADER_COST,
+    HEADER_LINE,
     MAX_FRAMING,
     STEP,
     TURN_S,
@@ -554,11 +555,8 @@ class Connection(asyncio.Protocol):
             self.deadline = self._loop.time() + (self._limits.body_s if self._reading else self._limits.idle_s)
 
     def _write_whole(self, request: Request, response: Response, body: bytes, keep: bool) -> None:
-        lines = _head(response, keep)
-        lines.append(b"content-length: %d\r\n\r\n" % len(body))
-        if request.method != "HEAD":
-            lines.append(body)
-        self._transport.write(b"".join(lines))
+        end = b"content-length: %d\r\n\r\n" % len(body)
+        self._transport.write(b"".join([*_head(response, keep), end, b"" if request.method == "HEAD" else body]))
 
     async def _write_stream(self, request: Request, response: Response, body: AsyncIterator[bytes], keep: bool) -> bool:
         """Returns whether the connection can be kept: before HTTP/1.1 only its end tells the stream's."""
@@ -627,7 +625,7 @@ class Connection(asyncio.Protocol):
 
 def _head(response: Response, keep: bool) -> list[bytes]:
     lines = [_STATUS_LINES.get(response.status) or b"HTTP/1.1 %d Status\r\n" % response.status]
-    lines.extend(b"%b: %b\r\n" % header for header in response.headers)
+    lines.extend(map(HEADER_LINE, response.headers))
     if not keep:
         lines.append(b"connection: close\r\n")
     return lines

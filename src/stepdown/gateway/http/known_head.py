@@ -11,22 +11,21 @@ _LONGEST = 4 << 10
 class KnownHead:
     """before, after: the head's bytes on both sides of its length's digits."""
 
-    __slots__ = ("_after", "_before")
+    __slots__ = ("_after", "_before", "_rest", "_start", "_stop")
 
     def __init__(self, before: bytes, after: bytes) -> None:
         self._before, self._after = before, after
+        self._start, self._rest = len(before), len(after)
+        self._stop = self._start + 9 + self._rest
 
     def split(self, data: bytes) -> tuple[bytes, bytes] | None:
         """(length's digits, body) of one whole message that begins with this head; None for anything else."""
-        if not data.startswith(self._before):
-            return None
-        start = len(self._before)
-        end = data.find(self._after, start, start + 9 + len(self._after))
-        digits = data[start:end]
-        if end < 0 or not digits.isdigit() or digits[0] == 48:
-            return None
-        end += len(self._after)
-        return (digits, data[end:]) if len(data) - end == int(digits) else None
+        if data.startswith(self._before):
+            end = data.find(self._after, self._start, self._stop)
+            digits = data[self._start : end]
+            if end > 0 and digits.isdigit() and len(data) - end - self._rest == int(digits) and digits[0] != 48:
+                return digits, data[end + self._rest :]
+        return None
 
 
 def known_head(data: bytes, headers: int) -> KnownHead | None:

@@ -29,6 +29,8 @@ HOP_BY_HOP = frozenset(
 )
 """Headers of one connection, never passed on (RFC 9110, section 7.6.1), and those we set ourselves."""
 
+HEADER_LINE = b"%b: %b\r\n".__mod__
+"""A header as it stands in a head."""
 HEADER_COST = 32
 """Bytes that a header counts for beside its text, as RFC 9113 (6.5.2) counts them."""
 STEP = 4 << 10
