@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from stepdown.core.calls import Selection
 from stepdown.core.contract import Privacy
@@ -131,9 +131,13 @@ class Reply:
 
 
 Next = Callable[[Exchange], PendingResponse | Awaitable[Response]]
-Middleware = Callable[[Exchange, Next], PendingResponse | Awaitable[Response]]
-"""What stands round every model call, folded in the order that loop/serving.py gives. One that has nothing to do gives
-what comes next as it is, so that nothing is awaited twice."""
+
+
+class Middleware(Protocol):
+    """What stands round every model call, folded in the order that serve/worker.py gives. One that has nothing to do
+    gives what comes next as it is, so that nothing is awaited twice."""
+
+    def __call__(self, exchange: Exchange, proceed: Next) -> PendingResponse | Awaitable[Response]: ...
 
 
 async def answered(response: Response) -> Response:

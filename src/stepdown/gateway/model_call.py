@@ -213,4 +213,4 @@ def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
 
 
 def _wrapped(inner: Next, layer: Middleware) -> Next:
-    return lambda exchange: layer(exchange, inner)
+    return functools.partial(layer, proceed=inner)

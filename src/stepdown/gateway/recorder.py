@@ -49,6 +49,7 @@ class Recorder:
     ) -> None:
         self._folder, self._settings, self._cost, self._mask, self._metrics = folder, settings, cost, mask, metrics
         self._is_limited, self._charge = is_limited, charge
+        self._keeps_all = settings.unmatched_capture and settings.capture_share >= 1.0
         self._random = random.Random(os.urandom(16)).random
         self._loop = asyncio.get_running_loop()
         self._syncs, self._syncing = settings.sync == "group", False
@@ -75,8 +76,8 @@ class Recorder:
     def keep(self, exchange: Exchange) -> Awaitable[object] | None:
         """Take a finished exchange. Before its last byte goes out, what is returned must be waited for, if anything."""
         self.under_way -= 1
-        is_kept = not is_unanswered(exchange) and self._is_kept(exchange)
-        if is_kept and self.is_full:
+        is_kept = not is_unanswered(exchange) and (self._keeps_all or self._is_kept(exchange))
+        if is_kept and self._writer.written > self._full_at:
             self._lose(CAPTURE_FULL)
             is_kept = False
         if is_kept and (exchange.task is None or exchange.task.privacy != "redact") and self._append(exchange, None):

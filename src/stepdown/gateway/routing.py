@@ -69,6 +69,7 @@ class Routes:
                     self._telling.add(task.name)
         self._strictest = max(map(_strictness, self.tasks.values()), default=0)
         self.unmatched: Privacy = _UNMATCHED.get(unmatched, STRICTNESS[self._strictest])
+        self._lets_pass = not self._strictest and self.unmatched == "any"
         self._sentences = _own_sentences(self.tasks.values()) if self._strictest else {}
 
     @property
@@ -85,17 +86,22 @@ class Routes:
         """
         chat, named = exchange.chat, _workload(exchange)
         model = chat.get("model")
-        claimed = (self._workloads.get(named), self._models.get(model) if isinstance(model, str) else None)
-        found = [(task, _cut(task, chat)) for task in claimed if task is not None]
+        exchange.workload = named
+        found: list[tuple[ServedTask, Input | None]] = []
+        if named in self._workloads:
+            found.append((self._workloads[named], _cut(self._workloads[named], chat)))
+        if self._models and isinstance(model, str) and model in self._models:
+            found.append((self._models[model], _cut(self._models[model], chat)))
         if not found or self._strictest:
             found += self._fitting(chat)
+            if not found and self._lets_pass:
+                return None, None
         # The first of the strictest: what a request names, then its alias, then the most telling template.
         task, value = max(found, key=lambda one: _strictness(one[0])) if found else (None, None)
         if self._strictest and (task is None or _strictness(task) < self._strictest):
             similar = self._similar(exchange, task, value)
             if similar is not None:
                 task, value = similar, None
-        exchange.workload = named
         exchange.privacy = task.privacy if task is not None else "any"
         if self.unmatched != exchange.privacy and not self._is_known(exchange, task, value):
             exchange.privacy = max(exchange.privacy, self.unmatched, key=STRICTNESS.index)

@@ -6,7 +6,6 @@ Source of the rules: RFC 9112 (HTTP/1.1). A request is sent once; asking again i
 from __future__ import annotations
 
 import asyncio
-import functools
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -32,7 +31,6 @@ class HttpPool:
         sweep_s: float = _SWEEP_S,
     ) -> None:
         self.origin = origin
-        self._head = functools.lru_cache(256)(functools.partial(_head, origin))
         self._sweep_s = sweep_s
         self._connect_s, self._idle_s, self._most = connect_s, idle_s, most
         self._free: deque[UpstreamConnection] = deque()
@@ -62,7 +60,7 @@ class HttpPool:
         that the other side closed before it said a word is replaced: it was closed for idleness, and the request was
         never taken.
         """
-        head = self._head(method, target, tuple(headers))
+        head = self.head(method, target, headers)
         head += b"content-length: %d\r\n\r\n" % len(body) if body or method != "GET" else b"\r\n"
         while True:
             connection, kept = await self._connection() if begun is None else (begun, True)
@@ -78,17 +76,21 @@ class HttpPool:
                 connection.abort()
                 raise
 
+    def head(self, method: str, target: str, headers: Headers) -> bytes:
+        """A request's head up to its length."""
+        origin = self.origin
+        lines = [f"{method} {origin.path}{target} HTTP/1.1\r\n".encode("latin-1", "replace")]
+        lines.append(b"host: %b\r\n" % origin.authority)
+        lines.extend(map(HEADER_LINE, headers))
+        return b"".join(lines)
+
     def begin(
-        self,
-        target: str,
-        headers: Headers,
-        body: bytes,
-        first_byte_s: float,
-        total_s: float,
-        listener: Callable[[], None],
+        self, head: bytes, body: bytes, first_byte_s: float, total_s: float, listener: Callable[[], None]
     ) -> UpstreamConnection | None:
-        """Send a POST over a connection that is free, and tell the listener of the answer; None where none is."""
-        head = self._head("POST", target, tuple(headers)) + b"content-length: %d\r\n\r\n" % len(body)
+        """Send a request over a connection that is free, and tell the listener of the answer; None where none is.
+
+        head: up to the length, as `head` makes it."""
+        head = b"%bcontent-length: %d\r\n\r\n" % (head, len(body))
         while (connection := self._kept()) is not None:
             try:
                 connection.ask(head, body, False, first_byte_s, total_s)
@@ -172,11 +174,3 @@ class HttpPool:
                 connection.sweep(now, self._idle_s)
             while self._free and self._free[0].closed:
                 self._free.popleft()
-
-
-def _head(origin: Origin, method: str, target: str, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """A request's head up to its length."""
-    lines = [f"{method} {origin.path}{target} HTTP/1.1\r\n".encode("latin-1", "replace")]
-    lines.append(b"host: %b\r\n" % origin.authority)
-    lines.extend(map(HEADER_LINE, headers))
-    return b"".join(lines)

@@ -78,6 +78,7 @@ class _Known(NamedTuple):
     path: str
     query: str
     headers: dict[bytes, bytes]
+    memo: dict[Any, Any]
 
 
 class Serving(Protocol):
@@ -223,16 +224,17 @@ class Connection(asyncio.Protocol):
 
     def _take_known(self, known: _Known, digits: bytes, body: bytes) -> None:
         """A whole request whose head was read before: what depends on more than its bytes is looked at again."""
-        headers = known.headers.copy()
+        _, method, path, query, headers, memo = known
+        headers = headers.copy()
         headers[b"content-length"] = digits
         try:
-            self._check_head(known.method, known.path, headers, len(body))
+            self._check_head(method, path, headers, len(body))
+            self._count(len(body), small=len(body) <= SMALL_BODY)
         except HttpError as error:
             self._refuse(error)
             return
-        self._reserved = 0
-        request = Request(known.method, known.path, known.query, headers, body)
-        request.client = self._peer
+        request = Request(method, path, query, headers, body)
+        request.client, request.memo = self._peer, memo
         self._begin(request, True)
 
     def _parse(self) -> None:
@@ -368,6 +370,8 @@ class Connection(asyncio.Protocol):
         self._path, self._query = read_target(verb, self._url, host or b"")
         size = int(length) if length.isdigit() else self._limits.max_body + 1
         self._check_head(verb, self._path, headers, size)
+        if size:
+            self._reserve(size)
         self._left = size
         if self._current is None and not self._waiting:
             self.deadline = self._loop.time() + self._limits.body_s
@@ -375,7 +379,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write(_CONTINUE)
         if self._first and size and version == "1.1" and b"expect" not in headers and self._parser.should_keep_alive():
             head = known_head(self._first, self._header_count)
-            self._known = _Known(head, verb, self._path, self._query, headers.copy()) if head is not None else None
+            self._known = _Known(head, verb, self._path, self._query, headers.copy(), {}) if head is not None else None
 
     def _check_head(self, method: str, path: str, headers: dict[bytes, bytes], size: int) -> None:
         """Raises HttpError where a request's body is not to be read."""
@@ -385,8 +389,6 @@ class Connection(asyncio.Protocol):
                 raise HttpError(refusal.status, "", refusal)
         if size > self._limits.max_body:
             raise self._too_large()
-        if size:
-            self._reserve(size)
 
     def on_chunk_header(self) -> None:
         self._gap = 0

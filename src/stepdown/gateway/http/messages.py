@@ -46,7 +46,11 @@ FRAMING_SHARE = 8
 class Request:
     """One request, read whole. headers: names in lower case; values of a name that comes twice are joined by ", "."""
 
-    __slots__ = ("body", "client", "headers", "method", "path", "query", "version")
+    __slots__ = ("body", "client", "headers", "memo", "method", "path", "query", "version")
+
+    memo: dict[Any, Any] | None
+    """What others make of its headers, kept for the next requests of the same; None where it is not known that there
+    are any."""
 
     def __init__(
         self, method: str, path: str, query: str = "", headers: dict[bytes, bytes] | None = None, body: bytes = b""
@@ -56,6 +60,7 @@ class Request:
         self.body = body
         self.client = ""
         self.version = "1.1"
+        self.memo = None
 
     def header(self, name: bytes) -> str:
         """A header's value as text, "" where it is absent; bytes that are not UTF-8 become U+FFFD."""

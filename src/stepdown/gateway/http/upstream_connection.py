@@ -114,6 +114,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Called once when the head of an answer is there, or all of it, or none will come."""
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
+        self.memo: dict[Any, Any] = {}
+        """What others make of an answer's headers; it is kept while the next ones have the same."""
         self._known: tuple[KnownHead, list[tuple[bytes, bytes]], int] | None = None
         """The head of an answer before, its headers, and which of them is its length."""
         self._first = b""
@@ -135,7 +137,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._fresh: list[bytes] = []
         self._unparsed = b""
         self._has_more = False
-        self._begun = self._final = self._delimited = self._keep = False
+        self._delimited = self._keep = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -155,17 +157,14 @@ class UpstreamConnection(asyncio.Protocol):
 
     def ask(self, head: bytes, body: bytes, bodyless: bool, first_byte_s: float, total_s: float) -> None:
         """Send a request. bodyless: the answer has a length but no body, as to HEAD. Raises ClosedInSilence."""
-        self.complete = self.released = False
+        if self.closed or self._transport.is_closing():
+            raise ClosedInSilence
+        self.complete = self.released = self._begun = self._final = False
         self.turn += 1
         self._bodyless = bodyless
         self._failure = None
-        self.pieces.clear()
-        self._held = 0
-        self._reset()
         now = self._loop.time()
         self._first_byte_at, self._end_at = now + first_byte_s, now + total_s
-        if self.closed or self._transport.is_closing():
-            raise ClosedInSilence
         if len(body) < _LARGE:
             self._transport.write(head + body)
         else:  # Not copied.
@@ -204,7 +203,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self.released:
             return
         self.released = True
-        self._first_byte_at = self._end_at = float("inf")
+        self.pieces.clear()
+        self._held = 0
         self._idle_since = self._loop.time()
         if self.closed or not self._keep:
             self.abort()
@@ -274,22 +274,23 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if not self._begun:
             self._begun = True
-            if self._known is not None and not self._bodyless and self._is_known(data, *self._known):
+            if self._known is not None and not self._bodyless and self._is_known(data):
                 return
+            self._reset()
             self._first = data
         self._unparsed = self._unparsed + data if self._unparsed else data
         if not self._has_more:
             self._parse()
 
-    def _is_known(self, data: bytes, head: KnownHead, headers: list[tuple[bytes, bytes]], place: int) -> bool:
+    def _is_known(self, data: bytes) -> bool:
         """Whether a whole answer has a head that was read before; it is taken if so."""
+        assert self._known is not None
+        head, headers, place = self._known
         found = head.split(data)
         if found is None:
             return False
         digits, body = found
-        self.headers = headers.copy()
-        self.headers[place] = (b"content-length", digits)
-        self._size = self._held = len(body)
+        headers[place] = (b"content-length", digits)
         self._final = self._delimited = self._keep = self.complete = True
         self._first_byte_at = float("inf")
         self.pieces.append(body)
@@ -372,7 +373,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._final = True
         self._first_byte_at = float("inf")
         names = [name for name, _ in self.headers]
-        self.status, self._known = status, None
+        self.status, self._known, self.memo = status, None, {}
         self._delimited = b"content-length" in names or b"transfer-encoding" in names or status in {204, 304}
         if self._bodyless:
             self.complete = self._delimited = True  # The parser waits for a body: it cannot be used again.

@@ -63,7 +63,7 @@ class _Sent(NamedTuple):
     """A request under way. keys: what the answer must not repeat."""
 
     connection: UpstreamConnection
-    keys: list[bytes]
+    keys: tuple[bytes, ...]
 
 
 class OverHttp:
@@ -107,28 +107,38 @@ class OverHttp:
     def begin(self, exchange: Exchange, listener: Callable[[], None]) -> _Sent | None:
         if self._wire != exchange.wire.NAME or exchange.wants_stream:
             return None
-        request, outgoing = exchange.request, exchange.outgoing
-        given = self._given(request)
+        request, outgoing, memo = exchange.request, exchange.outgoing, exchange.request.memo
+        # Without keys of ours the headers that carry one are the client's own, for the upstream.
+        place = (self, exchange.key is None)
+        found = memo.get(place) if memo is not None else None
+        if found is None:
+            given = self._given(request)
+            headers = [*self._headers(request, given), JSON]
+            found = (self._pool.head("POST", self._target_of(request), headers), tuple(self._keys(given)))
+            if memo is not None:
+                memo[place] = found
         body = request.body if outgoing is None else msgspec.json.encode(outgoing)
-        target = self._target_of(request)
-        headers = [*self._headers(request, given), JSON]
         options = self.options
-        connection = self._pool.begin(target, headers, body, options.first_byte_s, options.total_s, listener)
-        return None if connection is None else _Sent(connection, self._keys(given))
+        connection = self._pool.begin(found[0], body, options.first_byte_s, options.total_s, listener)
+        return None if connection is None else _Sent(connection, found[1])
 
     def taken(self, sent: _Sent) -> Reply | None:
-        connection = sent.connection
+        connection, keys = sent
         if not connection.complete or not 200 <= connection.status < 300:
             return None
-        names = dict(connection.headers)
-        if names.get(b"content-type", b"")[:17] == _EVENT_STREAM or b"content-encoding" in names:
-            return None
+        found = connection.memo.get(keys)
+        if found is None:
+            names = dict(connection.headers)
+            if names.get(b"content-type", b"")[:17] == _EVENT_STREAM or b"content-encoding" in names:
+                return None
+            secrets = secrets_of(keys)
+            found = connection.memo[keys] = (returned(connection.headers, secrets), secrets)
         body = b"".join(connection.pieces)
         if len(body) > MAX_WHOLE or not is_object(body):
             return None
         connection.release()
-        secrets = secrets_of(sent.keys)
-        return Reply(connection.status, returned(connection.headers, secrets), masked(body, connection.status, secrets))
+        headers, secrets = found
+        return Reply(connection.status, headers, masked(body, connection.status, secrets) if secrets else body)
 
     def abandon(self, sent: _Sent) -> None:
         sent.connection.listener = None
