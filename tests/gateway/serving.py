@@ -111,7 +111,7 @@ def build_home(
 
 def copied(home: Path, to: Path, settings: str = SETTINGS) -> Path:
     """The same project once more, under other settings, its certificates issued for the contracts in them."""
-    shutil.copytree(home, to)
+    shutil.copytree(home, to, dirs_exist_ok=True)
     (to / "stepdown.toml").write_text(settings)
     project = open_home(to)
     for task in built_tasks(project):
