@@ -18,6 +18,8 @@ from stepdown.students.kinds import crf as gazetteer
 from stepdown.students.patterns.options import Options
 from stepdown.students.tiny_extraction import tiny_extraction
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 FIELDS = {

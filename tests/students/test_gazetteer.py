@@ -27,6 +27,8 @@ from stepdown.students.patterns.gazetteer_lists import Gazetteer, by_value, list
 from stepdown.students.patterns.tokens import read_tokens
 from stepdown.students.tiny_extraction import tiny_extraction
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 
 CITIES = ("Oslo", "Zürich", "New York", "Rio de Janeiro", "Lima", "Wien", "Bern", "La Paz")

@@ -16,6 +16,8 @@ from stepdown.students.tiny_task import tiny_task
 pytest.importorskip("torch", reason="training needs the extra 'train'")
 from stepdown.students.encoders import training
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def base(tmp_path: Path, write_encoder) -> str:

@@ -15,6 +15,8 @@ from stepdown.students.artefact import open_student, size_bytes
 from stepdown.students.kinds import linear
 from stepdown.students.tiny_task import tiny_task
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 
 

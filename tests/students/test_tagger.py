@@ -13,6 +13,8 @@ from stepdown.students.artefact import open_student
 from stepdown.students.kinds import tagger
 from stepdown.students.tiny_extraction import tiny_extraction
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("torch", reason="training needs the extra 'train'")
 
 
