@@ -21,6 +21,8 @@ from stepdown.core.contract import Contract
 from stepdown.core.events import Event, next_event
 from stepdown.stats.binomial import probability_at_least
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 100
 
 
