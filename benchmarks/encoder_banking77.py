@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from stepdown.core.canonical import digest_of
+from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingContext, TrainingData
 from stepdown.students.artefact import open_student, size_bytes
 from stepdown.students.kinds import encoder, frozen
@@ -38,7 +39,7 @@ def training_data() -> TrainingData:
     return TrainingData(
         task="banking77",
         family="classify",
-        texts=texts,
+        inputs=inputs_of(texts),
         targets=list(labels),
         sources=["gold"] * len(texts),
         weights=np.ones(len(texts)),
@@ -63,11 +64,12 @@ def measure(kind: Any, options: Any, seed: int, threads: int) -> dict[str, Any]:
         manifest = kind.train(training_data(), options, context)
         student = open_student(folder)
         texts, labels = read_rows("test")
-        answers = student.answer_many(texts).answers
+        inputs = inputs_of(texts)
+        answers = student.answer_many(inputs).answers
         seconds = []
-        for text in texts[:500]:
+        for input in inputs[:500]:
             started = time.perf_counter()
-            student.answer(text)
+            student.answer(input)
             seconds.append(time.perf_counter() - started)
         return {
             "kind": manifest.kind,

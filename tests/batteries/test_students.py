@@ -16,6 +16,7 @@ from stepdown.core.dataset import Answer
 from stepdown.core.errors import NotEnoughData, TamperedError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.family import families
+from stepdown.core.inputs import Input, inputs_of
 from stepdown.core.students import ABSTAINS, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
 from stepdown.core.tasks import Match, Task
 from stepdown.students.artefact import open_student, read_manifest
@@ -33,6 +34,7 @@ ODD_TEXTS = [
     "word " * 30_000,
     "İSTANBUL ǅ ﬃ",
 ]
+ODD_INPUTS = inputs_of(ODD_TEXTS)
 NO_TRAINING_STACK = """
 import sys
 class Refuse:
@@ -42,7 +44,8 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 from pathlib import Path
 from stepdown.students.artefact import open_student
-print(open_student(Path(sys.argv[1])).answer(sys.argv[2])[0])
+from stepdown.core.inputs import Input
+print(open_student(Path(sys.argv[1])).answer(Input(sys.argv[2]))[0])
 """
 
 
@@ -91,7 +94,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def test_it_learns_its_own_examples(trained: Trained) -> None:
-    answers = trained.student.answer_many(trained.data.texts).answers
+    answers = trained.student.answer_many(trained.data.inputs).answers
     right = np.mean([answer == target for answer, target in zip(answers, trained.data.targets, strict=True)])
     assert right > 0.9
 
@@ -116,18 +119,18 @@ def test_the_same_seed_gives_the_same_artefact(trained: Trained, tmp_path: Path)
 
 
 def test_one_answer_and_many_agree(trained: Trained) -> None:
-    texts = [*trained.data.texts[::20], *ODD_TEXTS]
-    many = trained.student.answer_many(texts)
-    assert many.signals.shape == (len(texts), len(trained.student.signal_names))
-    for row, text in enumerate(texts):
-        answer, signals = trained.student.answer(text)
+    inputs = [*trained.data.inputs[::20], *ODD_INPUTS]
+    many = trained.student.answer_many(inputs)
+    assert many.signals.shape == (len(inputs), len(trained.student.signal_names))
+    for row, input in enumerate(inputs):
+        answer, signals = trained.student.answer(input)
         assert answer == many.answers[row]
         np.testing.assert_allclose(signals, many.signals[row], atol=0.02, rtol=0.02)
 
 
 def test_any_text_gets_an_answer_of_the_task_and_finite_signals(trained: Trained) -> None:
     names = trained.student.signal_names
-    many = trained.student.answer_many(ODD_TEXTS)
+    many = trained.student.answer_many(ODD_INPUTS)
     assert np.isfinite(many.signals).all()
     assert all(_belongs(answer, trained.data) for answer in many.answers)
     columns = dict(zip(names, many.signals.T, strict=True))
@@ -143,7 +146,7 @@ def test_it_says_itself_what_it_cannot_answer(trained: Trained) -> None:
     names = trained.student.signal_names
     if ABSTAINS not in names:
         pytest.skip("an answer of this kind is never beyond it")
-    columns = dict(zip(names, trained.student.answer_many([*trained.data.texts, *ODD_TEXTS]).signals.T, strict=True))
+    columns = dict(zip(names, trained.student.answer_many([*trained.data.inputs, *ODD_INPUTS]).signals.T, strict=True))
     assert set(columns[ABSTAINS].tolist()) <= {0.0, 1.0}
     assert columns[ABSTAINS][columns["truncated"] == 1.0].all()
     assert columns[ABSTAINS][: len(trained.data.texts)].mean() < 0.5
@@ -153,7 +156,7 @@ def test_the_chances_of_parts_are_those_of_the_form(trained: Trained) -> None:
     if trained.data.form is None:
         pytest.skip("answers of this kind are not made of parts")
     fields = {field.name for field in trained.data.form.fields} | set(trained.data.form.refused)
-    parts = trained.student.answer_many([*trained.data.texts[::20], *ODD_TEXTS]).parts
+    parts = trained.student.answer_many([*trained.data.inputs[::20], *ODD_INPUTS]).parts
     assert parts is not None
     for each in parts:
         assert set(each) <= fields
@@ -175,7 +178,7 @@ def test_it_opens_and_answers_without_the_training_stack(trained: Trained) -> No
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.strip() == str(trained.student.answer(text)[0])
+    assert ran.stdout.strip() == str(trained.student.answer(Input(text))[0])
 
 
 def test_a_changed_file_is_refused_by_name(trained: Trained, tmp_path: Path) -> None:
@@ -196,7 +199,7 @@ def test_a_changed_file_is_refused_by_name(trained: Trained, tmp_path: Path) -> 
 def test_too_little_to_learn_from_is_said_at_once(name: str, tmp_path: Path) -> None:
     kind = student_kinds().load(name)
     data = kind.examples()
-    two = replace(data, texts=data.texts[:2], targets=data.targets[:2], sources=data.sources[:2], weights=np.ones(2))
+    two = replace(data, inputs=data.inputs[:2], targets=data.targets[:2], sources=data.sources[:2], weights=np.ones(2))
     only = families().load(data.family).slice_of(data.targets[0])
     one_label = replace(data, targets=[data.targets[0]] * len(data.targets), labels=(only,))
     for place, small in enumerate((two, one_label)):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stepdown.core.inputs import Input
 from stepdown.core.students import ArtefactManifest, TrainingContext, TrainingData
 from stepdown.students.artefact import open_student
 from stepdown.students.kinds import encoder, frozen, linear
@@ -45,7 +46,7 @@ def test_every_step_is_in_the_lineage(base: str, context: TrainingContext) -> No
     assert _steps(manifest) == ["prune", "train", "prune", "distil", "train", "quantise"]
     assert manifest.options["pretrained"]["source"] == "path"
     student = open_student(context.folder)
-    assert student.answer_many(["can I borrow two comics"]).probabilities.shape == (1, 4)
+    assert student.answer_many([Input("can I borrow two comics")]).probabilities.shape == (1, 4)
 
 
 def test_without_a_teacher_of_its_own_it_listens_to_another(
@@ -65,11 +66,11 @@ def test_unlabelled_texts_are_learned_from_by_distillation(base: str, context: T
     data = tiny_task()
     held: TrainingData = replace(
         data,
-        texts=data.texts[::2],
+        inputs=data.inputs[::2],
         targets=data.targets[::2],
         sources=data.sources[::2],
         weights=np.ones(len(data.texts[::2])),
-        extra_texts=data.texts[1::2],
+        extra_inputs=data.inputs[1::2],
     )
     manifest = encoder.train(held, _short(base), context)
     rows = [entry.parameters["rows"] for entry in manifest.lineage if entry.step == "train"]

@@ -11,6 +11,7 @@ import pytest
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import DifferentAnswersError, TamperedError
+from stepdown.core.inputs import Input
 from stepdown.students.artefact import open_student, read_manifest, seal
 from stepdown.students.fit import FitContext, fit_ladder
 from stepdown.students.kinds import linear
@@ -29,8 +30,8 @@ class Echo:
     kind = "echo"
     signal_names = ("top",)
 
-    def answer(self, text: str) -> tuple[str, tuple[float, ...]]:
-        return text, (1.0 / 3.0,)
+    def answer(self, input: Input) -> tuple[str, tuple[float, ...]]:
+        return input.text, (1.0 / 3.0,)
 
 
 def fitting(home: Path) -> FitContext:
@@ -72,7 +73,7 @@ def test_every_artefact_of_a_build_has_probes(built: Path) -> None:
     assert {probe.input for probe in probes} <= set(tiny_task().texts)
     student = open_student(built)
     for probe in probes:
-        answer, signals = student.answer(probe.input)
+        answer, signals = student.answer(Input(probe.input))
         assert (answer, len(signals)) == (probe.answer, len(probe.signals))
         assert signals == pytest.approx(probe.signals, abs=1e-6)
 
@@ -126,7 +127,7 @@ def test_an_artefact_without_probes_opens(artefact: Path) -> None:
     manifest = read_manifest(artefact)
     (artefact / PROBES).unlink()
     seal(artefact, manifest)
-    assert open_student(artefact).answer("can I borrow two comics")[0]
+    assert open_student(artefact).answer(Input("can I borrow two comics"))[0]
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"probes": [1]}', b"[" * 100_000])

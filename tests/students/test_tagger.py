@@ -8,6 +8,7 @@ import pytest
 
 from stepdown.core.errors import NotEnoughData, UsageError
 from stepdown.core.extraction.form import Field, Form
+from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingContext, TrainingData
 from stepdown.students.artefact import open_student
 from stepdown.students.kinds import tagger
@@ -36,7 +37,7 @@ def _data(answers: list[dict], texts: list[str], form: Form) -> TrainingData:
     count = len(texts)
     return replace(
         tiny_extraction(),
-        texts=texts,
+        inputs=inputs_of(texts),
         targets=list(answers),
         sources=["gold"] * count,
         weights=np.ones(count),
@@ -79,11 +80,11 @@ def test_unlabelled_texts_are_learned_from_by_distillation(options, context) -> 
     data = tiny_extraction()
     half = replace(
         data,
-        texts=data.texts[::2],
+        inputs=data.inputs[::2],
         targets=data.targets[::2],
         sources=data.sources[::2],
         weights=np.ones(len(data.texts[::2])),
-        extra_texts=data.texts[1::2],
+        extra_inputs=data.inputs[1::2],
     )
     manifest = tagger.train(half, options, context)
     rows = [entry.parameters["rows"] for entry in manifest.lineage if entry.step == "train"]
@@ -106,7 +107,7 @@ def test_a_form_of_copied_fields_alone_and_one_of_closed_fields_alone_can_be_lea
         folder.mkdir()
         plan = replace(options, teacher_epochs=teacher_epochs)
         tagger.train(_data(answers, texts, form), plan, replace(context, folder=folder))
-        predicted = open_student(folder).answer_many(texts)
+        predicted = open_student(folder).answer_many(inputs_of(texts))
         assert np.isfinite(predicted.signals).all()
         assert predicted.parts is not None
         assert all(set(parts) == {field.name for field in form.fields} for parts in predicted.parts)

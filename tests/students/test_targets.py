@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stepdown.core.errors import NotEnoughData
+from stepdown.core.inputs import Input
 from stepdown.core.students import TrainingData
 from stepdown.students.targets import learned_from, read_targets
 from stepdown.students.tiny_task import tiny_task
@@ -17,7 +18,7 @@ def _data(soft: np.ndarray | None = None) -> TrainingData:
     return TrainingData(
         task="t",
         family="classify",
-        texts=[f"text {row}" for row in range(10)],
+        inputs=[Input(f"text {row}") for row in range(10)],
         targets=["a", "b"] * 5,
         sources=["gold"] * 5 + ["incumbent"] * 5,
         weights=np.linspace(1.0, 2.0, 10),

@@ -16,6 +16,7 @@ from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.roles import learn_roles
+from stepdown.core.inputs import Input
 
 ABSTAINS = "abstains"
 """The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
@@ -49,11 +50,11 @@ class Student(Protocol):
     One named "abstains" is 1 where the student itself says that it cannot give this answer, and 0 elsewhere.
     """
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """One answer with its signals. The hot path."""
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """Answers to many texts, batched inside."""
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """Answers to many inputs, batched inside."""
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,21 +94,31 @@ class TrainingData:
 
     sources: "gold" or "incumbent", per row. weights: (n,). soft: float (n, labels), a teacher's probabilities for these
     rows (a larger student's, or the incumbent's recorded ones; rows of NaN where there are none), or None.
-    extra_texts: inputs without an answer (unlabelled), for distillation only. Nothing of tune, certify or test is here.
+    extra_inputs: those without an answer (unlabelled), for distillation only. Nothing of tune, certify or test is here.
     form: the fields of the answers, where the task's family has some; `labels` are then the answers' slices.
     """
 
     task: str
     family: str
-    texts: list[str]
+    inputs: list[Input]
     targets: list[Answer]
     sources: list[str]
     weights: NDArray[np.float64]
     labels: tuple[str, ...]
     dataset_hash: str
     soft: NDArray[np.float64] | None = None
-    extra_texts: list[str] = field(default_factory=list)
+    extra_inputs: list[Input] = field(default_factory=list)
     form: Form | None = None
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The text of each input."""
+        return [input.text for input in self.inputs]
+
+    @cached_property
+    def extra_texts(self) -> list[str]:
+        """The text of each input without an answer."""
+        return [input.text for input in self.extra_inputs]
 
     @cached_property
     def answered(self) -> tuple[list[str], list[dict[str, Any]]]:

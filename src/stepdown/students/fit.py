@@ -18,6 +18,7 @@ from stepdown import __version__
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import ResourceError, StepdownError, UsageError
+from stepdown.core.inputs import Input
 from stepdown.core.record import Dropped
 from stepdown.core.students import (
     ArtefactManifest,
@@ -114,7 +115,7 @@ def digest_training_data(data: TrainingData) -> str:
     hasher = hashlib.sha256()
     plain: tuple[Any, ...] = (data.task, data.family, data.labels, data.dataset_hash)
     form = () if data.form is None else (data.form,)
-    for part in (*plain, data.texts, data.targets, data.sources, data.extra_texts, *form):
+    for part in (*plain, data.inputs, data.targets, data.sources, data.extra_inputs, *form):
         hasher.update(canonical_json(part) + b"\n")
     hasher.update(np.ascontiguousarray(data.weights, dtype=np.float64).tobytes())
     if data.soft is not None:
@@ -217,18 +218,18 @@ class _Report:
 
 
 class _Remembering:
-    """A teacher that is asked about the same texts by several students and answers them once."""
+    """A teacher that is asked about the same inputs by several students and answers them once."""
 
     def __init__(self, student: Student) -> None:
         self.kind, self.signal_names = student.kind, student.signal_names
         self._student = student
-        self._asked: list[str] = []
+        self._asked: list[Input] = []
         self._said: Predictions | None = None
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
-        return self._student.answer(text)
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
+        return self._student.answer(input)
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        if self._said is None or self._asked != list(texts):
-            self._asked, self._said = list(texts), self._student.answer_many(texts)
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        if self._said is None or self._asked != list(inputs):
+            self._asked, self._said = list(inputs), self._student.answer_many(inputs)
         return self._said

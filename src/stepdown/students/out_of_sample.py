@@ -69,7 +69,7 @@ def answer_out_of_sample(
             )
             manifest = kind.train(_rows(data, np.flatnonzero(fold_of_row != fold)[::share]), options, context)
             student = kind.open(Path(folder), manifest, threads)
-            said = student.answer_many([data.texts[row] for row in held_out])
+            said = student.answer_many([data.inputs[row] for row in held_out])
         signals = np.empty((len(data.texts), said.signals.shape[1])) if signals is None else signals
         signals[held_out], names = said.signals, student.signal_names
         for row, answer in zip(held_out, said.answers, strict=True):
@@ -106,7 +106,7 @@ def _options(kind: StudentKind, data: TrainingData, folds: int) -> tuple[Any, in
 def _rows(data: TrainingData, rows: NDArray[np.int64]) -> TrainingData:
     return replace(
         data,
-        texts=[data.texts[row] for row in rows],
+        inputs=[data.inputs[row] for row in rows],
         targets=[data.targets[row] for row in rows],
         sources=[data.sources[row] for row in rows],
         weights=data.weights[rows],

@@ -15,6 +15,7 @@ import numpy as np
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import DifferentAnswersError, TamperedError
+from stepdown.core.inputs import Input
 from stepdown.core.students import Student
 
 PROBES = "probes.json"
@@ -88,7 +89,7 @@ def replay_probes(folder: Path, student: Student) -> None:
 
 
 def _probe(student: Student, text: str) -> Probe:
-    answer, signals = student.answer(text)
+    answer, signals = student.answer(Input(text))
     return Probe(input=text, answer=answer, signals=tuple(round(float(signal), _DECIMALS) for signal in signals))
 
 

@@ -93,8 +93,8 @@ def taught_by(data: TrainingData, teacher: Student | None, max_extra: int = 20_0
     """
     if teacher is None:
         return data
-    extra = data.extra_texts[:max_extra]
-    probabilities = teacher.answer_many([*data.texts, *extra]).probabilities
+    extra = data.extra_inputs[:max_extra]
+    probabilities = teacher.answer_many([*data.inputs, *extra]).probabilities
     if probabilities is None or probabilities.shape[1] != len(data.labels):
         return data
     soft = probabilities.copy()
@@ -103,10 +103,10 @@ def taught_by(data: TrainingData, teacher: Student | None, max_extra: int = 20_0
         soft[rows] = (soft[rows] + data.soft[rows]) / 2.0
     return replace(
         data,
-        texts=[*data.texts, *extra],
+        inputs=[*data.inputs, *extra],
         targets=[*data.targets, *([None] * len(extra))],
         sources=[*data.sources, *(["teacher"] * len(extra))],
         weights=np.concatenate([data.weights, np.full(len(extra), float(np.mean(data.weights)))]),
         soft=soft,
-        extra_texts=[],
+        extra_inputs=[],
     )

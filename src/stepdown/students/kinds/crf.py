@@ -13,6 +13,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import UsageError
 from stepdown.core.extraction.writing import fitting
+from stepdown.core.inputs import Input
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.tag_answering import SIGNAL_NAMES as ANSWERED
@@ -52,14 +53,14 @@ class CrfStudent:
         self._max_tokens = max_tokens
         self._nothing = np.zeros(answering.layout.labels, dtype=np.float32)
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The values found and chosen, with their signals."""
-        answered, seen = self._answer(text, parts=False)
+        answered, seen = self._answer(input.text, parts=False)
         return answered.answer, (*answered.signals, *seen)
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with each field's chances."""
-        found = [self._answer(text, parts=True) for text in texts]
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with each field's chances."""
+        found = [self._answer(input.text, parts=True) for input in inputs]
         rows = [(*answered.signals, *seen) for answered, seen in found]
         signals = np.array(rows, dtype=np.float64).reshape(-1, len(SIGNAL_NAMES))
         return Predictions([each.answer for each, _ in found], signals, parts=[each.parts for each, _ in found])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stepdown.core.dataset import Answer
+from stepdown.core.inputs import Input
 from stepdown.core.students import ArtefactManifest, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.label_objective import LabelObjective
@@ -82,17 +83,17 @@ class EncoderStudent:
         self._labels = labels
         self._encoder = encoder
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The most likely label with its signals."""
-        logits, truncated = self._encoder.run(text)
+        logits, truncated = self._encoder.run(input.text)
         best, *signals = one_answer(logits)
         return self._labels[best], (*signals, float(truncated))
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        if not texts:
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with probabilities."""
+        if not inputs:
             return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        logits, truncated = self._encoder.run_many(texts)
+        logits, truncated = self._encoder.run_many([input.text for input in inputs])
         answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
         return Predictions(answers, np.column_stack([logit_signals(logits), truncated]), softmax(logits))
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
+from stepdown.core.inputs import Input
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
 from stepdown.students.cross_validate import out_of_sample_probabilities
@@ -63,16 +64,16 @@ class LinearStudent:
         self._labels = labels
         self._table = table
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The most likely label with its signals."""
-        logits, known, truncated = self._table.logits(text)
+        logits, known, truncated = self._table.logits(input.text)
         best, *signals = one_answer(logits)
         return self._labels[best], (*signals, known, truncated)
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        logits, extra = self._table.logits_many(texts)
-        if not texts:
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with probabilities."""
+        logits, extra = self._table.logits_many([input.text for input in inputs])
+        if not inputs:
             return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
         answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
         return Predictions(answers, np.hstack([logit_signals(logits), extra]), softmax(logits))

@@ -18,6 +18,7 @@ from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.deriving import MOST_CHARACTERS
 from stepdown.core.extraction.spans import Alignment
 from stepdown.core.extraction.writing import fitting
+from stepdown.core.inputs import Input
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, unlearnable
@@ -82,14 +83,14 @@ class RankerStudent:
         self._answering, self._table, self._heads, self._longest = answering, table, heads, longest
         self._nothing = np.zeros(answering.layout.labels, dtype=np.float32)
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The values read and chosen, with their signals."""
-        ranked = self._answer(text)
+        ranked = self._answer(input.text)
         return ranked.answer, ranked.signals
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with each field's chances."""
-        found = [self._answer(text) for text in texts]
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with each field's chances."""
+        found = [self._answer(input.text) for input in inputs]
         signals = np.array([each.signals for each in found], dtype=np.float64).reshape(-1, len(SIGNAL_NAMES))
         return Predictions([each.answer for each in found], signals, parts=[each.parts for each in found])
 

@@ -17,6 +17,7 @@ from stepdown.core.dataset import Answer
 from stepdown.core.errors import UsageError
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.writing import fitting
+from stepdown.core.inputs import Input
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.learning import Plan, learn
@@ -104,16 +105,17 @@ class TaggerStudent:
         self._whole_words = whole_words
         self._encoder = encoder
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The answer that is tagged and chosen, with its signals."""
-        reading, outputs = self._encoder.read(text)
+        reading, outputs = self._encoder.read(input.text)
         units = units_of(reading, self._whole_words)
-        answered = self._answering.answer(text, units, outputs, reading.truncated)
+        answered = self._answering.answer(input.text, units, outputs, reading.truncated)
         return answered.answer, answered.signals
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with each field's chances."""
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with each field's chances."""
         answered: list[Answered] = []
+        texts = [input.text for input in inputs]
         for text, (reading, outputs) in zip(texts, self._encoder.read_many(texts), strict=True):
             units = units_of(reading, self._whole_words)
             answered.append(self._answering.answer(text, units, outputs, reading.truncated, parts=True))

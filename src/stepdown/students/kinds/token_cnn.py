@@ -1,4 +1,4 @@
-"""token_cnn: an encoder's token vectors, fine-tuned in windows of three, folded into tables: an answer is a few sums."""
+"""token_cnn: an encoder's token vectors, fine-tuned in windows of three, folded into tables: an answer is a sum."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.dataset import Answer
+from stepdown.core.inputs import Input
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.preparing import require_training
@@ -74,17 +75,17 @@ class TokenCnnStudent:
         self._windows = windows
         self._seen = seen
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The most likely label with its signals."""
-        tokens, truncated = self._tokeniser.encode(text)
+        tokens, truncated = self._tokeniser.encode(input.text)
         best, *signals = one_answer(self._windows.logits(tokens))
         return self._labels[best], (*signals, self._known(tokens), float(truncated))
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        if not texts:
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with probabilities."""
+        if not inputs:
             return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        sequences, truncated = self._tokeniser.encode_many(texts)
+        sequences, truncated = self._tokeniser.encode_many([input.text for input in inputs])
         logits = self._windows.logits_many(sequences)
         known = [self._known(tokens) for tokens in sequences]
         answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
