@@ -21,6 +21,7 @@ from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingContext, TrainingData
 from stepdown.students.artefact import open_student, size_bytes
 from stepdown.students.kinds import student_kinds
+from stepdown.students.train import train_student
 
 WARM_UP = 500
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,7 +59,7 @@ def measure(kind: str, data: TrainingData, test: tuple[list[str], list[str]], ho
     context = TrainingContext(
         folder=folder, home=home, seed=0, seconds=seconds, threads=2, progress=lambda what, share: None
     )
-    manifest = module.train(data, options, context)
+    manifest = train_student(kind, data, options, context)
     student = open_student(folder)
     inputs, gold = inputs_of(test[0]), test[1]
     answers = student.answer_many(inputs).answers

@@ -21,6 +21,7 @@ from stepdown.core.students import ABSTAINS, ArtefactManifest, Student, StudentK
 from stepdown.core.tasks import Match, Task
 from stepdown.students.artefact import open_student, read_manifest
 from stepdown.students.kinds import student_kinds
+from stepdown.students.train import train_student
 
 NAMES = student_kinds().names()
 ODD_TEXTS = [
@@ -70,10 +71,10 @@ def _belongs(answer: Answer, data: TrainingData) -> bool:
     return answer in data.labels if data.form is None else set(flat(answer)) <= {f.name for f in data.form.fields}
 
 
-def _train(kind: StudentKind, data: TrainingData, folder: Path, home: Path, brief: bool = False) -> ArtefactManifest:
+def _train(name: str, data: TrainingData, folder: Path, home: Path, brief: bool = False) -> ArtefactManifest:
     """brief: one epoch of whatever has epochs, for tests that do not ask how well it learned."""
     folder.mkdir(parents=True)
-    options = kind.options_for(len(data.texts), len(data.labels), 60.0)
+    options = student_kinds().load(name).options_for(len(data.texts), len(data.labels), 60.0)
     assert options is not None
     if brief:
         epochs = {each.name: type(each.default)(1) for each in fields(options) if each.name.endswith("epochs")}
@@ -81,7 +82,7 @@ def _train(kind: StudentKind, data: TrainingData, folder: Path, home: Path, brie
     context = TrainingContext(
         folder=folder, home=home, seed=7, seconds=60.0, threads=2, progress=lambda what, share: None
     )
-    return kind.train(data, options, context)
+    return train_student(name, data, options, context)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -102,6 +103,8 @@ def test_it_learns_its_own_examples(trained: Trained) -> None:
 def test_the_manifest_tells_what_it_is(trained: Trained) -> None:
     manifest = trained.manifest
     assert (manifest.kind, manifest.labels) == (trained.name, trained.data.labels)
+    assert manifest.runtime == trained.kind.RUNTIME.name
+    assert {Path(name).suffix for name in manifest.files} <= trained.kind.RUNTIME.suffixes
     assert manifest.signal_names == tuple(trained.student.signal_names)
     assert manifest.seed == 7
     assert sum(manifest.learned_from.values()) == len(trained.data.texts)
@@ -112,7 +115,7 @@ def test_the_manifest_tells_what_it_is(trained: Trained) -> None:
 
 def test_the_same_seed_gives_the_same_artefact(trained: Trained, tmp_path: Path) -> None:
     first, again = (
-        _train(trained.kind, trained.data, tmp_path / name, trained.home, brief=True) for name in ("first", "again")
+        _train(trained.name, trained.data, tmp_path / name, trained.home, brief=True) for name in ("first", "again")
     )
     assert again.files == first.files
     assert again.digest == first.digest
@@ -204,7 +207,7 @@ def test_too_little_to_learn_from_is_said_at_once(name: str, tmp_path: Path) -> 
     one_label = replace(data, targets=[data.targets[0]] * len(data.targets), labels=(only,))
     for place, small in enumerate((two, one_label)):
         with pytest.raises(NotEnoughData):
-            _train(kind, small, tmp_path / str(place), tmp_path)
+            _train(name, small, tmp_path / str(place), tmp_path)
 
 
 @pytest.mark.parametrize("name", NAMES)

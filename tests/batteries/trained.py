@@ -10,6 +10,7 @@ import pytest
 
 from stepdown.core.students import TrainingContext
 from stepdown.students.kinds import student_kinds
+from stepdown.students.train import train_student
 
 
 def trained_folder(name: str, factory: pytest.TempPathFactory) -> Path:
@@ -25,5 +26,5 @@ def trained_folder(name: str, factory: pytest.TempPathFactory) -> Path:
             kind = student_kinds().load(name)
             data = kind.examples()
             options = kind.options_for(len(data.texts), len(data.labels), 60.0)
-            kind.train(data, options, TrainingContext(folder, shared, 7, 60.0, 2, lambda what, share: None))
+            train_student(name, data, options, TrainingContext(folder, shared, 7, 60.0, 2, lambda what, share: None))
     return folder

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepdown.core.inputs import Input
+from stepdown.core.inputs import Input, Passage
 from stepdown.core.students import Predictions
 from stepdown.runtime.cascade import INCUMBENT, Cascade, CascadeSpec, OpenRung, Rung, choose_rungs
 
@@ -74,3 +74,32 @@ def test_a_student_that_says_it_has_no_answer_is_never_accepted(other: float) ->
     assert cascade.decide(text).rung == cascade.decide_many([text, text])[1].rung == expected
     assert cascade.insist(text).rung == expected
     assert choose_rungs(np.array([[0.0], [other]]), [0.0, 0.0]).tolist() == [1 if other > 0.0 else -1]
+
+
+@dataclass
+class Reader:
+    """A student that answers with the passage that shares most words with the last message, as sure as that share."""
+
+    kind: str = "reader"
+    signal_names: tuple[str, ...] = ("top",)
+
+    def answer(self, input: Input) -> tuple[str, tuple[float, ...]]:
+        words = set(str(input.messages[-1]["content"]).lower().split())
+        best = max(input.passages, key=lambda passage: len(words & set(passage.text.lower().split())))
+        return best.text, (len(words & set(best.text.lower().split())) / len(words),)
+
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        answers = [self.answer(input) for input in inputs]
+        return Predictions([answer for answer, _ in answers], np.array([signals for _, signals in answers]))
+
+
+def test_a_student_reads_the_request_and_the_passages_whichever_way_it_is_asked() -> None:
+    cascade = Cascade(rungs=(OpenRung(student=Reader(), confidence=lambda signals: signals[0], threshold=0.5),))
+    passages = (Passage("The desk opens at nine"), Passage("Books are due on Friday"))
+    messages = [{"role": "system", "content": "Books"}, {"role": "user", "content": "when are books due"}]
+    asked = Input("", {"messages": messages}, passages)
+    unsure = Input("who wrote this novel then", passages=passages)
+    decided = cascade.decide_many([asked, unsure, asked])
+    assert [each.answer for each in decided] == ["Books are due on Friday", None, "Books are due on Friday"]
+    assert cascade.decide(asked) == decided[0]
+    assert cascade.insist(asked) == decided[0]

@@ -27,6 +27,7 @@ from stepdown.students.patterns.chain_training import ChainOptions, Sequences, f
 from stepdown.students.patterns.gazetteer_lists import Gazetteer, by_value, listed_at
 from stepdown.students.patterns.tokens import read_tokens
 from stepdown.students.tiny_extraction import tiny_extraction
+from stepdown.students.train import train_student
 
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 
@@ -37,7 +38,7 @@ def _train(data: TrainingData, folder: Path, **options: Any) -> Student:
     context = TrainingContext(
         folder=folder, home=folder, seed=0, seconds=60, threads=2, progress=lambda what, share: None
     )
-    gazetteer.train(data, gazetteer.Options(**options), context)
+    train_student("crf", data, gazetteer.Options(**options), context)
     return open_student(folder)
 
 

@@ -16,6 +16,7 @@ from stepdown.core.students import Predictions, TrainingContext, TrainingData
 from stepdown.students.artefact import open_student, size_bytes
 from stepdown.students.kinds import linear
 from stepdown.students.tiny_task import tiny_task
+from stepdown.students.train import train_student
 
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 
@@ -42,7 +43,9 @@ def test_it_learns_real_questions_of_seventy_seven_kinds(shared_data: Path, tmp_
             rows = list(csv.DictReader(file))
         splits[name] = [row["text"] for row in rows], [row["category"] for row in rows]
     texts, targets = splits["train"]
-    manifest = linear.train(_data(texts[::3], targets[::3]), linear.Options(iterations=20), _context(tmp_path))
+    manifest = train_student(
+        "linear", _data(texts[::3], targets[::3]), linear.Options(iterations=20), _context(tmp_path)
+    )
     student = open_student(tmp_path)
     questions, gold = splits["test"]
     predictions = student.answer_many(inputs_of(questions[::5]))
@@ -57,14 +60,14 @@ def test_ten_thousand_labels_stay_small_and_are_learned(tmp_path: Path) -> None:
     names = [f"item{place:05d}" for place in range(10_000)]
     texts = [f"{prefix} {name} now" for name in names for prefix in ("order", "send me")]
     data = _data(texts, [name for name in names for _ in range(2)])
-    linear.train(data, linear.Options(longest=3), _context(tmp_path))
+    train_student("linear", data, linear.Options(longest=3), _context(tmp_path))
     student = open_student(tmp_path)
     assert size_bytes(tmp_path) < 40_000_000
     assert np.isfinite(student.answer(Input("order item00042 now"))[1]).all()
 
 
 def test_threads_get_the_same_answers_while_new_words_are_learned(tmp_path: Path) -> None:
-    linear.train(tiny_task(), linear.Options(), _context(tmp_path))
+    train_student("linear", tiny_task(), linear.Options(), _context(tmp_path))
     inputs = [Input(f"may I borrow unseen{place % 700} of volume{place % 300}") for place in range(4_000)]
     expected = open_student(tmp_path).answer_many(inputs).signals
     student = open_student(tmp_path)
@@ -74,7 +77,7 @@ def test_threads_get_the_same_answers_while_new_words_are_learned(tmp_path: Path
 
 
 def test_a_table_without_room_answers_the_same(tmp_path: Path) -> None:
-    linear.train(tiny_task(), linear.Options(), _context(tmp_path))
+    train_student("linear", tiny_task(), linear.Options(), _context(tmp_path))
     crowded, fresh = open_student(tmp_path), open_student(tmp_path)
     crowded.answer_many([Input(f"word{place}") for place in range(25_000)])
     input = Input("may I borrow an unheardof atlas and an unheardof globe")
@@ -82,7 +85,7 @@ def test_a_table_without_room_answers_the_same(tmp_path: Path) -> None:
 
 
 def test_words_that_were_never_seen_lower_the_known_share(tmp_path: Path) -> None:
-    linear.train(tiny_task(), linear.Options(), _context(tmp_path))
+    train_student("linear", tiny_task(), linear.Options(), _context(tmp_path))
     student = open_student(tmp_path)
     known = student.signal_names.index("known")
     assert student.answer(Input("can I borrow this novel please"))[1][known] == 1.0
@@ -120,9 +123,9 @@ def test_a_teacher_mends_what_noisy_answers_spoil(tmp_path: Path, rng: np.random
     for name, teacher in (("alone", None), ("taught", _Oracle(task, truth))):
         (tmp_path / name).mkdir()
         context = replace(_context(tmp_path / name), teacher=teacher, teacher_hash="f" * 64 if teacher else "")
-        manifest = linear.train(data, linear.Options(), context)
+        manifest = train_student("linear", data, linear.Options(), context)
         answers = open_student(tmp_path / name).answer_many(held_out).answers
-        right.append(np.mean([answer == truth[text] for answer, text in zip(answers, held_out, strict=True)]))
+        right.append(np.mean([answer == truth[input.text] for answer, input in zip(answers, held_out, strict=True)]))
     assert manifest.lineage[0].step == "distil"
     assert manifest.lineage[0].parents == ("f" * 64,)
     assert right[1] > right[0] + 0.1

@@ -100,7 +100,7 @@ def _measurement(
 def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) -> Speed:
     """Measured once for an artefact, a machine and its price: a build that is run again then asks the same question of
     the evidence, down to what a rung costs, and spends no more of it."""
-    key = digest_of((fitted.manifest.digest, job.machine, describe_machine()))
+    key = digest_of((fitted.manifest.digest, job.machine, describe_machine(), job.device))
     path = job.home.state / "cache" / "speed" / f"{key}.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Speed)

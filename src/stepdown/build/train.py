@@ -48,7 +48,7 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
     fitted = tuple(sorted(ladder.students, key=lambda one: order[one.plan.kind]))
-    students = tuple(open_student(one.folder) for one in fitted)
+    students = tuple(open_student(one.folder, device=job.device) for one in fitted)
     return Learned(fitted, students, tuple(plan), (*left_out, *ladder.dropped), data)
 
 
@@ -118,6 +118,7 @@ def _context(job: Job) -> FitContext:
         seed=job.request.seed,
         threads=job.request.threads,
         progress=job.progress,
+        device=job.device,
         network=job.home.settings.network and job.contract.privacy != "local-only",
     )
 

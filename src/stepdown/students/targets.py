@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.errors import NotEnoughData
+from stepdown.core.errors import NotEnoughData, UsageError
+from stepdown.core.extraction.form import Form
 from stepdown.core.students import Student, TrainingData
 
 MIN_ROWS = 8
@@ -79,9 +79,15 @@ def read_targets(data: TrainingData, incumbent_smoothing: float = 0.0, soft_shar
     )
 
 
-def learned_from(data: TrainingData) -> dict[str, int]:
-    """How many rows of each source were learned from, for the manifest."""
-    return dict(sorted(Counter(data.sources).items()))
+def form_of(data: TrainingData) -> Form:
+    """The form of the answers. Raises UsageError where they have no fields."""
+    if data.form is None:
+        raise UsageError(
+            f"The answers of {data.task!r} have no fields.",
+            "A student that fills in a form needs one.",
+            "Build from answers that have fields.",
+        )
+    return data.form
 
 
 def taught_by(data: TrainingData, teacher: Student | None, max_extra: int = 20_000) -> TrainingData:
