@@ -21,6 +21,7 @@ from tests.fixture_cache import KeptFolder
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import UsageError
 from stepdown.core.exports import ExportedModel
+from stepdown.core.inputs import Input, inputs_of
 from stepdown.core.students import Student
 from stepdown.students import exporter as exporting
 from stepdown.students.artefact import open_student, read_manifest, seal
@@ -84,7 +85,7 @@ def made(request: pytest.FixtureRequest, kept_folder: KeptFolder, tmp_path_facto
 
 
 def test_it_answers_as_its_parent_does(made: Made) -> None:
-    parent = made.parent.answer_many(made.texts)
+    parent = made.parent.answer_many(inputs_of(made.texts))
     assert made.said.answers == parent.answers
     # int8 arithmetic done over again rounds the other way now and then; nothing else may move.
     np.testing.assert_allclose(made.said.signals[:, :3], parent.signals[:, :3], atol=0.02)
@@ -106,7 +107,7 @@ def test_the_program_answers_by_itself(made: Made, tmp_path: Path) -> None:
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     one, many = run(made.folder, text), run(made.folder, "--file", str(path))
     said = json.loads(one.stdout)
-    answer, signals = made.parent.answer(text)
+    answer, signals = made.parent.answer(Input(text))
     assert (said["answer"], said["rung"]) == (answer, made.kind)
     assert said["confidence"] == pytest.approx(signals[0], abs=0.02)
     lines = [json.loads(line) for line in many.stdout.splitlines()]
@@ -145,7 +146,7 @@ def test_it_leaves_what_does_not_fit_its_schema_to_the_incumbent(strict: Path, t
     place = parent.signal_names.index("abstains")
     model = export_one(read_manifest(strict).kind, name, strict, tmp_path / "model")
     texts = [*student_kinds().load(model.kind).examples().texts[:40], *ODD_TEXTS]
-    expected = parent.answer_many(texts)
+    expected = parent.answer_many(inputs_of(texts))
     said = ask(tmp_path / "model", model.requires, texts)[0]
     assert "jsonschema" in model.requires
     assert said.answers == expected.answers
@@ -166,7 +167,7 @@ def test_rungs_of_all_kinds_share_a_program(name: str, tmp_path: Path, kept_fold
     texts = ["can I take out Salt for Ada Moor, it is urgent", "when do you open?"]
     requires = sorted({package for model in models for package in model.requires})
     for artefact, said in zip(artefacts.values(), ask(tmp_path, requires, texts), strict=True):
-        assert said.answers == open_student(artefact).answer_many(texts).answers
+        assert said.answers == open_student(artefact).answer_many(inputs_of(texts)).answers
 
 
 @pytest.mark.parametrize("name", FORMATS)
