@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import ModuleType
 from typing import Any
 
-from stepdown.core.calls import Selection
 from stepdown.core.contract import Privacy
 from stepdown.core.keys import Key
+from stepdown.core.served import AskedRung, Selection
 from stepdown.core.tasks import SlotValues
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.limits import Reserved
@@ -50,6 +50,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "asked",
         "at",
         "body",
         "chat",
@@ -63,6 +64,7 @@ class Exchange:
         "own_usd",
         "privacy",
         "reason",
+        "repeated",
         "reply",
         "request",
         "reserved",
@@ -109,6 +111,10 @@ class Exchange:
         self.selection_probability = 1.0
         """Why the incumbent answers, and the probability of that draw, as they are recorded with the call."""
         self.confidence: float | None = None
+        self.asked: tuple[AskedRung, ...] = ()
+        """The rungs that were asked, in order, whoever answered in the end."""
+        self.repeated = ""
+        """The rung whose answer the cache repeated."""
         self.own_usd = 0.0
         """What the students that were asked cost, also where the incumbent answered in the end."""
         self.upstream = ""

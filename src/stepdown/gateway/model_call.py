@@ -136,7 +136,7 @@ class ModelCalls:
         except StudentFailed:
             exchange.reason = "student failed"
             return None
-        exchange.confidence = decision.confidence
+        exchange.confidence, exchange.asked = decision.confidence, decision.asked
         if decision.answer is None:
             return None
         completion = chat_completion(exchange, task, decision)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.inputs import Input
+from stepdown.core.served import INCUMBENT as INCUMBENT  # noqa: PLC0414 who answers is named from here too
+from stepdown.core.served import AskedRung
 from stepdown.core.students import Student
-
-INCUMBENT = "incumbent"
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,12 +46,13 @@ class CascadeSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Who answered, what and how sure. answer is None and rung "incumbent" where the cascade escalates.
 
-    confidence is then the highest that any rung reached.
+    confidence is then the highest that any rung reached. asked: the rungs that were asked, in order.
     """
 
     answer: Answer | None
     confidence: float
     rung: str
+    asked: tuple[AskedRung, ...] = ()
 
 
 Confidence = Callable[[tuple[float, ...]], float]
@@ -69,6 +70,11 @@ class OpenRung:
     def accepts(self, confidence: float) -> bool:
         return 0.0 < confidence >= self.threshold
 
+    def ask(self, input: Input) -> tuple[Answer | None, AskedRung]:
+        """The student's answer, and how sure it is of it."""
+        answer, signals = self.student.answer(input)
+        return answer, AskedRung(self.student.kind, self.confidence(signals), self.threshold, signals)
+
 
 @dataclass(frozen=True)
 class Cascade:
@@ -78,21 +84,20 @@ class Cascade:
 
     def decide(self, input: Input) -> Decision:
         """Ask the rungs in turn; escalate when none is sure enough."""
-        best = 0.0
+        asked: tuple[AskedRung, ...] = ()
         for rung in self.rungs:
-            answer, signals = rung.student.answer(input)
-            confidence = rung.confidence(signals)
-            if rung.accepts(confidence):
-                return Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
-            best = max(best, confidence)
-        return Decision(answer=None, confidence=best, rung=INCUMBENT)
+            answer, one = rung.ask(input)
+            asked = (*asked, one)
+            if rung.accepts(one.confidence):
+                return Decision(answer=answer, confidence=one.confidence, rung=one.rung, asked=asked)
+        return _escalated(asked)
 
     def decide_many(self, inputs: Sequence[Input]) -> list[Decision]:
         """The decision on each of many inputs: those that a rung is not sure of go to the next one together."""
         if len(inputs) == 1:
             return [self.decide(inputs[0])]
         decisions: list[Decision | None] = [None] * len(inputs)
-        best = [0.0] * len(inputs)
+        asked: list[tuple[AskedRung, ...]] = [()] * len(inputs)
         left = list(range(len(inputs)))
         for rung in self.rungs:
             if not left:
@@ -100,27 +105,28 @@ class Cascade:
             said = rung.student.answer_many([inputs[place] for place in left])
             unsure = []
             for place, answer, signals in zip(left, said.answers, said.signals.tolist(), strict=True):
-                confidence = rung.confidence(tuple(signals))
+                confidence, kind = rung.confidence(tuple(signals)), rung.student.kind
+                asked[place] = (*asked[place], AskedRung(kind, confidence, rung.threshold, tuple(signals)))
                 if rung.accepts(confidence):
-                    decisions[place] = Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
+                    decisions[place] = Decision(answer=answer, confidence=confidence, rung=kind, asked=asked[place])
                 else:
-                    best[place] = max(best[place], confidence)
                     unsure.append(place)
             left = unsure
-        return [
-            decision or Decision(answer=None, confidence=best[place], rung=INCUMBENT)
-            for place, decision in enumerate(decisions)
-        ]
+        return [decision or _escalated(asked[place]) for place, decision in enumerate(decisions)]
 
     def insist(self, input: Input) -> Decision:
         """The answer of the rung that is surest of it, sure enough or not; escalates only where no rung has one."""
-        surest = Decision(answer=None, confidence=0.0, rung=INCUMBENT)
-        for rung in self.rungs:
-            answer, signals = rung.student.answer(input)
-            confidence = rung.confidence(signals)
-            if confidence > surest.confidence:
-                surest = Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
-        return surest
+        found = [rung.ask(input) for rung in self.rungs]
+        asked = tuple(one for _, one in found)
+        answer, surest = max(found, key=lambda pair: pair[1].confidence, default=(None, None))
+        if surest is None or surest.confidence <= 0.0:
+            return _escalated(asked)
+        return Decision(answer=answer, confidence=surest.confidence, rung=surest.rung, asked=asked)
+
+
+def _escalated(asked: tuple[AskedRung, ...]) -> Decision:
+    best = max((one.confidence for one in asked), default=0.0)
+    return Decision(answer=None, confidence=max(best, 0.0), rung=INCUMBENT, asked=asked)
 
 
 def choose_rungs(confidences: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:

@@ -263,6 +263,7 @@ class ServedTasks:
             incumbent=said.incumbent,
             cache_s=parse_duration(said.cache) if said.cache else 0.0,
             build=folder.path.name,
+            cascade=certificate.cascade_hash,
             holdback=said.contract.holdback,
         )
 
