@@ -87,7 +87,7 @@ class Routes:
         chat, named = exchange.chat, _workload(exchange)
         model = chat.get("model")
         exchange.workload = named
-        found: list[tuple[ServedTask, Input | None]] = []
+        found: list[tuple[ServedTask, SlotValues | None]] = []
         if named in self._workloads:
             found.append((self._workloads[named], _cut(self._workloads[named], chat)))
         if self._models and isinstance(model, str) and model in self._models:
