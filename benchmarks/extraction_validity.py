@@ -38,8 +38,7 @@ from stepdown.certificate.prospects import Prospects
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.contract import Evidence as Reference
-from stepdown.core.students import ABSTAINS
-from stepdown.runtime.cascade import choose_rungs
+from stepdown.runtime.cascade import ABSTAINS, choose_rungs
 from stepdown.stats.binomial import proportion_interval
 
 Floats = NDArray[np.float64]

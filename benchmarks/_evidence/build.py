@@ -23,10 +23,10 @@ from stepdown.build.label_plan import first_plan, label_next, rows_planned, to_l
 from stepdown.build.measure import Measured
 from stepdown.build.pipeline import check_loss
 from stepdown.certificate import claims, planning
-from stepdown.certificate.calibrate import fit_all
+from stepdown.certificate.candidate import fit_all
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
-from stepdown.certificate.ledger import ATTEMPTED, attempt
+from stepdown.certificate.ledger import attempt
 from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.prospects import Prospects
@@ -43,7 +43,7 @@ from stepdown.certificate.split_answers import (
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Answer, Dataset
-from stepdown.core.draw import Draw
+from stepdown.core.draw import ATTEMPTED, Draw
 from stepdown.core.errors import ContractError, NotEnoughData
 from stepdown.core.events import Event, next_event
 from stepdown.core.family import Family, families, loss_named

@@ -16,8 +16,9 @@ from stepdown.core.dataset import Answer
 from stepdown.core.errors import NotEnoughData, TamperedError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.family import families
-from stepdown.core.students import ABSTAINS, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
+from stepdown.core.students import ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
 from stepdown.core.tasks import Match, Task
+from stepdown.runtime.cascade import ABSTAINS
 from stepdown.students.artefact import open_student, read_manifest
 from stepdown.students.kinds import student_kinds
 

@@ -14,7 +14,6 @@ from mapie.risk_control.methods import compute_hoeffding_bentkus_p_value
 from scipy import stats as scipy_stats
 
 from stepdown.certificate.candidate import Candidate
-from stepdown.certificate.certify import is_valid_at
 from stepdown.certificate.claims import Demands
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
 from stepdown.certificate.ledger import Attempt
@@ -120,9 +119,9 @@ def test_the_claim_of_a_certificate_says_what_was_shown(bench: Callable[..., Any
 def test_a_certificate_lapses(bench: Callable[..., Any]) -> None:
     certificate = bench(worst=(0.1,), incumbent_error=0.3).issue(CONTRACT)
     start = certificate.issued_at
-    assert [is_valid_at(certificate, start + days * 86400) for days in (-1, 0, 29, 30)] == [False, True, True, False]
+    assert [certificate.is_valid_at(start + days * 86400) for days in (-1, 0, 29, 30)] == [False, True, True, False]
     refused = bench(certify_rows=0).issue(CONTRACT)
-    assert not is_valid_at(refused, start)
+    assert not refused.is_valid_at(start)
 
 
 def _timed(seen: Observations, seconds: float) -> Observations:

@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepdown.certificate.evidence import Basis, Evidence, gather
-from stepdown.certificate.ledger import ATTEMPTED, LOOKED, Attempt, attempt, looks
+from stepdown.certificate.ledger import Attempt, attempt, looks
 from stepdown.certificate.observations import Judged
 from stepdown.core.certificate import Population
 from stepdown.core.contract import Contract
+from stepdown.core.draw import ATTEMPTED, LOOKED
 from stepdown.core.errors import TamperedError
 from stepdown.core.events import Event, next_event
 

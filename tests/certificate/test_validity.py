@@ -13,11 +13,12 @@ import pytest
 
 from stepdown.certificate.certify import Issue, issue_certificate
 from stepdown.certificate.evidence import gather
-from stepdown.certificate.ledger import ATTEMPTED, attempt
+from stepdown.certificate.ledger import attempt
 from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.prospects import Prospects
 from stepdown.core.contract import Contract
+from stepdown.core.draw import ATTEMPTED
 from stepdown.core.events import Event, next_event
 from stepdown.stats.binomial import probability_at_least
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stepdown.certificate.ledger import ATTEMPTED
+from stepdown.core.draw import ATTEMPTED
 from stepdown.project.builds import latest
 from stepdown.project.home import open_home
 from tests.cli.conftest import Said, stepdown

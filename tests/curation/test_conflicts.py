@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import math
 
-from stepdown.curation.collapse import collapse
-from stepdown.curation.conflicts import conflicts, majority
-from stepdown.curation.exact_duplicates import exact_duplicates
+from stepdown.curation.conflicts import collapse, conflicts, majority
+from stepdown.curation.near_duplicates import exact_duplicates
 from stepdown.curation.options import CurationOptions
 
 OPTIONS = CurationOptions()

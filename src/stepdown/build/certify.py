@@ -11,7 +11,8 @@ import numpy as np
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
-from stepdown.certificate.ledger import ATTEMPTED, LOOKED, Attempt, asked_before, attempt, looks
+from stepdown.certificate.ledger import Attempt, asked_before, attempt, looks
+from stepdown.core.draw import ATTEMPTED, LOOKED
 from stepdown.certificate.observations import Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import COMPLETE, whole_units_up_to

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.certificate.calibrate import confidences, fit_all
+from stepdown.certificate.calibrate import confidences
+from stepdown.certificate.candidate import fit_all
 from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Example, SplitName

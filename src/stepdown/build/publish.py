@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stepdown.certificate.certify import is_valid_at
 from stepdown.certificate.files import seal
 from stepdown.certificate.planning import expect
 from stepdown.certificate.refusal import needed_labels
@@ -66,7 +65,7 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
     folder = BuildFolder(parent / name)
     os.replace(draft.path, folder.path)
     # An old question asked again is answered with the date of then: what has lapsed takes nobody's place.
-    is_valid = is_valid_at(certificate, job.home.clock())
+    is_valid = certificate.is_valid_at(job.home.clock())
     serves = is_valid and not why_other_contract(_settings(job), certificate)
     with changing(job.home, job.task.name):
         before = _answers(job)

@@ -37,7 +37,8 @@ import numpy as np
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Evidence, gather
 from stepdown.certificate.hashes import read_contract
-from stepdown.certificate.ledger import ATTEMPTED, Attempt, attempt
+from stepdown.certificate.ledger import Attempt, attempt
+from stepdown.core.draw import ATTEMPTED
 from stepdown.core.certificate import Certificate
 from stepdown.core.dataset import DatasetManifest
 from stepdown.core.errors import TamperedError

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from stepdown.certificate.calibrate import all_confidences
+from stepdown.certificate.calibrate import confidences, fit_confidence
 from stepdown.certificate.observations import CandidateStudent, Floats, Observations
 from stepdown.core.canonical import digest_of, without_younger
 from stepdown.core.certificate import PathPoint
@@ -71,3 +73,18 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         ]:
             raise ValueError("Got observations of other students; expected those of the candidate's rungs, in order.")
         return all_confidences(self.calibrators, seen)
+
+
+def fit_all(seen: Observations) -> tuple[dict[str, Any], ...]:
+    """A calibrator for every student of tune's observations."""
+    rows = zip(seen.signals, seen.losses, seen.candidate_students, strict=True)
+    return tuple(
+        fit_confidence(signals, loss, seen.reference, student_of_candidate.signal_names)
+        for signals, loss, student_of_candidate in rows
+    )
+
+
+def all_confidences(calibrators: Sequence[Mapping[str, Any]], seen: Observations) -> Floats:
+    """Confidences (s, n) of every student on the rows seen."""
+    rows = [confidences(each, signals) for each, signals in zip(calibrators, seen.signals, strict=True)]
+    return np.stack(rows) if rows else np.zeros((0, seen.n))

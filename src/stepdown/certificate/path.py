@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stepdown.certificate.calibrate import all_confidences, fit_all
-from stepdown.certificate.candidate import NEVER, Candidate
+from stepdown.certificate.candidate import NEVER, Candidate, all_confidences, fit_all
 from stepdown.certificate.observations import Floats, Observations, Outcome, outcome
 from stepdown.certificate.prospects import Prospects, expected_saving
 from stepdown.core.certificate import PathPoint

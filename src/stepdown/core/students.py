@@ -17,9 +17,6 @@ from stepdown.core.dataset import Answer
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.roles import learn_roles
 
-ABSTAINS = "abstains"
-"""The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
-
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done in [0, 1]."""
 

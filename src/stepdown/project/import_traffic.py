@@ -17,9 +17,8 @@ from stepdown.core.students import Progress
 from stepdown.curation.personal_data import mask
 from stepdown.project.call_ids import by_call
 from stepdown.project.discovery import with_settings
-from stepdown.project.gold_bases import GoldBases
-from stepdown.project.gold_doubts import gold_doubts
 from stepdown.project.home import Home
+from stepdown.project.imported_gold import GoldBases, gold_doubts
 from stepdown.project.settings import Settings
 from stepdown.traffic.gold import read_gold, read_verdicts
 from stepdown.traffic.read import read_calls

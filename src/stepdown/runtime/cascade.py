@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -12,9 +12,36 @@ from numpy.typing import NDArray
 
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
-from stepdown.core.students import Student
 
 INCUMBENT = "incumbent"
+
+ABSTAINS = "abstains"
+"""The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
+
+
+class Answers(Protocol):
+    """Answers to n inputs, their signals (n, k), and each part's probability of being right or None."""
+
+    @property
+    def answers(self) -> list[Answer]: ...
+
+    @property
+    def signals(self) -> NDArray[np.float64]: ...
+
+    @property
+    def parts(self) -> list[dict[str, float]] | None: ...
+
+
+class Model(Protocol):
+    """What a cascade needs of an opened student; `core.students.Student` says it in full."""
+
+    kind: str
+
+    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+        """One answer with its signals."""
+
+    def answer_many(self, texts: Sequence[str]) -> Answers:
+        """Answers to many texts."""
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +88,7 @@ Confidence = Callable[[tuple[float, ...]], float]
 class OpenRung:
     """A rung with its student opened and its calibrator ready."""
 
-    student: Student
+    student: Model
     confidence: Confidence
     threshold: float
 

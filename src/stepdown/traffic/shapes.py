@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from stepdown.core.cutting import SPACE, cut_text, kind_of
-from stepdown.core.nature import KINDS, Kind, Masked, masked, parts
+from stepdown.core.cutting import KINDS, SPACE, Kind, Masked, cut_text, kind_of, masked, parts
 from stepdown.core.tasks import MessageTemplate, Part
 
 MOST_NUMBERS = 8

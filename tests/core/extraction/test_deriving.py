@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from stepdown.core.extraction.deriving import doubts, meant_terms, payment_terms
+from stepdown.core.extraction.deriving import Terms, doubts, meant_terms, payment_terms
 from stepdown.core.extraction.form import Form, Role
-from stepdown.core.extraction.inferring import infer
 from stepdown.core.extraction.outlook import how, outlook, why_not
 from stepdown.core.extraction.roles import learn_roles
 from stepdown.core.extraction.spans import align, assemble
-from stepdown.core.extraction.terms import Terms
+from stepdown.core.extraction.stated import infer
 
 Rows = tuple[list[str], list[dict[str, Any]]]
 

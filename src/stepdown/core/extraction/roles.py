@@ -14,9 +14,8 @@ from typing import Any
 import msgspec
 
 from stepdown.core.canonical import canonical_json
+from stepdown.core.extraction.amounts import CODES
 from stepdown.core.extraction.answers import flat, same
-from stepdown.core.extraction.cueing import learn_cues
-from stepdown.core.extraction.currencies import CODES
 from stepdown.core.extraction.derivations import (
     fills_what_is_empty,
     known_date_rule,
@@ -27,7 +26,7 @@ from stepdown.core.extraction.derivations import (
 from stepdown.core.extraction.deriving import keeps_rule
 from stepdown.core.extraction.form import TOOL, Field, Form, Role
 from stepdown.core.extraction.graphemes import is_word_edge
-from stepdown.core.extraction.spans import choice_of, field_places
+from stepdown.core.extraction.spans import choice_of, field_places, learn_cues
 from stepdown.core.extraction.values import NORMALISERS, date_form
 
 SAMPLE = 4_000

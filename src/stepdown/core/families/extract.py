@@ -12,7 +12,6 @@ from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.extraction.answers import canonical_object, flat, same
 from stepdown.core.extraction.form import ARGUMENTS, CALLS, TOOL, Field, Form
-from stepdown.core.extraction.inferring import infer, with_absent
 from stepdown.core.extraction.messages import (
     confidence_like,
     functions_in,
@@ -22,7 +21,7 @@ from stepdown.core.extraction.messages import (
     tool_calls_in,
 )
 from stepdown.core.extraction.schema import type_of
-from stepdown.core.extraction.stated import form_of
+from stepdown.core.extraction.stated import form_of, infer, with_absent
 from stepdown.core.extraction.traits import asked, real_fields
 from stepdown.core.extraction.wire_text import as_text, function_of
 from stepdown.core.extraction.writing import is_valid, written

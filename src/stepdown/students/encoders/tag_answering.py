@@ -13,7 +13,7 @@ from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.deriving import doubts
 from stepdown.core.extraction.form import TOOL, Form, Role, Span
 from stepdown.core.extraction.spans import Choice, assemble
-from stepdown.core.students import ABSTAINS
+from stepdown.runtime.cascade import ABSTAINS
 from stepdown.students.encoders.served import Outputs
 from stepdown.students.encoders.tag_decoding import (
     Chosen,

@@ -15,7 +15,7 @@ from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.deriving import TOLERANCE, derived, doubts, number_of, summed
 from stepdown.core.extraction.form import Form, Role, Span
 from stepdown.core.extraction.spans import Choice, assemble
-from stepdown.core.students import ABSTAINS
+from stepdown.runtime.cascade import ABSTAINS
 from stepdown.students.encoders.tag_decoding import Chosen, choose
 from stepdown.students.encoders.tag_layout import layout_of
 from stepdown.students.ranking.candidates import Candidate

@@ -21,14 +21,18 @@ from stepdown.traffic.genai_spans import (
     DETAILS,
     answered_of,
     asked_of,
+    attributes_of,
+    hex_id,
     is_chat,
     is_message,
     metadata_of,
+    named_event,
+    nanoseconds,
+    plain,
     says_something,
     tools_from,
 )
 from stepdown.traffic.loose_chat import completion, usage_of
-from stepdown.traffic.otlp import attributes_of, hex_id, named_event, nanoseconds, plain
 from stepdown.traffic.record import Record, Wire, call_of
 from stepdown.traffic.rows import first_of, named, rows_of, sniffed_share
 from stepdown.traffic.source import Source

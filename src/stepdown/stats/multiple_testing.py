@@ -7,6 +7,9 @@ Jordan & Lei (2021), Learn then Test, arXiv:2110.01052.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 
 @dataclass(frozen=True)
 class SequenceWalk:
@@ -30,3 +33,25 @@ def walk_sequence(p_values: Iterable[float], error: float) -> SequenceWalk:
         if not p_value <= error:
             return SequenceWalk(tuple(tested), len(tested) - 2 if len(tested) > 1 else None)
     return SequenceWalk(tuple(tested), len(tested) - 1 if tested else None)
+
+
+def holm_adjusted(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Adjusted p-values (k,), in the order given: those at or below the family's error are rejected."""
+    raw = _checked(p_values)
+    order = np.argsort(raw, kind="stable")
+    adjusted = np.empty_like(raw)
+    adjusted[order] = np.minimum(np.maximum.accumulate(raw[order] * np.arange(raw.size, 0, -1)), 1.0)
+    return adjusted
+
+
+def bonferroni_adjusted(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Adjusted p-values (k,) by the plain union bound, for comparison."""
+    raw = _checked(p_values)
+    return np.minimum(raw * raw.size, 1.0)
+
+
+def _checked(p_values: ArrayLike) -> NDArray[np.float64]:
+    raw = np.asarray(p_values, dtype=np.float64)
+    if raw.ndim != 1 or not bool(np.all((raw >= 0.0) & (raw <= 1.0))):
+        raise ValueError("Got p-values that are not a flat list of numbers between 0 and 1; expected exactly that.")
+    return raw
