@@ -18,7 +18,7 @@ from stepdown.core.draw import ATTEMPTED
 from stepdown.certificate.observations import Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import Expected, whole_units_up_to
-from stepdown.certificate.prospects import Prospects
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.refusal import needed_labels
 from stepdown.core.certificate import Population
 from stepdown.core.contract import Contract
@@ -70,7 +70,7 @@ class Bench:
             incumbent_loss=np.where(labelled, self.full.incumbent_loss, np.nan),
             references=tuple("x" if each else "" for each in labelled),
         )
-        candidate = choose_candidate("t", Prospects(self.tune, CONTRACT, ROWS, 0.0375))
+        candidate = choose_candidate("t", PathForecast(self.tune, CONTRACT, ROWS, 0.0375))
         terms = Terms(basis=Basis(population=Population(draw=self.draw.digest), drawn=ROWS))
         return gather(candidate, seen, terms, keys=seen.ids)
 

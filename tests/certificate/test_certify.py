@@ -17,7 +17,7 @@ from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.claims import Demands
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
 from stepdown.certificate.ledger import Attempt
-from stepdown.certificate.observations import Judged, Observations, outcome
+from stepdown.certificate.observations import JudgedLosses, Observations, outcome
 from stepdown.certificate.refusal import needed_labels
 from stepdown.core.certificate import Certificate, Population
 from stepdown.core.contract import Contract
@@ -158,8 +158,8 @@ def test_cost_is_a_claim_of_its_own(bench: Callable[..., Any]) -> None:
             seen,
             escalation_cost_usd=np.full(seen.n, 0.002),
             candidate_students=tuple(
-                msgspec.structs.replace(student_of_candidate, cost_usd=0.001)
-                for student_of_candidate in seen.candidate_students
+                msgspec.structs.replace(candidate_student, cost_usd=0.001)
+                for candidate_student in seen.candidate_students
             ),
         )
     )
@@ -205,7 +205,7 @@ def _judged(seen: Observations, gold: int, generator: np.random.Generator) -> Ob
     return replace(
         seen,
         reference="judged",
-        judged=Judged(noisy(seen.losses), noisy(seen.incumbent_loss)),
+        judged=JudgedLosses(noisy(seen.losses), noisy(seen.incumbent_loss)),
         losses=np.where(unknown, np.nan, seen.losses),
         incumbent_loss=np.where(unknown, np.nan, seen.incumbent_loss),
     )

@@ -12,8 +12,8 @@ import pytest
 from stepdown.build.measure import Measured
 from stepdown.certificate import path
 from stepdown.certificate.files import read_certificate
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.observations import outcome
-from stepdown.certificate.prospects import Prospects
 from tests.cli.conftest import stepdown
 from tests.cli.test_export import FORMATS, attempts, export, run
 from tests.cli.tickets import PHRASES, TASK, ticket
@@ -29,7 +29,7 @@ def two_rungs(certified: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The tickets built again from the same students, both of them in the cascade though it does not pay."""
     home = Path(shutil.copytree(certified, tmp_path_factory.mktemp("two-rungs") / "home"))
 
-    def both(walk: path.Walk, tuning: path.Tuning, prospects: Prospects) -> tuple[path.Walk, list[str]]:
+    def both(walk: path.Walk, tuning: path.Tuning, prospects: PathForecast) -> tuple[path.Walk, list[str]]:
         """The first rung keeps what it is surest of, about half; the path goes down the second one's confidences."""
         seen, sure = tuning.seen.students((0, 1)), tuning.confidences[[0, 1]]
         half = round(float(np.median(sure[0])), 6)

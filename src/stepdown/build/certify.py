@@ -16,7 +16,7 @@ from stepdown.core.draw import ATTEMPTED, LOOKED
 from stepdown.certificate.observations import Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import COMPLETE, whole_units_up_to
-from stepdown.certificate.prospects import Prospects
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.refusal import needed_labels
 from stepdown.core.certificate import Certificate, Journalled, Population
 from stepdown.core.dataset import Dataset, Example
@@ -24,9 +24,9 @@ from stepdown.core.draw import Draw
 from stepdown.project.evidence_draws import drawn_at, ledger_events, plan_labels, planned_rows
 from stepdown.build.job import Job
 from stepdown.build.label_plan import first_plan, label_next
-from stepdown.build.measure import Measured
+from stepdown.build.measure import MeasuredStudents
 from stepdown.build.gold_objections import objection
-from stepdown.certificate.split_answers import Answered, content_keys, observe_evidence, observe_judged
+from stepdown.certificate.split_answers import SplitAnswers, content_keys, observe_evidence, observe_judged
 from stepdown.build.evidence_timings import time_once
 from stepdown.stats.spending import attempt_error
 
@@ -46,15 +46,15 @@ class Certified:
     whole: Evidence
 
 
-def certify_cascade(job: Job, dataset: Dataset, measured: Measured) -> Certified:
+def certify_cascade(job: Job, dataset: Dataset, measured: MeasuredStudents) -> Certified:
     """Fix the candidate on tune; where the evidence is complete, spend one attempt of it, and test."""
     draw, answered = dataset.draw, measured.answered["certify"]
     if draw is None:
         raise ValueError("Got a dataset without a draw; expected one as `curate` makes it.")
     seen = _certify_rows(job, measured, draw).students(measured.kept)
     error = attempt_error(1.0 - job.contract.confidence, 1)
-    prospects = Prospects(measured.tune.students(measured.kept), job.contract, max(len(set(seen.units)), 1), error)
-    candidate = choose_candidate(job.task.name, prospects)
+    forecast = PathForecast(measured.tune.students(measured.kept), job.contract, max(len(set(seen.units)), 1), error)
+    candidate = choose_candidate(job.task.name, forecast)
     basis = Basis(
         population=population(job, draw),
         unit=draw.unit,
@@ -154,11 +154,11 @@ def _test(job: Job, dataset: Dataset, evidence: Evidence, is_ready: bool) -> tup
     return certify(evidence, job.contract, spent, dataset.manifest, issue), spent
 
 
-def _certify_rows(job: Job, measured: Measured, draw: Draw) -> Observations:
+def _certify_rows(job: Job, measured: MeasuredStudents, draw: Draw) -> Observations:
     answered, kind = measured.answered["certify"], job.contract.against
     latency = time_once(job, measured.students, measured.candidate_students, answered.examples, draw)
     if kind == "judged":
-        own = Answered(with_drawn_gold(answered.examples), answered.predictions)
+        own = SplitAnswers(with_drawn_gold(answered.examples), answered.predictions)
         return observe_judged(own, measured.candidate_students, job.grader, measured.curated.verdicts, latency)
     return observe_evidence(answered, measured.candidate_students, job.grader, kind, latency)
 

@@ -32,8 +32,8 @@ def time_once(
     return np.array(rows, dtype=np.float64).reshape(len(students), len(examples))
 
 
-def _timed(job: Job, student: Student, student_of_candidate: CandidateStudent, examples: Sequence[Example], draw: Draw) -> list[float]:
-    key = digest_of((student_of_candidate.artefact, describe_machine(), draw.digest))
+def _timed(job: Job, student: Student, candidate_student: CandidateStudent, examples: Sequence[Example], draw: Draw) -> list[float]:
+    key = digest_of((candidate_student.artefact, describe_machine(), draw.digest))
     path = job.home.state / "timings" / f"{key}.json"
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=_Timings | list[float | None])

@@ -14,7 +14,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer, Example, SplitName
 from stepdown.core.draw import Draw
 from stepdown.build.job import Job
-from stepdown.build.measure import Measured
+from stepdown.build.measure import MeasuredStudents
 from stepdown.stats.agreement import matches_beyond_chance
 from stepdown.stats.selection import same_distribution, same_mean, same_ranks
 
@@ -47,7 +47,7 @@ class _Side:
         return _Side([self.examples[place] for place in places], said, [row[places] for row in self.sure])
 
 
-def objection(job: Job, measured: Measured, draw: Draw) -> str:
+def objection(job: Job, measured: MeasuredStudents, draw: Draw) -> str:
     """Why nothing may be tested on this gold, in a sentence; "" where nothing speaks against it.
 
     Whether it is a random sample is asked only of what was declared, not drawn by stepdown. Labelled and other calls
@@ -75,7 +75,7 @@ def objection(job: Job, measured: Measured, draw: Draw) -> str:
     )
 
 
-def _by_company(job: Job, measured: Measured) -> str:
+def _by_company(job: Job, measured: MeasuredStudents) -> str:
     """Why gold cannot be about these calls, in a sentence; "" where it may be.
 
     Gold of other calls makes everyone wrong alike, and so would certify anything. Where only calls are labelled on
@@ -107,7 +107,7 @@ def _said(side: _Side, place: int) -> list[bytes]:
     return [canonical_json(answers[place]) for answers in side.said]
 
 
-def _side(measured: Measured, split: SplitName) -> _Side:
+def _side(measured: MeasuredStudents, split: SplitName) -> _Side:
     answered = measured.answered[split]
     pairs = zip(measured.calibrators, answered.predictions, strict=False)
     sure = [confidences(calibrator, each.signals) for calibrator, each in pairs]
@@ -135,22 +135,22 @@ def _by_answers(job: Job, sample: _Side, others: _Side) -> str:
     )
 
 
-def _by_students(job: Job, measured: Measured, sample: _Side, others: _Side) -> str:
+def _by_students(job: Job, measured: MeasuredStudents, sample: _Side, others: _Side) -> str:
     generator, tests = np.random.default_rng(job.request.seed), 2 * len(measured.candidate_students)
     labelled = np.arange(len(sample.examples) + len(others.examples)) < len(sample.examples)
     counted = f"on its {len(sample.examples):,} calls", f"on {len(others.examples):,} others"
-    for place, student_of_candidate in enumerate(measured.candidate_students):
+    for place, candidate_student in enumerate(measured.candidate_students):
         agrees = [np.array(_agreement(side, place), dtype=np.float64) for side in (sample, others)]
         chance = same_mean(labelled, np.concatenate(agrees)) * tests
         if chance <= BEYOND_CHANCE:
             shares = [f"{each.mean():.1%}" for each in agrees]
-            what = f"{student_of_candidate.kind} gives the incumbent's answer in"
+            what = f"{candidate_student.kind} gives the incumbent's answer in"
             return f"{counted[0]} {what} {shares[0]}, {counted[1]} in {shares[1]} (p = {chance:.2g})"
         sure = [side.sure[place] for side in (sample, others)]
         chance = same_ranks(labelled, np.concatenate(sure), generator, PERMUTATIONS * tests) * tests
         if chance <= BEYOND_CHANCE:
             means = [f"{each.mean():.1%}" for each in sure]
-            return f"{counted[0]} {student_of_candidate.kind} is {means[0]} sure, {counted[1]} {means[1]} (p = {chance:.2g})"
+            return f"{counted[0]} {candidate_student.kind} is {means[0]} sure, {counted[1]} {means[1]} (p = {chance:.2g})"
     return ""
 
 

@@ -65,7 +65,7 @@ def _stages(job: Job) -> tuple[BuildRecord, BuildFolder]:
 
 
 def check_loss(task: Task, contract: Contract) -> None:
-    """ProgramAnswer before anything is trained. Raises ContractError for a loss that there is not, or that cannot be shown."""
+    """Checked before anything is trained. Raises ContractError for a loss that there is not, or that cannot be shown."""
     loss = loss_named(task.family, contract.loss)
     if contract.against == "agreement" and not loss.triangle:
         fitting = [name for name, one in families().load(task.family).LOSSES.items() if one.triangle]

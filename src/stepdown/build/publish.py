@@ -26,7 +26,7 @@ from stepdown.build.job import Job
 from stepdown.project.journal import BUILT, read_journal
 from stepdown.build.label_plan import label_next, rows_planned, to_label, write_next
 from stepdown.project.response_template import freeze
-from stepdown.build.measure import Measured
+from stepdown.build.measure import MeasuredStudents
 from stepdown.project.builds import UNFINISHED, BuildFolder, Pending, publish
 from stepdown.project.settings import Settings, read_settings, settings_digest
 from stepdown.report.model_card import render_model_card
@@ -35,7 +35,7 @@ from stepdown.report.render import render
 KEPT_BUILDS = 5
 
 
-def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, certified: Certified) -> BuildFolder:
+def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: MeasuredStudents, certified: Certified) -> BuildFolder:
     """Write everything into a folder that appears in one step, then make it the newest. Raises ResourceError."""
     certificate = certified.certificate
     parent = job.home.builds(job.task.name)
@@ -83,7 +83,7 @@ def _settings(job: Job) -> Settings:
         return job.home.settings
 
 
-def _write_labels(job: Job, draft: BuildFolder, dataset: Dataset, measured: Measured, certified: Certified) -> None:
+def _write_labels(job: Job, draft: BuildFolder, dataset: Dataset, measured: MeasuredStudents, certified: Certified) -> None:
     """The file of calls to label next, where labels would help."""
     draw, whole = dataset.draw, certified.whole
     wanted = label_next(certified.certificate, whole, certified.evidence.n)

@@ -89,8 +89,8 @@ def _evidence(
     parent: Evidence, rungs: Sequence[ExportedRung], said: Sequence[ProgramAnswer], rows: Rows, is_timed: bool
 ) -> Evidence:
     candidate_students = tuple(
-        msgspec.structs.replace(student_of_candidate, artefact=rung.model.digest, cost_usd=rung.cost_per_1k.value / 1000.0)
-        for student_of_candidate, rung in zip(parent.candidate.candidate_students, rungs, strict=True)
+        msgspec.structs.replace(candidate_student, artefact=rung.model.digest, cost_usd=rung.cost_per_1k.value / 1000.0)
+        for candidate_student, rung in zip(parent.candidate.candidate_students, rungs, strict=True)
     )
     seen = replace(
         parent.seen,

@@ -14,7 +14,7 @@ from stepdown.core.dataset import SPLITS, Example, Excluded, SplitName
 from stepdown.core.draw import Draw
 from stepdown.core.errors import InputError, NotEnoughData
 from stepdown.core.store import Gold
-from stepdown.curation.drawing import Standing, draw_evidence, stand
+from stepdown.curation.drawing import DrawScope, draw_evidence, draw_scope
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
 from stepdown.curation.split_order import hashed, latest_first, why_not_by_time
@@ -35,7 +35,7 @@ def split(examples: list[Example], options: CurationOptions) -> Outcome:
     from, InputError for an unknown split in gold.
     """
     wish = {one.id: own for one in examples if one.gold is not None and (own := own_split(options.gold[one.id]))}
-    standing = stand(examples, wish, options)
+    standing = draw_scope(examples, wish, options)
     draw = draw_evidence(examples, standing, options)
     sides = _Sides(examples, standing, draw)
     tuned_on = _deal_tune(sides, options)
@@ -60,7 +60,7 @@ class _Sides:
     """Whole units on sides; what is on none is learned from."""
 
     examples: list[Example]
-    standing: Standing
+    standing: DrawScope
     draw: Draw
     of_unit: dict[str, SplitName] = field(default_factory=dict)
 

@@ -16,7 +16,7 @@ from stepdown.core.students import Progress
 from stepdown.core.tasks import Match, Task
 from stepdown.project.home import Home
 from stepdown.project.settings import Settings
-from stepdown.project.settings_check import check_settings, check_slices, is_template_of, strangers
+from stepdown.project.settings_check import check_settings, check_slices, is_template_of, unknown_tasks
 from stepdown.project.task_identity import settle_names
 from stepdown.traffic.grouping import find_tasks
 from stepdown.traffic.pricing import Prices
@@ -56,7 +56,7 @@ def resolve(store: Store, settings: Settings, name: str, now: float) -> Task:
     """The task of that name: remembered, else found in its workload's calls, else in all calls. now: seconds since the
     epoch. Raises UnknownKind; ContractError where the settings are for a task that there is not."""
     task = _resolved(store, settings, name, now)
-    if strangers(store, settings):
+    if unknown_tasks(store, settings):
         look_for_tasks(store, settings, now)  # They may be there, and nobody has looked yet.
         check_settings(store, settings)
     check_slices(store, settings, task)

@@ -66,7 +66,7 @@ class ImportRequest:
 def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> ImportResult:
     """Read every file and keep what can be read; what cannot is kept aside with its reason."""
     with home.store() as store:
-        note_strangers(store, home.clock())
+        note_unknown_tasks(store, home.clock())
         aside = _Aside(store)
         calls_named = _named(aside.sift(read_calls(request.paths, request.format, request.options)), request.task)
         calls = _counted(_redacted(calls_named, store, home.settings), progress)
@@ -113,7 +113,7 @@ def rows_differ(store: Store) -> tuple[str, ...]:
     return tuple(table for table in IMPORTED_INTO if table in known and store.rows_digest(table) != known[table])
 
 
-def note_strangers(store: Store, now: float) -> None:
+def note_unknown_tasks(store: Store, now: float) -> None:
     """What this import is about to vouch for and did not bring goes into the journal first, and stays there."""
     for table in rows_differ(store):
         store.append(STRANGE, "", {"table": table, "found": store.rows_digest(table)}, at=now)

@@ -18,7 +18,7 @@ _LOOKED_AT = 2_000
 """So many calls are looked at for fields of metadata."""
 
 
-def strangers(store: Store, settings: Settings) -> list[str]:
+def unknown_tasks(store: Store, settings: Settings) -> list[str]:
     """The tasks of the settings that neither the store knows nor a `match` says how to tell."""
     tasks, workloads = store.tasks(), store.workloads()
     found = []
@@ -39,7 +39,7 @@ def is_template_of(written: str, task: Task) -> bool:
 
 def check_settings(store: Store, settings: Settings) -> None:
     """Raises ContractError where the settings name a task that there is not, with the nearest that there is."""
-    names = strangers(store, settings)
+    names = unknown_tasks(store, settings)
     known = store.tasks() if names else {}
     for name in names:
         said = settings.tasks[name]

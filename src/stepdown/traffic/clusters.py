@@ -16,7 +16,7 @@ from stepdown.core.calls import Call
 from stepdown.core.ownership import LEAST_LETTERS, tells
 from stepdown.core.tasks import Template
 from stepdown.traffic.shapes import cut_shape, shape_of
-from stepdown.traffic.templates import Prompt, constants, is_sure, mine
+from stepdown.traffic.templates import Prompt, constants, is_sure, mine_template
 
 MAX_CLUSTERS = 50
 MIN_DISTINCT = 6
@@ -59,7 +59,7 @@ def clusters(prompts: Sequence[Prompt]) -> list[Cluster]:
     found: list[Cluster] = []
     while waiting:
         group = waiting.pop()
-        template = mine(group)
+        template = mine_template(group)
         room = len(waiting) + len(found) + 1 < MAX_CLUSTERS
         parts = _split(template, group) if room else None
         if parts is None:
@@ -201,7 +201,7 @@ def is_closed(answers: Sequence[str]) -> bool:
 def _closed_cluster(prompts: list[Prompt], answers: Mapping[Prompt, str]) -> Cluster | None:
     if not is_closed([answers[prompt] for prompt in prompts]):
         return None
-    template = mine(prompts)
+    template = mine_template(prompts)
     return Cluster(template, tuple(prompts)) if tells(template) else None
 
 

@@ -97,20 +97,18 @@ def is_chat(attributes: dict[str, Any], events: Events) -> bool:
     if operation:
         return operation in _CHATS
     model = first_of(attributes, "gen_ai.request.model", "gen_ai.response.model")
-    return bool(model) and (
-        says_something(attributes, events) or bool(first_of(attributes, "gen_ai.usage.output_tokens"))
-    )
+    return bool(model) and (has_content(attributes, events) or bool(first_of(attributes, "gen_ai.usage.output_tokens")))
 
 
-def says_something(attributes: dict[str, Any], events: Events) -> bool:
+def has_content(attributes: dict[str, Any], events: Events) -> bool:
     """Whether what was asked was captured."""
     try:
-        return has_text(asked_of(attributes, events))
+        return has_text(request_of(attributes, events))
     except ValueError:
         return True  # it is there, and cannot be read: that is said, and not that it was not captured
 
 
-def asked_of(attributes: dict[str, Any], events: Events) -> list[dict[str, Any]]:
+def request_of(attributes: dict[str, Any], events: Events) -> list[dict[str, Any]]:
     """The messages that were asked in chat shape; [] where their text was not captured. Raises ValueError."""
     given = unpacked(_from(attributes, events, "gen_ai.input.messages"))
     if given:
@@ -126,7 +124,7 @@ def asked_of(attributes: dict[str, Any], events: Events) -> list[dict[str, Any]]
     return found if has_text(found) else []
 
 
-def answered_of(attributes: dict[str, Any], events: Events) -> list[Answer]:
+def response_of(attributes: dict[str, Any], events: Events) -> list[Answer]:
     """The answers in chat shape; [] where there is none, or none was captured."""
     reasons = [finish_of(each) for each in _list(attributes.get("gen_ai.response.finish_reasons"))]
     given = unpacked(_from(attributes, events, "gen_ai.output.messages"))

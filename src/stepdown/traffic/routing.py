@@ -23,7 +23,7 @@ from stepdown.traffic.answers import Answers
 from stepdown.traffic.clusters import Cluster, answer_kind, clusters, is_broad, short_clusters
 from stepdown.traffic.pricing import Prices
 from stepdown.traffic.tally import Reservoir, Tally
-from stepdown.traffic.templates import Prompt, constants, is_sure, mine, prompt_of
+from stepdown.traffic.templates import Prompt, constants, is_sure, mine_template, prompt_of
 
 MAX_GROUPS = 2_000
 MAX_SHAPES = 200
@@ -283,7 +283,7 @@ def _wider(group: Group, cluster: Cluster) -> Template | None:
     known = [prompt for prompt in group.prompts.items if prompt is not None]
     if not known:
         return None
-    together = mine([*known, *cluster.prompts])
+    together = mine_template([*known, *cluster.prompts])
     if is_broad(together) and not (is_broad(group.template) and is_broad(cluster.template)):
         return None
     size = len(constants(together))

@@ -142,7 +142,7 @@ def payment_terms(text: str) -> tuple[Terms, ...]:
     return alone or tuple(terms for terms, _ in paying) or below
 
 
-def doubts(form: Form, roles: Sequence[Role], text: str, values: Mapping[str, Any]) -> set[str]:
+def rule_violations(form: Form, roles: Sequence[Role], text: str, values: Mapping[str, Any]) -> set[str]:
     """The fields of an answer, flat, that break a rule which the training answers keep, or lack what they always have.
 
     A rule of which a piece is missing says nothing.

@@ -17,7 +17,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.extraction.amounts import CODES
 from stepdown.core.extraction.answers import flat, same
 from stepdown.core.extraction.derivations import (
-    fills_what_is_empty,
+    fills_empty_values,
     known_date_rule,
     with_sums,
     with_terms,
@@ -93,7 +93,7 @@ def _with_rules(
     ruled = with_terms(with_sums(named, fields, rows), rows)
     kept = [
         msgspec.structs.replace(role, sums={}, base="", terms="", checked=False)
-        if role.follows and not role.whole and fills_what_is_empty(form, role, rows)
+        if role.follows and not role.whole and fills_empty_values(form, role, rows)
         else role
         for role in ruled
     ]

@@ -22,7 +22,7 @@ from stepdown.core.extraction.messages import (
 )
 from stepdown.core.extraction.schema import type_of
 from stepdown.core.extraction.stated import form_of, infer, with_absent
-from stepdown.core.extraction.traits import asked, real_fields
+from stepdown.core.extraction.traits import count_informative_fields, last_message_text
 from stepdown.core.extraction.wire_text import as_text, function_of
 from stepdown.core.extraction.writing import is_valid, written
 from stepdown.core.family import Loss, Shape
@@ -70,10 +70,10 @@ def fits(calls: Sequence[Call]) -> float:
         return 0.0
     tools = _calls_tools(answered)
     rows = [(call, raw_answer(call, tools)) for call in answered]
-    read = [(asked(call), answer) for call, answer in rows if answer is not None]
+    read = [(last_message_text(call), answer) for call, answer in rows if answer is not None]
     if tools:
         return len(read) / len(answered)
-    real, free = real_fields(read)
+    real, free = count_informative_fields(read)
     if not real.more_than_a_label:
         return 0.0
     return len(read) / len(answered) * (1.0 - free)

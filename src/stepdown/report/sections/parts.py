@@ -6,7 +6,7 @@ from typing import Any
 
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Role
-from stepdown.core.extraction.outlook import how
+from stepdown.core.extraction.outlook import field_source
 from stepdown.core.measurements import FieldEscalation, FieldRow, LabelRow, Quality
 from stepdown.core.record import BuildRecord
 from stepdown.report.bars import error_bar, share_bar
@@ -88,7 +88,7 @@ def _ways(record: BuildRecord) -> dict[str, tuple[str, str]]:
 def _way(role: Role) -> str:
     if role.role == "copied" and not role.follows:
         return f"copied, {clean(role.normaliser)}"
-    return clean(how(role))
+    return clean(field_source(role))
 
 
 def _taught(role: Role) -> str:
