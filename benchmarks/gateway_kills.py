@@ -41,7 +41,7 @@ DISK = "256m"
 
 
 @dataclass
-class BuildForecast:
+class Tried:
     """What came of the kills of one sort."""
 
     kills: int = 0
@@ -60,7 +60,7 @@ class Trial:
         self._numbers = itertools.count()
         self._before = (0, 0)
 
-    async def kill(self, victims: tuple[str, ...], state: str, tried: BuildForecast) -> None:
+    async def kill(self, victims: tuple[str, ...], state: str, tried: Tried) -> None:
         """Load, one kill in its midst while the store is in that state, quiet, comparison."""
         acknowledged: list[str] = []
         ended = asyncio.Event()
@@ -137,7 +137,7 @@ class Trial:
                         return False
         return True
 
-    def _compare(self, acknowledged: list[str], tried: BuildForecast) -> None:
+    def _compare(self, acknowledged: list[str], tried: Tried) -> None:
         with open_home(self.home).store() as store:
             there = {call.id for call in store.calls_by_id(acknowledged)}
             calls, requests = store.count_calls(), sum(row.requests for row in store.served())
@@ -163,9 +163,9 @@ def small_disk(place: Path) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-async def trials(trial: Trial, kills: int, states: tuple[str, ...]) -> dict[tuple[str, str], BuildForecast]:
+async def trials(trial: Trial, kills: int, states: tuple[str, ...]) -> dict[tuple[str, str], Tried]:
     sorts = list(itertools.product(VICTIMS, states))
-    found = {(" and ".join(victims), state): BuildForecast() for victims, state in sorts}
+    found = {(" and ".join(victims), state): Tried() for victims, state in sorts}
     for number in range(kills):
         victims, state = sorts[number % len(sorts)]
         await trial.kill(victims, state, found[" and ".join(victims), state])

@@ -13,15 +13,15 @@ from functools import cache, lru_cache
 from typing import Any, cast
 
 import msgspec
+from stepdown.build.gold_objections import objection
 
 from benchmarks._evidence.rooms import Order
 from stepdown.build.certify import next_look, population, rows_to_test, with_drawn_gold
 from stepdown.build.curate import incumbent_verdicts
-from stepdown.build.gold_objections import objection
 from stepdown.build.job import BuildRequest, Job
 from stepdown.build.label_plan import first_plan, label_next, rows_planned, to_label
 from stepdown.build.measure import MeasuredStudents
-from stepdown.build.pipeline import check_loss
+from stepdown.build.prepare import check_loss
 from stepdown.certificate import claims, planning
 from stepdown.certificate.candidate import fit_all
 from stepdown.certificate.certify import Issue, certify

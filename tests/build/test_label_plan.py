@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,32 +12,33 @@ import numpy as np
 import pytest
 from benchmarks import certificate_validity as validity
 
+from stepdown.build.certify import rows_to_test
+from stepdown.build.label_plan import (
+    COLUMNS,
+    ToLabel,
+    first_plan,
+    label_next,
+    rows_planned,
+    to_label,
+    write_labels_file,
+    write_next,
+)
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.ledger import attempt
-from stepdown.core.draw import ATTEMPTED
 from stepdown.certificate.observations import Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import Expected, whole_units_up_to
-from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.refusal import needed_labels
 from stepdown.core.certificate import Population
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Dataset, DatasetManifest, Example
-from stepdown.core.draw import Draw, pack_keys
-from stepdown.core.store import Store
-from stepdown.build.certify import rows_to_test
-from stepdown.project.evidence_draws import keep_draw, plan_labels, planned_rows
-from stepdown.build.label_plan import ToLabel, first_plan, label_next, rows_planned, to_label, write_next
-from stepdown.stores.store import open_store
-import csv
-import json
-from pathlib import Path
-import pytest
-from stepdown.build.label_plan import COLUMNS, write_labels_file
-from stepdown.core.dataset import Example
+from stepdown.core.draw import ATTEMPTED, Draw, pack_keys
 from stepdown.core.errors import ResourceError
-
+from stepdown.core.store import Store
+from stepdown.project.evidence_draws import keep_draw, plan_labels, planned_rows
+from stepdown.stores.store import open_store
 
 CONTRACT = Contract(margin=0.05)
 ROWS = 900

@@ -9,14 +9,9 @@ from hypothesis.extra.numpy import arrays
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from stepdown.stats.calibration import (
-    CalibrationOptions,
-    Calibrator,
-    fit_calibrator,
-    fit_logistic,
-    isotonic_knots,
-    pool_adjacent_violators,
-)
+from stepdown.stats.calibration import CalibrationOptions, Calibrator, fit_calibrator
+from stepdown.stats.isotonic import isotonic_knots, pool_adjacent_violators
+from stepdown.stats.logistic import fit_logistic
 from stepdown.stats.reliability import brier_score, expected_calibration_error, reliability_curve
 
 SHAPES = ["logistic", "isotonic", "logistic_isotonic"]

@@ -7,24 +7,24 @@ from typing import Any
 
 import numpy as np
 
+from stepdown.build.curate import curate_for_build
+from stepdown.build.job import BuildRequest, Job
+from stepdown.build.measure import MeasuredStudents, measure_students
+from stepdown.build.prepare import prepared
+from stepdown.build.train import fit_students
 from stepdown.certificate.candidate import Candidate
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.ledger import attempts_so_far
 from stepdown.certificate.observations import outcome
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import expect, rows_to_test
-from stepdown.certificate.forecast import PathForecast
+from stepdown.certificate.split_answers import content_keys
 from stepdown.core.dataset import Dataset
 from stepdown.core.measurements import StudentMeasurement
 from stepdown.core.shown_rows import SHOWN_SPLITS
 from stepdown.core.students import Progress
-from stepdown.build.pipeline import prepared
-from stepdown.build.curate import curate_task
 from stepdown.project.evidence_draws import ledger_events
 from stepdown.project.home import Home
-from stepdown.build.job import BuildRequest, Job
-from stepdown.build.train import fit_students
-from stepdown.build.measure import MeasuredStudents, measure_students
-from stepdown.certificate.split_answers import content_keys
 from stepdown.stats.spending import attempt_error
 
 LIKELY = 0.5
@@ -61,7 +61,7 @@ def forecast_build(home: Home, request: BuildRequest, progress: Progress) -> Bui
     """
     with prepared(home, request, progress) as job:
         with job.stage("curating"):
-            curated = curate_task(job)
+            curated = curate_for_build(job)
         with job.stage("fitting"):
             learned = fit_students(job, curated.dataset)
         with job.stage("measuring"):
@@ -111,7 +111,9 @@ def _likely(
     candidate: Candidate, measured: MeasuredStudents, forecast: PathForecast
 ) -> tuple[float | None, float | None, float | None]:
     own = measured.tune.students(measured.kept)
-    places = [[each.artefact for each in own.candidate_students].index(one.artefact) for one in candidate.candidate_students]
+    places = [
+        [each.artefact for each in own.candidate_students].index(one.artefact) for one in candidate.candidate_students
+    ]
     rows = own.students(places).rows(np.flatnonzero(own.labelled))
     found: tuple[float | None, float | None, float | None] = (None, None, None)
     for point in candidate.points:

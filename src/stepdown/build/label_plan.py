@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,21 +14,16 @@ from stepdown.certificate.evidence import Evidence
 from stepdown.certificate.observations import Observations
 from stepdown.certificate.planning import LEAST_ROWS, expect, rows_to_test, whole_units_up_to
 from stepdown.certificate.refusal import label_share, needed_labels
+from stepdown.core.canonical import canonical_json
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Dataset, Example
 from stepdown.core.draw import Draw
+from stepdown.core.errors import ResourceError
 from stepdown.core.store import Store
 from stepdown.project.evidence_draws import plan_labels, planned_rows
 from stepdown.stats.spending import attempt_error
 from stepdown.stats.stages import stage_level
-import csv
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-from stepdown.core.canonical import canonical_json
-from stepdown.core.dataset import Example
-from stepdown.core.errors import ResourceError
 
 HOPELESS = 1_000
 """So many calls are planned where tune sees no chance: enough to show that there is none."""

@@ -9,9 +9,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.build.curate import Curated
+from stepdown.build.job import Job
+from stepdown.build.train import Learned
 from stepdown.certificate.calibrate import confidences
 from stepdown.certificate.candidate import fit_all
+from stepdown.certificate.field_confidence import Calibrators, fit_fields, table_of
 from stepdown.certificate.observations import CandidateStudent, Observations
+from stepdown.certificate.split_answers import SplitAnswers, answer_split, calibration_kind, observe
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Example, SplitName
 from stepdown.core.measurements import Quality, Speed, StudentMeasurement
@@ -20,12 +25,7 @@ from stepdown.core.students import Predictions, Student
 from stepdown.evaluation.dominance import mark_dominated
 from stepdown.evaluation.quality import measure_quality
 from stepdown.evaluation.speed import Served, describe_machine, measure_speed
-from stepdown.build.curate import Curated
-from stepdown.certificate.field_confidence import Calibrators, fit_fields, table_of
 from stepdown.project.home import write_whole
-from stepdown.build.job import Job
-from stepdown.build.train import Learned
-from stepdown.certificate.split_answers import SplitAnswers, answer_split, calibration_kind, observe
 from stepdown.students.fit import FittedStudent
 
 UNSEEN: tuple[SplitName, ...] = ("tune", "certify", "test")
@@ -54,7 +54,9 @@ class MeasuredStudents:
         return [place for place, one in enumerate(self.measurements) if not one.dominated_by]
 
 
-def measure_students(job: Job, curated: Curated, learned: Learned, splits: Sequence[SplitName] = UNSEEN) -> MeasuredStudents:
+def measure_students(
+    job: Job, curated: Curated, learned: Learned, splits: Sequence[SplitName] = UNSEEN
+) -> MeasuredStudents:
     """Ask every student about every unseen row once; all figures come from those answers and from timing it alone."""
     answered = {split: answer_split(learned.students, curated.dataset, split) for split in splits}
     candidate_students = [

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from stepdown import __version__
+from stepdown.build.certify import Certified
+from stepdown.build.curate import Curated
+from stepdown.build.field_escalation import escalate_all
+from stepdown.build.job import Job
+from stepdown.build.measure import MeasuredStudents, references_in, rows_to_show, sample_texts
+from stepdown.build.roi_inputs import task_roi
+from stepdown.build.train import Learned
 from stepdown.certificate.calibrate import confidences
-from stepdown.runtime.cascade import INCUMBENT, choose_rungs
+from stepdown.certificate.split_answers import references_of
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Answer, SplitName
@@ -34,26 +45,17 @@ from stepdown.evaluation.metric import metrics
 from stepdown.evaluation.quality import measure_incumbent, measure_quality
 from stepdown.evaluation.speed import Served, incumbent_latency, measure_speed, size_on_disk
 from stepdown.evaluation.trivial import trivial_answer
-from stepdown.build.certify import Certified
-from stepdown.build.curate import Curated
-from stepdown.build.field_escalation import escalate_all
-from stepdown.project.in_force import open_cascade
-from stepdown.build.job import Job
-from stepdown.build.train import Learned
-from stepdown.build.measure import MeasuredStudents, references_in, rows_to_show, sample_texts
-from stepdown.certificate.split_answers import references_of
 from stepdown.project.builds import BuildFolder
-from stepdown.build.roi_inputs import task_roi
-import importlib.metadata
-import os
-import platform
-from typing import Any
+from stepdown.project.in_force import open_cascade
+from stepdown.runtime.cascade import INCUMBENT, choose_rungs
 
 SHOWN_DISAGREEMENTS = 24
 OPENER = "stepdown.serve.answer:open_build"
 
 
-def record_build(job: Job, curated: Curated, learned: Learned, measured: MeasuredStudents, certified: Certified) -> BuildRecord:
+def record_build(
+    job: Job, curated: Curated, learned: Learned, measured: MeasuredStudents, certified: Certified
+) -> BuildRecord:
     """Everything the report is drawn from. The seconds of this stage and the next are not in it yet.
 
     Of the evidence it has the certificate's own numbers and no others: what else is measured or shown is read on the

@@ -17,11 +17,10 @@ from stepdown.core.store import Feedback, Gold, GoldBasis, Store
 from stepdown.project.builds import built_tasks
 from stepdown.project.call_ids import ids_of
 from stepdown.project.discovery import known_tasks
-from stepdown.project.feedback import note_feedback
 from stepdown.project.home import Home
 from stepdown.project.import_traffic import GOLD_REMOVED, IMPORTED_INTO, note_unknown_tasks
 from stepdown.project.in_force import answering, standing
-from stepdown.project.journal import Journal, read_journal
+from stepdown.project.journal import Journal, note_feedback, read_journal
 
 _WHOLE: tuple[GoldBasis, ...] = ("random-sample", "all")
 """Gold that is evidence as a whole: without some of its rows the others are no random sample any more."""
