@@ -1,4 +1,7 @@
-"""The fourth stage: the path on tune, then one walk along it on the evidence, journalled before it is walked."""
+"""The fourth stage: the path on tune, then one walk along it on the evidence, journalled before it is walked.
+
+Evidence is timed once and the timings are kept, so that a repeated build gets no second chance.
+"""
 
 from __future__ import annotations
 

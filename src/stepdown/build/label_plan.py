@@ -1,4 +1,9 @@
-"""What to label next: planned in the journal first, then written to a file that shows nobody's answer."""
+"""The calls to label next: planned in the journal first, then written to a file that shows no answers.
+
+The file has an input and an empty place for the label: a person who sees an answer tends to agree with it. It holds the
+drawn calls on which a student differs from the incumbent, in the order of the draw: on all others the excess loss is 0
+whatever is right. Hard calls must not be skipped: a call without gold counts as the student's mistake.
+"""
 
 from __future__ import annotations
 

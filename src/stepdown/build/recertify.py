@@ -34,18 +34,18 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
+from stepdown.build.export_rows import Compared, Rows
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Evidence, gather
 from stepdown.certificate.hashes import read_contract
 from stepdown.certificate.ledger import Attempt, attempt
-from stepdown.core.draw import ATTEMPTED
 from stepdown.core.certificate import Certificate
 from stepdown.core.dataset import DatasetManifest
+from stepdown.core.draw import ATTEMPTED
 from stepdown.core.errors import TamperedError
 from stepdown.core.exports import ExportedRung
 from stepdown.core.store import Store
 from stepdown.project.evidence_draws import ledger_events
-from stepdown.build.export_rows import Compared, Rows
 from stepdown.students.exported_program import ProgramAnswer
 
 SAME = 1e-5
@@ -62,7 +62,12 @@ class Parent:
 
 
 def recertify(
-    store: Store, parent: Parent, rungs: Sequence[ExportedRung], said: Sequence[ProgramAnswer], compared: Compared, now: float
+    store: Store,
+    parent: Parent,
+    rungs: Sequence[ExportedRung],
+    said: Sequence[ProgramAnswer],
+    compared: Compared,
+    now: float,
 ) -> tuple[Certificate, Evidence]:
     """The certificate of an export that decides as its parent does, or a refusal; with its evidence. Journalled."""
     certificate = parent.certificate

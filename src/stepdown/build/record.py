@@ -38,11 +38,10 @@ from stepdown.core.record import (
 )
 from stepdown.core.shown_rows import SHOWN_SPLITS, Rows
 from stepdown.evaluation.cost import cascade_cost_per_1k, incumbent_cost_per_1k
-from stepdown.evaluation.curve import cascade_curve, risk_coverage_curve
 from stepdown.evaluation.disagreements import pick_disagreements
 from stepdown.evaluation.dominance import explain_dominated
 from stepdown.evaluation.metric import metrics
-from stepdown.evaluation.quality import measure_incumbent, measure_quality
+from stepdown.evaluation.quality import cascade_curve, measure_incumbent, measure_quality, risk_coverage_curve
 from stepdown.evaluation.speed import Served, incumbent_latency, measure_speed, size_on_disk
 from stepdown.evaluation.trivial import trivial_answer
 from stepdown.project.builds import BuildFolder

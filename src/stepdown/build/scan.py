@@ -13,8 +13,9 @@ from stepdown.core.dataset import Answer
 from stepdown.core.family import families
 from stepdown.core.students import Progress, TrainingData
 from stepdown.core.tasks import Task
-from stepdown.evaluation.scan import CallStatistics, ScanReport, gather_facts, scan
-from stepdown.evaluation.scan.gather import OutOfSample, ScanOptions
+from stepdown.evaluation.scan.facts import CallStatistics
+from stepdown.evaluation.scan.gather import OutOfSample, ScanOptions, gather_facts
+from stepdown.evaluation.scan.verdict import ScanReport, scan
 from stepdown.project.discovery import resolve_learnable
 from stepdown.project.home import Home
 from stepdown.students.out_of_sample import answer_out_of_sample

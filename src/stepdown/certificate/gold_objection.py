@@ -16,8 +16,7 @@ from stepdown.certificate.split_answers import SplitAnswers
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer, Example, SplitName
 from stepdown.core.draw import Scope
-from stepdown.stats.agreement import matches_beyond_chance
-from stepdown.stats.selection import same_distribution, same_mean, same_ranks
+from stepdown.stats.label_checks import matches_beyond_chance, same_distribution, same_mean, same_ranks
 
 DECLARED = ("random-sample", "split-column")
 BEYOND_CHANCE = 0.001

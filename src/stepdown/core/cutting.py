@@ -1,7 +1,11 @@
-"""Cutting one message's text by the parts of its template: constants are searched for, slots are what stands between.
+"""Cutting the text of one message by the parts of its template: constants are searched for, slots lie between.
 
-A text whose white space differs from the template's is cut too: as many spaces or line breaks as there are say the same
-as one. What stands in a slot is always the text as it came.
+A text whose white space differs from the template's is cut too: any run of spaces or line breaks equals any other. The
+value of a slot is always the text as it came.
+
+Dates, times, ids and long numbers vary by nature, and are slots of a template although a sample may have only one of
+them: a prompt that says "Today is 2026-11-30" names another day tomorrow. They are found by their form; such a slot
+takes any text of its kind.
 """
 
 from __future__ import annotations

@@ -14,15 +14,14 @@ from stepdown.core.family import families
 from stepdown.core.tasks import Task
 from stepdown.curation.balance import balance
 from stepdown.curation.check_path import PathCheck
-from stepdown.curation.conflicts import collapse, conflicts
-from stepdown.curation.label_noise import label_noise
+from stepdown.curation.doubtful_answers import collapse, conflicts, label_noise
+from stepdown.curation.gold_check import settle_gold
 from stepdown.curation.manifest import make_manifest, name_sources, state_permission
 from stepdown.curation.near_duplicates import exact_duplicates, near_duplicates
 from stepdown.curation.options import CallFacts, CurationOptions
 from stepdown.curation.outcome import Outcome
 from stepdown.curation.parse import parse
 from stepdown.curation.personal_data import personal_data
-from stepdown.curation.settle_gold import settle_gold
 from stepdown.curation.split import split
 from stepdown.curation.units import units
 

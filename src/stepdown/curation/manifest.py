@@ -1,4 +1,4 @@
-"""A dataset's manifest: made from what the steps left, written, and read back verified."""
+"""A dataset's manifest: made from what the steps left, written, and read back verified; and the permission to train."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Inputs that say almost the same: grouped, so that the report can count them and bursts of them be seen."""
+"""Inputs that are equal or nearly so: grouped, so that the report can count them and bursts of them be seen.
+
+Near duplicates are found by MinHash signatures in locality-sensitive buckets; time and memory grow with the number of
+characters, not of pairs. Sources: Broder (1997), On the resemblance and containment of documents; banding as in
+Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, chapter 3.
+"""
 
 from __future__ import annotations
 

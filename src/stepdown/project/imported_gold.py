@@ -1,4 +1,7 @@
-"""How it came to be that calls were labelled: as the user declares it, else by what the journal and the calls show."""
+"""Gold that is imported: on what basis its calls were labelled, and what a build would refuse of it.
+
+The basis is what the user declares, else what the journal and the calls show.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,11 @@
-"""Fixed-sequence testing: hypotheses in an order fixed beforehand, each at the full error, until the first failure.
+"""Several hypotheses under one error: fixed-sequence testing, and Holm's and Bonferroni's corrections.
+
+Fixed-sequence testing takes hypotheses in an order fixed beforehand, each at the full error, until the first failure.
+Holm's procedure rejects all that Bonferroni's does and more, under any dependence.
 
 Sources: Maurer, Hothorn & Lehmacher (1995), Multiple comparisons in drug clinical trials; Angelopoulos, Bates, Candès,
-Jordan & Lei (2021), Learn then Test, arXiv:2110.01052.
+Jordan & Lei (2021), Learn then Test, arXiv:2110.01052; Holm (1979), A simple sequentially rejective multiple test
+procedure, Scandinavian Journal of Statistics 6.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,10 @@
-"""Telling tasks apart that came over one endpoint: prompts of one shape, split until each part has one template.
+"""Clusters of prompts of one shape: the tasks that came over one endpoint, each with its template.
 
 Divisive: the prompts are aligned; where the values of a slot share instructions of their own (a long common beginning
-or end that only some have), they are split there and each part is looked at again.
+or end that only some have), they are split there and each part is examined again.
+
+Prompts that say little ("Spam? win a prize") are clustered by their answers too: a few shared words may be chance, but
+with few different answers (labels out of a small set, or objects with the same keys) they are an instruction.
 """
 
 from __future__ import annotations

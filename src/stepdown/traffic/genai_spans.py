@@ -1,8 +1,9 @@
-"""What was asked and answered in a span by OpenTelemetry's conventions for generative AI, of whatever generation.
+"""Requests and responses of spans by OpenTelemetry's conventions for generative AI, of every generation.
 
+Values are OTLP's AnyValue in JSON (opentelemetry-proto, common.proto, in the OTLP specification's JSON encoding).
 Sources: open-telemetry/semantic-conventions docs/gen-ai (gen-ai-spans.md and gen-ai-events.md at 1.27, 1.28, 1.36 and
 1.37, gen-ai-input-messages.json, gen-ai-output-messages.json), traceloop/openllmetry
-(opentelemetry-semantic-conventions-ai, SpanAttributes), openinference is not read.
+(opentelemetry-semantic-conventions-ai, SpanAttributes). OpenInference is not read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""A stream of chat.completions chunks, as it comes, as a stream of Anthropic messages events.
+"""Streams translated as they come: Anthropic messages events to chat.completions chunks, and back.
 
 On the messages wire one block ends before the next begins. Chunks of several tool calls may mix, so a call that begins
-while another's arguments are still unfinished waits, in memory, until those are a whole JSON object.
+while another's arguments are incomplete waits, in memory, until those are a whole JSON object.
+
+Source: docs.anthropic.com/en/docs/build-with-claude/streaming (events, deltas, errors in a stream).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from stepdown.wires.accounts import chat_usage, finish_reason_of, messages_usage
 from stepdown.wires.chat_stream import ChunkWriter
 from stepdown.wires.event_stream import MAX_EVENT_BYTES, frame
 from stepdown.wires.loose import mapping, mappings, text
-from stepdown.wires.messages_response import input_of, tool_id
+from stepdown.wires.messages_from_chat import input_of, tool_id
 from stepdown.wires.stream_translator import StreamTranslator
 from stepdown.wires.wire_errors import WireError, chat_error, messages_error
 

@@ -1,7 +1,8 @@
-"""Amounts as any locale writes them: thousands between points, commas, spaces or apostrophes, either decimal mark.
+"""Amounts and currencies as any locale writes them.
 
-"1.234" is 1234 in German and 1.234 in English. What such an amount means is read off the other amounts of its text;
-where they do not tell, it is not read.
+Thousands stand between points, commas, spaces or apostrophes, with either decimal mark: "1.234" is 1234 in German and
+1.234 in English. Such an amount is read by the other amounts of its text; where they do not decide, it is not read.
+Currencies are read by their ISO 4217 codes, signs and names.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Dates as they stand in documents of many languages, and in the forms that answers are written in.
+"""Dates as documents of many languages write them, and the forms that answers are written in.
 
 In digits alone the order of day and month differs from place to place. It is read off the date itself (a day above 12,
 points between the numbers), else off the other dates of its text, else off its language and currency; where nothing
-tells, the date is not read.
+decides, the date is not read. A language is known by its commonest words, which is enough for the order. Names of
+months are those of the European languages in Latin letters: full, inflected and shortened.
 """
 
 from __future__ import annotations

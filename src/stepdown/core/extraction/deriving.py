@@ -1,4 +1,4 @@
-"""Values that follow from others: sums of amounts, dates counted from terms, the only currency of a text."""
+"""Values that follow from others: sums of amounts, dates counted from terms of payment, the only currency of a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Numbers as people write them: digits with thousands between commas, words up to the thousands, amounts of money."""
+"""Numbers, amounts of money, dates and times of day as English writes them, in digits and in words.
+
+Dates and times are read only where they give all that the value needs.
+"""
 
 from __future__ import annotations
 

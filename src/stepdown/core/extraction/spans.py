@@ -1,4 +1,8 @@
-"""An answer as what a student can be taught, and back: spans of the text, choices, and what is beyond it."""
+"""Where the values of an answer stand in its text, and back: the answer that spans and choices give.
+
+`align` marks a row's answer in its text, for learning; `assemble` builds an answer of what a student found. Where a
+value stands in several places, `learn_cues` learns from the answers with one place which words precede the value meant.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The form that a task's requests state: of JSON answers in `response_format`, of tools' arguments in `tools`."""
+"""The form of a task's answers: stated by requests, else inferred from the answers.
+
+Requests state a form of JSON answers in `response_format`, and of tools' arguments in `tools`. Inferred is also how the
+incumbent writes that a field has no value.
+"""
 
 from __future__ import annotations
 

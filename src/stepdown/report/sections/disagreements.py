@@ -1,4 +1,4 @@
-"""Inputs on which student and incumbent differ, side by side; of answers with fields, marked in the text."""
+"""Inputs on which student and incumbent differ, side by side; values of fields are marked in the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cost against quality: every option that was built, and the incumbent."""
+"""Cost against quality: students, the cascade and the incumbent, each with its interval."""
 
 from __future__ import annotations
 

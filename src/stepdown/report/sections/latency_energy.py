@@ -1,4 +1,4 @@
-"""How long one request takes, as a distribution, and the energy per thousand requests."""
+"""Latency of one request, as a distribution on a logarithmic axis, and energy per thousand requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Risk against coverage: what is gained by letting the students answer more, and where the certificate stands."""
+"""Risk against coverage: what is gained by having the students answer more, and where the certificate lies.
+
+A chart shows a quantity with its interval along coverage, the share of requests answered without the incumbent.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it is worth in money, what that rests on, and what would change it most."""
+"""The saving in money, what it rests on, and its sensitivity to each input."""
 
 from __future__ import annotations
 
