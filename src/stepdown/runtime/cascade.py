@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -15,7 +15,34 @@ from stepdown.core.dataset import Answer
 from stepdown.core.inputs import Input
 from stepdown.core.served import INCUMBENT as INCUMBENT  # noqa: PLC0414 who answers is named from here too
 from stepdown.core.served import AskedRung
-from stepdown.core.students import Student
+
+ABSTAINS = "abstains"
+"""The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
+
+
+class Answers(Protocol):
+    """Answers to n inputs, their signals (n, k), and each part's probability of being right or None."""
+
+    @property
+    def answers(self) -> list[Answer]: ...
+
+    @property
+    def signals(self) -> NDArray[np.float64]: ...
+
+    @property
+    def parts(self) -> list[dict[str, float]] | None: ...
+
+
+class Model(Protocol):
+    """What a cascade needs of an opened student; `core.students.Student` says it in full."""
+
+    kind: str
+
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
+        """One answer with its signals."""
+
+    def answer_many(self, inputs: Sequence[Input]) -> Answers:
+        """Answers to many inputs."""
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +90,7 @@ Confidence = Callable[[tuple[float, ...]], float]
 class OpenRung:
     """A rung with its student opened and its calibrator ready."""
 
-    student: Student
+    student: Model
     confidence: Confidence
     threshold: float
 

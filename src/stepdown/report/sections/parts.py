@@ -6,12 +6,12 @@ from typing import Any
 
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Role
-from stepdown.core.extraction.outlook import how
-from stepdown.core.measurements import LabelRow, Quality
+from stepdown.core.extraction.outlook import field_source
+from stepdown.core.measurements import FieldEscalation, FieldRow, LabelRow, Quality
 from stepdown.core.record import BuildRecord
-from stepdown.report.charts.inline import error_bar
-from stepdown.report.format import PERCENT, clean, count, plural, quantity, show
-from stepdown.report.reading import best_student, incumbent_name, read
+from stepdown.report.bars import error_bar, share_bar
+from stepdown.report.format import PERCENT, SCORE, clean, count, plural, points, quantity, sample, show, signed_points
+from stepdown.report.reading import best_student, incumbent_name, read, rows_in_words
 
 SHOWN = 15
 MOST = 500
@@ -88,7 +88,7 @@ def _ways(record: BuildRecord) -> dict[str, tuple[str, str]]:
 def _way(role: Role) -> str:
     if role.role == "copied" and not role.follows:
         return f"copied, {clean(role.normaliser)}"
-    return clean(how(role))
+    return clean(field_source(role))
 
 
 def _taught(role: Role) -> str:
@@ -121,3 +121,58 @@ def _alignment(roles: tuple[Role, ...]) -> str:
 def _named(names: list[str]) -> str:
     shown = ", ".join(f"“{clean(name)}”" for name in names[:MOST_NAMED])
     return shown + (f" and {count(len(names) - MOST_NAMED)} more" if len(names) > MOST_NAMED else "")
+
+
+def single_fields_view(record: BuildRecord) -> dict[str, Any] | None:
+    """None where no student says how sure it is of single fields."""
+    found = [each for each in record.field_escalation if each.split != "certify"]
+    if not found:
+        return None
+    best = best_student(record)
+    chosen = next((each for each in found if best is not None and each.artefact == best.artefact), found[-1])
+    rows = [_field_row(row) for row in chosen.rows[:MOST]]
+    return {
+        "incumbent": incumbent_name(record),
+        "kind": clean(chosen.kind),
+        "margin": points(chosen.margin),
+        "whole": _share(chosen.answers_whole.value),
+        "fields_whole": _share(chosen.fields_whole),
+        "fields_single": _share(chosen.fields_single),
+        "complete": _share(chosen.answers_complete.value),
+        "lacking": [
+            (f"{clean(number)} left" if number != "0" else "none left", _share(share), share_bar(share))
+            for number, share in list(chosen.lacking.items())[:10]
+        ],
+        "options": [_option(each) for each in found],
+        "rows": rows[:SHOWN],
+        "more": rows[SHOWN:],
+        "read_on": rows_in_words(chosen.split, chosen.reference, 0),
+        "n": sample(chosen.n),
+    }
+
+
+def _option(each: FieldEscalation) -> dict[str, Any]:
+    return {
+        "kind": clean(each.kind),
+        "whole": show(each.answers_whole, PERCENT),
+        "complete": show(each.answers_complete, PERCENT),
+        "fields_whole": _share(each.fields_whole),
+        "fields_single": _share(each.fields_single),
+        "excess_whole": signed_points(each.excess_whole.value),
+        "excess_single": signed_points(each.excess_single.value),
+    }
+
+
+def _field_row(row: FieldRow) -> dict[str, Any]:
+    return {
+        "name": clean(row.name),
+        "n": count(row.n),
+        "error": show(row.error, PERCENT),
+        "accepted": _share(row.accepted),
+        "bar": share_bar(row.accepted),
+        "calibration": quantity(row.calibration_error, SCORE, 2),
+    }
+
+
+def _share(value: float) -> str:
+    return quantity(value, PERCENT)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from stepdown.stats import binomial
-from stepdown.stats.selection import same_distribution, same_mean, same_ranks
+from stepdown.stats.label_checks import same_distribution, same_mean, same_ranks
 
 rows = st.lists(st.tuples(st.booleans(), st.integers(0, 3)), min_size=1, max_size=40)
 

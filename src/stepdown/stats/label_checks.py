@@ -1,16 +1,19 @@
-"""Are the labelled rows like the unlabelled ones? Tests of whether labels came to rows without regard to what they are.
+"""Checks of labels: whether rows were labelled at random, and whether labels match answers beyond chance.
 
-Evidence is a random sample only if being labelled has nothing to do with the row. Both tests condition on the rows and
+Evidence is a random sample only if being labelled has nothing to do with the row. The tests of that condition on the rows and
 on how many of them are labelled: if labels came at random, every choice of that many rows was equally likely. They are
 exact in finite samples. A large p-value shows little where few rows are labelled.
 
 Sources: Fisher (1934), Statistical Methods for Research Workers, 5th ed., section 21.02, for the exact test of a 2 x 2
 table; Phipson & Smyth (2010), Permutation p-values should never be zero, Statistical Applications in Genetics and
-Molecular Biology 9; the statistic is Pearson's (1900) chi-squared, whose permutation distribution needs no least count.
+Molecular Biology 9; the statistic is Pearson's (1900) chi-squared, whose permutation distribution needs no least count; Cohen
+(1960), A coefficient of agreement for nominal scales, with sets of answers in place of one; its variance is that of the
+matches when labels are permuted at random (Hoeffding 1951, A combinatorial central limit theorem).
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -100,3 +103,32 @@ def _flags(labelled: ArrayLike, count: int) -> Booleans:
 
 def _log_choose(total: int, chosen: int) -> float:
     return math.lgamma(total + 1.0) - math.lgamma(chosen + 1.0) - math.lgamma(total - chosen + 1.0)
+
+
+CLEAR = 4.0
+"""So many standard deviations of chance must lie between chance and full agreement for the rows to tell."""
+
+
+def matches_beyond_chance(labels: Sequence[Hashable], given: Sequence[Collection[Hashable]]) -> float | None:
+    """How often a row's label is among the answers given there (n each), beyond what labels of other rows would be: 1
+    for always, 0 for as often as chance brings; Cohen's kappa where one answer is given for each row.
+
+    None where the rows cannot tell: too few, all answered or labelled alike, or with nearly all answers given.
+    """
+    if len(labels) != len(given):
+        raise ValueError(f"Got {len(labels)} labels and {len(given)} rows of answers; expected as many.")
+    n = len(labels)
+    counts = Counter(labels)
+    if n < 2 or len(counts) < 2 or len(set(map(frozenset, given))) < 2:
+        return None
+    # How many labels would match in each row, and how many rows would take each label.
+    rows = [sum(counts[answer] for answer in set(answers)) for answers in given]
+    takers = Counter(answer for answers in given for answer in set(answers) if answer in counts)
+    total = sum(rows)
+    expected = total / n
+    squares = sum(row**2 for row in rows) + sum(counts[name] * taken**2 for name, taken in takers.items())
+    variance = (total - squares / n + expected**2) / (n - 1)
+    if n - expected <= CLEAR * math.sqrt(max(variance, 0.0)):
+        return None
+    matches = sum(label in answers for label, answers in zip(labels, given, strict=True))
+    return (matches - expected) / (n - expected)

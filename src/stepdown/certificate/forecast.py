@@ -24,7 +24,7 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 @dataclass(frozen=True)
-class Prospects:
+class PathForecast:
     """The test that awaits: tune's observations, the contract, how many rows of evidence and at which error.
 
     timed_rows: of how many of them the students' latency will be measured.

@@ -1,15 +1,63 @@
-"""The distribution of single-request latencies: a histogram on a logarithmic axis with its quantiles marked."""
+"""Latency of one request, as a distribution on a logarithmic axis, and energy per thousand requests."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
+from stepdown.core.estimates import Estimate
+from stepdown.core.measurements import Speed
+from stepdown.core.record import BuildRecord
 from stepdown.report import svg
-from stepdown.report.format import PERCENT, PLAIN, SECONDS, Unit, quantity
+from stepdown.report.bars import share_bar
+from stepdown.report.format import JOULES, KILOWATT_HOURS, PERCENT, PLAIN, SECONDS, Unit, clean, count, quantity, show
+from stepdown.report.reading import incumbent_name, shown_speed
+from stepdown.report.sections.verdict import Tile
+
+
+def view(record: BuildRecord) -> dict[str, Any]:
+    found = shown_speed(record)
+    if found is None:
+        return {"who": ""}
+    who, speed = found
+    rules = [
+        Rule("p50", speed.latency_p50.value, "cascade"),
+        Rule("p95", speed.latency_p95.value, "cascade"),
+    ]
+    bound = record.contract.latency_p95_ms
+    if bound is not None:
+        rules.append(Rule("contract p95", bound / 1000, "margin"))
+    if record.incumbent.latency_p50 is not None:
+        rules.append(Rule("incumbent p50", record.incumbent.latency_p50.value, "incumbent"))
+    # One request is no distribution.
+    drawn = len(speed.latencies) > 1
+    return {
+        "who": who,
+        "chart": svg.both(lambda size: draw(speed.latencies, rules, size)) if drawn else None,
+        "n": count(len(speed.latencies)),
+        "machine": clean(speed.machine),
+        "method": clean(speed.latency_p50.method),
+        "tiles": _tiles(record, speed),
+        "recorded": record.incumbent.latency_p50 is not None,
+    }
+
+
+def _tiles(record: BuildRecord, speed: Speed) -> list[Tile]:
+    incumbent, bound = incumbent_name(record), record.contract.latency_p95_ms
+    allowed = f"the contract allows {quantity(bound / 1000, SECONDS)}" if bound is not None else ""
+    wanted = [
+        ("Half answered within (p50)", speed.latency_p50, ""),
+        ("95 in 100 within (p95)", speed.latency_p95, allowed),
+        (f"{incumbent}, p50", record.incumbent.latency_p50, "as recorded in the traffic"),
+        (f"{incumbent}, p95", record.incumbent.latency_p95, "as recorded in the traffic"),
+    ]
+    shown = [(name, show(estimate, SECONDS), beside) for name, estimate, beside in wanted]
+    return [Tile(name, each.value, beside, each.note, each.estimated) for name, each, beside in shown if each]
+
 
 NEAR = 6.0
 """Lines up to this many times the slowest request are drawn in their place."""
@@ -92,3 +140,22 @@ def _bins(seconds: Sequence[float]) -> tuple[list[float], list[float]]:
 def _time(value: float) -> str:
     unit: Unit = SECONDS
     return quantity(value, unit, 1)
+
+
+def energy_view(record: BuildRecord) -> dict[str, Any]:
+    named: list[tuple[str, Estimate]] = []
+    if record.cascade is not None:
+        named.append(("Cascade, local answers", record.cascade.speed.energy_j_per_1k))
+    named += [(clean(student.kind), student.speed.energy_j_per_1k) for student in record.students]
+    most = max((estimate.value for _, estimate in named), default=0.0)
+    rows = [
+        {"name": name, "energy": show(estimate, JOULES), "bar": share_bar(estimate.value / most if most > 0 else 0.0)}
+        for name, estimate in named
+    ]
+    saved = record.roi.energy_saved_kwh_per_month if record.roi is not None else None
+    return {
+        "rows": rows,
+        "estimated": any(estimate.estimated for _, estimate in named),
+        "measured": any(not estimate.estimated for _, estimate in named),
+        "saved": show(saved, KILOWATT_HOURS),
+    }

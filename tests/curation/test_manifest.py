@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stepdown.curation.permission import state_permission
+from stepdown.curation.manifest import state_permission
 
 
 def test_the_users_own_words_stand():
