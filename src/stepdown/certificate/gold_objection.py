@@ -121,7 +121,8 @@ def _by_relevance(gold: GoldToCheck) -> str:
         return ""
     return (
         f"Of {len(rows):,} gold answers {finding}. Such gold would make every answer wrong alike, and certify "
-        "anything: check that it belongs to these calls. If it is right all the same, write trust_gold = true in stepdown.toml."
+        "anything: check that it belongs to these calls. If it is right all the same, write trust_gold = true in "
+        "stepdown.toml."
     )
 
 

@@ -1,10 +1,10 @@
 """Names of people and organisations in text: optional, and off unless asked for.
 
 The environment's STEPDOWN_NAMES selects what finds them: "tagger" for the small one of stepdown, or a spaCy pipeline
-that the user has, by its package ("en_core_web_lg") or its folder. It must be the same wherever a project is imported, built
-and served. The tagger is an averaged perceptron over English words, decoded greedily; it errs towards finding too many,
-since a name that is missed is not masked. benchmarks/personal_data.py trains it and measures both kinds of errors.
-Sources: Collins (2002), Discriminative training methods for hidden Markov models, EMNLP;
+that the user has, by its package ("en_core_web_lg") or its folder. It must be the same wherever a project is imported,
+built and served. The tagger is an averaged perceptron over English words, decoded greedily; it errs towards finding too
+many, since a name that is missed is not masked. benchmarks/personal_data.py trains it and measures both kinds of
+errors. Sources: Collins (2002), Discriminative training methods for hidden Markov models, EMNLP;
 spacy.io/api/top-level#spacy.load and spacy.io/models (labels of entities).
 """
 

@@ -1,4 +1,4 @@
-"""Calls → examples: cut the input out of the prompt, read the incumbent's answer and its log-probabilities, join gold."""
+"""Calls → examples: cut the input out of the prompt, read answer and log-probabilities, join gold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Four disjoint splits in whole units, the evidence drawn first; the split that gold was given is kept. docs/curation.md has the rules and their reasons."""
+"""Four disjoint splits in whole units, the evidence drawn first. docs/curation.md has the rules and their reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quality of answers on one split against one reference: per label or field, beside the incumbent, and along thresholds."""
+"""Quality of answers on one split against one reference: per label or field, and along thresholds."""
 
 from __future__ import annotations
 

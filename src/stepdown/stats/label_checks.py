@@ -1,14 +1,14 @@
 """Checks of labels: whether rows were labelled at random, and whether labels match answers beyond chance.
 
-Evidence is a random sample only if being labelled has nothing to do with the row. The tests of that condition on the rows and
-on how many of them are labelled: if labels came at random, every choice of that many rows was equally likely. They are
-exact in finite samples. A large p-value shows little where few rows are labelled.
+Evidence is a random sample only if being labelled has nothing to do with the row. The tests of that condition on the
+rows and on how many of them are labelled: if labels came at random, every choice of that many rows was equally likely.
+They are exact in finite samples. A large p-value shows little where few rows are labelled.
 
 Sources: Fisher (1934), Statistical Methods for Research Workers, 5th ed., section 21.02, for the exact test of a 2 x 2
 table; Phipson & Smyth (2010), Permutation p-values should never be zero, Statistical Applications in Genetics and
-Molecular Biology 9; the statistic is Pearson's (1900) chi-squared, whose permutation distribution needs no least count; Cohen
-(1960), A coefficient of agreement for nominal scales, with sets of answers in place of one; its variance is that of the
-matches when labels are permuted at random (Hoeffding 1951, A combinatorial central limit theorem).
+Molecular Biology 9; the statistic is Pearson's (1900) chi-squared, whose permutation distribution needs no least count;
+Cohen (1960), A coefficient of agreement for nominal scales, with sets of answers in place of one; its variance is that
+of the matches when labels are permuted at random (Hoeffding 1951, A combinatorial central limit theorem).
 """
 
 import math
