@@ -14,11 +14,18 @@ from tests.batteries.trained import trained_folder
 from tests.fixture_cache import KeptFolder
 
 from stepdown.core.dataset import Answer
-from stepdown.core.errors import NotEnoughData, TamperedError
+from stepdown.core.errors import NotEnoughData, TamperedError, UsageError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.family import families
 from stepdown.core.inputs import Input, inputs_of
-from stepdown.core.students import ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
+from stepdown.core.students import (
+    NUMPY,
+    ArtefactManifest,
+    Student,
+    StudentKind,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.core.tasks import Match, Task
 from stepdown.runtime.cascade import ABSTAINS
 from stepdown.students.artefact import open_student, read_manifest
@@ -184,6 +191,19 @@ def test_it_opens_and_answers_without_the_training_stack(trained: Trained) -> No
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip() == str(trained.student.answer(Input(text))[0])
+
+
+def test_another_device_is_refused_where_its_runtime_lacks_it_and_gives_the_same_answers_elsewhere(
+    trained: Trained,
+) -> None:
+    inputs = trained.data.inputs[:20]
+    try:
+        there = open_student(trained.folder, device="cuda")
+    except UsageError as refusal:
+        assert trained.kind.RUNTIME != NUMPY
+        assert "'cuda'" in str(refusal)
+    else:
+        assert there.answer_many(inputs).answers == trained.student.answer_many(inputs).answers
 
 
 def test_a_changed_file_is_refused_by_name(trained: Trained, tmp_path: Path) -> None:

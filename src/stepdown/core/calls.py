@@ -147,7 +147,7 @@ def masked(value: Any, mask: Callable[[str], str]) -> Any:
 
 def masked_input(input: Input, mask: Callable[[str], str]) -> Input:
     """The input with `mask` applied to every text in it."""
-    passages = tuple(passage._replace(text=mask(passage.text)) for passage in input.passages)
+    passages = tuple(msgspec.structs.replace(passage, text=mask(passage.text)) for passage in input.passages)
     return Input(mask(input.text), masked(input.request, mask), passages)
 
 

@@ -61,7 +61,7 @@ def take_probes(student: Student, inputs: Sequence[Input]) -> Probes:
     by_text: dict[str, Input] = {}
     for input in inputs:
         text = input.text[:LONGEST]
-        by_text.setdefault(text, input._replace(text=text))
+        by_text.setdefault(text, msgspec.structs.replace(input, text=text))
     different = list(by_text.values())
     places = np.unique(np.linspace(0, len(different) - 1, COUNT).astype(int)).tolist() if different else []
     return Probes(probes=tuple(_probe(student, different[place]) for place in places))
