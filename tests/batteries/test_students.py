@@ -18,7 +18,7 @@ from stepdown.core.extraction.answers import flat
 from stepdown.core.family import families
 from stepdown.core.students import ABSTAINS, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
 from stepdown.core.tasks import Match, Task
-from stepdown.students.artefact import open_student, read_manifest
+from stepdown.runtime.artefact import open_student, read_manifest
 from stepdown.students.kinds import student_kinds
 
 NAMES = student_kinds().names()
@@ -41,7 +41,7 @@ class Refuse:
             raise ImportError(name + " belongs to the training stack")
 sys.meta_path.insert(0, Refuse())
 from pathlib import Path
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 print(open_student(Path(sys.argv[1])).answer(sys.argv[2])[0])
 """
 

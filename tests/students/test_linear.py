@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from stepdown.core.students import Predictions, TrainingContext, TrainingData
-from stepdown.students.artefact import open_student, size_bytes
+from stepdown.runtime.artefact import open_student
+from stepdown.students.artefact import size_bytes
 from stepdown.students.kinds import linear
 from stepdown.students.tiny_task import tiny_task
 

@@ -11,11 +11,12 @@ import pytest
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import DifferentAnswersError, TamperedError
-from stepdown.students.artefact import open_student, read_manifest, seal
+from stepdown.runtime.artefact import open_student, read_manifest
+from stepdown.runtime.probes import COUNT, LONGEST, ONE_IN, PROBES, TOLERANCE, Probe, Probes, take_probes
+from stepdown.students.artefact import seal
 from stepdown.students.fit import FitContext, fit_ladder
 from stepdown.students.kinds import linear
 from stepdown.students.ladder import PlannedStudent
-from stepdown.students.probes import COUNT, LONGEST, ONE_IN, PROBES, TOLERANCE, Probe, Probes, take_probes
 from stepdown.students.tiny_task import tiny_task
 
 pytest.importorskip("scipy", reason="training needs the extra 'train'")

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from stepdown.core.errors import InputError, TamperedError
-from stepdown.students.encoders.served import CHARACTERS_PER_TOKEN, Tokeniser, session
+from stepdown.runtime.encoder import session
+from stepdown.runtime.tokeniser import CHARACTERS_PER_TOKEN, Tokeniser
 
 
 def test_a_text_that_does_not_fit_is_marked(tokenizer_content: str) -> None:

@@ -28,7 +28,7 @@ from stepdown.certificate.split_answers import Answered, answer_split, calibrati
 from stepdown.students.fit import FittedStudent
 
 UNSEEN: tuple[SplitName, ...] = ("tune", "certify", "test")
-OPENER = "stepdown.students.artefact:open_student"
+OPENER = "stepdown.runtime.artefact:open_student"
 
 
 @dataclass(frozen=True)

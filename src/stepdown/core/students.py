@@ -169,8 +169,5 @@ class StudentKind(Protocol):
     def train(self, data: TrainingData, options: Any, context: TrainingContext) -> ArtefactManifest:
         """Train, write the artefact (files and manifest) into context.folder, return its manifest."""
 
-    def open(self, folder: Path, manifest: ArtefactManifest, threads: int) -> Student:
-        """Open a verified artefact folder. numpy, onnxruntime and tokenizers only."""
-
     def examples(self) -> TrainingData:
         """A tiny task that this kind learns in seconds; the battery over all kinds trains on it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.calibrator import Calibrator
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
-from stepdown.core.students import Student
+from stepdown.core.students import ABSTAINS, Student
+from stepdown.core.tasks import Input, input_text, is_empty
 
 INCUMBENT = "incumbent"
+MOST_CHARACTERS = 100_000
+"""Longer inputs are never evidence, so that no certificate speaks of them."""
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +59,18 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 Confidence = Callable[[tuple[float, ...]], float]
 """A calibrated probability of being right from one answer's signals."""
+
+
+def open_confidence(calibrator: Mapping[str, Any]) -> Confidence:
+    """The calibrator of a rung as a function of one answer's signals, for serving: about a microsecond a call.
+
+    Raises ValueError when the numbers are not a calibrator's.
+    """
+    fitted = Calibrator.from_dict(calibrator).probability
+    if ABSTAINS not in calibrator:
+        return fitted
+    place = int(calibrator[ABSTAINS])
+    return lambda signals: 0.0 if signals[place] >= 0.5 else fitted(signals)
 
 
 @dataclass(frozen=True)
@@ -120,6 +136,12 @@ class Cascade:
             if confidence > surest.confidence:
                 surest = Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
         return surest
+
+
+def text_of(value: Input) -> str | None:
+    """The text that a cascade is asked for an input; None where no certificate speaks of it: empty, or too long."""
+    text = input_text(value)
+    return None if len(text) > MOST_CHARACTERS or is_empty(value) else text
 
 
 def choose_rungs(confidences: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:

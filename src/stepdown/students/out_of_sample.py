@@ -16,6 +16,7 @@ from stepdown.core.errors import NotEnoughData
 from stepdown.core.family import loss_named
 from stepdown.core.kinds import Kinds
 from stepdown.core.students import ABSTAINS, TIME_OF_A_SCAN, StudentKind, TrainingContext, TrainingData
+from stepdown.runtime.kinds import served_kinds
 from stepdown.stats.calibration import fit_calibrator
 from stepdown.students.cross_validate import assign_folds
 from stepdown.students.kinds import student_kinds
@@ -68,7 +69,7 @@ def answer_out_of_sample(
                 progress=_quietly,
             )
             manifest = kind.train(_rows(data, np.flatnonzero(fold_of_row != fold)[::share]), options, context)
-            student = kind.open(Path(folder), manifest, threads)
+            student = served_kinds().load(manifest.kind).open(Path(folder), manifest, threads)
             said = student.answer_many([data.texts[row] for row in held_out])
         signals = np.empty((len(data.texts), said.signals.shape[1])) if signals is None else signals
         signals[held_out], names = said.signals, student.signal_names

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
-import numpy as np
-
-from stepdown.core.dataset import Answer
-from stepdown.core.students import ArtefactManifest, Predictions, TrainingContext, TrainingData
+from stepdown.core.students import ArtefactManifest, TrainingContext, TrainingData
+from stepdown.runtime.encoder import GRAPH
+from stepdown.runtime.kinds.encoder import SIGNAL_NAMES
+from stepdown.runtime.tokeniser import TOKENIZER
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.label_objective import LabelObjective
 from stepdown.students.encoders.learning import Plan, learn
 from stepdown.students.encoders.objective import Recipe
 from stepdown.students.encoders.preparing import prepare, require_training
-from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
-from stepdown.students.encoders.served import ServedEncoder, Tokeniser
+from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.shrink import prune, quantise
-from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
 from stepdown.students.targets import learned_from, read_targets
 from stepdown.students.tiny_task import tiny_task
 
@@ -27,8 +23,6 @@ FAMILIES = ("classify",)
 EXTRA = "train"
 COST_ORDER = 20.0
 TEACHES = True
-SIGNAL_NAMES = (*SIGNALS, "truncated")
-GRAPH = "encoder.onnx"
 _ROW_LAYER_S = 3.2e-4
 """Seconds to train one row of some 16 tokens through one layer, on two cores with fast bfloat16."""
 _START_S = 8.0
@@ -70,31 +64,6 @@ class Options:
     """How much more to doubt an answer of the incumbent's."""
     precision: str = "int8"
     """int8, or float32 for machines without fast int8 arithmetic."""
-
-
-class EncoderStudent:
-    """An opened encoder."""
-
-    kind = "encoder"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(self, labels: tuple[str, ...], encoder: ServedEncoder) -> None:
-        self._labels = labels
-        self._encoder = encoder
-
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
-        """The most likely label with its signals."""
-        logits, truncated = self._encoder.run(text)
-        best, *signals = one_answer(logits)
-        return self._labels[best], (*signals, float(truncated))
-
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        if not texts:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        logits, truncated = self._encoder.run_many(texts)
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.column_stack([logit_signals(logits), truncated]), softmax(logits))
 
 
 def seconds_needed(rows: int, labels: int, options: Options) -> float:
@@ -150,12 +119,6 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
             options={**asdict(options), "pretrained": base.described()},
         ),
     )
-
-
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> EncoderStudent:
-    """Read the tokenizer and load the graph."""
-    tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
-    return EncoderStudent(manifest.labels, ServedEncoder(folder / GRAPH, tokeniser, threads))
 
 
 def examples() -> TrainingData:

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
-from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
+from stepdown.core.students import ArtefactManifest, Lineage, TrainingContext, TrainingData
+from stepdown.runtime.form_files import NGRAMS
+from stepdown.runtime.kinds.linear import SIGNAL_NAMES, WEIGHTS
+from stepdown.runtime.quantised import quantise_rows
 from stepdown.students.artefact import seal
 from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.students.logistic import MAX_CELLS, LogisticOptions, fit_logistic
-from stepdown.students.ngram_table import NgramTable
-from stepdown.students.ngrams import Vocabulary, choose_vocabulary, count_ngrams, features
-from stepdown.students.quantised import QuantisedRows, quantise_rows
-from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
+from stepdown.students.ngrams import choose_vocabulary, count_ngrams, features
 from stepdown.students.targets import learned_from, read_targets, taught_by
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
 EXTRA = "train"
 COST_ORDER = 1.0
-SIGNAL_NAMES = (*SIGNALS, "known", "truncated")
 MAX_WEIGHTS = 24_000_000
 
 
@@ -51,31 +47,6 @@ class Options:
     """How much to doubt an answer of the incumbent's: the probability spread over all labels."""
     soft_share: float = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
-
-
-class LinearStudent:
-    """An opened linear student."""
-
-    kind = "linear"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(self, labels: tuple[str, ...], table: NgramTable) -> None:
-        self._labels = labels
-        self._table = table
-
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
-        """The most likely label with its signals."""
-        logits, known, truncated = self._table.logits(text)
-        best, *signals = one_answer(logits)
-        return self._labels[best], (*signals, known, truncated)
-
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        logits, extra = self._table.logits_many(texts)
-        if not texts:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.hstack([logit_signals(logits), extra]), softmax(logits))
 
 
 def seconds_needed(rows: int, labels: int, options: Options) -> float:
@@ -114,9 +85,9 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     stored = quantise_rows(weight * idf[:, None])
     save_file(
         {"weights": stored.values, "scales": stored.scales, "squares": idf * idf, "bias": bias},
-        context.folder / "weights.safetensors",
+        context.folder / f"{WEIGHTS}.safetensors",
     )
-    (context.folder / "ngrams.json").write_bytes(canonical_json(vocabulary.as_dict()))
+    (context.folder / f"{NGRAMS}.json").write_bytes(canonical_json(vocabulary.as_dict()))
     return seal(
         context.folder,
         ArtefactManifest(
@@ -134,16 +105,6 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
             options=asdict(options),
         ),
     )
-
-
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> LinearStudent:
-    """Read the table; words get their character n-grams folded in here, once."""
-    from safetensors.numpy import load_file
-
-    vocabulary = msgspec.json.decode((folder / "ngrams.json").read_bytes(), type=Vocabulary)
-    arrays = load_file(folder / "weights.safetensors")
-    stored = QuantisedRows(arrays["weights"], arrays["scales"])
-    return LinearStudent(manifest.labels, NgramTable(vocabulary, stored, arrays["squares"], arrays["bias"]))
 
 
 def out_of_sample(data: TrainingData, seed: int, folds: int, threads: int) -> tuple[list[Answer], NDArray[np.float64]]:

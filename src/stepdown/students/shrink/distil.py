@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.students import Lineage, Student
-from stepdown.students.encoders.embedding_head import fit_embedding_head, unit
+from stepdown.runtime.kinds.frozen import unit
+from stepdown.students.encoders.embedding_head import fit_embedding_head
 from stepdown.students.targets import Targets
 
 if TYPE_CHECKING:
