@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from tests.batteries.test_students import ODD_TEXTS
 from tests.batteries.trained import trained_folder
+from tests.fixture_cache import KeptFolder
 
 import stepdown
 from stepdown.core import kinds
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import StepdownError, UsageError
 from stepdown.core.exports import ExportedModel
+from stepdown.core.inputs import Input, inputs_of
 from stepdown.core.students import ArtefactManifest, Student
 from stepdown.runtime.artefact import open_student, read_manifest, sha256
 from stepdown.students.artefact import seal
@@ -75,10 +77,10 @@ def write_program(folder: Path, named: Mapping[str, Sequence[str]]) -> None:
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(request: pytest.FixtureRequest, kept_folder: KeptFolder, tmp_path_factory: pytest.TempPathFactory) -> Made:
     kind, name = request.param
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
-    artefact = trained_folder(kind, tmp_path_factory)
+    artefact = trained_folder(kind, kept_folder)
     folder = tmp_path_factory.mktemp("export") / "model"
     model = export_one(kind, name, artefact, folder)
     texts = [*student_kinds().load(kind).examples().texts[::7], *ODD_TEXTS]
@@ -86,19 +88,17 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_it_answers_as_its_parent_does(made: Made) -> None:
-    parent = made.parent.answer_many(made.texts)
+    parent = made.parent.answer_many(inputs_of(made.texts))
     assert made.said.answers == parent.answers
     # One by one and in batches are the same code, whose sums may be taken in another order.
     np.testing.assert_allclose(made.said.signals, parent.signals, atol=1e-4)
-    assert made.said.signals.tolist() == [list(made.parent.answer(text)[1]) for text in made.texts]
+    assert made.said.signals.tolist() == [list(made.parent.answer(Input(text))[1]) for text in made.texts]
 
 
 def test_the_manifest_names_what_it_runs_on(made: Made) -> None:
-    own = {path.relative_to(made.folder / made.kind).as_posix() for path in (made.folder / made.kind).rglob("*.*")}
-    code = {path.relative_to(made.folder).as_posix() for path in (made.folder / "stepdown").rglob("*.*")}
-    assert made.model.files.keys() == own | code
-    for name, digest in made.model.files.items():
-        assert sha256(made.folder / (name if name in code else f"{made.kind}/{name}")) == digest
+    files = {path.relative_to(made.folder).as_posix() for path in made.folder.rglob("*.*") if path.is_file()}
+    assert made.model.files.keys() == files - {"run.py", "cascade.json", "manifest.json"}
+    assert all(sha256(made.folder / name) == digest for name, digest in made.model.files.items())
     assert made.model.signal_names == tuple(made.parent.signal_names)
     assert not set(made.model.requires) & {"torch", "onnx", "stepdown", "scipy", "transformers"}
 
@@ -124,7 +124,7 @@ def test_the_program_answers_by_itself(made: Made, tmp_path: Path) -> None:
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     one, many = run(made.folder, text), run(made.folder, "--file", str(path))
     said = json.loads(one.stdout)
-    answer, signals = made.parent.answer(text)
+    answer, signals = made.parent.answer(Input(text))
     assert (said["answer"], said["rung"]) == (answer, made.kind)
     assert said["confidence"] == pytest.approx(signals[0], abs=1e-6)
     lines = [json.loads(line) for line in many.stdout.splitlines()]
@@ -136,11 +136,11 @@ def test_the_program_answers_by_itself(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=FILLING)
-def strict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def strict(request: pytest.FixtureRequest, kept_folder: KeptFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artefact of a kind that fills in forms, whose form states a schema that not all of its answers fit."""
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
     folder = tmp_path_factory.mktemp("strict") / "artefact"
-    shutil.copytree(trained_folder(request.param, tmp_path_factory), folder)
+    shutil.copytree(trained_folder(request.param, kept_folder), folder)
     said = json.loads((folder / "form.json").read_bytes())
     closed, choice = _closed(request.param)
     said["form"]["schemas"] = {"": {"properties": {closed: {"const": choice}}, "required": [closed]}}
@@ -163,7 +163,7 @@ def test_it_leaves_what_does_not_fit_its_schema_to_the_incumbent(strict: Path, t
     place = parent.signal_names.index("abstains")
     model = export_one(read_manifest(strict).kind, name, strict, tmp_path / "model")
     texts = [*student_kinds().load(model.kind).examples().texts[:40], *ODD_TEXTS]
-    expected = parent.answer_many(texts)
+    expected = parent.answer_many(inputs_of(texts))
     said = ask(tmp_path / "model", model.requires, texts)[0]
     assert "jsonschema" in model.requires
     assert said.answers == expected.answers
@@ -176,17 +176,15 @@ def test_it_leaves_what_does_not_fit_its_schema_to_the_incumbent(strict: Path, t
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_rungs_of_all_kinds_share_a_program(
-    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_rungs_of_all_kinds_share_a_program(name: str, tmp_path: Path, kept_folder: KeptFolder) -> None:
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
-    artefacts = {kind: trained_folder(kind, tmp_path_factory) for kind in KINDS}
+    artefacts = {kind: trained_folder(kind, kept_folder) for kind in KINDS}
     models = [export_student(artefact, name, tmp_path, kind, []) for kind, artefact in artefacts.items()]
     write_program(tmp_path, {kind: read_manifest(artefact).signal_names for kind, artefact in artefacts.items()})
     texts = ["can I take out Salt for Ada Moor, it is urgent", "when do you open?"]
     requires = sorted({package for model in models for package in model.requires})
     for artefact, said in zip(artefacts.values(), ask(tmp_path, requires, texts), strict=True):
-        assert said.answers == open_student(artefact).answer_many(texts).answers
+        assert said.answers == open_student(artefact).answer_many(inputs_of(texts)).answers
 
 
 @pytest.fixture
@@ -241,13 +239,11 @@ def test_onnx_has_a_graph_where_a_label_is_a_product_of_numbers(made: Made) -> N
 
 
 @pytest.mark.parametrize("kind", graphs().names())
-def test_a_graph_that_answers_otherwise_is_not_written(
-    kind: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_graph_that_answers_otherwise_is_not_written(kind: str, tmp_path: Path, kept_folder: KeptFolder) -> None:
     """The graph is made of the artefact's files: here of one whose labels stand in another order."""
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
     folder = tmp_path / "artefact"
-    shutil.copytree(trained_folder(kind, tmp_path_factory), folder)
+    shutil.copytree(trained_folder(kind, kept_folder), folder)
     manifest = read_manifest(folder)
     turned = msgspec.structs.replace(manifest, labels=manifest.labels[::-1])
     texts = student_kinds().load(kind).examples().texts[::9]

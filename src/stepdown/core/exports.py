@@ -19,8 +19,8 @@ Why = Literal["another answer", "across its threshold", "another confidence"]
 class ExportedModel(msgspec.Struct, frozen=True, kw_only=True):
     """One exported student: its kind, the artefact it was made from, and the sha256 of every file that it runs on.
 
-    files: those of the code by their path in the export, its own by their path in its folder. facts: what the format
-    says of itself (graph, opset). program: in exports of earlier versions the module under `models/` that runs it.
+    files: by their path in the export; where `program` is named, its own by their path in its folder. facts: what the
+    format says of itself (graph, opset). program: in exports of earlier versions the module in `models/` that runs it.
     """
 
     version: int = 1

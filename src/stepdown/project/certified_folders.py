@@ -26,8 +26,6 @@ from stepdown.runtime.run import CODE
 T = TypeVar("T")
 
 LARGEST_JSON = 64 << 20
-_PROGRAM = ("stepdown/", "models/")
-"""Where the code of an export lies; "models/" in those of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +148,9 @@ def _changed(folder: Path, name: str, known: str) -> str:
 
 def _model(folder: Path, rung: ExportedRung) -> Check:
     """Whether a model's own list of files, by which certificates name it, is of the files that lie there."""
-    place = PurePosixPath(rung.folder)
+    place = rung.folder if rung.model.program else "."
     for name, known in sorted(rung.model.files.items()):
-        own = name if name.startswith(_PROGRAM) else (place / name).as_posix()
+        own = name if name.startswith("models/") else PurePosixPath(place, name).as_posix()
         if said := _changed(folder, own, known):
             return Check(name=f"model {rung.model.kind}", passed=False, detail=f"{own}: {said}")
     return Check(name=f"model {rung.model.kind}", passed=True)

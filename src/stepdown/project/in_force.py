@@ -68,9 +68,10 @@ class Standing:
 
 
 def open_cascade(home: Home, spec: CascadeSpec, threads: int = 1) -> Cascade:
-    """A cascade with its students opened. Raises TamperedError naming what changed; DifferentAnswersError where a
-    student answers differently on this machine than where it was built."""
-    return open_rungs(((rung, home.artefacts / rung.artefact) for rung in spec.rungs), threads)
+    """A cascade with its students opened on the device in the settings. Raises TamperedError naming what changed;
+    DifferentAnswersError where a student answers differently on this machine than where it was built."""
+    rungs = ((rung, home.artefacts / rung.artefact) for rung in spec.rungs)
+    return open_rungs(rungs, threads, home.settings.machine.device)
 
 
 def chosen(home: Home, journal: Journal, task: str) -> str:

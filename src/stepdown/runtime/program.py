@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from stepdown.core.errors import InputError, StepdownError
-from stepdown.core.tasks import Input
+from stepdown.core.inputs import Input
+from stepdown.core.tasks import SlotValues
 from stepdown.runtime.artefact import open_cascade
 from stepdown.runtime.cascade import INCUMBENT, Decision, Rung, text_of
 from stepdown.runtime.rows import Row, read_rows
@@ -57,15 +58,17 @@ class Program:
         )
         self.cascade = open_cascade((rung, folder / place) for rung, place in rungs)
 
-    def answer(self, value: Input, insist: bool = False) -> dict[str, Any]:
+    def answer(self, value: SlotValues, insist: bool = False) -> dict[str, Any]:
         """{"answer", "confidence", "rung"}, or {"escalate": True, "confidence"} where no rung is sure enough.
 
         insist: the surest rung answers then all the same.
         """
         text = text_of(value)
-        decision = Decision(answer=None, confidence=0.0, rung=INCUMBENT) if text is None else self.cascade.decide(text)
-        if insist and text is not None and decision.rung == INCUMBENT:
-            decision = self.cascade.insist(text)
+        decision = Decision(answer=None, confidence=0.0, rung=INCUMBENT)
+        if text is not None:
+            decision = self.cascade.decide(Input(text))
+            if insist and decision.rung == INCUMBENT:
+                decision = self.cascade.insist(Input(text))
         confidence = round(decision.confidence, 6)
         if decision.rung == INCUMBENT:
             return {"escalate": True, "confidence": confidence}

@@ -12,8 +12,9 @@ import msgspec
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import ResourceError, StepdownError
-from stepdown.core.students import ArtefactManifest
-from stepdown.runtime.artefact import MANIFEST, UNFINISHED, content_of, read_manifest, sha256
+from stepdown.core.inputs import Input
+from stepdown.core.students import ArtefactManifest, Device
+from stepdown.runtime.artefact import MANIFEST, UNFINISHED, content_of, read_manifest, runtime_of, sha256
 from stepdown.runtime.kinds import served_kinds
 from stepdown.runtime.probes import take_probes, write_probes
 
@@ -24,7 +25,7 @@ def seal(folder: Path, manifest: ArtefactManifest) -> ArtefactManifest:
     Returns the manifest with its files. Raises StepdownError for a file that may not be in an artefact, ResourceError
     when the disk is full.
     """
-    files = {name: sha256(folder / name) for name in content_of(folder)}
+    files = {name: sha256(folder / name) for name in content_of(folder, runtime_of(folder, manifest))}
     sealed = msgspec.structs.replace(manifest, files=files)
     unfinished = folder / UNFINISHED
     try:
@@ -39,13 +40,15 @@ def seal(folder: Path, manifest: ArtefactManifest) -> ArtefactManifest:
     return sealed
 
 
-def add_probes(folder: Path, manifest: ArtefactManifest, texts: Sequence[str]) -> ArtefactManifest:
-    """Ask a student that was just sealed some of its training texts, and seal it again with its answers.
+def add_probes(
+    folder: Path, manifest: ArtefactManifest, inputs: Sequence[Input], device: Device = "cpu"
+) -> ArtefactManifest:
+    """Ask a student that was just sealed some of its training inputs, and seal it again with its answers.
 
     Returns the new manifest. Raises what opening it and `seal` raise.
     """
-    student = served_kinds().load(manifest.kind).open(folder, manifest, 1)
-    write_probes(folder, take_probes(student, texts))
+    student = served_kinds().load(manifest.kind).open(folder, manifest, 1, device)
+    write_probes(folder, take_probes(student, inputs))
     return seal(folder, manifest)
 
 

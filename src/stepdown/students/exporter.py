@@ -38,7 +38,8 @@ class Exporter(Protocol):
     """What is written, in one sentence."""
 
     def write(self, artefact: Path, manifest: ArtefactManifest, folder: Path, texts: Sequence[str]) -> dict[str, Any]:
-        """Write a student into the empty `folder` as files that its kind opens, and what else the format is for.
+        """Write a student into the empty `folder` as files that its kind opens, and what else the format is for into
+        files beside it, whose names begin with the folder's and a dot.
 
         texts: what the export will be compared on. Returns facts for the manifest. Raises StepdownError.
         """
@@ -65,13 +66,14 @@ def export_student(artefact: Path, format_name: str, export: Path, place: str, t
     for name in source:
         (export / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_SOURCE / name, export / name)
-    own = {**sealed.files, MANIFEST: sha256(folder / MANIFEST)}
+    own = [f"{place}/{name}" for name in (*sealed.files, MANIFEST)]
+    beside = [path.name for path in sorted(export.glob(f"{place}.*"))]
     return ExportedModel(
         kind=manifest.kind,
         parent=manifest.digest,
         format=format_name,
         signal_names=manifest.signal_names,
-        files={**own, **{name: sha256(export / name) for name in source}},
+        files={name: sha256(export / name) for name in sorted({*own, *beside, *source})},
         requires=requires,
         facts=facts,
     )

@@ -37,29 +37,31 @@ def main() -> None:
     run = importlib.import_module("run")
     del sys.path[0]
     cascade = run.load(Path(asked["folder"]), checked=True).cascade  # its manifest is written last
+    inputs_of = importlib.import_module("stepdown.core.inputs").inputs_of
     found = []
     for rung, texts in zip(cascade.rungs, asked["texts"], strict=True):
-        answered = [rung.student.answer(text) for text in texts]
+        inputs = inputs_of(texts)
+        answered = [rung.student.answer(input) for input in inputs]
         found.append(
             {
                 "answers": [answer for answer, _ in answered],
                 "signals": [signals for _, signals in answered],
                 "confidences": [rung.confidence(signals) for _, signals in answered],
-                "seconds": timed(rung.student, texts, asked["timed"], asked["seconds"]),
+                "seconds": timed(rung.student, inputs, asked["timed"], asked["seconds"]),
             }
         )
     sys.stdout.write("\n" + json.dumps(found) + "\n")
 
 
-def timed(student: Any, texts: list[str], rows: list[int], most_s: float) -> list[float | None]:
+def timed(student: Any, inputs: list[Any], rows: list[int], most_s: float) -> list[float | None]:
     """Seconds of one answer for the rows in their order, until `most_s` are over."""
     for row in rows[:WARM_UP]:
-        student.answer(texts[row])
-    seconds: list[float | None] = [None] * len(texts)
+        student.answer(inputs[row])
+    seconds: list[float | None] = [None] * len(inputs)
     deadline = time.perf_counter() + most_s
     for row in rows:
         started = time.perf_counter()
-        student.answer(texts[row])
+        student.answer(inputs[row])
         ended = time.perf_counter()
         seconds[row] = ended - started
         if ended > deadline:

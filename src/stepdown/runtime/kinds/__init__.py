@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from stepdown.core.kinds import Kinds
-from stepdown.core.students import ArtefactManifest, Student
+from stepdown.core.students import ArtefactManifest, Device, Runtime, Student
 
 FORMER = {"gazetteer": "crf", "static": "token_cnn"}
 """Names of kinds in artefacts, cascades and settings of earlier versions."""
@@ -15,7 +15,10 @@ FORMER = {"gazetteer": "crf", "static": "token_cnn"}
 class ServedKind(Protocol):
     """The protocol a module in `runtime/kinds/` keeps; a third party's module keeps `StudentKind`'s too."""
 
-    def open(self, folder: Path, manifest: ArtefactManifest, threads: int) -> Student:
+    RUNTIME: Runtime
+    SIGNAL_NAMES: tuple[str, ...]
+
+    def open(self, folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> Student:
         """Open a verified artefact folder. numpy, onnxruntime, tokenizers and safetensors only."""
 
 

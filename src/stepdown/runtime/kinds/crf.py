@@ -10,7 +10,8 @@ import numpy as np
 
 from stepdown.core.dataset import Answer
 from stepdown.core.extraction.writing import fitting
-from stepdown.core.students import ArtefactManifest, Predictions
+from stepdown.core.inputs import Input
+from stepdown.core.students import NUMPY, ArtefactManifest, Device, Predictions
 from stepdown.runtime.form_files import FORM, FormFile, open_ngrams, read_json
 from stepdown.runtime.ngram_table import NgramTable
 from stepdown.runtime.patterns.chain import Chain
@@ -23,6 +24,7 @@ from stepdown.runtime.tags.answering import SIGNAL_NAMES as ANSWERED
 from stepdown.runtime.tags.answering import Answered, Answering
 from stepdown.runtime.tags.layout import Units, layout_of
 
+RUNTIME = NUMPY
 SIGNAL_NAMES = (*ANSWERED, "known", "listed")
 PATTERNS = "patterns"
 """The name of the chain's files, a .json and a .safetensors."""
@@ -49,14 +51,14 @@ class CrfStudent:
         self._max_tokens = max_tokens
         self._nothing = np.zeros(answering.layout.labels, dtype=np.float32)
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The values found and chosen, with their signals."""
-        answered, seen = self._answer(text, parts=False)
+        answered, seen = self._answer(input.text, parts=False)
         return answered.answer, (*answered.signals, *seen)
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with each field's chances."""
-        found = [self._answer(text, parts=True) for text in texts]
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with each field's chances."""
+        found = [self._answer(input.text, parts=True) for input in inputs]
         rows = [(*answered.signals, *seen) for answered, seen in found]
         signals = np.array(rows, dtype=np.float64).reshape(-1, len(SIGNAL_NAMES))
         return Predictions([each.answer for each, _ in found], signals, parts=[each.parts for each, _ in found])
@@ -76,7 +78,7 @@ class CrfStudent:
         return answered, (known, listed)
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> CrfStudent:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> CrfStudent:
     """Read the form, the patterns and the n-grams. Raises TamperedError for what cannot be read."""
     from safetensors.numpy import load_file
 

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.dataset import Answer
-from stepdown.core.students import ArtefactManifest, Predictions
+from stepdown.core.inputs import Input
+from stepdown.core.students import ONNXRUNTIME, ArtefactManifest, Device, Predictions
 from stepdown.runtime.encoder import ServedEncoder, open_encoder
 from stepdown.runtime.signals import SIGNALS, logit_signals, one_answer, softmax
 
+RUNTIME = ONNXRUNTIME
 SIGNAL_NAMES = (*SIGNALS, "truncated")
 HEAD = "head.safetensors"
 FloatArray = NDArray[np.float32]
@@ -50,26 +52,26 @@ class FrozenStudent:
         self._encoder = encoder
         self._head = head
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The most likely label with its signals."""
-        embedding, truncated = self._encoder.run(text)
+        embedding, truncated = self._encoder.run(input.text)
         best, *signals = one_answer(self._head.logits(unit(embedding[None]))[0])
         return self._labels[best], (*signals, float(truncated))
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        if not texts:
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with probabilities."""
+        if not inputs:
             return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        embeddings, truncated = self._encoder.run_many(texts)
+        embeddings, truncated = self._encoder.run_many([input.text for input in inputs])
         logits = self._head.logits(unit(embeddings))
         answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
         return Predictions(answers, np.column_stack([logit_signals(logits), truncated]), softmax(logits))
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> FrozenStudent:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> FrozenStudent:
     """Read the tokenizer and the head, load the graph."""
     from safetensors.numpy import load_file
 
     arrays = load_file(folder / HEAD)
     head = SoftmaxHead(arrays["weight"], arrays["bias"])
-    return FrozenStudent(manifest.labels, open_encoder(folder, manifest, threads), head)
+    return FrozenStudent(manifest.labels, open_encoder(folder, manifest, threads, device), head)

@@ -10,7 +10,8 @@ import numpy as np
 
 from stepdown.core.dataset import Answer
 from stepdown.core.extraction.writing import fitting
-from stepdown.core.students import ArtefactManifest, Predictions
+from stepdown.core.inputs import Input
+from stepdown.core.students import NUMPY, ArtefactManifest, Device, Predictions
 from stepdown.runtime.form_files import FORM, FormFile, open_ngrams, read_json
 from stepdown.runtime.ngram_table import NgramTable
 from stepdown.runtime.quantised import QuantisedRows
@@ -18,6 +19,7 @@ from stepdown.runtime.ranking.rank_answering import SIGNAL_NAMES, RankAnswering,
 from stepdown.runtime.ranking.scoring import Table, offer
 from stepdown.runtime.ranking.strangeness import Familiar
 
+RUNTIME = NUMPY
 RANKS = "ranks"
 
 
@@ -41,14 +43,14 @@ class RankerStudent:
         self._answering, self._table, self._heads, self._longest = answering, table, heads, longest
         self._nothing = np.zeros(answering.layout.labels, dtype=np.float32)
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The values read and chosen, with their signals."""
-        ranked = self._answer(text)
+        ranked = self._answer(input.text)
         return ranked.answer, ranked.signals
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with each field's chances."""
-        found = [self._answer(text) for text in texts]
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with each field's chances."""
+        found = [self._answer(input.text) for input in inputs]
         signals = np.array([each.signals for each in found], dtype=np.float64).reshape(-1, len(SIGNAL_NAMES))
         return Predictions([each.answer for each in found], signals, parts=[each.parts for each in found])
 
@@ -59,7 +61,7 @@ class RankerStudent:
         return self._answering.answer(read, offered, logits, known, len(text) > self._longest)
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> RankerStudent:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> RankerStudent:
     """Read the form, the ranks and the n-grams. Raises TamperedError for what cannot be read."""
     from safetensors.numpy import load_file
 

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.dataset import Answer
-from stepdown.core.students import ArtefactManifest, Predictions
+from stepdown.core.inputs import Input
+from stepdown.core.students import NUMPY, ArtefactManifest, Device, Predictions
 from stepdown.runtime.quantised import QuantisedRows
 from stepdown.runtime.signals import SIGNALS, logit_signals, one_answer, softmax
 from stepdown.runtime.tokeniser import Tokeniser, open_tokeniser
 
+RUNTIME = NUMPY
 SIGNAL_NAMES = (*SIGNALS, "known", "truncated")
 TABLES = "tables.safetensors"
 TINY = 1e-5
@@ -80,17 +82,17 @@ class TokenCnnStudent:
         self._windows = windows
         self._seen = seen
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The most likely label with its signals."""
-        tokens, truncated = self._tokeniser.encode(text)
+        tokens, truncated = self._tokeniser.encode(input.text)
         best, *signals = one_answer(self._windows.logits(tokens))
         return self._labels[best], (*signals, self._known(tokens), float(truncated))
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        if not texts:
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with probabilities."""
+        if not inputs:
             return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        sequences, truncated = self._tokeniser.encode_many(texts)
+        sequences, truncated = self._tokeniser.encode_many([input.text for input in inputs])
         logits = self._windows.logits_many(sequences)
         known = [self._known(tokens) for tokens in sequences]
         answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
@@ -101,7 +103,7 @@ class TokenCnnStudent:
         return float(self._seen[tokens].sum()) / len(tokens) if len(tokens) else 1.0
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> TokenCnnStudent:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> TokenCnnStudent:
     """Read the tokenizer, the vectors and the head."""
     from safetensors.numpy import load_file
 

@@ -14,7 +14,7 @@ MAX_CHARACTERS = 20_000
 
 # Scripts written without spaces, of which every letter is a token: Thai to Myanmar, Khmer, kana, Han.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-# A run of letters is cut at 32, as in `students.words`, so that one endless word stays bounded.
+# A run of letters is cut at 32, as in `runtime.words`, so that one endless word stays bounded.
 _TOKEN = re.compile(rf"\d{{1,32}}|[{_UNSPACED}]|[^\W\d_{_UNSPACED}]{{1,32}}|[^\w\s]|_")
 
 

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from stepdown.core.errors import StepdownError
-from stepdown.core.students import ArtefactManifest
+from stepdown.core.inputs import Input
+from stepdown.core.students import ArtefactManifest, Student
 from stepdown.runtime.artefact import open_student
 from stepdown.runtime.encoder import session
 from stepdown.runtime.signals import SIGNALS, one_answer
 from stepdown.students.exporters import safetensors
-from stepdown.students.graphs import graphs
+from stepdown.students.graphs import Graph, graphs
 from stepdown.students.graphs._writing import onnx_package
 
 EXTRA = "train"
 FORMAT = "The artefact that is served, and an ONNX graph for other runtimes where the kind has one."
-MODEL = "model.onnx"
 CLOSE = 1e-3
 """How far a signal of the graph's logits may be from the student's."""
 
@@ -30,24 +30,30 @@ def write(artefact: Path, manifest: ArtefactManifest, folder: Path, texts: Seque
     Raises StepdownError where the graph's answer to one of the texts is another; MissingExtra.
     """
     safetensors.write(artefact, manifest, folder, texts)
-    name = next((name for name in sorted(manifest.files) if name.endswith(".onnx")), "")
+    own = [folder / name for name in sorted(manifest.files) if name.endswith(".onnx")]
     if manifest.kind in graphs().names():
-        name = MODEL
+        own = [folder.with_name(f"{folder.name}.onnx")]
         made = graphs().load(manifest.kind).graph(artefact, manifest)
-        (folder / name).write_bytes(made.model)
-        student, opened = open_student(artefact), session(made.model)
-        given = opened.get_inputs()[0].name
-        for row, text in enumerate(texts):
-            best, *signals = one_answer(opened.run(None, {given: made.input_of(text)})[0].reshape(-1))
-            answer, expected = student.answer(text)
-            if manifest.labels[best] != answer or np.abs(np.subtract(signals, expected[: len(SIGNALS)])).max() > CLOSE:
-                raise StepdownError(
-                    f"The ONNX graph of the student {manifest.kind!r} answers row {row} of the comparison differently.",
-                    f"Its logits give the student's answers, with signals within {CLOSE:g}.",
-                    "This is a mistake in the export; export to safetensors, and report it.",
-                )
-    if not name:
+        own[0].write_bytes(made.model)
+        _compare(made, open_student(artefact), manifest.labels, texts)
+    if not own:
         return {"graph": ""}
-    model = onnx_package().load_model_from_string((folder / name).read_bytes())
+    model = onnx_package().load_model_from_string(own[0].read_bytes())
     opset = {each.domain or "ai.onnx": each.version for each in model.opset_import}
+    name = own[0].relative_to(folder.parent).as_posix()
     return {"graph": name, "input": model.graph.input[0].name, "opset": opset, "ir": model.ir_version}
+
+
+def _compare(made: Graph, student: Student, labels: Sequence[str], texts: Sequence[str]) -> None:
+    """Raises StepdownError where the graph's answer to one of the texts is not the student's."""
+    opened = session(made.model)
+    name = opened.get_inputs()[0].name
+    for row, text in enumerate(texts):
+        best, *signals = one_answer(opened.run(None, {name: made.input_of(text)})[0].reshape(-1))
+        answer, expected = student.answer(Input(text))
+        if labels[best] != answer or np.abs(np.subtract(signals, expected[: len(SIGNALS)])).max() > CLOSE:
+            raise StepdownError(
+                f"The ONNX graph of the student {student.kind!r} answers row {row} of the comparison differently.",
+                f"Its logits give the student's answers, with signals within {CLOSE:g}.",
+                "This is a mistake in the export; export to safetensors, and report it.",
+            )

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict
-
 from stepdown.core.canonical import canonical_json
-from stepdown.core.errors import UsageError
-from stepdown.core.students import ArtefactManifest, Lineage, TrainingContext, TrainingData
+from stepdown.core.students import (
+    Lineage,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.runtime.form_files import FORM, FormFile
-from stepdown.runtime.kinds.crf import SIGNAL_NAMES
 from stepdown.runtime.tags.layout import layout_of
-from stepdown.students.artefact import seal
 from stepdown.students.encoders.tag_preparing import align_all, unlearnable
 from stepdown.students.patterns.options import Options
 from stepdown.students.patterns.training import require_scipy, train_chain, train_heads
 from stepdown.students.ranking.suited import RANKED, why_not_ranked
-from stepdown.students.targets import learned_from
+from stepdown.students.targets import form_of
 from stepdown.students.tiny_extraction import tiny_extraction
 
 FAMILIES = ("extract",)
@@ -43,46 +42,24 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Align the answers, fit a head for each closed field and a chain of tags for the copied ones, round, seal.
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Align the answers, fit a head for each closed field and a chain of tags for the copied ones, round.
 
     Raises NotEnoughData, MissingExtra; UsageError for data without a form.
     """
-    started = time.perf_counter()
-    if data.form is None:
-        raise UsageError(
-            f"A CRF student is to learn {data.task!r}, whose answers have no fields.",
-            "It needs a form.",
-            "Build from answers that have fields.",
-        )
+    form = form_of(data)
     context.progress("aligning", 0.0)
-    aligned = align_all(data, data.form, data.roles)
-    layout = layout_of(data.form, data.roles)
+    aligned = align_all(data, form, data.roles)
+    layout = layout_of(form, data.roles)
     require_scipy("Training a student on word patterns")
     parameters = {"unaligned": aligned.counted(), "fields": {role.field: role.role for role in data.roles}}
     if layout.groups:
         parameters |= train_heads(data, aligned, layout, options, context)
     if layout.copied:
         parameters |= train_chain(data, aligned, layout, options, context)
-    (context.folder / FORM).write_bytes(canonical_json(FormFile(form=data.form, roles=data.roles)))
+    (context.folder / FORM).write_bytes(canonical_json(FormFile(form=form, roles=data.roles)))
     rounded = Lineage(step="quantise", parameters={"weights": "int8 per row"})
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="crf",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(Lineage(step="train", parameters=parameters), rounded),
-            options=asdict(options),
-        ),
-    )
+    return Trained((Lineage(step="train", parameters=parameters), rounded))
 
 
 def examples() -> TrainingData:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
-from stepdown.core.students import ArtefactManifest, TrainingContext, TrainingData
+from stepdown.core.students import (
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.runtime.encoder import GRAPH
-from stepdown.runtime.kinds.encoder import SIGNAL_NAMES
 from stepdown.runtime.tokeniser import TOKENIZER
-from stepdown.students.artefact import seal
 from stepdown.students.encoders.label_objective import LabelObjective
 from stepdown.students.encoders.learning import Plan, learn
 from stepdown.students.encoders.objective import Recipe
 from stepdown.students.encoders.preparing import prepare, require_training
 from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.shrink import prune, quantise
-from stepdown.students.targets import learned_from, read_targets
+from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
@@ -86,9 +87,8 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Fine-tune all layers, distil into fewer, round, seal. Raises NotEnoughData, MissingExtra, InputError."""
-    started = time.perf_counter()
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Fine-tune all layers, distil into fewer, round. Raises NotEnoughData, MissingExtra, InputError."""
     targets = read_targets(data, options.incumbent_smoothing)
     require_training()
     context.progress("reading the base", 0.0)
@@ -102,23 +102,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     written = quantise.quantise(learned.network, prepared.sequences, quantise.Options(precision=options.precision))
     (context.folder / GRAPH).write_bytes(written.graph)
     (context.folder / TOKENIZER).write_text(prepared.tokenizer, encoding="utf-8")
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="encoder",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(*prepared.lineage, *learned.lineage, written.lineage),
-            options={**asdict(options), "pretrained": base.described()},
-        ),
-    )
+    return Trained((*prepared.lineage, *learned.lineage, written.lineage), base.described())
 
 
 def examples() -> TrainingData:

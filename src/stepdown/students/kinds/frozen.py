@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from stepdown.core.students import ArtefactManifest, Lineage, TrainingContext, TrainingData
+from stepdown.core.students import (
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.runtime.encoder import GRAPH, ServedEncoder
-from stepdown.runtime.kinds.frozen import HEAD, SIGNAL_NAMES, unit
+from stepdown.runtime.kinds.frozen import HEAD, unit
 from stepdown.runtime.tokeniser import TOKENIZER, Tokeniser
-from stepdown.students.artefact import seal
 from stepdown.students.encoders.embedding_head import fit_embedding_head
 from stepdown.students.encoders.preparing import prepare, require_training
 from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.shrink import prune, quantise
-from stepdown.students.targets import learned_from, read_targets, taught_by
+from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
@@ -62,15 +64,13 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Round the base, embed the texts with what will be served, fit the head on that, seal.
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Round the base, embed the texts with what will be served, fit the head on that.
 
     Raises NotEnoughData, MissingExtra, InputError.
     """
     from safetensors.numpy import save_file
 
-    started = time.perf_counter()
-    data = taught_by(data, context.teacher)
     targets = read_targets(data, options.incumbent_smoothing, options.soft_share)
     require_training()
     context.progress("reading the base", 0.0)
@@ -87,30 +87,9 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     context.progress("fitting the head", 0.8)
     head = fit_embedding_head(features, targets, options.penalty, options.iterations)
     save_file({"weight": head.weight, "bias": head.bias}, context.folder / HEAD)
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="frozen",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(*prepared.lineage, written.lineage, _fitted(options, context)),
-            options={**asdict(options), "pretrained": base.described()},
-        ),
-    )
+    return Trained((*prepared.lineage, written.lineage, context.fitted({"penalty": options.penalty})), base.described())
 
 
 def examples() -> TrainingData:
     """A tiny task that this kind learns in seconds."""
     return tiny_task()
-
-
-def _fitted(options: Options, context: TrainingContext) -> Lineage:
-    step, parents = ("distil", (context.teacher_hash,)) if context.teacher else ("train", ())
-    return Lineage(step=step, parameters={"penalty": options.penalty}, parents=parents)

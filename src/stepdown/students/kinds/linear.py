@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
-from stepdown.core.students import ArtefactManifest, Lineage, TrainingContext, TrainingData
+from stepdown.core.students import (
+    Lineage,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.runtime.form_files import NGRAMS
-from stepdown.runtime.kinds.linear import SIGNAL_NAMES, WEIGHTS
+from stepdown.runtime.kinds.linear import WEIGHTS
 from stepdown.runtime.quantised import quantise_rows
-from stepdown.students.artefact import seal
 from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.students.logistic import MAX_CELLS, LogisticOptions, fit_logistic
 from stepdown.students.ngrams import choose_vocabulary, count_ngrams, features
-from stepdown.students.targets import learned_from, read_targets, taught_by
+from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
@@ -64,12 +67,10 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Count n-grams, fit the head, round it to int8, seal. Raises NotEnoughData, MissingExtra."""
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Count n-grams, fit the head, round it to int8. Raises NotEnoughData, MissingExtra."""
     from safetensors.numpy import save_file
 
-    started = time.perf_counter()
-    data = taught_by(data, context.teacher)
     targets = read_targets(data, options.incumbent_smoothing, options.soft_share)
     context.progress("counting n-grams", 0.0)
     counted = count_ngrams(data.texts, options.shortest, options.longest)
@@ -88,23 +89,8 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
         context.folder / f"{WEIGHTS}.safetensors",
     )
     (context.folder / f"{NGRAMS}.json").write_bytes(canonical_json(vocabulary.as_dict()))
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="linear",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=_lineage(options, context, len(vocabulary)),
-            options=asdict(options),
-        ),
-    )
+    fitted = context.fitted({"features": len(vocabulary), "penalty": options.penalty})
+    return Trained((fitted, Lineage(step="quantise", parameters={"weights": "int8 per row"})))
 
 
 def out_of_sample(data: TrainingData, seed: int, folds: int, threads: int) -> tuple[list[Answer], NDArray[np.float64]]:
@@ -117,10 +103,3 @@ def out_of_sample(data: TrainingData, seed: int, folds: int, threads: int) -> tu
 def examples() -> TrainingData:
     """A tiny task that this kind learns in well under a second."""
     return tiny_task()
-
-
-def _lineage(options: Options, context: TrainingContext, features: int) -> tuple[Lineage, ...]:
-    step = "distil" if context.teacher else "train"
-    parents = (context.teacher_hash,) if context.teacher else ()
-    fitted = Lineage(step=step, parameters={"features": features, "penalty": options.penalty}, parents=parents)
-    return fitted, Lineage(step="quantise", parameters={"weights": "int8 per row"})

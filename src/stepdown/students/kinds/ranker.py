@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from stepdown.core.canonical import canonical_json
-from stepdown.core.errors import UsageError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.deriving import MOST_CHARACTERS
 from stepdown.core.extraction.spans import Alignment
-from stepdown.core.students import ArtefactManifest, Lineage, TrainingContext, TrainingData
+from stepdown.core.students import (
+    Lineage,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.runtime.form_files import FORM, FormFile
 from stepdown.runtime.kinds.ranker import RANKS, Ranks
 from stepdown.runtime.quantised import quantise_rows
 from stepdown.runtime.ranking.candidates import candidates
-from stepdown.runtime.ranking.rank_answering import SIGNAL_NAMES, RankAnswering
+from stepdown.runtime.ranking.rank_answering import RankAnswering
 from stepdown.runtime.ranking.strangeness import learn_familiar
 from stepdown.runtime.ranking.surroundings import describe
-from stepdown.students.artefact import seal
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, unlearnable
 from stepdown.students.patterns.options import Options as HeadOptions
 from stepdown.students.patterns.training import require_scipy, train_heads
 from stepdown.students.ranking.rank_training import Question, fit_field, vocabulary
 from stepdown.students.ranking.suited import why_not_ranked
-from stepdown.students.targets import learned_from
+from stepdown.students.targets import form_of
 from stepdown.students.tiny_documents import tiny_documents
 
 FAMILIES = ("extract",)
@@ -74,22 +76,16 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Align the answers, fit a head for each closed field and a ranking for each copied one, round, seal.
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Align the answers, fit a head for each closed field and a ranking for each copied one, round.
 
     Raises NotEnoughData, MissingExtra; UsageError for data without a form.
     """
-    started = time.perf_counter()
-    if data.form is None:
-        raise UsageError(
-            f"A ranker is to learn {data.task!r}, whose answers have no fields.",
-            "It needs a form.",
-            "Build from answers that have fields.",
-        )
+    form = form_of(data)
     require_scipy("Training a student on the words round values")
     context.progress("aligning", 0.0)
-    aligned = align_all(data, data.form, data.roles)
-    answering = RankAnswering(data.form, data.roles)
+    aligned = align_all(data, form, data.roles)
+    answering = RankAnswering(form, data.roles)
     parameters: dict[str, Any] = {
         "unaligned": aligned.counted(),
         "fields": {role.field: role.role for role in data.roles},
@@ -98,25 +94,9 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
         heads = HeadOptions(penalty=options.closed_penalty, incumbent_smoothing=options.incumbent_smoothing)
         parameters |= train_heads(data, aligned, answering.layout, heads, context)
     parameters |= _train_ranks(data, aligned, answering, options, context)
-    (context.folder / FORM).write_bytes(canonical_json(FormFile(form=data.form, roles=data.roles)))
+    (context.folder / FORM).write_bytes(canonical_json(FormFile(form=form, roles=data.roles)))
     rounded = Lineage(step="quantise", parameters={"weights": "int8 per row"})
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="ranker",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(Lineage(step="train", parameters=parameters), rounded),
-            options=asdict(options),
-        ),
-    )
+    return Trained((Lineage(step="train", parameters=parameters), rounded))
 
 
 def _train_ranks(

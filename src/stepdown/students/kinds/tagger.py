@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import msgspec
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import UsageError
-from stepdown.core.extraction.form import Form, Role
-from stepdown.core.students import ArtefactManifest, Lineage, TrainingContext, TrainingData
+from stepdown.core.extraction.form import Role
+from stepdown.core.students import (
+    Lineage,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.runtime.encoder import GRAPH
 from stepdown.runtime.form_files import FORM
 from stepdown.runtime.kinds.tagger import TaggerForm
-from stepdown.runtime.tags.answering import SIGNAL_NAMES
 from stepdown.runtime.tags.decoding import same_decisions
 from stepdown.runtime.tags.layout import layout_of
 from stepdown.runtime.tokeniser import TOKENIZER
-from stepdown.students.artefact import seal
 from stepdown.students.encoders.learning import Plan, learn
 from stepdown.students.encoders.objective import Recipe
 from stepdown.students.encoders.preparing import prepare, require_training
@@ -29,7 +31,7 @@ from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, make_lesson, unlearnable, words_fit
 from stepdown.students.ranking.suited import RANKED, why_not_ranked
 from stepdown.students.shrink import prune, quantise
-from stepdown.students.targets import learned_from
+from stepdown.students.targets import form_of
 from stepdown.students.tiny_extraction import tiny_extraction
 
 FAMILIES = ("extract",)
@@ -112,13 +114,16 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Align the answers, fine-tune all layers, distil into fewer, round, seal.
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Align the answers, fine-tune all layers, distil into fewer, round.
 
     Raises NotEnoughData, MissingExtra, InputError; UsageError for data without a form, or unknown units.
     """
-    started = time.perf_counter()
-    form, roles = _form_of(data, options), data.roles
+    form, roles = form_of(data), data.roles
+    if options.units not in ("auto", "words", "pieces"):
+        raise UsageError(
+            f"A tagger is to tag {options.units!r}.", "Units are auto, words or pieces.", "Change the option."
+        )
     aligned = align_all(data, form, roles)
     require_training()
     context.progress("reading the base", 0.0)
@@ -144,38 +149,12 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     (context.folder / TOKENIZER).write_text(prepared.tokenizer, encoding="utf-8")
     (context.folder / FORM).write_bytes(canonical_json(TaggerForm(form=form, roles=roles, whole_words=whole_words)))
     lineage = (*prepared.lineage, *learned.lineage, written.lineage)
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="tagger",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=_with_alignment(lineage, aligned, roles, whole_words),
-            options={**asdict(options), "pretrained": base.described()},
-        ),
-    )
+    return Trained(_with_alignment(lineage, aligned, roles, whole_words), base.described())
 
 
 def examples() -> TrainingData:
     """A tiny task that this kind learns in seconds."""
     return tiny_extraction()
-
-
-def _form_of(data: TrainingData, options: Options) -> Form:
-    if data.form is None or options.units not in ("auto", "words", "pieces"):
-        raise UsageError(
-            f"A tagger is to learn {data.task!r} with {'no form' if data.form is None else options.units!r}.",
-            "It needs a form, and units that are auto, words or pieces.",
-            "Build from answers that have fields, or change the option.",
-        )
-    return data.form
 
 
 def _with_alignment(

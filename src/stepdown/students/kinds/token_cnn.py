@@ -1,24 +1,27 @@
-"""token_cnn: the token vectors of an encoder, fine-tuned in windows of three and folded into tables."""
+"""token_cnn: an encoder's token vectors, fine-tuned in windows of three, folded into tables: an answer is a sum."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.students import ArtefactManifest, Lineage, TrainingContext, TrainingData
-from stepdown.runtime.kinds.token_cnn import SIGNAL_NAMES, TABLES, TokenWindows
+from stepdown.core.students import (
+    Lineage,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
+from stepdown.runtime.kinds.token_cnn import TABLES, TokenWindows
 from stepdown.runtime.quantised import quantise_rows
 from stepdown.runtime.tokeniser import TOKENIZER, Tokeniser
-from stepdown.students.artefact import seal
 from stepdown.students.encoders.preparing import require_training
 from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.shrink import prune
-from stepdown.students.targets import learned_from, read_targets, taught_by
+from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 from stepdown.students.token_vectors import starting_vectors, token_vectors
 from stepdown.students.token_windows import Fitting, fit_windows
@@ -71,10 +74,8 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Read token vectors, fine-tune, round to int8, seal. Raises NotEnoughData, MissingExtra, InputError."""
-    started = time.perf_counter()
-    data = taught_by(data, context.teacher)
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Read token vectors, fine-tune, round to int8. Raises NotEnoughData, MissingExtra, InputError."""
     targets = read_targets(data, options.incumbent_smoothing, options.soft_share)
     require_training()
     context.progress("reading the base", 0.0)
@@ -102,23 +103,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     steps = [Lineage(step="train", parameters={"from": options.base, "pieces": len(pieces)})]
     steps += [pruned.lineage] if pruned else []
     steps += [Lineage(step="distil", parents=(context.teacher_hash,))] if context.teacher else []
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="token_cnn",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(*steps, Lineage(step="quantise", parameters={"tables": "int8 per row"})),
-            options={**asdict(options), "pretrained": base.described()},
-        ),
-    )
+    return Trained((*steps, Lineage(step="quantise", parameters={"tables": "int8 per row"})), base.described())
 
 
 def examples() -> TrainingData:
