@@ -18,9 +18,10 @@ from stepdown.core.errors import NotEnoughData, TamperedError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.family import families
 from stepdown.core.inputs import Input, inputs_of
-from stepdown.core.students import ABSTAINS, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
+from stepdown.core.students import ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
 from stepdown.core.tasks import Match, Task
 from stepdown.runtime.artefact import open_student, read_manifest
+from stepdown.runtime.cascade import ABSTAINS
 from stepdown.runtime.kinds import served_kinds
 from stepdown.students.kinds import student_kinds
 from stepdown.students.train import train_student

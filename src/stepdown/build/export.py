@@ -13,24 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import stepdown
-from stepdown.certificate.files import seal
-from stepdown.core.canonical import canonical_json, digest_of
-from stepdown.runtime.cascade import CascadeSpec
-from stepdown.core.certificate import Certificate
-from stepdown.core.exports import MANIFEST, Comparison, ExportedModel, ExportedRung, ExportManifest
-from stepdown.core.store import Store
-from stepdown.core.students import Progress
-from stepdown.curation.dataset_file import read_dataset
-from stepdown.build.job import machine_price
-from stepdown.evaluation.cost import own_cost_per_1k
-from stepdown.evaluation.intervals import quantile, resampled_mean
-from stepdown.evaluation.speed import describe_machine, size_on_disk
 from stepdown.build.export_folder import (
     REQUIREMENTS,
     check_target,
     drafted,
-    hashes,
     folders_of,
+    hashes,
     publish,
     requirements,
     write_cascade,
@@ -39,10 +27,22 @@ from stepdown.build.export_folder import (
 )
 from stepdown.build.export_rows import Compared, Rows, ask_export, ask_parents, compare, rows_of, said_different
 from stepdown.build.export_source import Source, source_of
-from stepdown.project.home import Home, write_whole
+from stepdown.build.job import machine_price
 from stepdown.build.recertify import recertify
+from stepdown.certificate.files import seal
+from stepdown.core.canonical import canonical_json, digest_of
+from stepdown.core.certificate import Certificate
+from stepdown.core.exports import MANIFEST, Comparison, ExportedModel, ExportedRung, ExportManifest
+from stepdown.core.store import Store
+from stepdown.core.students import Progress
+from stepdown.curation.dataset_file import read_dataset
+from stepdown.evaluation.cost import own_cost_per_1k
+from stepdown.evaluation.intervals import quantile, resampled_mean
+from stepdown.evaluation.speed import describe_machine, size_on_disk
 from stepdown.project.builds import latest
+from stepdown.project.home import Home, write_whole
 from stepdown.report.exported_card import render_exported_card
+from stepdown.runtime.cascade import CascadeSpec
 from stepdown.students.exported_program import ProgramAnswer
 from stepdown.students.exporter import exporters
 

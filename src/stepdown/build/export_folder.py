@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from stepdown.core.canonical import canonical_json
-from stepdown.core.errors import ResourceError, UsageError
 from stepdown.build.export_source import Source
+from stepdown.core.canonical import canonical_json
 from stepdown.core.certificate import Certificate
+from stepdown.core.errors import ResourceError, UsageError
 from stepdown.core.exports import MANIFEST, ExportedModel, ExportedRung, ExportManifest
 from stepdown.project.home import Home, make_folder
 from stepdown.runtime.artefact import sha256

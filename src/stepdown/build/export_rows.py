@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from stepdown.certificate.calibrate import confidences
 from stepdown.certificate.evidence import Evidence
-from stepdown.runtime.cascade import CascadeSpec, Rung
+from stepdown.certificate.split_answers import TIMED_ROWS
 from stepdown.core.dataset import Answer, Dataset, Example
 from stepdown.core.errors import StepdownError
 from stepdown.core.exports import Comparison, Difference, Why
 from stepdown.core.students import Predictions
 from stepdown.project.home import Home
-from stepdown.certificate.split_answers import TIMED_ROWS
 from stepdown.runtime.artefact import open_student
+from stepdown.runtime.cascade import CascadeSpec, Rung
 from stepdown.students.exported_program import ProgramAnswer, ask
 
 SPLITS = ("tune", "certify")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.build.job import Job
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Dataset, Example
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.record import Dropped
 from stepdown.core.students import Student, TrainingData
-from stepdown.build.job import Job
 from stepdown.runtime.artefact import open_student
 from stepdown.students.fit import FitContext, FittedStudent, fit_ladder
 from stepdown.students.kinds import student_kinds
