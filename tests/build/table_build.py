@@ -18,9 +18,9 @@ from tests.report.records import student as made_measurement
 from stepdown.build.certify import Certified
 from stepdown.build.curate import Curated
 from stepdown.build.job import BuildRequest, Job
-from stepdown.build.measure import Measured
-from stepdown.build.pipeline import prepared
-from stepdown.certificate.calibrate import fit_all
+from stepdown.build.measure import MeasuredStudents
+from stepdown.build.prepare import prepared
+from stepdown.certificate.candidate import fit_all
 from stepdown.certificate.observations import CandidateStudent
 from stepdown.certificate.split_answers import answer_split, calibration_kind, observe
 from stepdown.core.calls import Call
@@ -85,7 +85,7 @@ def job_of(home: Home, **asked: Any) -> Iterator[Job]:
         yield job
 
 
-def measure(job: Job, curated: Curated, tables: Sequence[Table] = (RIGHT,)) -> Measured:
+def measure(job: Job, curated: Curated, tables: Sequence[Table] = (RIGHT,)) -> MeasuredStudents:
     """As the third stage has it, but for the figures of time and memory, which are made up."""
     students = [table.on(curated.dataset) for table in tables]
     answered = {split: answer_split(students, curated.dataset, split) for split in UNSEEN}
@@ -97,10 +97,10 @@ def measure(job: Job, curated: Curated, tables: Sequence[Table] = (RIGHT,)) -> M
     speed = {"p50": 6.1e-5, "cost": 2.1e-6, "size": 6.4, "trained": 0.0}
     measurements = tuple(made_measurement(one.kind, 0.02, 0.1, speed, names=sorted(PHRASES)) for one in students)
     fields: tuple[dict[str, Any], ...] = tuple({} for _ in students)
-    return Measured(tuple(students), measurements, answered, named, tune, fit_all(tune), fields, curated)
+    return MeasuredStudents(tuple(students), measurements, answered, named, tune, fit_all(tune), fields, curated)
 
 
-def record_of(job: Job, dataset: Dataset, measured: Measured, certified: Certified) -> BuildRecord:
+def record_of(job: Job, dataset: Dataset, measured: MeasuredStudents, certified: Certified) -> BuildRecord:
     """A record of this certificate; its other figures are made up."""
     return made_record(
         task=job.task.name,

@@ -11,16 +11,16 @@ from tests.build.table_build import RIGHT, WRONG, Table, job_of, measure, projec
 from tests.cli.tickets import label
 
 from stepdown.build.certify import Certified, certify_cascade, population, with_drawn_gold
-from stepdown.build.curate import curate_task
+from stepdown.build.curate import curate_for_build
 from stepdown.build.job import Job
-from stepdown.certificate.ledger import ATTEMPTED, LOOKED
 from stepdown.core.dataset import Example
+from stepdown.core.draw import ATTEMPTED, LOOKED
 from stepdown.core.store import Gold
 from stepdown.project.evidence_draws import plan_labels, planned_rows
 
 
 def certify(job: Job, table: Table = RIGHT) -> Certified:
-    curated = curate_task(job)
+    curated = curate_for_build(job)
     return certify_cascade(job, curated.dataset, measure(job, curated, [table]))
 
 
@@ -74,7 +74,7 @@ def test_without_labels_nothing_is_tested_or_spent_and_a_look_is_noted(tmp_path:
 def test_what_is_planned_and_labelled_is_tested_and_no_more(tmp_path: Path) -> None:
     with job_of(project(tmp_path, labelled=0)) as job:
         waits = certify(job)
-        draw = curate_task(job).dataset.draw
+        draw = curate_for_build(job).dataset.draw
         assert draw is not None
         plan_labels(job.store, draw, waits.evidence.n, job.home.clock())
         job.store.add_gold(Gold(id=name, gold=label(int(name[1:])), basis="drawn") for name in waits.evidence.seen.ids)
@@ -104,7 +104,7 @@ def test_gold_that_was_declared_a_random_sample_and_is_none_spends_nothing(tmp_p
 
 def test_a_dataset_without_a_draw_is_a_mistake_of_the_callers(tmp_path: Path) -> None:
     with job_of(project(tmp_path, 400)) as job:
-        curated = curate_task(job)
+        curated = curate_for_build(job)
         measured = measure(job, curated)
         with pytest.raises(ValueError, match="without a draw"):
             certify_cascade(job, msgspec.structs.replace(curated.dataset, draw=None), measured)
@@ -112,7 +112,7 @@ def test_a_dataset_without_a_draw_is_a_mistake_of_the_callers(tmp_path: Path) ->
 
 def test_the_population_is_that_of_the_draw(tmp_path: Path) -> None:
     with job_of(project(tmp_path, 400)) as job:
-        draw = curate_task(job).dataset.draw
+        draw = curate_for_build(job).dataset.draw
         assert draw is not None
         found = population(job, draw)
     assert (found.draw, found.calls, found.units) == (draw.digest, draw.calls, draw.units)
@@ -139,7 +139,7 @@ def test_thresholds_are_fixed_before_the_evidence_is_seen(tmp_path: Path) -> Non
     with job_of(project(tmp_path)) as job:
         first = certify(job).candidate
         flipped = (Gold(id=f"c{one}", gold="praise", basis="all") for one in range(900))
-        evidence = {one.id for one in curate_task(job).dataset.split("certify")}
+        evidence = {one.id for one in curate_for_build(job).dataset.split("certify")}
         job.store.add_gold(one for one in flipped if one.id in evidence)
         second = certify(job).candidate
     assert second.digest == first.digest

@@ -13,7 +13,7 @@ from tests.cli.tickets import TASK, label
 from stepdown.build.curate import (
     MOST_LABELS,
     check_labels,
-    curate_task,
+    curate_for_build,
     imported_files,
     incumbent_verdicts,
     priced,
@@ -40,7 +40,7 @@ def home(tmp_path: Path) -> Home:
 
 def test_calls_and_gold_become_four_splits_of_which_the_evidence_is_drawn(home: Home) -> None:
     with job_of(home) as job:
-        curated = curate_task(job)
+        curated = curate_for_build(job)
         draws = read_draws(job.store, TASK)
     dataset = curated.dataset
     assert {name: len(dataset.split(name)) > 0 for name in ("train", "tune", "certify")} == {
@@ -59,9 +59,9 @@ def test_calls_and_gold_become_four_splits_of_which_the_evidence_is_drawn(home: 
 
 def test_a_draw_stands_whatever_is_labelled_later(home: Home) -> None:
     with job_of(home) as job:
-        before = curate_task(job).dataset
+        before = curate_for_build(job).dataset
         job.store.add_gold([Gold(id=one.id, gold="praise", basis="all") for one in before.split("certify")[:5]])
-        after = curate_task(job).dataset
+        after = curate_for_build(job).dataset
         assert sum(1 for _ in job.store.events(DRAWN)) == 1
     assert [one.id for one in after.split("certify")] == [one.id for one in before.split("certify")]
     assert {one.gold for one in after.split("certify")[:5]} == {"praise"}
@@ -69,7 +69,7 @@ def test_a_draw_stands_whatever_is_labelled_later(home: Home) -> None:
 
 def test_the_same_calls_give_the_same_dataset(home: Home) -> None:
     with job_of(home) as job:
-        first, again = (curate_task(job).dataset.manifest.content_hash for _ in range(2))
+        first, again = (curate_for_build(job).dataset.manifest.content_hash for _ in range(2))
     assert first == again
 
 
@@ -81,7 +81,7 @@ def test_a_task_without_calls_is_refused_by_name() -> None:
 
 def test_more_labels_than_there_is_time_for_are_refused(home: Home) -> None:
     with job_of(home) as job:
-        dataset = curate_task(job).dataset
+        dataset = curate_for_build(job).dataset
 
     def with_labels(count: int) -> Dataset:
         labels = tuple(map(str, range(count)))
@@ -132,6 +132,6 @@ def test_personal_data_are_masked_in_the_dataset_where_the_contract_says_so(tmp_
         messages = [call.request["messages"][0], {"role": "user", "content": f"hello refund {told} order 1 item 2"}]
         store.add_calls([msgspec.structs.replace(call, request={**call.request, "messages": messages})])
     with job_of(home) as job:
-        dataset = curate_task(job).dataset
+        dataset = curate_for_build(job).dataset
     assert "c5000" in {one.id for one in dataset.examples}
     assert all(told not in one.text for one in dataset.examples)

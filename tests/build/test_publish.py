@@ -10,7 +10,7 @@ from tests.build.table_build import NOW, RIGHT, SETTINGS, WRONG, Table, job_of, 
 from tests.cli.tickets import TASK
 
 from stepdown.build.certify import certify_cascade
-from stepdown.build.curate import Curated, curate_task
+from stepdown.build.curate import Curated, curate_for_build
 from stepdown.build.job import Job
 from stepdown.build.publish import KEPT_BUILDS, keep
 from stepdown.core.errors import ResourceError
@@ -44,7 +44,7 @@ def later(job: Job, seconds: float) -> Job:
 
 def build(home: Home) -> BuildFolder:
     with job_of(home) as job:
-        return published(job, curate_task(job))
+        return published(job, curate_for_build(job))
 
 
 def test_a_build_is_whole_known_to_the_journal_and_answers(home: Home) -> None:
@@ -66,7 +66,7 @@ def test_a_build_is_whole_known_to_the_journal_and_answers(home: Home) -> None:
 
 def test_what_was_written_is_what_was_found(home: Home) -> None:
     with job_of(home) as job:
-        curated = curate_task(job)
+        curated = curate_for_build(job)
         folder = published(job, curated)
     kept = read_dataset(folder.dataset)
     assert kept.manifest.content_hash == curated.dataset.manifest.content_hash
@@ -83,14 +83,14 @@ def test_a_refusal_and_another_contract_are_kept_and_answer_nothing(home: Home) 
     first = build(home)
     for at, (table, asked) in enumerate([(WRONG, {}), (Table(), {"margin": 0.2})], start=1):
         with job_of(home, **asked) as job:
-            newest = published(later(job, 60.0 * at), curate_task(job), table)
+            newest = published(later(job, 60.0 * at), curate_for_build(job), table)
         assert latest(home, TASK) == newest
         assert served(home) == (first.path.name,)
 
 
 def test_settings_that_changed_while_it_was_built_decide_whether_it_answers(home: Home) -> None:
     with job_of(home) as job:
-        curated = curate_task(job)
+        curated = curate_for_build(job)
         (home.folder / "stepdown.toml").write_text(SETTINGS.replace("0.05", "0.01"))
         folder = published(job, curated)
     assert latest(home, TASK) == folder
@@ -99,7 +99,7 @@ def test_settings_that_changed_while_it_was_built_decide_whether_it_answers(home
 
 def test_settings_that_cannot_be_read_are_those_that_were_read(home: Home) -> None:
     with job_of(home) as job:
-        curated = curate_task(job)
+        curated = curate_for_build(job)
         (home.folder / "stepdown.toml").write_text("[tasks.tickets\n")
         folder = published(job, curated)
     assert served(home) == (folder.path.name,)
@@ -118,7 +118,7 @@ def test_calls_to_label_are_written_where_labels_would_help(tmp_path: Path) -> N
 
 def test_old_builds_go_but_for_what_answers_and_what_came_before_it(home: Home) -> None:
     with job_of(home) as job:
-        curated = curate_task(job)
+        curated = curate_for_build(job)
         answering = [published(later(job, float(at)), curated).path.name for at in range(2)]
         old = [home.builds(TASK) / f"{round(NOW + 10 + at) * 1000:015d}-refused" for at in range(KEPT_BUILDS + 2)]
         killed = home.builds(TASK) / f"000000000000001-killed{UNFINISHED}"
@@ -133,7 +133,7 @@ def test_old_builds_go_but_for_what_answers_and_what_came_before_it(home: Home) 
 def test_a_disk_that_is_full_publishes_nothing(home: Home) -> None:
     first = build(home)
     with job_of(home) as job:
-        curated = curate_task(job)
+        curated = curate_for_build(job)
         moved = later(job, 60.0)
         (home.builds(TASK) / "latest").unlink()
         (home.builds(TASK) / "latest").mkdir()

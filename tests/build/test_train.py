@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.build.table_build import job_of, project
 
-from stepdown.build.curate import curate_task
+from stepdown.build.curate import curate_for_build
 from stepdown.build.job import Job
 from stepdown.build.train import (
     LEAST_TRAINING_S,
@@ -36,7 +36,7 @@ def job(tmp_path: Path) -> Iterator[Job]:
 
 @pytest.fixture
 def dataset(job: Job) -> Dataset:
-    return curate_task(job).dataset
+    return curate_for_build(job).dataset
 
 
 def test_gold_is_learned_over_the_incumbents_answer_and_texts_without_either_are_kept(
@@ -51,12 +51,12 @@ def test_gold_is_learned_over_the_incumbents_answer_and_texts_without_either_are
         row(5, "e", split="certify", place=0),
     ]
     found = training_data(job, msgspec.structs.replace(dataset, examples=tuple(rows)))
-    assert found.texts == ["text 0", "text 1", "text 2"]
+    assert [one.text for one in found.inputs] == ["text 0", "text 1", "text 2"]
     assert found.targets == ["a", "b", "c"]
     assert found.sources == ["incumbent", "gold", "gold"]
     assert found.weights.tolist() == [1.0, 0.5, 1.0]
     assert found.labels == ("a", "b", "c"), "nothing of the other splits"
-    assert found.extra_texts == ["text 3"]
+    assert [one.text for one in found.extra_inputs] == ["text 3"]
     assert found.soft is None
     assert target_of(rows[3]) is None
 
