@@ -11,22 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.batteries.trained import trained_folder
+from tests.fixture_cache import KeptFolder
 
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import NotEnoughData, TamperedError, UsageError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.family import families
 from stepdown.core.inputs import Input, inputs_of
-from stepdown.core.students import (
-    ABSTAINS,
-    NUMPY,
-    ArtefactManifest,
-    Student,
-    StudentKind,
-    TrainingContext,
-    TrainingData,
-)
+from stepdown.core.students import NUMPY, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
 from stepdown.core.tasks import Match, Task
+from stepdown.runtime.cascade import ABSTAINS
 from stepdown.students.artefact import open_student, read_manifest
 from stepdown.students.kinds import student_kinds
 from stepdown.students.train import train_student
@@ -94,10 +88,10 @@ def _train(name: str, data: TrainingData, folder: Path, home: Path, brief: bool 
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(request: pytest.FixtureRequest, kept_folder: KeptFolder) -> Trained:
     kind = student_kinds().load(request.param)
     pytest.importorskip("torch", reason="training needs the extra 'train'")
-    folder = trained_folder(request.param, tmp_path_factory)
+    folder = trained_folder(request.param, kept_folder, fresh=True)
     manifest = read_manifest(folder)
     return Trained(request.param, kind, kind.examples(), folder, folder.parent, manifest, open_student(folder))
 

@@ -12,15 +12,6 @@ import msgspec
 import numpy as np
 
 import stepdown
-from stepdown.certificate.files import seal
-from stepdown.core.canonical import canonical_json
-from stepdown.runtime.cascade import CascadeSpec
-from stepdown.core.certificate import Certificate
-from stepdown.core.exports import MANIFEST, Comparison, ExportedModel, ExportedRung, ExportManifest
-from stepdown.core.store import Store
-from stepdown.core.students import Progress
-from stepdown.curation.dataset_file import read_dataset
-from stepdown.evaluation.speed import size_on_disk
 from stepdown.build.export_folder import (
     REQUIREMENTS,
     check_target,
@@ -34,10 +25,19 @@ from stepdown.build.export_models import folders_of, write_cascade, write_models
 from stepdown.build.export_rows import Compared, ask_export, ask_parents, compare, rows_of, said_different
 from stepdown.build.export_source import Source, source_of
 from stepdown.build.export_speed import rung_speed
-from stepdown.project.home import Home, write_whole
 from stepdown.build.recertify import recertify
+from stepdown.certificate.files import seal
+from stepdown.core.canonical import canonical_json
+from stepdown.core.certificate import Certificate
+from stepdown.core.exports import MANIFEST, Comparison, ExportedModel, ExportedRung, ExportManifest
+from stepdown.core.store import Store
+from stepdown.core.students import Progress
+from stepdown.curation.dataset_file import read_dataset
+from stepdown.evaluation.speed import size_on_disk
 from stepdown.project.builds import latest
+from stepdown.project.home import Home, write_whole
 from stepdown.report.exported_card import render_exported_card
+from stepdown.runtime.cascade import CascadeSpec
 from stepdown.students.exported_program import ProgramAnswer
 from stepdown.students.exporter import exporters
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from stepdown.runtime.cascade import CascadeSpec
+from stepdown.build.export_folder import write_json
+from stepdown.build.export_source import Source
 from stepdown.core.certificate import Certificate
 from stepdown.core.exports import ExportedModel, ExportedRung
 from stepdown.curation.options import CurationOptions
-from stepdown.build.export_folder import write_json
-from stepdown.build.export_source import Source
 from stepdown.project.home import Home
+from stepdown.runtime.cascade import CascadeSpec
 from stepdown.students.exporter import export_student, run_program
 
 

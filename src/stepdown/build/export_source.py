@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stepdown.build.recertify import Parent
 from stepdown.certificate.evidence import read_evidence
-from stepdown.runtime.cascade import CascadeSpec
 from stepdown.core.errors import DifferentAnswersError, StepdownError, TamperedError
 from stepdown.core.record import BuildRecord
 from stepdown.curation.dataset_file import read_dataset
+from stepdown.project.builds import BuildFolder
 from stepdown.project.home import Home
 from stepdown.project.in_force import standing_now
-from stepdown.build.recertify import Parent
-from stepdown.project.builds import BuildFolder
+from stepdown.runtime.cascade import CascadeSpec
 
 
 @dataclass(frozen=True)

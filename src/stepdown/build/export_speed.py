@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.build.job import machine_price
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.exports import ExportedModel, ExportedRung
 from stepdown.evaluation.cost import own_cost_per_1k
 from stepdown.evaluation.intervals import quantile, resampled_mean
 from stepdown.evaluation.speed import describe_machine
 from stepdown.project.home import Home, write_whole
-from stepdown.build.job import machine_price
 
 
 def rung_speed(home: Home, model: ExportedModel, folder: str, seconds: NDArray[np.float64]) -> ExportedRung:

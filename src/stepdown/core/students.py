@@ -18,9 +18,6 @@ from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.roles import learn_roles
 from stepdown.core.inputs import Input
 
-ABSTAINS = "abstains"
-"""The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
-
 Device = Literal["cpu", "cuda"]
 """Where a student computes. One whose runtime knows the CPU alone stays there whatever is named."""
 

@@ -23,7 +23,7 @@ SMALL_TUNE = 200
 
 
 @dataclass
-class Seen:
+class CallFacts:
     """What parsing learned of each call, by id. unread: why the incumbent's answer could not be used. unit_names: what
     the call says of the unit that it belongs to. escalated: calls that the incumbent got because no rung was sure.
     holdback: calls that it got at random, whatever the cascade would have said. unit: the name of the unit, as the step
@@ -75,7 +75,7 @@ class CurationOptions:
     draws: tuple[Draw, ...] = ()
     least_evidence: int = 0
     whole_since: float = 0.0
-    seen: Seen = field(default_factory=Seen)
+    seen: CallFacts = field(default_factory=CallFacts)
 
     @property
     def unit_names(self) -> Mapping[str, Mapping[str, str]]:

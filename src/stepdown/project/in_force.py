@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stepdown.certificate.calibrate import open_confidence
-from stepdown.certificate.certify import is_valid_at
 from stepdown.certificate.hashes import contract_hash, contract_table, read_contract
 from stepdown.core.canonical import digest_of
 from stepdown.core.certificate import Certificate
@@ -202,7 +201,7 @@ def _why_not(home: Home, certificate: Certificate, damage: str) -> str:
     """In force is a certificate that was granted, has not lapsed, is for the contract in the settings, was issued by
     the journal for files that are whole, and whose students answer as they did."""
     now = home.clock()
-    if not is_valid_at(certificate, now):
+    if not certificate.is_valid_at(now):
         if certificate.verdict != "certified":
             return "the certificate was refused"
         if now >= certificate.expires_at:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.family import loss_named
-from stepdown.core.students import ABSTAINS, TIME_OF_A_SCAN, StudentKind, TrainingContext, TrainingData
+from stepdown.core.students import TIME_OF_A_SCAN, StudentKind, TrainingContext, TrainingData
+from stepdown.runtime.cascade import ABSTAINS
 from stepdown.stats.calibration import fit_calibrator
 from stepdown.students.cross_validate import assign_folds
 from stepdown.students.kinds import student_kinds

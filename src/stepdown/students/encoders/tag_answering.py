@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from stepdown.core.extraction.answers import flat
-from stepdown.core.extraction.deriving import doubts
+from stepdown.core.extraction.deriving import rule_violations
 from stepdown.core.extraction.form import TOOL, Form, Role, Span
 from stepdown.core.extraction.spans import Choice, assemble
-from stepdown.core.students import ABSTAINS
+from stepdown.runtime.cascade import ABSTAINS
 from stepdown.students.encoders.served import Outputs
 from stepdown.students.encoders.tag_decoding import (
     Chosen,
@@ -118,7 +118,9 @@ class Answering:
         """Whether all that is required is there, all that was tagged could be read as a value, it fits, and no rule
         that the training answers keep is broken."""
         values = flat(answer)
-        if not scope.required <= values.keys() or (self._ruled and doubts(self._form, self._ruled, text, values)):
+        if not scope.required <= values.keys() or (
+            self._ruled and rule_violations(self._form, self._ruled, text, values)
+        ):
             return False
         tagged: dict[str, int] = {}
         for span in spans:

@@ -9,7 +9,7 @@ from stepdown.students.form_files import FORM, FormFile, read_json
 
 STAND_INS = {
     "stepdown.students.encoders.served": "stepdown.students.programs.readings",
-    "stepdown.core.students": "stepdown.students.programs.abstaining",
+    "stepdown.runtime.cascade": "stepdown.students.programs.abstaining",
     "stepdown.core.canonical": "stepdown.students.programs.hashing",
 }
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.extraction.answers import flat
-from stepdown.core.extraction.deriving import TOLERANCE, derived, doubts, number_of, summed
+from stepdown.core.extraction.deriving import TOLERANCE, derived, number_of, rule_violations, summed
 from stepdown.core.extraction.form import Form, Role, Span
 from stepdown.core.extraction.spans import Choice, assemble
-from stepdown.core.students import ABSTAINS
+from stepdown.runtime.cascade import ABSTAINS
 from stepdown.students.encoders.tag_decoding import Chosen, choose
 from stepdown.students.encoders.tag_layout import layout_of
 from stepdown.students.ranking.candidates import Candidate
@@ -113,7 +113,7 @@ class RankAnswering:
         answer = assemble(self._form, self.roles, text, spans, choices)
         values = flat(answer)
         unread = any(one.candidate is not None and name not in values for name, (one, _) in taken.items())
-        doubted = doubts(self._form, self._ruled, text, values)
+        doubted = rule_violations(self._form, self._ruled, text, values)
         valid = not unread and not doubted and self._required <= values.keys()
         valid = valid and (self._fits is None or self._fits(answer))
         beyond = any(chosen[group.field].choice for group in self.layout.seen_only)
