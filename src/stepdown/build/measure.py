@@ -152,4 +152,4 @@ def rows_to_show(measured: MeasuredStudents) -> Rows | None:
 def sample_inputs(examples: list[Example], most: int = 500) -> list[Input]:
     """Real inputs for timing, spread over the rows."""
     step = max(1, len(examples) // most)
-    return [example.asked for example in examples[::step]][:most]
+    return [example.student_input for example in examples[::step]][:most]
