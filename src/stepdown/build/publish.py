@@ -29,6 +29,7 @@ from stepdown.build.label_plan import label_next, rows_planned, to_label, write_
 from stepdown.project.response_template import freeze
 from stepdown.build.measure import Measured
 from stepdown.project.builds import UNFINISHED, BuildFolder, Pending, publish
+from stepdown.project.issuance import issuance_of, link_artefacts
 from stepdown.project.settings import Settings, read_settings, settings_digest
 from stepdown.report.model_card import render_model_card
 from stepdown.report.render import render
@@ -63,6 +64,7 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
         "files": draft.hashes(),
         "settings": settings_digest(job.home.folder),
     }
+    link_artefacts((rung.artefact for rung in draft.read_cascade().rungs), job.home.artefacts, draft.artefacts)
     folder = BuildFolder(parent / name)
     os.replace(draft.path, folder.path)
     # An old question asked again is answered with the date of then: what has lapsed takes nobody's place.
@@ -71,7 +73,9 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
     with changing(job.home, job.task.name):
         before = _answers(job)
         # The journal first: what is published must be known to it, whenever the process is killed.
-        job.store.append(BUILT, job.task.name, {**fact, "serves": serves, "before": before}, at=job.home.clock())
+        known = {**fact, "serves": serves, "before": before}
+        built = job.store.append(BUILT, job.task.name, known, at=job.home.clock())
+        folder.write(folder.issued, issuance_of(job.store, built, certificate))
         publish(job.home, job.task.name, folder, serves)
     return folder
 
