@@ -66,13 +66,17 @@ def test_it_escalates_what_it_is_not_sure_of_and_keeps_who_answered(elsewhere: G
     assert list(as_production_makes_them([call])) == []
 
 
-def test_a_key_for_the_task_alone_opens_it(elsewhere: Gateway, certified: Path, upstream: LargeModel) -> None:
-    made = stepdown("key", "create", "desk", "--tasks", TASK, "--home", str(elsewhere.home), "--json")
+def test_a_key_for_the_task_alone_opens_it_and_nothing_else(
+    certified: Path, upstream: LargeModel, tmp_path: Path
+) -> None:
+    home = imported(certified, tmp_path)
+    made = stepdown("key", "create", "desk", "--tasks", TASK, "--home", str(home), "--json")
     assert made.code == 0, made.err
     headers = {"authorization": f"Bearer {made.json['token']}"}
-    assert soon(lambda: elsewhere.ask(SURE, headers=headers).headers.get("x-stepdown-rung") == "linear")
-    assert elsewhere.ask(SURE, model="gpt-5-pro", headers=headers).status_code == 403
-    stepdown("key", "revoke", made.json["id"], "--home", str(elsewhere.home))
+    with serving(home, "--upstream", upstream.url) as gateway:
+        assert gateway.ask(SURE).status_code == 401
+        assert gateway.ask(SURE, headers=headers).headers["x-stepdown-rung"] == "linear"
+        assert gateway.ask(SURE, model="gpt-5-pro", headers=headers).status_code == 403
 
 
 def test_a_gateway_that_runs_takes_it_up(certified: Path, upstream: LargeModel, tmp_path: Path) -> None:
