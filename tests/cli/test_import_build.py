@@ -16,8 +16,8 @@ import pytest
 import zstandard
 
 from stepdown.certificate.files import read_certificate, write_certificate
-from stepdown.certificate.ledger import ATTEMPTED
 from stepdown.core.canonical import canonical_json, digest
+from stepdown.core.draw import ATTEMPTED
 from stepdown.core.events import Event
 from stepdown.project.builds import BuildFolder
 from stepdown.project.home import open_home

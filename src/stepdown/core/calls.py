@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from stepdown.core.inputs import Input
 from stepdown.core.served import INCUMBENT, Selection, Served
 
 _NAMES = frozenset({"model", "id", "object", "system_fingerprint"})
@@ -142,6 +143,12 @@ def masked(value: Any, mask: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
         return {mask(key): masked(each, mask) for key, each in value.items()}
     return value
+
+
+def masked_input(input: Input, mask: Callable[[str], str]) -> Input:
+    """The input with `mask` applied to every text in it."""
+    passages = tuple(msgspec.structs.replace(passage, text=mask(passage.text)) for passage in input.passages)
+    return Input(mask(input.text), masked(input.request, mask), passages)
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):

@@ -149,16 +149,16 @@ def _price(outcome: Outcome, call: Call, exchange: Exchange, response: dict[str,
         outcome.estimated = True
     outcome.prompt_tokens, outcome.completion_tokens = min(max(prompt, 0), _MOST), min(max(completion, 0), _MOST)
     usual = exchange.task.template.cost_usd if exchange.task and exchange.task.template else 0.0
+    if not is_student(exchange.rung) and exchange.rung != CACHE:
+        outcome.cost_usd = cost(priced)
+        return outcome.cost_usd
     as_incumbent = msgspec.structs.replace(priced, provider="")
     if exchange.rung == CACHE:
         outcome.cost_usd = 0.0
         # What the incumbent said has its tokens; of a student's answer they are what it would have used.
         return (cost(as_incumbent) or usual or None) if exchange.upstream else (usual or cost(as_incumbent))
-    if is_student(exchange.rung):
-        outcome.cost_usd = exchange.own_usd
-        return usual or cost(as_incumbent)
-    outcome.cost_usd = cost(priced)
-    return outcome.cost_usd
+    outcome.cost_usd = exchange.own_usd
+    return usual or cost(as_incumbent)
 
 
 def _usage(response: dict[str, Any]) -> dict[str, Any]:

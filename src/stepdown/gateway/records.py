@@ -105,8 +105,7 @@ def unpack(record: bytes) -> tuple[Exchange, Outcome | None] | list[Served]:
     request = Request("POST", "", "", {name.encode(): value for name, value in found.trace.items()}, found.request)
     request.client = found.client
     exchange = Exchange(request, wire_named(found.wire), same["at"], 0.0, same["id"])  # type: ignore[arg-type]
-    for name, value in same.items():
-        setattr(exchange, name, value)
+    vars(exchange).update(same)
     exchange.reply = found.reply
     if found.key is not None:
         exchange.key = Key(id=found.key[0], name=found.key[1], digest="", prefix="", created_at=0)

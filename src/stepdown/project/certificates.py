@@ -23,7 +23,7 @@ from stepdown.project.home import Home
 from stepdown.project.in_force import Issued, Standing, answering, issued, standing
 from stepdown.project.issuance import read_issuance
 from stepdown.project.journal import read_journal
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 
 T = TypeVar("T")
 

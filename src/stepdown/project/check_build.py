@@ -22,8 +22,8 @@ from stepdown.project.builds import ARTEFACTS, ISSUED, BuildFolder
 from stepdown.project.issuance import Issuance, read_issuance
 from stepdown.project.journal import BUILT, RENDERED
 from stepdown.project.response_template import thaw
+from stepdown.runtime.artefact import open_student
 from stepdown.runtime.cascade import CascadeSpec
-from stepdown.students.artefact import open_student
 
 LARGEST_JSON = 256 << 20
 LARGEST_DATASET = 4 << 30

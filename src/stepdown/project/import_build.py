@@ -14,12 +14,11 @@ from typing import Any
 
 import msgspec
 
-from stepdown.certificate.certify import is_valid_at
 from stepdown.certificate.hashes import contract_hash
-from stepdown.certificate.ledger import ATTEMPTED
 from stepdown.core.canonical import digest_of
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract, duration_text
+from stepdown.core.draw import ATTEMPTED
 from stepdown.core.errors import ContractError, InputError, ResourceError, StepdownError, TamperedError, UsageError
 from stepdown.core.figures import moment
 from stepdown.core.store import Store
@@ -42,8 +41,7 @@ from stepdown.project.issuance import Issuance, link_artefacts, read_issuance
 from stepdown.project.journal import IMPORTED, Journal, read_journal
 from stepdown.project.promote import chosen_if_there
 from stepdown.project.settings import FILE_NAME, read_settings, settings_digest
-from stepdown.students.artefact import MAX_FILE_BYTES, read_manifest
-from stepdown.students.exporter import sha256
+from stepdown.runtime.artefact import MAX_FILE_BYTES, read_manifest, sha256
 
 MOST_FILES = 2_000
 LARGEST_FILE = 2 << 30
@@ -80,7 +78,7 @@ def import_build(home: Home, folder: Path) -> ImportedBuild:
     with _copied(home, folder) as draft:
         found = check_build(draft)
         certificate, issuance = found.certificate, found.issuance
-        if not is_valid_at(certificate, home.clock()):
+        if not certificate.is_valid_at(home.clock()):
             raise TamperedError(
                 f"The certificate in {folder} does not hold now, {moment(home.clock())}.",
                 f"It holds from {moment(certificate.issued_at)} to {moment(certificate.expires_at)}.",

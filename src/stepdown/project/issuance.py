@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from stepdown.certificate.ledger import ATTEMPTED, QUESTION
+from stepdown.certificate.ledger import QUESTION
 from stepdown.core.certificate import Certificate
-from stepdown.core.draw import DRAWN, Draw
+from stepdown.core.draw import ATTEMPTED, DRAWN, Draw
 from stepdown.core.errors import ResourceError, TamperedError
 from stepdown.core.events import Event
 from stepdown.core.store import Store

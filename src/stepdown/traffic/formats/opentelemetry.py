@@ -20,16 +20,20 @@ from stepdown.core.served import Served
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.genai_spans import (
     DETAILS,
-    answered_of,
-    asked_of,
+    attributes_of,
+    has_content,
+    hex_id,
     is_chat,
     is_message,
     metadata_of,
-    says_something,
+    named_event,
+    nanoseconds,
+    plain,
+    request_of,
+    response_of,
     tools_from,
 )
 from stepdown.traffic.loose_chat import completion, usage_of
-from stepdown.traffic.otlp import attributes_of, hex_id, named_event, nanoseconds, plain
 from stepdown.traffic.record import Record, Wire, call_of
 from stepdown.traffic.rows import first_of, named, rows_of, sniffed_share
 from stepdown.traffic.source import Source
@@ -154,7 +158,7 @@ def _spool(spool: TraceSpool, source: Source, position: int, line: int, row: dic
                     told = named_event(name, attributes, plain(event.get("body")))
                     told["time"] = nanoseconds(event.get("timeUnixNano") or event.get("observedTimeUnixNano"))
                     told["trace"], told["span"] = trace, span_id
-                    spool.note(told, at, trace, span_id, says_something(attributes, [told]))
+                    spool.note(told, at, trace, span_id, has_content(attributes, [told]))
     return []
 
 
@@ -186,7 +190,7 @@ def _spool_span(spool: TraceSpool, span: dict[str, Any], at: tuple[int, int]) ->
         "failed": failed,
         "message": text(status.get("message")),
     }
-    spool.add(value, at, told, says_something(attributes, events))
+    spool.add(value, at, told, has_content(attributes, events))
 
 
 def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
@@ -214,8 +218,8 @@ def _made(
 ) -> Call | Broken:
     raw = msgspec.json.encode(attributes)
     try:
-        messages = asked_of(attributes, events)
-        answers = answered_of(attributes, events)
+        messages = request_of(attributes, events)
+        answers = response_of(attributes, events)
     except ValueError as problem:
         return source.broken(line, f"span {span['name']}: {problem}", raw)
     if not messages:
