@@ -32,6 +32,7 @@ ORDER = (
     "builds",
     "promote",
     "rollback",
+    "import-build",
     "answer",
     "status",
     "demo",
@@ -39,14 +40,14 @@ ORDER = (
 
 
 class Verbs(click.Group):
-    """The verbs are the files of `commands/`; each holds one click command named `command`."""
+    """The verbs are the files of `commands/`, with "-" for "_"; each holds one click command named `command`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        found = [entry.name.rstrip("_") for entry in pkgutil.iter_modules(commands.__path__)]
+        found = _modules()
         return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        names = {entry.name.rstrip("_"): entry.name for entry in pkgutil.iter_modules(commands.__path__)}
+        names = _modules()
         if cmd_name not in names:
             return None
         module = importlib.import_module(f"stepdown.cli.commands.{names[cmd_name]}")
@@ -63,6 +64,11 @@ class Verbs(click.Group):
             hint = f" Did you mean {close!r}?" if close else ""
             raise click.UsageError(f"There is no command {name!r}.{hint} Known: {', '.join(self.list_commands(ctx))}.")
         return super().resolve_command(ctx, args)
+
+
+def _modules() -> dict[str, str]:
+    """The module of each verb, by the verb."""
+    return {one.name.rstrip("_").replace("_", "-"): one.name for one in pkgutil.iter_modules(commands.__path__)}
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -18,7 +18,7 @@ from stepdown.core.certificate import Certificate
 from stepdown.core.errors import InputError, StepdownError, UsageError
 from stepdown.core.exports import MANIFEST, ExportedRung, ExportManifest
 from stepdown.curation.dataset_file import read_dataset
-from stepdown.project.builds import BuildFolder
+from stepdown.project.builds import ARTEFACTS, BuildFolder
 from stepdown.runtime.artefact import open_student, sha256
 from stepdown.runtime.cascade import CascadeSpec
 from stepdown.runtime.run import CODE
@@ -91,7 +91,8 @@ def _verify_build(folder: Path, evidence: Path | None) -> Checked:
     certificate = _checked(checks, "certificate", build.read_certificate)
     cascade = _checked(checks, "cascade file", build.read_cascade)
     dataset = _checked(checks, "dataset", lambda: read_dataset(build.dataset))
-    artefacts = folder.absolute().parent.parent.parent / "artefacts"
+    homes = folder.absolute().parent.parent.parent / ARTEFACTS
+    artefacts = build.artefacts if build.artefacts.is_dir() else homes
     if artefacts.is_dir():
         for rung in cascade.rungs if cascade else ():
             name = PurePosixPath(rung.artefact).name
