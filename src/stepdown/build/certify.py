@@ -67,7 +67,7 @@ def certify_cascade(job: Job, dataset: Dataset, measured: MeasuredStudents) -> C
         unit=draw.unit,
         drawn=seen.n,
         excluded=dict(dataset.unusable),
-        objection=objection(_gold(job, measured), draw.scope),
+        objection=objection(gold_to_check(job, measured), draw.scope),
     )
     whole = gather(candidate, seen, Terms(_ceiling(job, dataset), basis), content_keys(answered.examples))
     plan = first_plan(whole, measured.tune, job.contract)
@@ -79,7 +79,7 @@ def certify_cascade(job: Job, dataset: Dataset, measured: MeasuredStudents) -> C
     return Certified(certificate, candidate, evidence, spent, whole)
 
 
-def _gold(job: Job, measured: MeasuredStudents) -> GoldToCheck:
+def gold_to_check(job: Job, measured: MeasuredStudents) -> GoldToCheck:
     return GoldToCheck(
         task=job.task.name,
         answered=measured.answered,
@@ -184,20 +184,24 @@ def _certify_rows(job: Job, measured: MeasuredStudents, draw: Draw) -> Observati
 
 def with_drawn_gold(examples: Sequence[Example]) -> list[Example]:
     """Judged rows with the gold that is a random sample of them: what its owner drew, else an unbroken beginning."""
-    declared = [one for one in examples if one.gold is not None and one.gold_basis in ("random-sample", "all")]
+    declared = [
+        example for example in examples if example.gold is not None and example.gold_basis in ("random-sample", "all")
+    ]
     if declared:
         kept = {one.id for one in declared}
     else:
-        bare = next((place for place, one in enumerate(examples) if one.gold is None), len(examples))
-        kept = {one.id for one in examples[:bare]}
-    return [one if one.id in kept else msgspec.structs.replace(one, gold=None) for one in examples]
+        bare = next((place for place, example in enumerate(examples) if example.gold is None), len(examples))
+        kept = {example.id for example in examples[:bare]}
+    return [example if example.id in kept else msgspec.structs.replace(example, gold=None) for example in examples]
 
 
 def _ceiling(job: Job, dataset: Dataset) -> float | None:
     """The most that one call costs: as the contract states it, else from the calls that are no evidence."""
     if job.contract.dearest_call_usd is not None:
         return job.contract.dearest_call_usd
-    costs = [one.cost_usd for one in dataset.examples if one.split != "certify" and one.cost_usd is not None]
+    costs = [
+        example.cost_usd for example in dataset.examples if example.split != "certify" and example.cost_usd is not None
+    ]
     return DEAREST * max(costs) if costs else None
 
 
@@ -227,7 +231,7 @@ def _timed(
         # A plain list is of an earlier version, which kept no digest.
         seconds = kept.seconds if isinstance(kept, _Timings) else kept
         if len(seconds) == len(examples) and (kept is seconds or kept == _sealed(seconds)):
-            return [float("nan") if one is None else one for one in seconds]
+            return [float("nan") if second is None else second for second in seconds]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         pass
     timed: list[float] = time_rows([student], examples, np.random.default_rng(0))[0].tolist()

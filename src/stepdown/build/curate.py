@@ -112,12 +112,12 @@ def check_labels(dataset: Dataset) -> None:
 
 def summarise(store: Store, task: Task, prices: Prices) -> TaskSummary:
     """The figures of a task's calls. Raises NotEnoughData when it has none."""
-    found = find_tasks(calls_of(store, task), prices, known={task.name: task})
-    if not found:
+    summaries = find_tasks(calls_of(store, task), prices, known={task.name: task})
+    if not summaries:
         raise NotEnoughData(
             f"The task {task.name!r} has no calls in the store.", "Expected some.", "Run: stepdown import FILE…"
         )
-    return max(found, key=lambda one: one.calls)
+    return max(summaries, key=lambda one: one.calls)
 
 
 def priced(calls: Iterator[Call], prices: Prices) -> Iterator[Call]:
@@ -138,12 +138,12 @@ def cross_validator(seed: int, threads: int) -> OutOfSample:
 
 def read_verdicts(store: Store) -> Verdicts:
     """A judge's verdicts by call; what came as feedback is nobody's judgement of a sample."""
-    found: Verdicts = {}
+    verdicts: Verdicts = {}
     for verdict in store.verdicts():
         if verdict.judge.startswith(VOLUNTEERED_JUDGE):
             continue
-        found.setdefault(verdict.id, []).append(verdict)
-    return found
+        verdicts.setdefault(verdict.id, []).append(verdict)
+    return verdicts
 
 
 def incumbent_verdicts(verdicts: Verdicts) -> dict[str, float]:

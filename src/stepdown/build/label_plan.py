@@ -69,10 +69,10 @@ def to_label(dataset: Dataset, whole: Evidence, rows: int) -> ToLabel:
     return ToLabel(rows, tuple(one for one in dataset.split("certify") if one.id in wanted))
 
 
-def write_next(store: Store, draw: Draw, found: ToLabel, path: Path, now: float) -> int:
+def write_next(store: Store, draw: Draw, plan: ToLabel, path: Path, now: float) -> int:
     """Enter the plan, then write the file. Returns how many calls are to be labelled."""
-    plan_labels(store, draw, found.rows, now)
-    return write_labels_file(path, found.examples)
+    plan_labels(store, draw, plan.rows, now)
+    return write_labels_file(path, plan.examples)
 
 
 def rows_planned(store: Store, draw: Draw, whole: Evidence, wanted: int) -> int:
@@ -90,7 +90,7 @@ def write_labels_file(path: Path, examples: Sequence[Example]) -> int:
     CSV, or JSON lines where the name ends in .jsonl; columns `id,input,gold`, the last one empty. Import it again as
     gold once it is filled in; rows left empty are ignored. Raises ResourceError when the disk does not take it.
     """
-    table = [{"id": one.id, "input": one.text, "gold": None} for one in examples]
+    table = [{"id": example.id, "input": example.text, "gold": None} for example in examples]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".jsonl":

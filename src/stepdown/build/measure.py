@@ -51,7 +51,7 @@ class MeasuredStudents:
     @property
     def kept(self) -> list[int]:
         """The places of the students that no other beats at everything."""
-        return [place for place, one in enumerate(self.measurements) if not one.dominated_by]
+        return [place for place, measurement in enumerate(self.measurements) if not measurement.dominated_by]
 
 
 def measure_students(
@@ -68,8 +68,8 @@ def measure_students(
     measurements = []
     for place, fitted in enumerate(learned.fitted):
         job.progress(f"measuring: {fitted.plan.kind}", place / len(learned.fitted))
-        said = {split: one.predictions[place] for split, one in answered.items() if one.predictions}
-        quality = _quality(job, answered, said, calibrators[place])
+        predictions = {split: one.predictions[place] for split, one in answered.items() if one.predictions}
+        quality = _quality(job, answered, predictions, calibrators[place])
         measurements.append(_measurement(job, fitted, learned.students[place], quality, curated))
     marked = tuple(mark_dominated(measurements))
     priced = tuple(
@@ -116,19 +116,22 @@ def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) 
 
 
 def _quality(
-    job: Job, answered: dict[SplitName, SplitAnswers], said: dict[SplitName, Predictions], calibrator: dict[str, object]
+    job: Job,
+    answered: dict[SplitName, SplitAnswers],
+    predictions_by_split: dict[SplitName, Predictions],
+    calibrator: dict[str, object],
 ) -> tuple[Quality, ...]:
     """On the splits that are no evidence: of that, only the certificate speaks."""
-    found = []
+    measured = []
     for split in SHOWN_SPLITS:
-        if split not in said:
+        if split not in predictions_by_split:
             continue
-        predictions, examples = said[split], answered[split].examples
+        predictions, examples = predictions_by_split[split], answered[split].examples
         sure: NDArray[np.float64] = confidences(calibrator, predictions.signals)
         for reference in references_in(examples):
             family, said_of = job.task.family, predictions.answers
-            found.append(measure_quality(said_of, sure, examples, family, split, reference, job.grading))
-    return tuple(found)
+            measured.append(measure_quality(said_of, sure, examples, family, split, reference, job.grading))
+    return tuple(measured)
 
 
 def references_in(examples: list[Example]) -> list[str]:

@@ -50,9 +50,9 @@ def _standing_of(home: Home, journal: Journal, task: str, build: str) -> str:
         return error.got.rstrip(".")
 
 
-def _set_aside(home: Home, found: Standing, task: str) -> str:
+def _set_aside(home: Home, built: Standing, task: str) -> str:
     """How to have a certified build answer that was made for another contract than the settings have; "" for others."""
-    certificate = found.certificate
+    certificate = built.certificate
     if certificate is None or certificate.verdict != "certified":
         return ""
     other = why_other_contract(home.settings, certificate)
@@ -61,5 +61,5 @@ def _set_aside(home: Home, found: Standing, task: str) -> str:
     reason = other.removeprefix(OTHER_CONTRACT)
     return (
         f"This certificate will not be served: it is for {reason}. To serve it, write its contract into "
-        f"[tasks.{task}.contract], then: stepdown promote {task} {found.build}"
+        f"[tasks.{task}.contract], then: stepdown promote {task} {built.build}"
     )

@@ -49,7 +49,9 @@ def keep(
     draft.write(draft.cascade, certified.candidate.cascade(certificate.chosen))
     draft.write(draft.certificate, seal(certificate))
     fields = {
-        one.artefact: known for one, known in zip(measured.candidate_students, measured.fields, strict=True) if known
+        candidate_student.artefact: known
+        for candidate_student, known in zip(measured.candidate_students, measured.fields, strict=True)
+        if known
     }
     if fields:
         draft.write(draft.fields, fields)
@@ -102,9 +104,9 @@ def _write_labels(
     draft.write(draft.pending, Pending(draw=draw.digest, places=places, expected=expected, graded=graded))
     if not wanted:
         return
-    found = to_label(dataset, whole, rows_planned(job.store, draw, whole, wanted))
-    if found.examples:
-        write_next(job.store, draw, found, draft.labels, job.home.clock())
+    plan = to_label(dataset, whole, rows_planned(job.store, draw, whole, wanted))
+    if plan.examples:
+        write_next(job.store, draw, plan, draft.labels, job.home.clock())
 
 
 def _fact(record: BuildRecord, task: Task) -> dict[str, Any]:
@@ -115,7 +117,7 @@ def _fact(record: BuildRecord, task: Task) -> dict[str, Any]:
         "verdict": certificate.verdict,
         "cascade": certificate.cascade_hash,
         "dataset": record.dataset.content_hash,
-        "students": [one.artefact for one in record.students],
+        "students": [student.artefact for student in record.students],
         "seed": record.seed,
     }
 

@@ -100,8 +100,8 @@ def record_build(
 def _shown_metrics() -> dict[str, ShownMetric]:
     """How people read each metric; a loss of a quarter tells which of them as 1 − loss."""
     quarter = Estimate(value=0.25, low=0.25, high=0.25, n=1, method="")
-    said = {name: metric.shown_as(quarter) for name, metric in metrics().all().items()}
-    return {name: ShownMetric(name=shown, complement=value.value > 0.5) for name, (shown, value) in said.items()}
+    displays = {name: metric.shown_as(quarter) for name, metric in metrics().all().items()}
+    return {name: ShownMetric(name=shown, complement=value.value > 0.5) for name, (shown, value) in displays.items()}
 
 
 def _incumbent(job: Job, curated: Curated) -> IncumbentMeasurement:
@@ -216,7 +216,7 @@ def cascade_answers(
 def _sure(measured: MeasuredStudents, certified: Certified, split: SplitName) -> tuple[NDArray[np.float64], list[int]]:
     """Calibrated confidences (rungs, rows) of the candidate's students, and their places among those measured."""
     candidate, predictions = certified.candidate, measured.answered[split].predictions
-    artefacts = [one.artefact for one in measured.candidate_students]
+    artefacts = [candidate_student.artefact for candidate_student in measured.candidate_students]
     places = [artefacts.index(candidate_student.artefact) for candidate_student in candidate.candidate_students]
     pairs = zip(candidate.calibrators, places, strict=True)
     return np.stack([confidences(each, predictions[place].signals) for each, place in pairs]), places
@@ -231,8 +231,8 @@ def _curve(job: Job, measured: MeasuredStudents, certified: Certified, shown: Ro
     wanted = references_of(answered.examples, "gold" if shown[1] == "gold" else "agreement")
     known = np.array([row for row, reference in enumerate(wanted) if reference is not None], dtype=np.int64)
     sure, places = _sure(measured, certified, shown[0])
-    said = [answered.predictions[place].answers for place in places]
-    losses = np.array([[job.loss.of(answers[row], wanted[row]) for row in known] for answers in said])
+    rung_answers = [answered.predictions[place].answers for place in places]
+    losses = np.array([[job.loss.of(answers[row], wanted[row]) for row in known] for answers in rung_answers])
     theirs = np.array([job.loss.of(answered.examples[row].incumbent, wanted[row]) for row in known])
     if len(places) == 1:
         # With one rung the whole curve can be drawn, also where the path has few points to test.

@@ -117,10 +117,10 @@ def _drawn(home: Home, store: Store, task: Task, contract: Contract, request: Sa
 def _pending(home: Home, task: str, draw: Draw) -> Pending | None:
     """What the newest build knows of the calls that need a label, where it was made with this draw."""
     try:
-        found = latest(home, task).read_pending()
+        pending = latest(home, task).read_pending()
     except StepdownError:
         return None
-    return found if found is not None and found.draw == draw.digest else None
+    return pending if pending is not None and pending.draw == draw.digest else None
 
 
 def _missing(chosen: list[Example], pending: Pending | None) -> tuple[Example, ...]:
@@ -169,4 +169,4 @@ def _for_margin(expected: Expected, contract: Contract, margin: float, graded: b
 
 
 def _whole_units(examples: list[Example], rows: int) -> list[Example]:
-    return examples[: whole_units_up_to(tuple(one.unit for one in examples), rows)]
+    return examples[: whole_units_up_to(tuple(example.unit for example in examples), rows)]

@@ -61,8 +61,8 @@ def _trying(task: Task, seed: int) -> OutOfSample:
             dataset_hash="",
             form=task.form,
         )
-        found = answer_out_of_sample(data, seed, threads=THREADS)
-        return found.answers, found.confidences
+        predicted = answer_out_of_sample(data, seed, threads=THREADS)
+        return predicted.answers, predicted.confidences
 
     return out_of_sample
 

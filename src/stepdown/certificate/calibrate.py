@@ -69,5 +69,5 @@ def _abstaining(calibrator: Mapping[str, Any], signals: Floats) -> NDArray[np.bo
     """On which rows (n,) the student says that it has no answer."""
     if ABSTAINS not in calibrator:
         return np.zeros(len(signals), dtype=bool)
-    said: NDArray[np.bool_] = signals[:, int(calibrator[ABSTAINS])] >= 0.5
-    return said
+    abstains: NDArray[np.bool_] = signals[:, int(calibrator[ABSTAINS])] >= 0.5
+    return abstains

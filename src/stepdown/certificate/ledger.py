@@ -78,10 +78,10 @@ def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> 
         "contract": contract_hash(contract),
         "evidence": evidence.rows_hash,
     }
-    asked = tuple(question[part] for part in _QUESTION)
+    question_parts = tuple(question[part] for part in _QUESTION)
     stages, final = evidence.terms.stages, evidence.terms.final
     looked = tuple(evidence.stage_hashes) if evidence.keys else ()
-    entry = _Entry(asked, ids, content, population.draw, population.replaces, stages, final, looked)
+    entry = _Entry(question_parts, ids, content, population.draw, population.replaces, stages, final, looked)
     number = _number(events, entry, evidence.seen.reference == "agreement")
     data = {**question, "rows": _packed(ids, _ID_BYTES), "n": evidence.n, "attempt": number}
     if evidence.keys:
@@ -93,7 +93,7 @@ def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> 
 def asked_before(events: Iterable[Event], spent: Attempt) -> Event | None:
     """The journal's event of the very same question, where it was asked before: asking again tests nothing new."""
     question = {part: spent.event[part] for part in _QUESTION}
-    return next((one for one in events if one.kind == ATTEMPTED and question.items() <= one.data.items()), None)
+    return next((event for event in events if event.kind == ATTEMPTED and question.items() <= event.data.items()), None)
 
 
 def attempts_so_far(
@@ -109,19 +109,19 @@ def attempts_so_far(
 def looks(events: Iterable[Event], candidate: str, contract: Contract, draw: str) -> tuple[int, ...]:
     """How many rows of the draw each look at this candidate had, in order; () where none was taken, or the last of them
     was the final one, so that a further look is a further attempt."""
-    asked = (candidate, contract_hash(contract))
-    found: tuple[int, ...] = ()
+    question_parts = (candidate, contract_hash(contract))
+    ends: tuple[int, ...] = ()
     for event in events:
         if event.kind == ATTEMPTED:
             entry = _read(event)
-            if entry.question[:2] == asked and entry.draw == draw and draw:
-                found = () if entry.final else entry.stages
-    return found
+            if entry.question[:2] == question_parts and entry.draw == draw and draw:
+                ends = () if entry.final else entry.stages
+    return ends
 
 
 def row_keys(names: Sequence[str], size: int = _ID_BYTES) -> Keys:
     """Short keys of rows, sorted. Should two rows share one by chance, an attempt more is counted."""
-    short = [int(digest(each.encode())[: 2 * size], 16) for each in names]
+    short = [int(digest(name.encode())[: 2 * size], 16) for name in names]
     return np.unique(np.array(short, dtype=np.uint64))
 
 

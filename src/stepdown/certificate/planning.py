@@ -45,17 +45,19 @@ def expect(candidate: Candidate, tune: Observations) -> Expected:
     """Read off tune; where tune has no gold, either is taken to be right as often as the other where they differ."""
     own = tune.students(
         [
-            [each.artefact for each in tune.candidate_students].index(one.artefact)
-            for one in candidate.candidate_students
+            [candidate_student.artefact for candidate_student in tune.candidate_students].index(
+                candidate_student.artefact
+            )
+            for candidate_student in candidate.candidate_students
         ]
     )
     own = own.rows(np.flatnonzero(own.labelled))
     last = candidate.points[-1 if candidate.hopeful is None else candidate.hopeful]
-    found = outcome(own, candidate.confidences(own), last.thresholds)
+    result = outcome(own, candidate.confidences(own), last.thresholds)
     size = own.n + 1.0  # half a row on either side: tune is small
-    differing = (found.rung >= 0) & (found.excess != 0.0)
+    differing = (result.rung >= 0) & (result.excess != 0.0)
     sums, sizes = unit_sums(differing.astype(np.float64), own.units)
-    worse, better = (float(np.maximum(side, 0.0).sum() + 0.5) / size for side in (found.excess, -found.excess))
+    worse, better = (float(np.maximum(side, 0.0).sum() + 0.5) / size for side in (result.excess, -result.excess))
     expected = Expected(
         differs=worse,
         worse=worse / 2,

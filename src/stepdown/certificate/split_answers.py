@@ -33,12 +33,12 @@ class Grader:
     def slices_of(self, example: Example, reference: Answer | None) -> dict[str, str]:
         """The slices of a row: those it came with, and those that follow from what is right there."""
         answer = example.incumbent if reference is None else reference
-        found = dict(example.slices)
+        slices = dict(example.slices)
         if answer is not None and "label" in self.slices:
-            found["label"] = self.family.slice_of(answer)
+            slices["label"] = self.family.slice_of(answer)
         if answer is not None and "field" in self.slices:
-            found["field"] = SEPARATOR.join(sorted(self.family.parts(answer)))
-        return found
+            slices["field"] = SEPARATOR.join(sorted(self.family.parts(answer)))
+        return slices
 
     def loss_or_nan(self, answer: Answer | None, gold: Answer | None) -> float:
         return float("nan") if gold is None else self.loss.of(answer, gold)
@@ -116,25 +116,30 @@ def observe_evidence(
     agreement: a row on which the incumbent's answer cannot be read counts as a mistake of whoever answers it.
     """
     examples = answered.examples
-    said = [predictions.answers for predictions in answered.predictions]
+    answers_by_student = [predictions.answers for predictions in answered.predictions]
     agrees = np.array(
         [
-            [answer is not None and answer == one.incumbent for answer, one in zip(answers, examples, strict=True)]
-            for answers in said
+            [
+                answer is not None and answer == example.incumbent
+                for answer, example in zip(answers, examples, strict=True)
+            ]
+            for answers in answers_by_student
         ],
         dtype=bool,
     ).reshape(len(candidate_students), len(examples))
     references = references_of(examples, kind)
     losses = [
         [grader.loss_or_nan(answer, value) for answer, value in zip(answers, references, strict=True)]
-        for answers in said
+        for answers in answers_by_student
     ]
-    incumbent = [grader.loss_or_nan(one.incumbent, value) for one, value in zip(examples, references, strict=True)]
+    incumbent = [
+        grader.loss_or_nan(example.incumbent, value) for example, value in zip(examples, references, strict=True)
+    ]
     table = _table(losses, len(examples))
     if kind == "agreement":
         table, incumbent = np.where(np.isnan(table), 1.0, table), [0.0] * len(examples)
     return Observations(
-        ids=tuple(one.id for one in examples),
+        ids=tuple(example.id for example in examples),
         reference=kind,
         references=tuple("" if value is None else as_text(value) for value in references),
         candidate_students=tuple(candidate_students),
@@ -142,22 +147,24 @@ def observe_evidence(
         losses=table,
         incumbent_loss=np.array(incumbent, dtype=np.float64),
         support=grader.loss.support,
-        slices=tuple(grader.slices_of(one, value) for one, value in zip(examples, references, strict=True)),
+        slices=tuple(grader.slices_of(example, value) for example, value in zip(examples, references, strict=True)),
         escalation_cost_usd=_costs(examples),
         latency_s=latency_s,
-        units=tuple(one.unit or one.id for one in examples),
+        units=tuple(example.unit or example.id for example in examples),
         agrees=agrees if kind == "gold" else None,
     )
 
 
 def content_keys(examples: Sequence[Example]) -> tuple[str, ...]:
     """What the ledger knows rows by, under whatever id: the hash of input and time."""
-    return tuple(digest(f"{one.timestamp!r}\x1f{one.text}".encode("utf-8", "surrogatepass")) for one in examples)
+    return tuple(
+        digest(f"{example.timestamp!r}\x1f{example.text}".encode("utf-8", "surrogatepass")) for example in examples
+    )
 
 
 def _costs(examples: Sequence[Example]) -> NDArray[np.float64] | None:
     """What escalating each row costs in USD; None where one is unknown."""
-    known = [one.cost_usd for one in examples if one.cost_usd is not None]
+    known = [example.cost_usd for example in examples if example.cost_usd is not None]
     return np.array(known) if len(known) == len(examples) else None
 
 
@@ -199,32 +206,38 @@ def observe_judged(
     which the test then corrects by the rows that have gold.
     """
     gold = [example.gold for example in answered.examples]
-    kept = [row for row, one in enumerate(answered.examples) if gold[row] is not None or one.id in verdicts]
+    kept = [row for row, example in enumerate(answered.examples) if gold[row] is not None or example.id in verdicts]
     examples = [answered.examples[row] for row in kept]
-    said = [[predictions.answers[row] for row in kept] for predictions in answered.predictions]
+    answers_by_student = [[predictions.answers[row] for row in kept] for predictions in answered.predictions]
     known = [{as_text(one.answer): one.loss for one in verdicts.get(example.id, ())} for example in examples]
     judged = JudgedLosses(
         losses=_table(
-            [[_verdict(*each) for each in zip(examples, answers, known, strict=True)] for answers in said], len(kept)
+            [
+                [_verdict(*each) for each in zip(examples, answers, known, strict=True)]
+                for answers in answers_by_student
+            ],
+            len(kept),
         ),
         incumbent_loss=np.array(
-            [_verdict(one, one.incumbent, each) for one, each in zip(examples, known, strict=True)]
+            [_verdict(example, example.incumbent, each) for example, each in zip(examples, known, strict=True)]
         ),
     )
     losses = [
-        [grader.loss_or_nan(answer, one.gold) for answer, one in zip(answers, examples, strict=True)]
-        for answers in said
+        [grader.loss_or_nan(answer, example.gold) for answer, example in zip(answers, examples, strict=True)]
+        for answers in answers_by_student
     ]
     return Observations(
         ids=tuple(example.id for example in examples),
         reference="judged",
-        references=tuple("" if one.gold is None else as_text(one.gold) for one in examples),
+        references=tuple("" if example.gold is None else as_text(example.gold) for example in examples),
         candidate_students=tuple(candidate_students),
         signals=tuple(predictions.signals[kept] for predictions in answered.predictions),
         losses=_table(losses, len(kept)),
-        incumbent_loss=np.array([grader.loss_or_nan(one.incumbent, one.gold) for one in examples], dtype=np.float64),
+        incumbent_loss=np.array(
+            [grader.loss_or_nan(example.incumbent, example.gold) for example in examples], dtype=np.float64
+        ),
         support="bounded",
-        slices=tuple(grader.slices_of(one, one.gold) for one in examples),
+        slices=tuple(grader.slices_of(example, example.gold) for example in examples),
         escalation_cost_usd=_costs(examples),
         latency_s=None if latency_s is None else latency_s[:, kept],
         judged=judged,

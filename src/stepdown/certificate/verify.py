@@ -153,8 +153,8 @@ def _budget(certificate: Certificate, evidence: Evidence, events: tuple[Event, .
         yield Check(name="attempt (ledger)", passed=False, detail=str(error))
         return
     yield _same("attempt (ledger)", certificate.attempt, again.number)
-    asked = {key: value for key, value in again.event.items() if key not in ("n", "attempt")}
-    journalled = any(event.kind == ATTEMPTED and asked.items() <= event.data.items() for event in events)
+    question = {key: value for key, value in again.event.items() if key not in ("n", "attempt")}
+    journalled = any(event.kind == ATTEMPTED and question.items() <= event.data.items() for event in events)
     detail = "" if journalled else "no event of this attempt stands in the journal"
     yield Check(name="ledger entry", passed=journalled, detail=detail)
 

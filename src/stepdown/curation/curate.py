@@ -102,7 +102,12 @@ def _check(examples: list[Example], excluded: list[Excluded]) -> None:
             f"At least {LEAST_INPUTS} different inputs are needed to split them, and in practice some hundreds.",
             "Import more calls of this task.",
         )
-    answers = {canonical_json(value) for one in examples for value in (one.incumbent, one.gold) if value is not None}
+    answers = {
+        canonical_json(value)
+        for example in examples
+        for value in (example.incumbent, example.gold)
+        if value is not None
+    }
     if len(answers) < 2:
         raise NotEnoughData(
             f"All {len(examples)} usable calls have the same answer.",

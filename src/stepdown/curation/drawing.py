@@ -45,9 +45,17 @@ class DrawScope:
 
 def draw_scope(examples: Sequence[Example], wish: Mapping[str, SplitName], options: CurationOptions) -> DrawScope:
     """Which rows the evidence may be drawn from."""
-    basis = {one.id: options.gold[one.id].basis for one in examples if one.gold is not None and one.id in options.gold}
+    basis = {
+        example.id: options.gold[example.id].basis
+        for example in examples
+        if example.gold is not None and example.id in options.gold
+    }
     trusted = frozenset(name for name, given in basis.items() if given != "volunteered")
-    natural = [one for one in examples if one.id not in options.seen.escalated and one.timestamp >= options.whole_since]
+    natural = [
+        example
+        for example in examples
+        if example.id not in options.seen.escalated and example.timestamp >= options.whole_since
+    ]
     complete = bool(natural) and all(one.id in trusted for one in natural)
     scope, eligible = _eligible(natural, wish, basis, complete, options.against)
     return DrawScope(wish, trusted, complete, options.against, scope, frozenset(eligible))
@@ -81,9 +89,9 @@ def draw_evidence(examples: Sequence[Example], standing: DrawScope, options: Cur
     that is made for any reason but new calls (calls of the last one have gone, or another unit is named) replaces the
     one before, so that it gains nobody a fresh start.
     """
-    last = next((one for one in reversed(options.draws) if _is_like(one, standing, options)), None)
+    last = next((draw for draw in reversed(options.draws) if _is_like(draw, standing, options)), None)
     wanted = _wanted(examples, standing, options)
-    here = {call_key(one.id) for one in examples}
+    here = {call_key(example.id) for example in examples}
     gone = last is not None and any(key not in here for key in last.places)
     if last is not None and not gone and standing.scope == "traffic":
         return _new(examples, standing, options, wanted) if _is_due(examples, standing, last, wanted) else last
@@ -97,14 +105,14 @@ def _is_like(draw: Draw, standing: DrawScope, options: CurationOptions) -> bool:
 
 
 def _is_due(examples: Sequence[Example], standing: DrawScope, last: Draw, wanted: int) -> bool:
-    fresh = [one for one in examples if one.id in standing.eligible and last.place(one.id) is None]
+    fresh = [example for example in examples if example.id in standing.eligible and last.place(example.id) is None]
     if last.last > 0:
         return sum(one.timestamp > last.last for one in fresh) >= max(wanted, last.rows)
     return len(fresh) + last.rows >= GROWN * last.calls
 
 
 def _wanted(examples: Sequence[Example], standing: DrawScope, options: CurationOptions) -> int:
-    usable = sum(standing.wish.get(one.id) != "test" for one in examples)
+    usable = sum(standing.wish.get(example.id) != "test" for example in examples)
     wanted = options.rows_to_certify(usable)
     if standing.scope == "split-column":
         return len(standing.eligible)
@@ -128,9 +136,9 @@ def _new(
     # Left out is what stepdown itself drew, at random. To leave out what somebody chose would bend what remains.
     known = [draw for draw in options.draws if draw.scope == "traffic"]
     earlier: set[int] = set() if again else {key for draw in known for key in draw.places}
-    fresh = [one for one in examples if one.id in standing.eligible and call_key(one.id) not in earlier]
+    fresh = [example for example in examples if example.id in standing.eligible and call_key(example.id) not in earlier]
     # Where everything has been drawn before, the same calls are drawn again, and the ledger counts on.
-    eligible = fresh or [one for one in examples if one.id in standing.eligible]
+    eligible = fresh or [example for example in examples if example.id in standing.eligible]
     window = ""
     if standing.scope == "traffic":
         eligible, window = _live(eligible, wanted, options) or _latest(eligible, wanted, options)
@@ -173,8 +181,8 @@ def _live(eligible: list[Example], wanted: int, options: CurationOptions) -> tup
     held = [one for one in eligible if one.id in options.seen.holdback]
     if len(held) < wanted or len(held) == len(eligible):
         return None
-    found, window = _latest(held, wanted, options)
-    return found, f"the random holdback of live traffic{', ' if window else ''}{window}"
+    latest, window = _latest(held, wanted, options)
+    return latest, f"the random holdback of live traffic{', ' if window else ''}{window}"
 
 
 def _latest(eligible: list[Example], wanted: int, options: CurationOptions) -> tuple[list[Example], str]:

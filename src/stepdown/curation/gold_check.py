@@ -160,7 +160,7 @@ def _advice(labels: Labels, task: Task) -> str:
         return f'Correct the file, or say {where} what each means: gold_map = {{ "GOLD\'S" = "THE ANSWER\'S" }}.'
     spelt = by_spelling(labels.known)
     if labels.offered.keys() == labels.strange.keys() and all(
-        spelt.get(spelling(label)) == meant for label, meant in labels.offered.items()
+        spelt.get(spelling(label)) == target for label, target in labels.offered.items()
     ):
         differ = "They differ in case, spaces, underscores or hyphens alone; if they mean the same"
         return f'{differ}, write {where}: gold_spelling = "loose".'
@@ -266,18 +266,18 @@ def settle_gold(examples: Sequence[Example], task: Task, options: CurationOption
     A label that no answer has and no prompt lists is no gold: it would be learned and served. Raises InputError where
     too much of the gold is so, or where it is about something else.
     """
-    rows = [_row(one, options) for one in examples]
+    rows = [_row(example, options) for example in examples]
     read, labels = read_labels(rows, task, options.reading)
     if options.against != "agreement":
         there = [
             row
-            for row, one in zip(read, examples, strict=True)
-            if one.id in options.gold and not is_blank(row, options.reading)
+            for row, example in zip(read, examples, strict=True)
+            if example.id in options.gold and not is_blank(row, options.reading)
         ]
         wrong = gold_objection(there, labels, task, options.reading, _is_fair(examples, options))
         if wrong is not None:
             raise wrong
-    settled = [_settled(one, row, labels) for one, row in zip(examples, read, strict=True)]
+    settled = [_settled(example, row, labels) for example, row in zip(examples, read, strict=True)]
     return Outcome(settled, findings={"passed_over": dict(labels.strange.most_common())} if labels.strange else {})
 
 
@@ -295,7 +295,11 @@ def _settled(example: Example, row: GoldRow, labels: Labels) -> Example:
 
 def _is_fair(examples: Sequence[Example], options: CurationOptions) -> bool:
     """Whether gold is of calls that nobody picked: all that production made, or a sample declared random."""
-    golds = [options.gold[one.id] for one in examples if one.id in options.gold]
-    natural = [one for one in examples if one.id not in options.seen.escalated and one.timestamp >= options.whole_since]
+    golds = [options.gold[example.id] for example in examples if example.id in options.gold]
+    natural = [
+        example
+        for example in examples
+        if example.id not in options.seen.escalated and example.timestamp >= options.whole_since
+    ]
     complete = all(one.id in options.gold and options.gold[one.id].basis != "volunteered" for one in natural)
-    return complete or (bool(golds) and all(one.basis in ("random-sample", "all") for one in golds))
+    return complete or (bool(golds) and all(gold.basis in ("random-sample", "all") for gold in golds))

@@ -48,7 +48,7 @@ def count_rows(examples: list[Example], excluded: list[Excluded]) -> dict[str, i
 
 def count_gold(examples: list[Example], excluded: list[Excluded], options: CurationOptions) -> dict[str, int]:
     """Labels given, those for calls that are not here, and those on examples of each split."""
-    here = {one.id for one in examples} | {one.id for one in excluded}
+    here = {example.id for example in examples} | {one.id for one in excluded}
     with_gold = Counter(example.split for example in examples if example.gold is not None)
     unknown = sum(name not in here for name in options.gold)
     known = {"given": len(options.gold), "for_unknown_calls": unknown, "on_examples": sum(with_gold.values())}
@@ -110,7 +110,11 @@ def make_manifest(
     origin: tuple[tuple[str, ...], str],
 ) -> DatasetManifest:
     """The manifest of a dataset. origin: its sources, and the permission to train on the incumbent's outputs."""
-    targets = (one.gold if one.gold is not None else one.incumbent for one in examples if one.split == "train")
+    targets = (
+        example.gold if example.gold is not None else example.incumbent
+        for example in examples
+        if example.split == "train"
+    )
     return DatasetManifest(
         task=task,
         content_hash=content_hash(examples),

@@ -34,7 +34,11 @@ def split(examples: list[Example], options: CurationOptions) -> Outcome:
     sides, as they will in production: only units are kept whole. Raises NotEnoughData when nothing is left to learn
     from, InputError for an unknown split in gold.
     """
-    wish = {one.id: own for one in examples if one.gold is not None and (own := own_split(options.gold[one.id]))}
+    wish = {
+        example.id: own
+        for example in examples
+        if example.gold is not None and (own := own_split(options.gold[example.id]))
+    }
     standing = draw_scope(examples, wish, options)
     draw = draw_evidence(examples, standing, options)
     sides = _Sides(examples, standing, draw)
@@ -65,10 +69,10 @@ class _Sides:
     of_unit: dict[str, SplitName] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        drawn = {one.unit for one in self.examples if self.draw.place(one.id) is not None}
+        drawn = {example.unit for example in self.examples if self.draw.place(example.id) is not None}
         self.of_unit = dict.fromkeys(drawn, "certify")
         for name in ("test", "tune"):
-            wished = {one.unit for one in self.examples if self.standing.wish.get(one.id) == name}
+            wished = {example.unit for example in self.examples if self.standing.wish.get(example.id) == name}
             self.of_unit = dict.fromkeys(wished - self.of_unit.keys(), name) | self.of_unit
 
     def free(self, usable: Iterable[Example]) -> list[Example]:
@@ -123,7 +127,7 @@ def _deal_tune(sides: _Sides, options: CurationOptions) -> Evidence:
     Gold that somebody picked would bend the confidences fitted to it: it is learned from.
     """
     standing = sides.standing
-    usable = [one for one in sides.examples if standing.wish.get(one.id) != "test"]
+    usable = [example for example in sides.examples if standing.wish.get(example.id) != "test"]
     natural = [one for one in usable if one.id not in options.seen.escalated]
     own = [one for one in natural if sides.of_unit.get(one.unit) == "tune"]
     missing = options.rows_to_tune(len(usable)) - len(own)
@@ -147,7 +151,11 @@ def _deal_tune(sides: _Sides, options: CurationOptions) -> Evidence:
 def _deal_test(sides: _Sides, options: CurationOptions) -> None:
     if "test" in sides.of_unit.values():
         return
-    natural = [one for one in sides.examples if one.id not in options.seen.escalated and one.incumbent is not None]
+    natural = [
+        example
+        for example in sides.examples
+        if example.id not in options.seen.escalated and example.incumbent is not None
+    ]
     spare = sides.free(natural)
     wanted = int(min(len(spare) - PLENTY, MOST_TEST, TEST_SHARE * len(sides.examples)))
     if wanted > 0:

@@ -46,7 +46,7 @@ def drift(examples: Sequence[Example], rows: int, seed: int, slice_of: Callable[
     """
     times = np.array([example.timestamp for example in examples])
     cut = np.sort(times)[-min(rows, len(times))]
-    targets = [one.gold if one.gold is not None else one.incumbent for one in examples]
+    targets = [example.gold if example.gold is not None else example.incumbent for example in examples]
     answers = [canonical_json(None if answer is None else slice_of(answer)) for answer in targets]
     names, labels = np.unique(np.array(answers, dtype=object).astype(str), return_inverse=True)
     late = times >= cut

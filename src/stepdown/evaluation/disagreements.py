@@ -98,8 +98,8 @@ def _shown(example: Example, answer: Answer, confidence: float, places: Places |
 
 def _spans(places: Places | None, text: str, answer: Answer) -> tuple[Span, ...]:
     """Those that lie within the part of the text that is kept."""
-    found = places(text, answer) if places else ()
-    return tuple(span for span in found if span.end <= MAX_TEXT_CHARACTERS)
+    spans = places(text, answer) if places else ()
+    return tuple(span for span in spans if span.end <= MAX_TEXT_CHARACTERS)
 
 
 def _as_text(answer: Answer | None) -> str:

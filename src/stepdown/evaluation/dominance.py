@@ -21,10 +21,10 @@ def mark_dominated(students: Sequence[StudentMeasurement], split: str = "tune") 
     quadrature sum of the two intervals' half-widths, 1.96 standard errors of an unpaired difference, which errs on
     the side of keeping a student. Students that are themselves dominated dominate nobody's record.
     """
-    found = [_dominators(student, students, split) for student in students]
+    dominators = [_dominators(student, students, split) for student in students]
     return [
         msgspec.structs.replace(student, dominated_by=best.kind if (best := _strongest(others, split)) else "")
-        for student, others in zip(students, found, strict=True)
+        for student, others in zip(students, dominators, strict=True)
     ]
 
 
@@ -74,8 +74,8 @@ def _strongest(students: Sequence[StudentMeasurement], split: str) -> StudentMea
 
 
 def _error_value(student: StudentMeasurement, split: str) -> float:
-    found = [error for each in _REFERENCES if (error := student.metric("error", split, each)) is not None]
-    return found[0].value if found else 1.0
+    errors = [error for each in _REFERENCES if (error := student.metric("error", split, each)) is not None]
+    return errors[0].value if errors else 1.0
 
 
 def _reason(student: StudentMeasurement, best: StudentMeasurement, split: str) -> str:

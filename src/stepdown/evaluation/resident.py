@@ -56,9 +56,9 @@ def measure_memory(opener: str, folder: Path, texts: Sequence[str]) -> Estimate:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as failure:
-        said = str(failure.stderr or failure).strip().splitlines()
+        output = str(failure.stderr or failure).strip().splitlines()
         raise ResourceError(
-            f"The process that measures memory failed: {said[-1] if said else failure}.",
+            f"The process that measures memory failed: {output[-1] if output else failure}.",
             f"It opens {folder} with {opener} and answers {len(texts)} texts.",
             "Check that the artefact opens on its own.",
         ) from None

@@ -14,17 +14,17 @@ from stepdown.core.store import Store
 
 def read_draws(store: Store, task: str) -> tuple[Draw, ...]:
     """The draws of a task, oldest first. Raises TamperedError where one cannot be read."""
-    found = []
+    draws = []
     for event in store.events(DRAWN, task):
         try:
-            found.append(msgspec.convert(event.data, Draw))
+            draws.append(msgspec.convert(event.data, Draw))
         except msgspec.ValidationError as error:
             raise TamperedError(
                 f"Event {event.sequence} of the journal is a draw of evidence that cannot be read: {error}.",
                 "It was written whole.",
                 "Restore the store from a backup; without its draws nothing can be certified.",
             ) from None
-    return tuple(found)
+    return tuple(draws)
 
 
 def ledger_events(store: Store) -> Iterator[Event]:
@@ -34,7 +34,7 @@ def ledger_events(store: Store) -> Iterator[Event]:
 
 def whole_since(store: Store) -> float:
     """From when on every call is kept: of those before, only calls with gold are left, and they are no sample."""
-    return max((float(one.data.get("before", 0.0)) for one in store.events(FORGOTTEN)), default=0.0)
+    return max((float(event.data.get("before", 0.0)) for event in store.events(FORGOTTEN)), default=0.0)
 
 
 def keep_draw(store: Store, draw: Draw | None, now: float) -> None:
@@ -45,7 +45,7 @@ def keep_draw(store: Store, draw: Draw | None, now: float) -> None:
 
 def drawn_at(store: Store, draw: Draw) -> float:
     """When a draw was entered in the journal; 0 where it was not."""
-    return next((one.at for one in store.events(DRAWN, draw.task) if _is(one.data, draw)), 0.0)
+    return next((event.at for event in store.events(DRAWN, draw.task) if _is(event.data, draw)), 0.0)
 
 
 def plan_labels(store: Store, draw: Draw, rows: int, now: float) -> None:
@@ -56,7 +56,7 @@ def plan_labels(store: Store, draw: Draw, rows: int, now: float) -> None:
 
 def planned_rows(store: Store, draw: Draw) -> int:
     """How many calls of a draw are to be labelled; 0 where nothing was planned."""
-    planned = [one.data for one in store.events(PLANNED, draw.task) if one.data.get("draw") == draw.digest]
+    planned = [event.data for event in store.events(PLANNED, draw.task) if event.data.get("draw") == draw.digest]
     return max((int(one.get("rows", 0)) for one in planned), default=0)
 
 

@@ -107,8 +107,8 @@ def rows_differ(store: Store) -> tuple[str, ...]:
     """The tables people import into whose rows are not those that the journal knows: after an import that was cut
     short, or where somebody wrote into the store. Nothing is known of stores that an earlier version filled."""
     known: dict[str, str] = {}
-    told = [*store.events(IMPORTED), *store.events(GOLD_REMOVED)]
-    for event in sorted(told, key=lambda one: one.sequence):
+    changes = [*store.events(IMPORTED), *store.events(GOLD_REMOVED)]
+    for event in sorted(changes, key=lambda one: one.sequence):
         known.update(event.data.get("rows", {}))
     return tuple(table for table in IMPORTED_INTO if table in known and store.rows_digest(table) != known[table])
 
@@ -167,11 +167,11 @@ def _redacted(calls: Iterable[Call], store: Store, settings: Settings) -> Iterat
 
 def hash_files(paths: Sequence[str]) -> dict[str, str]:
     """The sha256 of every file that was read, by its name as a call's `source` gives it; stdin has none."""
-    found = {}
+    digests = {}
     for source in sources(path for path in paths if path != "-"):
         with Path(source.path).open("rb") as file:
-            found[source.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+            digests[source.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def _counted(calls: Iterable[Call], progress: Progress) -> Iterator[Call]:

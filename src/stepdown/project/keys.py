@@ -109,10 +109,10 @@ def _named(keys: list[Key], name: str) -> Key:
     """By id, else by name: the one in use, else the newest that was."""
     by_id = {key.id: key for key in keys}
     by_name = {key.name: key for key in sorted(keys, key=lambda one: (one.revoked_at is None, one.created_at))}
-    found = by_id.get(name) or by_name.get(name)
-    if found is None:
+    matching_key = by_id.get(name) or by_name.get(name)
+    if matching_key is None:
         raise UnknownKind("key", name, by_name)
-    return found
+    return matching_key
 
 
 def _check_name(name: str) -> None:

@@ -106,9 +106,9 @@ def parse_settings(table: dict[str, Any]) -> Settings:
         if isinstance(table.get(key), dict):
             check_keys(table[key], kind, key)
     tasks = table.get("tasks", {})
-    if not isinstance(tasks, dict) or not all(isinstance(one, dict) for one in tasks.values()):
+    if not isinstance(tasks, dict) or not all(isinstance(task, dict) for task in tasks.values()):
         raise ContractError(f"{FILE_NAME} has tasks = {tasks!r}.", "Expected tables [tasks.NAME].", "Write it so.")
-    parsed = {name: parse_task_settings(name, one) for name, one in tasks.items()}
+    parsed = {name: parse_task_settings(name, task) for name, task in tasks.items()}
     try:
         rest = msgspec.convert({key: table[key] for key in table if key not in ("tasks", "gateway")}, Settings)
     except msgspec.ValidationError as error:

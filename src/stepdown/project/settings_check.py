@@ -21,14 +21,14 @@ _LOOKED_AT = 2_000
 def unknown_tasks(store: Store, settings: Settings) -> list[str]:
     """The tasks of the settings that neither the store knows nor a `match` says how to tell."""
     tasks, workloads = store.tasks(), store.workloads()
-    found = []
-    for name, said in settings.tasks.items():
-        if said.match.template:
-            is_known = name in tasks and is_template_of(said.match.template, tasks[name])
+    unknown = []
+    for name, task_settings in settings.tasks.items():
+        if task_settings.match.template:
+            is_known = name in tasks and is_template_of(task_settings.match.template, tasks[name])
         else:
-            is_known = name in tasks or name in workloads or said.match != Match()
-        found += [] if is_known else [name]
-    return found
+            is_known = name in tasks or name in workloads or task_settings.match != Match()
+        unknown += [] if is_known else [name]
+    return unknown
 
 
 def is_template_of(written: str, task: Task) -> bool:
@@ -42,11 +42,12 @@ def check_settings(store: Store, settings: Settings) -> None:
     names = unknown_tasks(store, settings)
     known = store.tasks() if names else {}
     for name in names:
-        said = settings.tasks[name]
-        if said.match.template:
+        task_settings = settings.tasks[name]
+        if task_settings.match.template:
             shown = [f"{task.template.fingerprint} ({task.name})" for task in known.values() if task.template]
             raise ContractError(
-                f"{FILE_NAME} has [tasks.{name}] with match.template = {said.match.template[:40]!r}: no task has it.",
+                f"{FILE_NAME} has [tasks.{name}] with match.template = {task_settings.match.template[:40]!r}, which no "
+                "task has.",
                 f"Known: {', '.join(shown) or 'none yet'}; the first six characters are enough.",
                 "Correct it.",
             )

@@ -102,7 +102,7 @@ def read_status(home: Home, anchor: Anchor | None = None) -> Status:
                 notes += _build_notes(home, journal, name)
             except (StepdownError, OSError) as error:
                 findings.append(f"{name}: {error}")
-        notes += removed_notes(store, {one.task: one.certificate for one in tasks if one.in_force})
+        notes += removed_notes(store, {task.task: task.certificate for task in tasks if task.in_force})
         last = store.last_feedback() if not findings else None
         return Status(
             home=str(home.folder),
@@ -192,7 +192,7 @@ def _served(rows: Iterable[Served], now: float) -> tuple[ServedStatus, ...]:
 
 def _task_status(home: Home, journal: Journal, name: str) -> TaskStatus:
     try:
-        found = standing(home, journal, answering(home, journal, name), name)
+        own = standing(home, journal, answering(home, journal, name), name)
     except StepdownError as error:
         return TaskStatus(
             task=name,
@@ -206,21 +206,21 @@ def _task_status(home: Home, journal: Journal, name: str) -> TaskStatus:
             incumbent_cost_per_1k=None,
             report="",
         )
-    certificate, costs = found.certificate, _costs(found.folder)
+    certificate, costs = own.certificate, _costs(own.folder)
     certified = certificate is not None and certificate.verdict == "certified"
     newest = _newest(home, name)
     return TaskStatus(
         task=name,
-        in_force=found.in_force,
-        build=found.build,
+        in_force=own.in_force,
+        build=own.build,
         verdict=certificate.verdict if certificate else "",
-        stands=found.why_not,
+        stands=own.why_not,
         age_days=(home.clock() - certificate.issued_at) / DAY_S if certificate else 0.0,
         offload=certificate.offload if certificate and certified else 0.0,
         cost_per_1k=costs[0] if certified else None,
         incumbent_cost_per_1k=costs[1],
-        report=str(found.folder.report),
-        newest=newest if newest != found.build else "",
+        report=str(own.folder.report),
+        newest=newest if newest != own.build else "",
         certificate=certificate.digest if certificate else "",
     )
 

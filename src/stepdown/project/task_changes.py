@@ -83,10 +83,10 @@ def split_task(home: Home, name: str, new: str, containing: str = "", workload: 
         )
         is_chosen = _choice(containing, workload)
         chosen, rest = _halves(calls_of(store, task), is_chosen)
-        for half, what in ((chosen, f"are {new!r}'s"), (rest, f"are left to {name!r}")):
+        for half, outcome in ((chosen, f"are {new!r}'s"), (rest, f"are left to {name!r}")):
             if len(set(half)) < LEAST_DISTINCT:
                 raise NotEnoughData(
-                    f"{len(set(half)):,} different prompts of {name!r} {what}.",
+                    f"{len(set(half)):,} different prompts of {name!r} {outcome}.",
                     f"Expected {LEAST_DISTINCT} at least on either side.",
                     "Look for what only some of its prompts have: `stepdown tasks` shows their template.",
                 )
@@ -105,7 +105,7 @@ def _part(task: Task, new: str, chosen: list[Prompt], containing: str, workload:
     if workload:
         return msgspec.structs.replace(task, name=new, match=Match(workload=workload, within=task.name))
     template = _template(chosen)
-    if template is None or not any(containing in part.text for one in template.messages for part in one.parts):
+    if template is None or not any(containing in part.text for message in template.messages for part in message.parts):
         raise UsageError(
             f"{containing[:80]!r} stands in the inputs of {task.name!r}, not in what its prompts say around them.",
             "A task is told by the constant part of its prompt.",
@@ -150,15 +150,15 @@ def _in_common(store: Store, task: Task, other: Task) -> Template | None:
     prompts = [
         prompt for one in (task, other) for prompt in _halves(calls_of(store, one), lambda call, prompt: True)[0]
     ]
-    found = _template(prompts) if prompts else task.template
-    if found is None or not is_sure(constants(found)) or (found.broad and not task.template.broad):
+    template = _template(prompts) if prompts else task.template
+    if template is None or not is_sure(constants(template)) or (template.broad and not task.template.broad):
         raise UsageError(
             f"The prompts of {task.name!r} and {other.name!r} have too little in common for one template: "
-            f"{constants(found).strip()[:80] if found is not None else 'their messages differ'!r}.",
+            f"{constants(template).strip()[:80] if template is not None else 'their messages differ'!r}.",
             "One task has one template, whose slots are its input.",
             "Keep them apart, or have the clients send one prompt.",
         )
-    return found
+    return template
 
 
 def _changed(store: Store, task: Task) -> TaskChange:
@@ -193,9 +193,9 @@ def _check_new(home: Home, store: Store, new: str) -> None:
         )
 
 
-def _check_unbuilt(store: Store, name: str, what: str, next_step: str) -> None:
+def _check_unbuilt(store: Store, name: str, action: str, next_step: str) -> None:
     if is_built(store, name):
-        raise UsageError(f"{name!r} cannot be {what}: it was built, or evidence was drawn for it.", "", next_step)
+        raise UsageError(f"{name!r} cannot be {action}: it was built, or evidence was drawn for it.", "", next_step)
 
 
 def _check_unnamed(home: Home, store: Store, name: str, new: str) -> None:

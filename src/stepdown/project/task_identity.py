@@ -28,12 +28,12 @@ def settle_names(store: Store, settings: Settings, now: float) -> None:
     tasks = store.tasks()
     for name, twins in find_twins(store, tasks).items():
         absorb(store, tasks[name], [tasks[twin] for twin in twins], now)
-    for name, said in settings.tasks.items():
-        if not said.match.template or name in store.tasks():
+    for name, task_settings in settings.tasks.items():
+        if not task_settings.match.template or name in store.tasks():
             continue
-        found = [task for task in store.tasks().values() if is_template_of(said.match.template, task)]
-        if found:
-            _named(store, found[0], name, now)
+        matching_tasks = [task for task in store.tasks().values() if is_template_of(task_settings.match.template, task)]
+        if matching_tasks:
+            _named(store, matching_tasks[0], name, now)
 
 
 def find_twins(store: Store, tasks: Mapping[str, Task]) -> dict[str, list[str]]:
@@ -42,14 +42,14 @@ def find_twins(store: Store, tasks: Mapping[str, Task]) -> dict[str, list[str]]:
     Earlier versions kept what a gateway matched under the task's name as if the client had named a workload, and then
     found the task twice: by its name, and by its template as "NAME-f48074". Nothing was built of such a twin.
     """
-    found: dict[str, list[str]] = {}
+    twins_by_name: dict[str, list[str]] = {}
     for name, task in tasks.items():
         if task.match.workload != name or task.template is None:
             continue
         twins = [other for other in tasks.values() if _is_twin(task, other) and not is_built(store, other.name)]
         if twins:
-            found[name] = [twin.name for twin in twins]
-    return found
+            twins_by_name[name] = [twin.name for twin in twins]
+    return twins_by_name
 
 
 def _is_twin(task: Task, other: Task) -> bool:
@@ -80,10 +80,10 @@ def with_others(task: Task, others: list[Task]) -> Task:
     if not others:
         return task
     match = task.match
-    names = [match.names, *((one.name, *one.match.names, one.match.workload) for one in others)]
+    names = [match.names, *((other.name, *other.match.names, other.match.workload) for other in others)]
     known = dict.fromkeys(name for each in names for name in each if name and name != task.name)
-    is_by_template = match.workload == task.name and any(one.match.template for one in others)
-    template = next((one.match.template for one in others if one.match.template), "")
+    is_by_template = match.workload == task.name and any(other.match.template for other in others)
+    template = next((other.match.template for other in others if other.match.template), "")
     changed = msgspec.structs.replace(
         match,
         workload="" if is_by_template else match.workload,
@@ -136,7 +136,7 @@ def _named(store: Store, task: Task, name: str, now: float) -> None:
 def restore_names(tasks: Mapping[str, Task], rows: Mapping[str, str]) -> dict[str, Task]:
     """The tasks of the store by name. One whose row somebody renamed is found by what else it says, under the name that
     the journal has: settings, contract and build go by that. rows: the digest of each as it was remembered last."""
-    found = dict(tasks)
+    restored = dict(tasks)
     strange = [name for name, task in tasks.items() if rows.get(name) != digest_of(task)]
     for name, digest in rows.items() if strange else ():
         if name in tasks and name not in strange:
@@ -144,6 +144,6 @@ def restore_names(tasks: Mapping[str, Task], rows: Mapping[str, str]) -> dict[st
         for other in strange:
             task = msgspec.structs.replace(tasks[other], name=name)
             if digest_of(task) == digest:
-                found.pop(other, None)
-                found[name] = task
-    return found
+                restored.pop(other, None)
+                restored[name] = task
+    return restored

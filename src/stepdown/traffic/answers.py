@@ -134,6 +134,6 @@ def _best_family(calls: Sequence[Call]) -> str:
 def _asked(request: dict[str, Any]) -> dict[str, Any]:
     """The end of what was asked last, where the input mostly stands."""
     messages = request.get("messages")
-    asked = [each for each in messages if isinstance(each, dict)] if isinstance(messages, list) else []
-    content = asked[-1].get("content") if asked else None
+    turns = [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+    content = turns[-1].get("content") if turns else None
     return {"role": "user", "content": content[-ASKED_CHARACTERS:] if isinstance(content, str) else ""}

@@ -96,7 +96,7 @@ def read_verdicts(path: str) -> Iterator[Verdict | Broken]:
             yield Verdict(id=identity, loss=loss, answer=answer, judge=_text(row.get("judge")))
 
 
-def _rows(path: str, what: str) -> Iterator[tuple[Source, int, dict[str, Any]] | Broken]:
+def _rows(path: str, content: str) -> Iterator[tuple[Source, int, dict[str, Any]] | Broken]:
     """Rows as dictionaries. A file without rows is one Broken; one that is not there raises InputError."""
     source = Source(path)
     head = source.head()
@@ -108,7 +108,7 @@ def _rows(path: str, what: str) -> Iterator[tuple[Source, int, dict[str, Any]] |
         if not any(name in header.lower() for name in _IDS):
             raise InputError(
                 f"{path!r} has the header {header.strip()[:100]!r}.",
-                f"A file of {what}s has a column `id` and one of what is said of that call.",
+                f"A file of {content}s has a column `id` and one of what is said of that call.",
                 "Name the columns so.",
             )
         for item in rows(source, _SIZES.line):

@@ -77,23 +77,23 @@ class Prices:
         prompt, completion = call.prompt_tokens, call.completion_tokens
         if prompt is None or completion is None or prompt < 0 or completion < 0:
             return None
-        found = self._find(call.model, call.provider)
+        listing = self._find(call.model, call.provider)
         cached, written = _cache_tokens(call, prompt)
-        if found.own is not None:
-            return _own_cost(found.own, prompt, completion, cached)
-        if found.listed is None:
+        if listing.own is not None:
+            return _own_cost(listing.own, prompt, completion, cached)
+        if listing.listed is None:
             return None
-        price = self._price_of_day(call, found)
+        price = self._price_of_day(call, listing)
         return _simple_cost(price, prompt, completion, cached, written)
 
     def source(self, model: str, provider: str = "") -> str:
         """Where a model's price comes from, or why it has none, in plain words."""
-        found = self._find(model, provider)
-        if found.own is not None:
+        listing = self._find(model, provider)
+        if listing.own is not None:
             return "your own prices"
-        if found.listed is None:
-            return found.reason
-        return f"genai-prices: {found.listed.id} at {found.provider.name}"
+        if listing.listed is None:
+            return listing.reason
+        return f"genai-prices: {listing.listed.id} at {listing.provider.name}"
 
     def _find(self, model: str, provider: str) -> _Found:
         key = (model, provider)
@@ -103,7 +103,7 @@ class Prices:
             self._found[key] = _Found(own=own) if own else _listed(model, provider)
         return self._found[key]
 
-    def _price_of_day(self, call: Call, found: _Found) -> _DayPrice:
+    def _price_of_day(self, call: Call, listing: _Found) -> _DayPrice:
         """Prices change by day, and at some providers by hour."""
         hour = int(call.timestamp // 3600)
         key = (call.model, call.provider, hour)
@@ -111,7 +111,7 @@ class Prices:
             if len(self._dated) > 10_000:
                 self._dated.clear()
             moment = datetime.fromtimestamp(hour * 3600, UTC) if 0 < hour < 1_100_000 else _NEWEST
-            self._dated[key] = _day_price(found.listed.get_prices(moment))
+            self._dated[key] = _day_price(listing.listed.get_prices(moment))
         return self._dated[key]
 
 
@@ -179,15 +179,15 @@ def _listed(model: str, provider: str) -> _Found:
 def _everywhere(providers: Iterable[Provider], model: str) -> Iterable[tuple[Provider, ModelInfo]]:
     """Every provider's listing of a model, under its whole name, else under its name without the maker's."""
     for name in dict.fromkeys((normal(model), _bare(model))):
-        found = []
+        offers = []
         for provider in providers:
             listed = provider.find_model(name)
             if listed is None and "/" not in name:
                 listed = next((one for one in provider.models if _bare(one.id) == name), None)
             if listed is not None and _rates(listed) is not None:
-                found.append((provider, listed))
-        if found:
-            return found
+                offers.append((provider, listed))
+        if offers:
+            return offers
     return []
 
 

@@ -144,14 +144,14 @@ def _offer(task: Task) -> str:
         return f"{len(task.labels):,} labels"
     tools = _listed("tool", task.form.tools)
     fields = _listed("field", [field.name for field in task.form.fields if field.name != TOOL or not tools])
-    return " with ".join(said for said in (tools, fields) if said)
+    return " with ".join(offer for offer in (tools, fields) if offer)
 
 
-def _listed(what: str, names: Sequence[str]) -> str:
+def _listed(noun: str, names: Sequence[str]) -> str:
     if not names:
         return ""
     more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    return f"{len(names):,} {what}{'s' if len(names) != 1 else ''} ({', '.join(names[:MOST_NAMED])}{more})"
+    return f"{len(names):,} {noun}{'s' if len(names) != 1 else ''} ({', '.join(names[:MOST_NAMED])}{more})"
 
 
 def _refused(task: Task) -> list[str]:
@@ -203,11 +203,11 @@ def _latency(tally: Tally, quantile: float) -> Estimate | None:
     sample = tally.latencies.items
     if not sample:
         return None
-    found = quantile_interval(sample, quantile)
-    low = found.lower if math.isfinite(found.lower) else min(sample)
-    high = found.upper if math.isfinite(found.upper) else max(sample)
+    interval = quantile_interval(sample, quantile)
+    low = interval.lower if math.isfinite(interval.lower) else min(sample)
+    high = interval.upper if math.isfinite(interval.upper) else max(sample)
     method = "order statistics" if tally.latencies.seen == len(sample) else "order statistics of a uniform sample"
-    return Estimate(value=found.estimate, low=low, high=high, n=len(sample), method=method, unit="s")
+    return Estimate(value=interval.estimate, low=low, high=high, n=len(sample), method=method, unit="s")
 
 
 def _per_month(tally: Tally) -> tuple[Estimate | None, str]:

@@ -73,9 +73,9 @@ class StreamTranslator(ABC):
             self.ended = True
 
     def _said(self) -> bytes:
-        said = b"".join(self._out)
+        data = b"".join(self._out)
         self._out.clear()
-        return said
+        return data
 
     @abstractmethod
     def _take(self, event: dict[str, Any]) -> None:

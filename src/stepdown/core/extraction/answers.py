@@ -27,10 +27,10 @@ def canonical_object(value: Any) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         return None
     try:
-        found = _pruned(value, MAX_DEPTH, [MAX_VALUES])
+        pruned = _pruned(value, MAX_DEPTH, [MAX_VALUES])
     except _Unusable:
         return None
-    return found if isinstance(found, dict) else None
+    return pruned if isinstance(pruned, dict) else None
 
 
 def _pruned(value: Any, depth: int, left: list[int]) -> Any:
@@ -79,18 +79,18 @@ def is_sure(key: str) -> bool:
 
 def flat(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Every value by its field's name, in the object's order. Lists stay whole, of objects too."""
-    found: dict[str, Any] = {}
-    _flatten(answer, "", found)
-    return found
+    fields: dict[str, Any] = {}
+    _flatten(answer, "", fields)
+    return fields
 
 
-def _flatten(value: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> None:
+def _flatten(value: Mapping[str, Any], prefix: str, fields: dict[str, Any]) -> None:
     for key, each in value.items():
         name = prefix + key.translate(_ESCAPE)
         if isinstance(each, dict):
-            _flatten(each, name + ".", found)
+            _flatten(each, name + ".", fields)
         else:
-            found[name] = each
+            fields[name] = each
 
 
 def nested(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,9 +76,9 @@ def _read_call(call: Any) -> dict[str, Any] | None:
 def functions_in(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The functions that a message calls, each with name and arguments."""
     calls = message.get("tool_calls")
-    functions = [each.get("function") for each in calls if isinstance(each, dict)] if isinstance(calls, list) else []
+    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     functions.append(message.get("function_call"))
-    return [each for each in functions if isinstance(each, dict) and isinstance(each.get("name"), str)]
+    return [function for function in functions if isinstance(function, dict) and isinstance(function.get("name"), str)]
 
 
 def object_in(text: str) -> dict[str, Any] | None:

@@ -92,13 +92,13 @@ def untrainable_reason(
     """Why no student is worth training: which fields are beyond one, and what share of the answers is left; "" where
     enough is."""
     reasons = list(unfillable(form, roles, answers).values())
-    found = outlook(form, roles, texts, answers)
-    if not reasons and not found.refused:
+    expected = outlook(form, roles, texts, answers)
+    if not reasons and not expected.refused:
         return ""
     if not reasons:
-        worst = sorted((each for each in found.fields if each.n), key=lambda each: each.share)[:MOST_NAMED]
+        worst = sorted((field for field in expected.fields if field.n), key=lambda each: each.share)[:MOST_NAMED]
         reasons = [
             f"the field {each.name!r} can be had in {each.share:.0%} of the {each.n:,} answers that have it"
             for each in worst
         ]
-    return "; ".join([*reasons, f"{found.share:.0%} of the answers are left that a student could give whole"])
+    return "; ".join([*reasons, f"{expected.share:.0%} of the answers are left that a student could give whole"])

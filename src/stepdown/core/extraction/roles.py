@@ -107,7 +107,7 @@ def _settled(role: Role, form: Form, values: Values, answers: int) -> Role:
     always = not form.tools and there >= max(ENOUGH, ALWAYS * answers)
     if role.role == "closed" or not there:
         return role
-    got = role.aligned / there
+    covered_share = role.aligned / there
     if role.role == "text":
         known = form.field(role.field)
         stands = (
@@ -115,11 +115,13 @@ def _settled(role: Role, form: Form, values: Values, answers: int) -> Role:
             if known
             else _Copying()
         )
-        by_chance = _by_chance(known, stands, values) if known and got >= LEAST_PARTLY and not role.follows else 0.0
-        if got < LEAST_PARTLY or got - by_chance < BEYOND_CHANCE:
+        by_chance = (
+            _by_chance(known, stands, values) if known and covered_share >= LEAST_PARTLY and not role.follows else 0.0
+        )
+        if covered_share < LEAST_PARTLY or covered_share - by_chance < BEYOND_CHANCE:
             return msgspec.structs.replace(role, aligned=0, unaligned=there)
         role = msgspec.structs.replace(role, role="copied" if stands.share >= SOMETIMES else "derived")
-    partly = got < MOSTLY_GOT and role.unaligned >= FEWEST_LOST
+    partly = covered_share < MOSTLY_GOT and role.unaligned >= FEWEST_LOST
     return msgspec.structs.replace(role, partly=partly, always=always and not partly)
 
 
@@ -222,8 +224,8 @@ def _by_chance(field: Field, copying: _Copying, values: Values) -> float:
 
 def _stands(field: Field, normaliser: str, text: str, value: Any) -> bool:
     """Whether a value stands in a text as whole words: what stands inside others ("no" in "know") does so by chance."""
-    found = field_places(field, normaliser, text, value)
-    return found is not None and all(is_word_edge(text, edge) for places in found for edge in places[0])
+    place_lists = field_places(field, normaliser, text, value)
+    return place_lists is not None and all(is_word_edge(text, edge) for places in place_lists for edge in places[0])
 
 
 def count_alignment(
