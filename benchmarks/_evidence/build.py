@@ -13,7 +13,6 @@ from functools import cache, lru_cache
 from typing import Any, cast
 
 import msgspec
-from stepdown.certificate.gold_objection import objection
 
 from benchmarks._evidence.rooms import Order
 from stepdown.build.certify import gold_to_check, next_look, population, rows_to_test, with_drawn_gold
@@ -27,6 +26,7 @@ from stepdown.certificate.candidate import fit_all
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
 from stepdown.certificate.forecast import PathForecast
+from stepdown.certificate.gold_objection import objection
 from stepdown.certificate.ledger import attempt
 from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate

@@ -43,8 +43,8 @@ DEAREST = 2.0
 
 @dataclass(frozen=True)
 class Certified:
-    """A certificate or a refusal, and all that it rests on. whole: the evidence of the whole draw, of which what was
-    tested may be a beginning."""
+    """A certificate or a refusal, with its candidate, evidence and attempt. whole: the evidence of the whole draw, of
+    which `evidence` may be the first rows."""
 
     certificate: Certificate
     candidate: Candidate
@@ -92,7 +92,7 @@ def gold_to_check(job: Job, measured: MeasuredStudents) -> GoldToCheck:
 
 
 def population(job: Job, draw: Draw) -> Population:
-    """What a draw was drawn from, as a certificate has it."""
+    """The population of a draw, as a certificate states it."""
     assumption = {"traffic": "all" if draw.complete and job.contract.against == "gold" else "", "judged": ""}
     return Population(
         calls=draw.calls,
@@ -109,7 +109,7 @@ def population(job: Job, draw: Draw) -> Population:
 
 
 def rows_to_test(job: Job, draw: Draw, whole: Evidence, plan: int) -> tuple[Evidence, bool]:
-    """The beginning of the draw that is to be tested, and whether enough of it is labelled.
+    """The first rows of the draw, as many as are to be tested, and whether enough of them are labelled.
 
     All of it where nothing waits for a label. Else as many rows as were planned before anyone labelled; where nothing
     was planned, `plan`, and those labels are waited for.
@@ -183,7 +183,8 @@ def _certify_rows(job: Job, measured: MeasuredStudents, draw: Draw) -> Observati
 
 
 def with_drawn_gold(examples: Sequence[Example]) -> list[Example]:
-    """Judged rows with the gold that is a random sample of them: what its owner drew, else an unbroken beginning."""
+    """Judged rows with the gold that is a random sample of them: the owner's own sample, else the rows up to the first
+    without gold."""
     declared = [
         example for example in examples if example.gold is not None and example.gold_basis in ("random-sample", "all")
     ]
@@ -196,7 +197,7 @@ def with_drawn_gold(examples: Sequence[Example]) -> list[Example]:
 
 
 def _ceiling(job: Job, dataset: Dataset) -> float | None:
-    """The most that one call costs: as the contract states it, else from the calls that are no evidence."""
+    """The price ceiling of one call: as the contract states it, else from the calls outside of the evidence."""
     if job.contract.dearest_call_usd is not None:
         return job.contract.dearest_call_usd
     costs = [
@@ -240,7 +241,7 @@ def _timed(
 
 
 class _Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """As they are kept. digest: damaged timings are lost ones."""
+    """Timings as they are stored. digest: of `seconds`; timings that do not match it are measured anew."""
 
     seconds: list[float | None]
     digest: str

@@ -1,4 +1,4 @@
-"""The first stage: a task's calls, gold and verdicts into a dataset, and what is known of the calls as a whole."""
+"""The first stage: a task's calls, gold and verdicts become a dataset, with figures of all calls."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def imported_files(store: Store) -> dict[str, str]:
 
 
 def check_labels(dataset: Dataset) -> None:
-    """Raises ResourceError where there are more labels than time and memory are bounded for."""
+    """Raise ResourceError where a dataset has more labels than `MOST_LABELS`."""
     labels = len(dataset.manifest.labels)
     if labels > MOST_LABELS:
         raise ResourceError(
@@ -128,7 +128,7 @@ def priced(calls: Iterator[Call], prices: Prices) -> Iterator[Call]:
 
 
 def cross_validator(seed: int, threads: int) -> OutOfSample:
-    """What curation's noise audit and the scan use to see each row through a student that never saw it."""
+    """A function that gives cross-fitted probabilities of labels, for curation's noise audit."""
 
     def out_of_sample(texts: list[str], answers: list[str]) -> NDArray[np.float64]:
         return np.asarray(out_of_sample_probabilities(texts, answers, seed, threads=threads), dtype=np.float64)
@@ -137,7 +137,7 @@ def cross_validator(seed: int, threads: int) -> OutOfSample:
 
 
 def read_verdicts(store: Store) -> Verdicts:
-    """A judge's verdicts by call; what came as feedback is nobody's judgement of a sample."""
+    """A judge's verdicts by call. Feedback is left out: it is not a judgement of a sample."""
     verdicts: Verdicts = {}
     for verdict in store.verdicts():
         if verdict.judge.startswith(VOLUNTEERED_JUDGE):

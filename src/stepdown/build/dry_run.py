@@ -1,4 +1,4 @@
-"""A dry run: what a build would choose and may expect, read off *tune* alone. No evidence is asked or spent."""
+"""A dry run: what a build would choose, and its expected result, from *tune* alone. No evidence is read or spent."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ LIKELY = 0.5
 
 @dataclass(frozen=True)
 class BuildForecast:
-    """What tune says. students: as measured there. offload, excess_loss: at the last point of the path that is more
-    likely than not to pass, chance: that it does; None where no student could be tried or no point is likely.
+    """The forecast from tune. students: as measured there. offload, excess_loss: at the last point of the path that is
+    more likely than not to pass, chance: that it does; None where no student could be tried or no point is likely.
 
     drawn: calls in the draw. rows, labels: about how many of them would be tested and labelled, None where no number
     would do. attempt, error_share: of the next build on this evidence.
@@ -100,7 +100,7 @@ def _tried(job: Job, dataset: Dataset, measured: MeasuredStudents) -> BuildForec
 
 
 def _attempts(job: Job, dataset: Dataset) -> int:
-    """How many attempts were made on this evidence, in whatever task."""
+    """The number of attempts made on this evidence, by any task."""
     rows, draw = dataset.split("certify"), dataset.draw
     draws = (draw.digest, draw.replaces) if draw else ()
     names = [row.id for row in rows], content_keys(rows)
@@ -146,7 +146,7 @@ def as_json(tried: BuildForecast) -> dict[str, Any]:
 
 
 def sentences(tried: BuildForecast) -> list[str]:
-    """The same for people, a paragraph each."""
+    """The forecast in words, one paragraph each."""
     if not tried.rungs:
         return [f"A dry run: {tried.why or 'no student could be tried.'} Nothing of the evidence was looked at."]
     rungs = " then ".join(tried.rungs)

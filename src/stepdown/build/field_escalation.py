@@ -1,4 +1,4 @@
-"""What leaving single fields to the incumbent would save, beside leaving it whole answers."""
+"""The saving of escalating single fields, compared with escalating whole answers."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def escalate_fields(student: StudentFields, margin: float) -> FieldEscalation:
 
 
 def escalate_all(job: Job, measured: MeasuredStudents, rows: Rows | None) -> tuple[FieldEscalation, ...]:
-    """Of every student that is sure of single fields, on the rows that may be shown; never on the evidence."""
+    """The escalation of single fields by every student with confidences of fields, on the rows that may be shown; never
+    on the evidence."""
     if rows is None:
         return ()
     split, escalations = rows[0], []
@@ -123,7 +124,7 @@ def escalate_all(job: Job, measured: MeasuredStudents, rows: Rows | None) -> tup
 
 
 def _rows(table: FieldTable, confidences: Floats, level: float) -> tuple[FieldRow, ...]:
-    """One for each field that occurs and that the student decides about, the worst first."""
+    """A row for each field that occurs and that the student decides about, the worst first."""
     rows = []
     for place, name in enumerate(table.names):
         known = ~np.isnan(confidences[:, place]) & (table.sure > 0.0)

@@ -76,7 +76,7 @@ def write_next(store: Store, draw: Draw, plan: ToLabel, path: Path, now: float) 
 
 
 def rows_planned(store: Store, draw: Draw, whole: Evidence, wanted: int) -> int:
-    """The calls to cover: what was planned before where that was more."""
+    """The number of calls to cover: at least as many as were planned before."""
     return whole_units_up_to(whole.seen.units, max(wanted, planned_rows(store, draw)))
 
 
@@ -85,7 +85,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_labels_file(path: Path, examples: Sequence[Example]) -> int:
-    """Write the rows to label, as they are given; how many there were is returned.
+    """Write the rows to label in their order, and return how many they are.
 
     CSV, or JSON lines where the name ends in .jsonl; columns `id,input,gold`, the last one empty. Import it again as
     gold once it is filled in; rows left empty are ignored. Raises ResourceError when the disk does not take it.

@@ -34,7 +34,7 @@ OPENER = "stepdown.students.artefact:open_student"
 
 @dataclass(frozen=True)
 class MeasuredStudents:
-    """Students with their measurements, what they said on each split, and tune as the certificate room reads it.
+    """Students with their measurements, their answers on each split, and the observations of tune.
 
     calibrators: one for each student, fitted on tune. fields: those of its fields, by name, where it is sure of each.
     """
@@ -50,7 +50,7 @@ class MeasuredStudents:
 
     @property
     def kept(self) -> list[int]:
-        """The places of the students that no other beats at everything."""
+        """The positions of the students that no other student dominates."""
         return [place for place, measurement in enumerate(self.measurements) if not measurement.dominated_by]
 
 
@@ -100,8 +100,8 @@ def _measurement(
 
 
 def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) -> Speed:
-    """Measured once for an artefact, a machine and its price: a build that is run again then asks the same question of
-    the evidence, down to what a rung costs, and spends no more of it."""
+    """The speed of a student, measured once for an artefact, a machine and its price: a repeated build then asks the
+    same question of the evidence, and spends no more of it."""
     key = digest_of((fitted.manifest.digest, job.machine, describe_machine()))
     path = job.home.state / "cache" / "speed" / f"{key}.json"
     try:
@@ -121,7 +121,7 @@ def _quality(
     predictions_by_split: dict[SplitName, Predictions],
     calibrator: dict[str, object],
 ) -> tuple[Quality, ...]:
-    """On the splits that are no evidence: of that, only the certificate speaks."""
+    """The quality on the splits that are not evidence, by every reference."""
     measured = []
     for split in SHOWN_SPLITS:
         if split not in predictions_by_split:
@@ -135,7 +135,7 @@ def _quality(
 
 
 def references_in(examples: list[Example]) -> list[str]:
-    """What these rows can be held against."""
+    """The references that these rows have: "gold", "incumbent"."""
     has_gold = any(example.gold is not None for example in examples)
     has_incumbent = any(example.incumbent is not None for example in examples)
     return [name for name, there in (("gold", has_gold), ("incumbent", has_incumbent)) if there]

@@ -1,4 +1,4 @@
-"""The last stage: a build's folder, whole or not at all, and the journal's word of it."""
+"""The last stage: a build's folder, published whole or not at all, and its event in the journal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEPT_BUILDS = 5
 def keep(
     job: Job, record: BuildRecord, dataset: Dataset, measured: MeasuredStudents, certified: Certified
 ) -> BuildFolder:
-    """Write everything into a folder that appears in one step, then make it the newest. Raises ResourceError."""
+    """Write a build into a folder that appears in one step, and make it the newest. Raises ResourceError."""
     certificate = certified.certificate
     parent = job.home.builds(job.task.name)
     _sweep(job)
@@ -82,7 +82,7 @@ def keep(
 
 
 def _settings(job: Job) -> Settings:
-    """As stepdown.toml has them now: a build takes minutes, and what it was asked for may not be asked for any more."""
+    """The settings of now, not of when the build began: a build takes minutes, and the contract may have changed."""
     try:
         return read_settings(job.home.folder)
     except StepdownError:
@@ -123,7 +123,7 @@ def _fact(record: BuildRecord, task: Task) -> dict[str, Any]:
 
 
 def _sweep(job: Job) -> None:
-    """Remove what a killed build left half-written, and builds older than the last few."""
+    """Remove unfinished folders of killed builds, and builds older than the last few."""
     folders = [path for path in job.home.builds(job.task.name).iterdir() if path.is_dir() and path.name[0].isdigit()]
     for path in folders:
         if path.name.endswith(UNFINISHED):

@@ -1,4 +1,4 @@
-"""stepdown sample: draw calls for people to label, enter them in the journal, and write the file to fill in."""
+"""stepdown sample: draw calls to label, enter them in the journal, and write the file to fill in."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def draw_sample(home: Home, request: SampleRequest, progress: Progress) -> Sampl
 
 
 def _drawn(home: Home, store: Store, task: Task, contract: Contract, request: SampleRequest) -> tuple[Dataset, Draw]:
-    """The dataset with its draw: the last one where it stands, else a new one that holds as many as are asked for."""
+    """The dataset with its draw: the last draw where it is still valid, else a new one of the size asked for."""
     own = {"against": "gold", "least_evidence": request.labels or 0}
     dataset = curate_calls(home, store, task, contract, own)
     draw = dataset.draw
@@ -115,7 +115,7 @@ def _drawn(home: Home, store: Store, task: Task, contract: Contract, request: Sa
 
 
 def _pending(home: Home, task: str, draw: Draw) -> Pending | None:
-    """What the newest build knows of the calls that need a label, where it was made with this draw."""
+    """The newest build's list of calls that need a label, where it used this draw; else None."""
     try:
         pending = latest(home, task).read_pending()
     except StepdownError:
@@ -124,7 +124,7 @@ def _pending(home: Home, task: str, draw: Draw) -> Pending | None:
 
 
 def _missing(chosen: list[Example], pending: Pending | None) -> tuple[Example, ...]:
-    """Those that need a label and have none."""
+    """The calls that need a label and have none."""
     return tuple(one for one in chosen if one.gold is None and (pending is None or one.place in pending.places))
 
 

@@ -46,7 +46,7 @@ def scan_task(home: Home, name: str, seed: int, progress: Progress) -> ScanRepor
 
 
 def _trying(task: Task, seed: int) -> OutOfSample:
-    """How the scan sees each row through the task's cheapest student, which never saw it."""
+    """A function that gives out-of-sample answers and confidences of the task's cheapest student."""
     slice_of = families().load(task.family).slice_of
 
     def out_of_sample(texts: list[str], answers: list[Answer]) -> tuple[Sequence[Answer], NDArray[np.float64]]:

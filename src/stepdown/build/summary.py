@@ -55,7 +55,7 @@ def summary(record: BuildRecord) -> dict[str, Any]:
 
 
 def attempt_sentence(certificate: Certificate) -> str:
-    """What this build spent of its evidence, and what is left for later ones."""
+    """A sentence on the error that this build spent of its evidence, and what is left."""
     if not certificate.attempt:
         return "This build spent no attempt on its evidence; what is left for a test is said by --dry-run."
     budget = 1.0 - confidence_of(certificate)
@@ -84,7 +84,7 @@ def _evidence(certificate: Certificate) -> dict[str, Any]:
 
 
 def _trivial(record: BuildRecord) -> dict[str, Any] | None:
-    """What always giving the incumbent's commonest answer would reach, on rows that are no evidence."""
+    """The figures of always giving the incumbent's commonest answer, on rows outside of the evidence."""
     trivial = record.trivial
     if trivial is None:
         return None
@@ -112,7 +112,7 @@ def _student(student: StudentMeasurement) -> dict[str, Any]:
 
 
 def best_figure(student: StudentMeasurement, metric: str, references: tuple[str, ...]) -> float | None:
-    """A metric on the rows that may be shown, which the evidence is not: see `core.shown_rows`."""
+    """A metric on the rows that may be shown, never on evidence: see `core.shown_rows`."""
     figures = {
         (split, reference): figure
         for split in SHOWN_SPLITS

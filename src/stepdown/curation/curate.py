@@ -77,7 +77,7 @@ class StepLog:
     excluded: list[Excluded] = field(default_factory=list)
 
     def enter(self, name: str, outcome: Outcome) -> list[Example]:
-        """Write a step down and pass its examples on."""
+        """Record a step and return its examples."""
         out = len(outcome.examples)
         rows_in = out + len(outcome.excluded)
         self.steps.append(Step(name=name, rows_in=rows_in, rows_out=out, findings=outcome.findings))

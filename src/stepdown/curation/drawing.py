@@ -1,4 +1,4 @@
-"""Drawing the evidence: which calls it may be drawn from, and which of them it is. Pure; the caller journals the draw.
+"""Drawing the evidence: the eligible calls, and a random sample of them. Pure; the caller journals the draw.
 
 Evidence is a random sample of calls as production makes them, in whole units. It is never what somebody chose to label:
 gold that came otherwise is learned from.
@@ -30,7 +30,8 @@ GROWN = 2.0
 
 @dataclass(frozen=True)
 class DrawScope:
-    """What may be done with each row, by id. wish: where its label's owner wants it. trusted: its gold may be evidence.
+    """What each row may be used for, by id. wish: the split that its label's owner wants. trusted: rows whose gold may
+    be evidence.
 
     complete: every call as production makes them has such gold. evidence: the kind that the contract asks for.
     """
@@ -64,7 +65,7 @@ def draw_scope(examples: Sequence[Example], wish: Mapping[str, SplitName], optio
 def _eligible(
     natural: Sequence[Example], wish: Mapping[str, SplitName], basis: Mapping[str, str], complete: bool, kind: Evidence
 ) -> tuple[Scope, set[str]]:
-    """What the evidence is drawn from, and the ids of those calls."""
+    """The scope of the draw, and the ids of the calls that it may hold."""
     if kind == "judged":
         return "judged", {one.id for one in natural if one.judged is not None and wish.get(one.id) != "test"}
     if kind == "agreement":
@@ -82,7 +83,7 @@ _TAKEN: frozenset[SplitName] = frozenset(("train", "tune", "test"))
 
 
 def draw_evidence(examples: Sequence[Example], standing: DrawScope, options: CurationOptions) -> Draw:
-    """The last draw where it still stands, else a new one.
+    """The last draw where it is still valid, else a new one.
 
     A draw from the traffic stands while all of its calls are there and until as many new calls have come as a new one
     would take; a new one leaves out what was drawn before. What somebody else drew is drawn again as it grows. A draw

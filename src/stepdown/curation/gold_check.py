@@ -48,7 +48,7 @@ class GoldRow:
 
 
 def is_blank(row: GoldRow, reading: GoldReading) -> bool:
-    """Whether the settings say that what was given says nothing."""
+    """Whether a label means, by the settings, that there is no gold."""
     return row.gold is None and isinstance(row.given, str) and reading.map.get(row.given.strip()) == ""
 
 
@@ -100,7 +100,7 @@ def _listed(rows: Sequence[GoldRow], task: Task, answers: Counter[str]) -> set[s
 def gold_objection(
     rows: Sequence[GoldRow], labels: Labels, task: Task, reading: GoldReading, fair: bool
 ) -> InputError | None:
-    """Why gold cannot be taken for answers of this task, as an error to raise or to show; None where it can.
+    """The error for gold that cannot be answers of this task; None for gold that can.
 
     rows: those with gold that is not blank, read by `read_labels`. fair: nobody picked them, so that
     the incumbent is right on them as often as everywhere. Gold that is trusted must still be in the answers' words.
@@ -200,7 +200,7 @@ def _unlike(rows: Sequence[GoldRow], labels: Labels, task: Task) -> InputError |
 
 
 def _unlike_in_fields(answered: Sequence[tuple[Answer, Answer]], task: Task) -> InputError | None:
-    """Of answers with fields: a field whose gold the incumbent hardly ever gives although it has one there."""
+    """The error for a field whose gold the incumbent hardly ever gives although it has a value there; None for none."""
     parts = families().load(task.family).parts
     there: Counter[str] = Counter()
     same: Counter[str] = Counter()
@@ -251,7 +251,7 @@ def _short(value: Any) -> str:
 
 
 def rows_of(calls: Sequence[Call], task: Task, gold: dict[str, Any]) -> list[GoldRow]:
-    """Those calls that have gold. gold: as it was given, by call id."""
+    """A row for each call that has gold. gold: as it was given, by call id."""
     family = families().load(task.family)
     return [
         GoldRow(family.canonical(task, gold[call.id]), gold[call.id], family.read_answer(task, call))
@@ -294,7 +294,7 @@ def _settled(example: Example, row: GoldRow, labels: Labels) -> Example:
 
 
 def _is_fair(examples: Sequence[Example], options: CurationOptions) -> bool:
-    """Whether gold is of calls that nobody picked: all that production made, or a sample declared random."""
+    """Whether gold is of all calls of production, or of a sample declared random, so that no calls were picked."""
     golds = [options.gold[example.id] for example in examples if example.id in options.gold]
     natural = [
         example

@@ -145,7 +145,7 @@ _TERMS: tuple[tuple[str, str], ...] = (
 
 
 def state_permission(stated: str, models: Iterable[str]) -> str:
-    """The user's own words, or "not stated" with what is known of the terms of the models that answered.
+    """The permission to train: as the user states it, or "not stated" with the terms of the models that answered.
 
     A hint to look up the terms in force with whoever serves the model; no legal advice.
     """

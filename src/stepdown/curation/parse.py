@@ -108,7 +108,7 @@ def _why_uncut(request: dict[str, Any]) -> str:
 
 
 def _valid(value: Input) -> Input:
-    """Lone surrogates cannot be written as UTF-8; they become U+FFFD."""
+    """The text with lone surrogates, which UTF-8 cannot encode, replaced by U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     return {str(_valid(name)): str(_valid(text)) for name, text in value.items()}
@@ -179,7 +179,7 @@ def _order(examples: list[Example], draws: Sequence[Draw]) -> tuple[list[Example
 
 
 def _tells_calls_apart(examples: list[Example]) -> bool:
-    """Whether timestamps are so fine that different inputs hardly ever share one."""
+    """Whether different inputs hardly ever share a timestamp."""
     moments = {(example.timestamp, example.text) for example in examples if example.timestamp > 0}
     return len({moment for moment, _ in moments}) >= FINE_TIMES * len(moments)
 

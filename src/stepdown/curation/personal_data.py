@@ -182,7 +182,7 @@ def _read(text: str) -> tuple[Any, bool]:
 
 
 def _plain(text: str) -> str:
-    """A text with its escapes resolved, as whoever reads it last may do."""
+    """A text with its escapes resolved, as a later reader may resolve them."""
     for _ in range(3):
         known = text
         if "%" in text:
@@ -197,7 +197,7 @@ def _plain(text: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """Halves of signs that were escaped one by one put together; one that is left alone becomes U+FFFD."""
+    """The text with surrogate pairs joined; a lone surrogate becomes U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -231,7 +231,7 @@ def personal_data(examples: list[Example], options: CurationOptions) -> Outcome:
 
 
 def detectors() -> Kinds[Detector]:
-    """Every kind of personal data that the house knows."""
+    """All detectors of personal data, by name."""
     return Kinds("stepdown.curation.detectors", "personal data detector")
 
 

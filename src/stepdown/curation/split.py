@@ -28,7 +28,8 @@ OTHER_SIDE = "of one unit with rows of another split"
 
 
 def split(examples: list[Example], options: CurationOptions) -> Outcome:
-    """Draw the evidence, then deal tune and test; the rest is learned from. Gold's own split column is obeyed.
+    """The examples with their splits: evidence is drawn first, then tune and test; the rest is train. Gold's split
+    column is obeyed.
 
     A row of a unit that is evidence, without having been drawn, is excluded. Repetitions of an input may stand on both
     sides, as they will in production: only units are kept whole. Raises NotEnoughData when nothing is left to learn
@@ -61,7 +62,7 @@ def split(examples: list[Example], options: CurationOptions) -> Outcome:
 
 @dataclass
 class _Sides:
-    """Whole units on sides; what is on none is learned from."""
+    """Whole units assigned to splits; units without a split are train."""
 
     examples: list[Example]
     standing: DrawScope
@@ -76,11 +77,11 @@ class _Sides:
             self.of_unit = dict.fromkeys(wished - self.of_unit.keys(), name) | self.of_unit
 
     def free(self, usable: Iterable[Example]) -> list[Example]:
-        """Those of `usable` whose unit is on no side yet."""
+        """The rows of `usable` whose unit has no split yet."""
         return [one for one in usable if one.unit not in self.of_unit]
 
     def take(self, side: SplitName, usable: list[Example], wanted: int, options: CurationOptions) -> None:
-        """Give units to a side until it has `wanted` of the usable rows more: the latest, or hashed."""
+        """Assign units to a split until it has `wanted` more of the usable rows: the latest, or hashed."""
         rows = Counter(one.unit for one in usable)
         taken = 0
         for unit in latest_first(usable) if self.draw.window else hashed(list(rows), options.seed):
@@ -105,7 +106,7 @@ class _Sides:
         return kept, excluded
 
     def _why_out(self, example: Example, side: SplitName, drawn: bool, options: CurationOptions) -> str:
-        """Why a row cannot stand on its unit's side; "" when it can."""
+        """Why a row cannot be in its unit's split; "" when it can."""
         if side == "certify":
             return "" if drawn else SHARES_A_UNIT
         wish = self.standing.wish.get(example.id)

@@ -1,4 +1,4 @@
-"""Units: which calls are independent of one another, and which come together."""
+"""Units: groups of calls that depend on one another; units are independent."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ MOST_CHARACTERS = 200
 
 
 def unit_names(call: Call, input_text: str) -> dict[str, str]:
-    """What a call says of the unit it may belong to, by the name of the unit."""
+    """The values that a call has for each unit that it may belong to, by the name of the unit."""
     names = {CLIENT: call.client_id} if input_text == CLIENT and call.client_id else {}
     metadata = call.request.get("metadata")
     if isinstance(metadata, dict):
@@ -64,8 +64,8 @@ def unit_names(call: Call, input_text: str) -> dict[str, str]:
 
 
 def units(examples: list[Example], options: CurationOptions) -> Outcome:
-    """Every example with the unit that it belongs to: as the contract says, else inferred. A call that does not name
-    its unit is one of its own.
+    """Every example with its unit: as the contract says, else inferred. A call that does not name its unit is a unit by
+    itself.
 
     Inferred is, in this order: a conversation or document, where most calls name one and share it with others; the
     group of near-duplicates, where calls that say almost the same come in bursts; else the call.
@@ -88,7 +88,7 @@ def units(examples: list[Example], options: CurationOptions) -> Outcome:
 
 
 def _check_named(examples: list[Example], unit: str, names: Mapping[str, Mapping[str, str]]) -> None:
-    """Raises ContractError for a unit that hardly any call names: each call would count as independent."""
+    """Raise ContractError for a unit that hardly any call names: each call would count as independent."""
     if unit in (CALL, NEAR_DUPLICATE) or not examples:
         return
     named = sum(unit in names.get(example.id, {}) for example in examples)

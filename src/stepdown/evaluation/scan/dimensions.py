@@ -109,7 +109,10 @@ def answer_entropy(facts: ScanFacts) -> Dimension:
     answers = facts.answers
     if answers.n < FEWEST_ROWS:
         return _unknown("answer entropy", f"Only {answers.n} answers could be read; too few to tell.")
-    figure = f"{answers.entropy_bits:.2f} bits: {answers.distinct:,} different answers, as spread as {answers.effective:,.0f}"
+    figure = (
+        f"{answers.entropy_bits:.2f} bits: {answers.distinct:,} different answers, as spread as "
+        f"{answers.effective:,.0f}"
+    )
     if answers.mostly_new:
         reason = "Nearly every answer is new: this is free text, not a choice among known answers."
         return Dimension(name="answer entropy", figure=figure, rating="poor", reason=reason)
