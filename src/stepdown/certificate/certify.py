@@ -58,7 +58,7 @@ def certify(
 def issue_certificate(
     evidence: Evidence, contract: Contract, attempt: Attempt, dataset_hash: str, issue: Issue
 ) -> Certificate:
-    """As `certify`, from the hash of the dataset's manifest: what a verifier recomputes."""
+    """The same certificate from the hash of the dataset's manifest, as a verifier recomputes it."""
     contract = msgspec.convert(msgspec.to_builtins(contract), Contract)  # 20 becomes 20.0, as it is read back
     demands = Demands(evidence, contract, attempt.error_share)
     finding = _examine(demands) if attempt.number else _untested(demands)
@@ -140,7 +140,7 @@ def _examine(demands: Demands) -> _Finding:
 
 
 def _untested(demands: Demands) -> _Finding:
-    """Nothing is tested, and no attempt spent: the rows are no sample, or wait for labels."""
+    """The finding where nothing is tested and no attempt is spent: the rows are not a random sample, or need labels."""
     objection = demands.evidence.basis.objection
     refusal = Refusal((objection,), None) if objection else waiting(demands.evidence)
     return _refused(demands, refusal, demands.evidence.candidate.points, ())
@@ -161,7 +161,7 @@ def _proved(demands: Demands, result: Outcome, whole: bool) -> tuple[Claim, ...]
 
 
 def _holm(claims: tuple[Claim, ...], error: float) -> tuple[Claim, ...]:
-    """Which claims may be stated together although others fail."""
+    """The claims with `holds` by Holm's procedure, for a refusal in which others fail."""
     adjusted = holm_adjusted([claim.p_value for claim in claims])
     pairs = zip(claims, adjusted, strict=True)
     return tuple(msgspec.structs.replace(claim, holds=bool(value <= error)) for claim, value in pairs)

@@ -39,7 +39,7 @@ Rows = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Demands:
-    """What the contract asks of the evidence, and the error at which each demand is tested."""
+    """The demands of a contract, each tested on the evidence at the error of this attempt."""
 
     evidence: Evidence
     contract: Contract
@@ -148,7 +148,8 @@ class Demands:
         return max(0.0, lower), min(1.0, upper)
 
     def _judged(self, name: str, result: Outcome, limit: float, within: Rows, bounded: bool) -> Claim:
-        """Verdicts on every row, gold on some of them drawn at random; finite-sample."""
+        """The claim on the excess loss from verdicts on every row and gold on a random sample of them; valid in finite
+        samples."""
         gold = within & ~np.isnan(result.excess)
         if result.judged_excess is None or not within.any() or self.clustered:
             return _unknown(name, limit, 1.0)
@@ -165,7 +166,7 @@ class Demands:
 
     @cached_property
     def _shuffled(self) -> NDArray[np.int64]:
-        """The rows in an order that knows nothing of which of them have gold, as theirs in the draw does."""
+        """The rows in an order that is independent of which of them have gold."""
         names = [digest(f"judged {id_}".encode("utf-8", "surrogatepass")) for id_ in self.evidence.seen.ids]
         return np.array(sorted(range(self.evidence.n), key=names.__getitem__), dtype=np.int64)
 
@@ -207,7 +208,7 @@ class Demands:
         return self._claim(COST, (mean, bound, limit), p_value, count, method, unit="USD")
 
     def _with_holdback(self, costs: Floats) -> Floats:
-        """Of every request a share goes to the incumbent whatever the rungs would say, and no rung is asked."""
+        """Costs (n,) with the holdback: a share of all requests goes to the incumbent without a rung."""
         share = 0.0 if self.contract.privacy == "local-only" else self.contract.holdback
         price = self.evidence.seen.escalation_cost_usd
         return costs if price is None or not share else (1.0 - share) * costs + share * price
@@ -237,7 +238,7 @@ class Demands:
 
 
 def _unknown(name: str, limit: float, worst: float, unit: str = "") -> Claim:
-    """A claim of which the evidence says nothing."""
+    """A claim that the evidence cannot test."""
     return Claim(
         name=name,
         estimate=worst,

@@ -118,7 +118,7 @@ class Evidence:
 
     @property
     def stages(self) -> tuple[slice, ...]:
-        """The rows that each look added, this look's last."""
+        """The rows that each look added; the last slice is of this look."""
         ends = self.terms.stages or (self.n,)
         return tuple(slice(start, end) for start, end in zip((0, *ends), ends, strict=False))
 
@@ -142,7 +142,7 @@ class Evidence:
         return [digest_of(rows[stage]) for stage in self.stages]
 
     def _read(self) -> Iterator[list[Any]]:
-        """Per row: the incumbent's loss, the judge's verdicts, the prices and the timings, where there are any."""
+        """For each row the incumbent's loss, the judge's verdicts, the price and the timings, where known."""
         seen = self.seen
         yield _without_nan(seen.incumbent_loss)
         if seen.judged is not None:

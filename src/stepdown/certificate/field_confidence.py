@@ -1,4 +1,4 @@
-"""How sure a student is of each field of an answer, calibrated on tune."""
+"""A student's confidence in each field of an answer, calibrated on tune."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _table(rows: list[list[bool]], names: tuple[str, ...]) -> Booleans:
 
 
 def field_signals(raw: Floats, given: Booleans) -> Floats:
-    """What a field's calibrator reads (n, 2): the log-odds of the raw probability, and whether the field is given."""
+    """The signals (n, 2) of a field's calibrator: the log-odds of the raw probability, and whether it is given."""
     held = np.clip(raw, 1e-9, 1.0 - 1e-9)
     return np.column_stack([np.log(held / (1.0 - held)), given.astype(np.float64)])
 
@@ -139,7 +139,7 @@ def open_fields(calibrators: Calibrators) -> OpenCalibrators:
 def confidences_of(
     answer: Answer, chances: Mapping[str, float], parts: Parts, calibrators: OpenCalibrators
 ) -> dict[str, float]:
-    """For one answer, the calibrated probability of each of its fields being right, as far as it is known."""
+    """The calibrated probability of each field of one answer being right, where it is known."""
     confidences = {}
     for name in parts(answer):
         if name in chances and name in calibrators:

@@ -64,7 +64,8 @@ def open_sealed(path: Path) -> SealedCertificate:
 
 
 def _strange(written: Any, read: Any) -> str:
-    """A field of what is written that nobody reads, "" where all of it is: what is passed over could say anything."""
+    """The name of a field in the file that a certificate does not have, "" for none: an ignored field could say
+    anything."""
     if isinstance(written, dict) and isinstance(read, dict):
         unread = (str(name) for name in written if name not in read)
         return next(unread, "") or next(filter(None, (_strange(written[name], read[name]) for name in written)), "")

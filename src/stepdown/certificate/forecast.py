@@ -1,4 +1,4 @@
-"""What tune says of a path: each point's chance of passing the test on certify, and the saving to expect of the walk.
+"""A forecast from tune: each point's chance of passing the test on certify, and the expected saving of the walk.
 
 Planning only. Nothing here is a claim: a bad guess costs power, never validity. Normal approximations suffice.
 """
@@ -25,7 +25,7 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 @dataclass(frozen=True)
 class PathForecast:
-    """The test that awaits: tune's observations, the contract, how many rows of evidence and at which error.
+    """The forecast of a test: tune's observations, the contract, the number of rows of evidence, and the error.
 
     timed_rows: of how many of them the students' latency will be measured.
     """
@@ -50,7 +50,8 @@ class PathForecast:
 
     @property
     def _is_guess(self) -> bool:
-        """Tune knows only disagreement, but the evidence will be gold: who is right where they differ is unknown."""
+        """Whether tune has only disagreement while the evidence will be gold: which answer is right where they differ
+        is then unknown."""
         return self.seen.reference == "agreement" and self.contract.against != "agreement"
 
     def _excess_chance(self, excess: Floats) -> float:
@@ -146,7 +147,7 @@ def _chance(gap: float | Floats, variance: float | Floats, tune_spread: float | 
 
 
 def expected_saving(savings: Floats, chances: Floats) -> float:
-    """Saving to expect of a walk. Points share their rows, so each is reached about as often as the worst before it."""
+    """The expected saving of a walk. Points share their rows, so each is reached as often as the worst before it."""
     if not savings.size:
         return 0.0
     reached = np.minimum.accumulate(chances)

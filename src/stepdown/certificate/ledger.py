@@ -66,7 +66,7 @@ class _Entry:
 
 
 def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> Attempt:
-    """What this attempt may spend, given the journal so far. Pure: whoever calls it journals `event` afterwards.
+    """The attempt with the error that it may spend, given the journal so far. Pure: the caller journals `event`.
 
     events: of any kind and of every task; only those of attempts and looks are read. Raises TamperedError when one of
     them cannot be read.
@@ -91,7 +91,7 @@ def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> 
 
 
 def asked_before(events: Iterable[Event], spent: Attempt) -> Event | None:
-    """The journal's event of the very same question, where it was asked before: asking again tests nothing new."""
+    """The journal's event of an earlier attempt at the same question, or None: repeating it tests nothing new."""
     question = {part: spent.event[part] for part in _QUESTION}
     return next((event for event in events if event.kind == ATTEMPTED and question.items() <= event.data.items()), None)
 
@@ -99,7 +99,7 @@ def asked_before(events: Iterable[Event], spent: Attempt) -> Event | None:
 def attempts_so_far(
     events: Iterable[Event], ids: Sequence[str], keys: Sequence[str], draws: Sequence[str], by_agreement: bool
 ) -> int:
-    """How many attempts were made on rows (ids and content keys) or draws, directly or through one another."""
+    """The number of attempts on rows (ids and content keys) or draws, directly or through one another."""
     draw, replaces = (*draws, "", "")[:2]
     rows = row_keys(ids, _ID_BYTES), row_keys(keys, _CONTENT_BYTES)
     nothing = _Entry(("", "", ""), *rows, draw, replaces, stages=(), final=False, looked=())
@@ -142,7 +142,7 @@ def _number(events: Iterable[Event], entry: _Entry, by_agreement: bool) -> int:
 
 
 def _is_look_of(before: _Entry, entry: _Entry) -> bool:
-    """Whether `before` was an earlier look within the same attempt, at rows that still say what they said then."""
+    """Whether `before` was an earlier look of the same attempt, at rows that have not changed since."""
     same = before.question[:2] == entry.question[:2] and before.draw == entry.draw and bool(entry.draw)
     fewer = 0 < len(before.stages) < len(entry.stages) and entry.stages[: len(before.stages)] == before.stages
     return same and not before.final and fewer and entry.looked[: len(before.looked)] == before.looked

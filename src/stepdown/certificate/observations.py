@@ -1,4 +1,4 @@
-"""What one split shows of several students, as plain numbers: the same for every family of answers."""
+"""Observations of several students on one split, as plain numbers for every family of answers."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class Observations:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a cascade does on n rows at one point of its path.
+    """The result of a cascade on n rows at one point of its path.
 
     rung: (n,), who answers, −1 where it escalates. excess: (n,), loss less the incumbent's, exactly 0 where it
     escalates; of judged rows NaN where there is no gold. judged_excess: the same by the judge, or None.

@@ -41,7 +41,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Walk:
-    """One path and what tune expects of it. students: their positions among those observed."""
+    """A path with its forecast from tune. students: their positions among those observed."""
 
     students: tuple[int, ...]
     thresholds: tuple[tuple[float, ...], ...]
@@ -64,7 +64,7 @@ class Walk:
 
     @property
     def likely_end(self) -> Outcome:
-        """Where the walk will probably stop: the last point that is more likely than not to pass."""
+        """The last point that is more likely than not to pass, where the walk will probably stop."""
         passing = np.flatnonzero(self.chances >= 0.5)
         return self.outcomes[int(passing[-1]) if passing.size else -1]
 

@@ -1,4 +1,4 @@
-"""A refusal is a result: what could not be shown, why, and what would change it.
+"""Refusals: which claim failed, why, and how many more labels would change that.
 
 How many more labels is answered from the evidence at hand. That is planning, not a claim: the next attempt is tested
 anew, at its own share of the budget. Examples are rows of *tune*, so that reading them does not wear out the evidence.
@@ -42,7 +42,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class _Failure:
-    """A claim that failed, and the rows of evidence in all that it would take.
+    """A failed claim, and the total rows of evidence that it would need.
 
     rows: None where no amount will do. open: at the estimate none would, but its interval reaches below the limit.
     """
@@ -236,7 +236,7 @@ def _reason(failure: _Failure, evidence: Evidence) -> str:
 
 
 def _more(failure: _Failure, evidence: Evidence) -> int:
-    """How many more labels a claim would need: of the calls drawn, only those on which a student differs need one."""
+    """The number of further labels that a claim needs: only calls on which a student differs need one."""
     return max(1, math.ceil(((failure.rows or 0) - evidence.n) * label_share(evidence)))
 
 

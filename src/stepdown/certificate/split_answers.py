@@ -1,4 +1,4 @@
-"""What the students say on the splits they have not learned from, as the numbers that the certificate room reads."""
+"""Students' answers on the splits that they have not learned from, as observations for the certificate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMING_S = 1.5
 
 @dataclass(frozen=True)
 class Grader:
-    """What answers are held against references by. slices: those that the contract names."""
+    """Grades answers against references by the loss of a family. slices: those that the contract names."""
 
     family: Family
     loss: Loss
@@ -65,7 +65,7 @@ def references_of(examples: Sequence[Example], kind: Evidence) -> list[Answer | 
 
 
 def calibration_kind(examples: Sequence[Example]) -> Evidence:
-    """What to tune against: gold where enough rows have it, else the incumbent's answers."""
+    """The reference for tune: gold where enough rows have it, else the incumbent's answers."""
     return choose_reference(sum(example.gold is not None for example in examples), len(examples))
 
 
@@ -110,7 +110,7 @@ def observe_evidence(
     kind: Evidence,
     latency_s: NDArray[np.float64] | None,
 ) -> Observations:
-    """Every row that was drawn, in the order of the draw, whether anybody said what is right there or not.
+    """Observations of every drawn row, in the order of the draw, labelled or not.
 
     gold: a row that nobody labelled has no losses; where a student gives the incumbent's own answer none is needed.
     agreement: a row on which the incumbent's answer cannot be read counts as a mistake of whoever answers it.
@@ -156,14 +156,14 @@ def observe_evidence(
 
 
 def content_keys(examples: Sequence[Example]) -> tuple[str, ...]:
-    """What the ledger knows rows by, under whatever id: the hash of input and time."""
+    """Keys by which the ledger identifies rows, whatever their ids: the hash of input and time."""
     return tuple(
         digest(f"{example.timestamp!r}\x1f{example.text}".encode("utf-8", "surrogatepass")) for example in examples
     )
 
 
 def _costs(examples: Sequence[Example]) -> NDArray[np.float64] | None:
-    """What escalating each row costs in USD; None where one is unknown."""
+    """The cost in USD of escalating each row (n,); None where one is unknown."""
     known = [example.cost_usd for example in examples if example.cost_usd is not None]
     return np.array(known) if len(known) == len(examples) else None
 
@@ -200,7 +200,7 @@ def observe_judged(
     verdicts: Mapping[str, Sequence[Verdict]],
     latency_s: NDArray[np.float64] | None,
 ) -> Observations:
-    """The rows that a judge or gold knows. A judge may be wrong or silent about an answer; gold corrects for both.
+    """Observations of the rows that have a verdict or gold. Gold corrects for verdicts that are wrong or missing.
 
     An answer that no verdict names counts as wrong and an incumbent's as right: a rule fixed before gold is looked at,
     which the test then corrects by the rows that have gold.

@@ -1,4 +1,4 @@
-"""Students that another beats on error, latency and cost together: there is no contract they would be the best for."""
+"""Dominated students: another is better on error, latency and cost, so that no contract prefers them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Observations → Estimate. Exact where the observations are 0/1, resampled where they are not; the method is named."""
+"""Estimates from observations: exact intervals for 0/1 values, resampled for others; the method is named."""
 
 from __future__ import annotations
 

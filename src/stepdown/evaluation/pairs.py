@@ -1,4 +1,4 @@
-"""Answers cut into (name, value) pairs as their family says, and what follows from counting those that agree.
+"""Answers as (name, value) pairs by their family, and F1 scores from counts of the pairs that agree.
 
 A label is one pair. An object is a pair for each field, so that precision, recall and F1 mean for fields what they mean
 for labels. Source: van Rijsbergen (1979), Information Retrieval, ch. 7, for F; Sebastiani (2002), Machine learning in

@@ -1,4 +1,4 @@
-"""What stepping down is worth in money, time and energy, with the doubt about every input carried through.
+"""The value of stepping down in money, time and energy, with the uncertainty of every input propagated.
 
 Nothing here is invented in silence: each number is a RoiInput with a range and a source, and one that nobody measured
 or stated says "assumed". With an unknown volume, everything is per 100,000 calls a month, and says so.
@@ -46,7 +46,7 @@ def measured(name: str, estimate: Estimate, unit: str = "") -> RoiInput:
 
 
 def unknown_volume() -> RoiInput:
-    """The stand-in for a volume that nobody knows: what 100,000 calls a month would give."""
+    """The stand-in for an unknown volume: 100,000 calls a month."""
     return stated("calls_per_month", UNKNOWN_VOLUME, "calls", "assumed: volume unknown, per 100,000 calls")
 
 

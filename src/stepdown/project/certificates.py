@@ -1,4 +1,4 @@
-"""Certificates of finished builds: shown with how they stand, and whether they still follow from what they name."""
+"""Certificates of finished builds: shown with their status, and verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tasks are in the traffic, and which calls are a task's."""
+"""The tasks in the traffic, and the calls of each task."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def resolve_learnable(store: Store, settings: Settings, name: str, now: float) -
 
 
 def with_settings(task: Task, settings: Settings) -> Task:
-    """What was found, with what the user says of it on top."""
+    """A discovered task with the user's settings applied."""
     task_settings = settings.task(task.name)
     return msgspec.structs.replace(
         task,
@@ -182,7 +182,7 @@ def with_outlooks(home: Home, summaries: list[TaskSummary]) -> list[TaskOutlook]
 
 
 def outlook_of(store: Store, task: Task) -> Outlook | None:
-    """Read off the first 400 calls of a task."""
+    """The outlook of a task, from its first 400 calls."""
     if task.form is None or not task.form.fields or task.template is None:
         return None
     family = families().load(task.family)

@@ -28,17 +28,18 @@ def read_draws(store: Store, task: str) -> tuple[Draw, ...]:
 
 
 def ledger_events(store: Store) -> Iterator[Event]:
-    """What the ledger counts: attempts and looks, of every task, in the order of the journal."""
+    """The events that the ledger counts: attempts and looks of every task, in the order of the journal."""
     return (event for event in store.events() if event.kind in (ATTEMPTED, LOOKED))
 
 
 def whole_since(store: Store) -> float:
-    """From when on every call is kept: of those before, only calls with gold are left, and they are no sample."""
+    """The time from which on every call is kept. Of earlier calls only those with gold are left, which are not a random
+    sample."""
     return max((float(event.data.get("before", 0.0)) for event in store.events(FORGOTTEN)), default=0.0)
 
 
 def keep_draw(store: Store, draw: Draw | None, now: float) -> None:
-    """Enter a draw in the journal, unless it stands there; one without calls is none."""
+    """Enter a draw in the journal, unless it is there already or has no calls."""
     if draw is not None and draw.rows and all(known.digest != draw.digest for known in read_draws(store, draw.task)):
         store.append(DRAWN, draw.task, msgspec.to_builtins(draw), at=now)
 

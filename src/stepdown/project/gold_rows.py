@@ -1,4 +1,4 @@
-"""The gold there is, row by row, and taking some of it out: by no way that evidence could be chosen by."""
+"""Gold listed row by row, and removed: only in ways that cannot select evidence."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _check_whole(gold: dict[str, Gold], wanted: Sequence[str]) -> None:
 
 
 def _withdraw(store: Store, name: str, reason: str, now: float) -> None:
-    """Feedback is a chain, of which nothing goes: a further piece says that it holds no longer."""
+    """Withdraw feedback by a further piece of feedback: the chain keeps every piece."""
     store.add_feedback("", Feedback(call=name, kind="withdrawn", value=None, comment=reason), now)
 
 
@@ -173,7 +173,7 @@ def _draws(store: Store) -> list[Draw]:
 
 
 def _drawn_by(draws: Sequence[Draw], name: str) -> list[str]:
-    """The tasks of whose evidence a call is."""
+    """The tasks whose evidence has a call."""
     return [draw.task for draw in draws if draw.place(name) is not None]
 
 

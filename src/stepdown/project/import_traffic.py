@@ -114,13 +114,13 @@ def rows_differ(store: Store) -> tuple[str, ...]:
 
 
 def note_unknown_tasks(store: Store, now: float) -> None:
-    """What this import is about to vouch for and did not bring goes into the journal first, and stays there."""
+    """Enter in the journal, before an import, which rows of the store no import has brought."""
     for table in rows_differ(store):
         store.append(STRANGE, "", {"table": table, "found": store.rows_digest(table)}, at=now)
 
 
 class _Aside:
-    """Takes the broken records out of a stream and keeps them in the store, a few at a time."""
+    """Separates broken records from a stream and keeps them in the store, in batches."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

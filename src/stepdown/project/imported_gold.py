@@ -36,7 +36,7 @@ class GoldBases:
         self._kept: dict[str, Gold] = {}
 
     def is_drawn(self, call_id: str) -> bool:
-        """Whether a draw of stepdown's own has that call."""
+        """Whether one of stepdown's own draws has that call."""
         return call_key(call_id) in self._drawn
 
     @property
@@ -71,7 +71,7 @@ class GoldBases:
             )
 
     def found(self) -> dict[str, int]:
-        """How much of the gold is taken for what."""
+        """Counts of the gold by its basis."""
         if not self._kept:
             return {}
         counts: Counter[str] = Counter(one.basis for one in self._kept.values() if one.basis)

@@ -1,4 +1,4 @@
-"""Whether what the project keeps is as it was written: the store's rows, the builds' files, who may read them."""
+"""Integrity of a project: its store's rows, its builds' files, and their permissions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read, and what in it is not as it was written, a sentence each."""
+    """The counts of what was read, and the findings, a sentence each."""
 
     events: int
     calls: int
@@ -95,7 +95,7 @@ def _of_artefact(folder: Path) -> list[str]:
 
 
 def _said(check: Callable[[], list[str]]) -> list[str]:
-    """What a check finds; where it cannot even read, that."""
+    """The findings of a check, or its error where something cannot be read."""
     try:
         return check()
     except StepdownError as error:

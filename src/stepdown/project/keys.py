@@ -23,7 +23,7 @@ KEY_CREATED, KEY_REVOKED = "key-created", "key-revoked"
 
 
 class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a new key is to be. expires_s: seconds from now, None for never. tasks, models: empty for all."""
+    """The properties of a new key. expires_s: seconds from now, None for never. tasks, models: empty for all."""
 
     name: str
     tasks: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ def create_key(home: Home, request: KeyRequest) -> NewKey:
 
 
 def list_keys(home: Home) -> list[KeyView]:
-    """Every key there ever was, the oldest first."""
+    """All keys, revoked ones too, the oldest first."""
     with home.store() as store:
         keys = store.keys()
     return [_view(key, home.clock()) for key in keys]

@@ -1,4 +1,4 @@
-"""Which build answers a task, as somebody decides: the builds there are, one promoted, the last change taken back."""
+"""The build that answers a task, as its owner decides: builds listed, one promoted, the last change rolled back."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class BuildView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What answers a task now. before: the build that did, "" where none. changed: False where it was the same. signed:
-    False where the change waits for a signature of the journal."""
+    """The result of a change. before: the build that answered, "" for none. changed: False where it was the same.
+    signed: False where the change waits for a signature of the journal."""
 
     task: str
     build: str
@@ -94,7 +94,7 @@ def roll_back(home: Home, task: str) -> Change:
 
 
 def change_sentence(done: Change) -> str:
-    """What a change has changed, for people."""
+    """The result of a change in a sentence."""
     if not done.changed:
         return f"The build {done.build} answers {done.task!r} already; nothing was changed."
     before = f" in place of {done.before}" if done.before else ""

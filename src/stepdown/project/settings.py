@@ -18,7 +18,7 @@ FILE_NAME = "stepdown.toml"
 
 
 class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the machine that serves costs, in USD per hour, and the share of its time that is used."""
+    """The price of the serving machine in USD per hour, and the share of its time that is used."""
 
     usd_per_hour: float | None = None
     utilisation: float | None = None
@@ -26,7 +26,7 @@ class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class RoiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the return rests on and traffic cannot tell. None: the documented default, marked as an assumption."""
+    """Inputs of the ROI that traffic does not show. None: the documented default, marked as an assumption."""
 
     calls_per_month: float | None = None
     licence_usd_per_month: float | None = None

@@ -1,4 +1,4 @@
-"""What the project holds: calls, gold, tasks, builds and whether their certificates stand."""
+"""The status of a project: calls, gold, tasks, builds, and whether their certificates are in force."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What gateways have answered for one task ("" for requests of none) since the first of them started.
+    """The answers of gateways for one task ("" for requests of no task) since the first gateway started.
 
     shares: of the requests, by who answered. saved_usd: what the incumbent would have cost more, as estimated when each
     was answered. last_hour: requests in the hour that runs and the one before it, so that what is live shows.
@@ -233,7 +233,7 @@ def _newest(home: Home, name: str) -> str:
 
 
 def _costs(folder: BuildFolder) -> tuple[float | None, float | None]:
-    """Of a thousand requests, with the cascade and without it; None where unknown."""
+    """The cost of a thousand requests, with the cascade and without it; None where unknown."""
     try:
         record = folder.read_record()
     except (StepdownError, OSError):

@@ -1,4 +1,4 @@
-"""stepdown task: what its owner alone may change of a task's identity: its name, and which calls are its own."""
+"""stepdown task: changes of a task's identity by its owner: its name, and its calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEAST_DISTINCT = 3
 
 
 class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a task. names: others that its calls are kept under. calls: that the incumbent answered."""
+    """The result of a change. names: others that the task's calls are kept under. calls: that the incumbent answered."""
 
     task: str
     names: tuple[str, ...]
@@ -50,7 +50,7 @@ def rename_task(home: Home, name: str, new: str) -> TaskChange:
 
 
 def merge_tasks(home: Home, name: str, into: str) -> TaskChange:
-    """Let a task take another in. Raises UnknownKind; UsageError where that one was built, or their prompts have too
+    """Merge a task into another. Raises UnknownKind; UsageError where that one was built, or their prompts have too
     little in common for one template."""
     with home.store() as store:
         task, other = _task(home, store, into), _task(home, store, name)
@@ -199,7 +199,8 @@ def _check_unbuilt(store: Store, name: str, action: str, next_step: str) -> None
 
 
 def _check_unnamed(home: Home, store: Store, name: str, new: str) -> None:
-    """What the settings or a key say of a task would say nothing any more, and what they hold back would go out."""
+    """Raise UsageError where settings or a key name the task: they would no longer apply, and what they restrict would
+    be open."""
     if name in home.settings.tasks:
         raise UsageError(
             f"{FILE_NAME} has [tasks.{name}].",

@@ -1,4 +1,4 @@
-"""Which name a task has: kept as it was given, changed by its owner alone, healed where an earlier version split it."""
+"""The names of tasks: kept as given, changed by their owner alone, repaired where an earlier version split a task."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TWIN = re.compile(r"(-[0-9a-f]{6})?(-2)*")
 
 
 def settle_names(store: Store, settings: Settings, now: float) -> None:
-    """Put twins together, and give tasks the names that the settings have for their templates. now: epoch seconds.
+    """Merge twins, and give tasks the names that the settings have for their templates. now: epoch seconds.
 
     Raises ContractError where the settings name the template of a task that was built under another name.
     """
@@ -37,7 +37,7 @@ def settle_names(store: Store, settings: Settings, now: float) -> None:
 
 
 def find_twins(store: Store, tasks: Mapping[str, Task]) -> dict[str, list[str]]:
-    """The tasks that are one with another, by the name of that one.
+    """The duplicates of each task, by its name.
 
     Earlier versions kept what a gateway matched under the task's name as if the client had named a workload, and then
     found the task twice: by its name, and by its template as "NAME-f48074". Nothing was built of such a twin.
@@ -66,7 +66,7 @@ def _is_twin(task: Task, other: Task) -> bool:
 
 
 def merge_twins(tasks: Mapping[str, Task], twins: Mapping[str, list[str]]) -> dict[str, Task]:
-    """The tasks with every twin taken in by the one that it is."""
+    """The tasks with every twin merged into its task."""
     gone = {name for names in twins.values() for name in names}
     return {
         name: with_others(task, [tasks[twin] for twin in twins.get(name, ())])
@@ -76,7 +76,7 @@ def merge_twins(tasks: Mapping[str, Task], twins: Mapping[str, list[str]]) -> di
 
 
 def with_others(task: Task, others: list[Task]) -> Task:
-    """A task that takes others in: their calls are its own. What was found by its template is so again."""
+    """A task with others merged into it: their calls are its own. It is matched by template again where it was before."""
     if not others:
         return task
     match = task.match
@@ -94,7 +94,7 @@ def with_others(task: Task, others: list[Task]) -> Task:
 
 
 def absorb(store: Store, task: Task, others: list[Task], now: float) -> Task:
-    """Remember a task with others taken in, and those no longer."""
+    """Store a task with others merged into it, and remove those."""
     taken = with_others(task, others)
     store.put_task(taken, now)
     for other in others:
@@ -103,7 +103,7 @@ def absorb(store: Store, task: Task, others: list[Task], now: float) -> Task:
 
 
 def renamed(store: Store, task: Task, name: str, now: float) -> Task:
-    """Remember a task under another name; its calls stay its own."""
+    """Store a task under another name; its calls stay its own."""
     match = task.match
     changed = msgspec.structs.replace(match, names=tuple(dict.fromkeys((*match.names, task.name))))
     if match == Match() and task.template is None:
@@ -118,7 +118,7 @@ def renamed(store: Store, task: Task, name: str, now: float) -> Task:
 
 
 def is_built(store: Store, name: str) -> bool:
-    """Whether the journal says more of a task than that it is there: draws, builds, certificates bear its name."""
+    """Whether the journal has draws, builds or certificates under a task's name."""
     return any(event.kind not in _OF_NO_BUILD for event in store.events(task=name))
 
 

@@ -1,4 +1,4 @@
-"""What must be known to read a verdict: the trivial answer, answers that could not be read, gold passed over."""
+"""Notes on a verdict: the trivial answer, answers that could not be read, gold that was passed over."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN = 3
 
 
 def notes(record: BuildRecord) -> list[str]:
-    """A sentence or two each; empty where there is nothing to know."""
+    """The notes, a sentence or two each."""
     return [note for note in (_trivial(record), _unread(record), _passed_over(record)) if note]
 
 

@@ -28,7 +28,7 @@ def certified(record: BuildRecord) -> bool:
 
 
 def verdict_sentence(record: BuildRecord) -> str:
-    """One sentence a person who knows nothing of stepdown understands."""
+    """The verdict in one sentence that needs no knowledge of stepdown."""
     return _certified(record) if certified(record) else _refused(record)
 
 
@@ -126,7 +126,7 @@ def _offload(record: BuildRecord) -> str:
 
 
 def _trivial(record: BuildRecord) -> str:
-    """That a proof is little, where always answering the same would have it too."""
+    """A note for where always giving the commonest answer would pass too, so that the proof shows little."""
     if record.trivial is None or not trivial_passes(record):
         return ""
     within = "is" if record.trivial.excess.value <= record.contract.margin else "may be"

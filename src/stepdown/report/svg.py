@@ -61,7 +61,7 @@ def polygon(points: Iterable[tuple[float, float]], class_: str) -> Markup:
 
 
 def tip(content: str) -> Markup:
-    """What a pointer resting on the parent element shows, and a screen reader reads."""
+    """A tooltip of the parent element, which screen readers read too."""
     return element("title", clean(content))
 
 

@@ -47,7 +47,7 @@ class Cluster(msgspec.Struct, frozen=True):
 
     @property
     def sure(self) -> bool:
-        """Whether the constants are more than chance."""
+        """Whether the constants are unlikely to be shared by chance."""
         return is_sure(constants(self.template)) and len(set(self.prompts)) > 1
 
 
@@ -181,7 +181,7 @@ def short_clusters(prompts: Sequence[Prompt], answers: Mapping[Prompt, str]) -> 
 
 
 def answer_kind(call: Call) -> str:
-    """What an answer has in common with others of its task: a short text itself, of an object its keys, of tools their
+    """A key that an answer shares with others of its task: a short text itself, of an object its keys, of tools their
     names; for anything else something that no other answer has."""
     message = call.message or {}
     tools = message.get("tool_calls")
@@ -197,7 +197,7 @@ def answer_kind(call: Call) -> str:
 
 
 def is_closed(answers: Sequence[str]) -> bool:
-    """Whether answers are a few, given again and again."""
+    """Whether a few answers are given again and again."""
     return len(answers) >= LEAST_PROMPTS and len(set(answers)) <= max(2, _MOST_ANSWERS * len(answers))
 
 

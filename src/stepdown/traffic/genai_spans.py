@@ -88,7 +88,7 @@ Events = Sequence[dict[str, Any]]
 
 
 def is_message(event: str) -> bool:
-    """Whether an event of this name says what was asked or answered, and not how it was judged."""
+    """Whether an event of this name holds a prompt or an answer, and not an evaluation."""
     return event in _MESSAGES or event in {f"gen_ai.{role}.message" for role in _ROLES}
 
 
@@ -102,7 +102,7 @@ def is_chat(attributes: dict[str, Any], events: Events) -> bool:
 
 
 def has_content(attributes: dict[str, Any], events: Events) -> bool:
-    """Whether what was asked was captured."""
+    """Whether the prompt was captured."""
     try:
         return has_text(request_of(attributes, events))
     except ValueError:
@@ -110,7 +110,7 @@ def has_content(attributes: dict[str, Any], events: Events) -> bool:
 
 
 def request_of(attributes: dict[str, Any], events: Events) -> list[dict[str, Any]]:
-    """The messages that were asked in chat shape; [] where their text was not captured. Raises ValueError."""
+    """The request's messages in chat shape; [] where their text was not captured. Raises ValueError."""
     given = unpacked(_from(attributes, events, "gen_ai.input.messages"))
     if given:
         messages = messages_of(given)
@@ -160,7 +160,7 @@ def tools_from(attributes: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def metadata_of(attributes: dict[str, Any], trace: str) -> dict[str, Any]:
-    """What tells calls apart: what the application says of them, the conversation, the session, the trace."""
+    """The metadata of a call: the application's own, the conversation, the session, the trace."""
     metadata = {
         key.removeprefix(_ASSOCIATED): value
         for key, value in attributes.items()
@@ -185,7 +185,7 @@ def _all(attributes: dict[str, Any], events: Events) -> list[dict[str, Any]]:
 
 
 def _body(event: dict[str, Any]) -> dict[str, Any]:
-    """What an event says: its body, its content as JSON text, or its attributes."""
+    """An event's content: its body, its content as JSON text, or its attributes."""
     if isinstance(event.get("body"), dict):
         return mapping(event["body"])
     content = unpacked(event["attributes"].get("gen_ai.event.content"))

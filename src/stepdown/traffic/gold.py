@@ -1,4 +1,4 @@
-"""Trusted answers and judges' verdicts, kept by call id: CSV or JSONL, plain or packed."""
+"""Readers of gold and of judges' verdicts by call id: CSV or JSONL, plain or packed."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _rows(path: str, content: str) -> Iterator[tuple[Source, int, dict[str, Any]
 
 
 def _is_open(row: Mapping[str, Any]) -> bool:
-    """Whether a row names its call and waits for its gold, as rows of a labels file do until they are filled in."""
+    """Whether a row has a call and no gold yet, as rows of a labels file do until they are filled in."""
     there = [row[name] for name in _GOLDS if name in row]
     return bool(_text(_first(row, _IDS))) and bool(there) and all(one is None or one == "" for one in there)
 

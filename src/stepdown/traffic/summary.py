@@ -1,4 +1,4 @@
-"""A task and what its traffic says of it, with a verdict in plain words."""
+"""Summaries of tasks: figures of their traffic, with a verdict in plain words."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _judge_answers(tally: Tally, task: Task, reading: Reading) -> tuple[str, str
 
 
 def _offer(task: Task) -> str:
-    """What the answers are made of."""
+    """A description of the answers' parts."""
     if task.form is None:
         return f"{len(task.labels):,} labels"
     tools = _listed("tool", task.form.tools)
@@ -155,14 +155,14 @@ def _listed(noun: str, names: Sequence[str]) -> str:
 
 
 def _refused(task: Task) -> list[str]:
-    """Why fields are left to the incumbent, by name."""
+    """The reasons for fields that are left to the incumbent, by name."""
     refused = list(task.form.refused.items()) if task.form is not None else []
     named = [f"{name!r} is left to the incumbent: {reason}" for name, reason in refused[:MOST_NAMED]]
     return [*named, f"and {len(refused) - MOST_NAMED:,} fields more"] if len(refused) > MOST_NAMED else named
 
 
 def _spend(tally: Tally) -> Estimate | None:
-    """What all calls cost at list prices; calls that could not be priced are taken to cost what the others do."""
+    """The cost of all calls at list prices; calls without a price are taken to cost the mean of the others."""
     cost = tally.cost
     if not cost.n:
         return None

@@ -198,7 +198,8 @@ class ChatToMessages(StreamTranslator):
         return call
 
     def _send_calls(self) -> None:
-        """Say what the first call in the queue has to say, and the next ones' too as far as those before are whole."""
+        """Send the pending arguments of the first call in the queue, and of the next ones while those before are
+        complete."""
         while self._waiting:
             call = self._waiting[0]
             if not call.name:

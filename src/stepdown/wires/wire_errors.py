@@ -67,7 +67,7 @@ def messages_error(status: int, kind: str, message: str, code: str | None = None
 
 
 def read_error(body: Any, status: int | None = None) -> WireError:
-    """What an error body of either wire, or of a server that is only roughly compatible, says.
+    """The error in a body of either wire, or of a roughly compatible server.
 
     `status` is the HTTP status; an error in the middle of a stream has none and gets its type's, or 500.
     """

@@ -1,4 +1,4 @@
-"""Canonical answers of `extract`: objects without anything that says "not there", whole or as flat fields."""
+"""Canonical answers of `extract`: objects without null and empty values, whole or as flat fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ESCAPE = str.maketrans({"\\": "\\\\", ".": "\\."})
 
 
 class _Unusable(Exception):
-    """What cannot be an answer: too deep, too large, or no JSON."""
+    """Raised for a value that cannot be an answer: too deep, too large, or not JSON."""
 
 
 def canonical_object(value: Any) -> dict[str, Any] | None:
@@ -61,19 +61,19 @@ def _scalar(value: Any) -> Any:
 
 
 def _text(value: str) -> str:
-    """Lone surrogates cannot be written as UTF-8; they become U+FFFD."""
+    """The text with lone surrogates, which UTF-8 cannot encode, replaced by U+FFFD."""
     if value.isascii():
         return value
     return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def is_nothing(value: Any) -> bool:
-    """Whether a JSON value says that there is none: null, "", [] or {}."""
+    """Whether a JSON value is empty: null, "", [] or {}."""
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 
 def is_sure(key: str) -> bool:
-    """Whether a field is named as those that say how sure the incumbent is."""
+    """Whether a field's name is one of those for the incumbent's confidence."""
     return key.lower() in _SURE
 
 

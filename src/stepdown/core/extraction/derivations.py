@@ -1,4 +1,4 @@
-"""Which fields follow from others, learned from the training answers alone: a closed family of small rules.
+"""Rules by which fields follow from others, learned from the training answers: a closed family of small rules.
 
 Sums of up to three other amounts, dates counted from another date by terms of payment, and values that are the only
 ones of their kind in a text. A rule is taken where the answers keep it; what breaks a rule that nearly all keep is
@@ -139,7 +139,7 @@ def with_whole(role: Role, known: Field, values: Sequence[tuple[str, Any]]) -> R
 
 
 def fills_empty_values(form: Form, role: Role, rows: Rows) -> bool:
-    """Whether a role's rule gives values where answers have none too often: nothing then tells when it is to."""
+    """Whether a role's rule gives values too often where answers have none, so that it is unclear when to apply it."""
     empty = given = 0
     for text, answer in rows:
         ruled = value_by_rule(form, role, text, answer)

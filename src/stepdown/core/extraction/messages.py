@@ -1,4 +1,4 @@
-"""An answer out of the incumbent's message as it was given: a JSON object in its text, or its tool calls."""
+"""The answer in the incumbent's message: a JSON object in its text, or its tool calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stepdown.core.extraction.form import ARGUMENTS, CALLS, TOOL
 
 
 def is_confidence(key: str, value: Any) -> bool:
-    """Whether a field beside the answer says how sure it is: named so, and a number from 0 to 1, or a percentage.
+    """Whether a field is a confidence: named so, and a number from 0 to 1, or a percentage.
 
     A score above 1 is none: it may be a game's or a review's.
     """

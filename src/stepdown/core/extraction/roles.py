@@ -1,4 +1,5 @@
-"""What each field of a form is to a student: copied from the text, chosen from a closed set, derived, or none of these.
+"""The role of each field of a form for a student: copied from the text, chosen from a closed set, derived, or free
+text.
 
 Learned from the training texts and answers: the rule of `values` under which most values stand in their text, the
 choices that cover nearly all of them, the rules by which they follow from others.
@@ -198,7 +199,7 @@ def _copying(field: Field, values: Values) -> _Copying:
 
 
 def _few(values: Values, most: int) -> Values:
-    """At most so many, evenly spread; fewer of long texts, of which a few hundred tell as much."""
+    """At most `most` values, evenly spread; fewer where texts are long."""
     length = sum(len(text) for text, _ in values) / max(1, len(values))
     return [
         values[row]

@@ -1,4 +1,4 @@
-"""The fields that a JSON schema states, and those that no student can fill, each by name with the reason."""
+"""Reads the fields that a JSON schema states, and the reasons for fields that no student can fill."""
 
 from __future__ import annotations
 

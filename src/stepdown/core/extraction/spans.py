@@ -25,7 +25,7 @@ Choice = int | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Alignment:
-    """What of one answer can be learned.
+    """The part of one answer that can be learned.
 
     spans: of copied fields, by their place; no two overlap. choices: of every closed field. present: fields that are
     there but that no student fills: free text, refused ones, and values of partly copied fields that can be had in no
@@ -205,7 +205,8 @@ Rows = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 def learn_cues(roles: Sequence[Role], fields: Mapping[str, Field], rows: Rows) -> dict[str, dict[str, float]]:
-    """By copied field how much more often a word stands before its values than before those of the others: log-odds.
+    """For each copied field the log-odds of words: how much more often each stands before its values than before
+    others'.
 
     Fields whose values hardly ever stand in several places have none.
     """

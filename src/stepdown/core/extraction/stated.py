@@ -117,7 +117,7 @@ def _anonymous(schema: Any) -> Any:
 
 
 def form_of(requests: Iterable[Mapping[str, Any]], tools: bool) -> Form | None:
-    """What the requests of one task state of its answers, together: of tools or of JSON; None where none states any."""
+    """The form that the requests of one task state together, of tools or of JSON; None where none states one."""
     seen: set[bytes] = set()
     form: Form | None = None
     for request in requests:

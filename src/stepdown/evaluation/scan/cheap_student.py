@@ -1,4 +1,4 @@
-"""What a cross-validated student reaches: its losses, the share it could answer within the margin, and by label."""
+"""The results of a cross-validated student: its losses, the share it could answer within the margin, and by label."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def judge_cheap_student(
     learning: tuple[LearningPoint, ...],
     evidence: int = 0,
 ) -> CheapStudent:
-    """Everything a scan wants to know of one cross-validated run. evidence: rows kept for it, 0 where none are yet."""
+    """The facts of one cross-validated run. evidence: rows kept for it, 0 where there are none yet."""
     gold = _against_gold(run)
     against = gold if gold is not None and len(gold.slices) >= FEWEST_GOLD else _against_incumbent(run)
     # Gold that does not teach is all evidence; of everything else, a share is kept for it.

@@ -1,4 +1,4 @@
-"""Each dimension of a scan: its figure, how much it speaks for stepping down, and why in plain words.
+"""The dimensions of a scan: each with its figure, its rating for stepping down, and the reason in plain words.
 
 The thresholds are judgements, named here once. Ratings: good, fair and poor as reasons to step down; unknown where the
 traffic does not tell.

@@ -75,7 +75,7 @@ def claim_figures(claim: Claim, words: LossWords = ERROR) -> dict[str, str]:
 
 
 def _with_true_infinity(claim: Claim) -> Claim:
-    """JSON has no infinity: a figure too large to be one stands for it."""
+    """The claim with infinities, for which JSON has stand-ins."""
     figures = {name: value for name in ("estimate", "bound") if (value := getattr(claim, name)) >= ENDLESS}
     return msgspec.structs.replace(claim, **dict.fromkeys(figures, math.inf)) if figures else claim
 
@@ -167,7 +167,7 @@ def _step(index: int, point: PathPoint, chosen: bool) -> dict[str, Any]:
 
 
 def not_said(record: BuildRecord) -> list[str]:
-    """What a reader might take from a certificate that it does not claim."""
+    """Statements that a reader might take from a certificate and that it does not make."""
     certificate = record.certificate
     name = incumbent_name(record)
     statements = [

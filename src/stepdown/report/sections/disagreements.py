@@ -77,7 +77,7 @@ class _Names:
 
 @dataclass(frozen=True)
 class Difference:
-    """A field in which the two differ: what each says, "" where it says nothing, and who is right by gold."""
+    """A field in which the two differ: each value, "" for none, and which is right by gold."""
 
     name: str
     incumbent: str
@@ -109,7 +109,7 @@ def _marked(each: Disagreement, names: _Names) -> dict[str, Any]:
 
 
 def _piece(piece: Piece, names: _Names) -> dict[str, Any]:
-    """Its text, and what is said of it: [(field, who)], "" for both."""
+    """A piece's text, and the fields that it is a value of: [(field, source)], "" for both sources."""
     if not piece.said:
         return {"text": piece.text, "said": [], "kind": ""}
     ours, theirs = piece.said[STUDENT], piece.said[INCUMBENT]
@@ -164,7 +164,7 @@ class Piece:
 
     @property
     def agreed(self) -> bool:
-        """Whether all who were asked say the same of it."""
+        """Whether all sources mark the same fields here."""
         return len(set(self.said.values())) == 1
 
 

@@ -143,7 +143,7 @@ def _json_rows(source: Source, options: Options) -> Iterator[tuple[int, dict[str
 
 
 def _header_problem(header: bytes, options: Options) -> str:
-    """Why no row below a table's header can be read: it lacks a column that was named, or one of prompts."""
+    """The reason why no row below a table's header can be read, "" for none."""
     try:
         names = columns_of(header.decode("utf-8"))
     except (UnicodeDecodeError, csv.Error):

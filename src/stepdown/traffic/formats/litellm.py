@@ -219,7 +219,7 @@ def _error(row: dict[str, Any]) -> str:
 
 
 def _metadata(row: dict[str, Any]) -> dict[str, Any]:
-    """What tells calls apart: the caller's own metadata, the session, and the trace that retries share."""
+    """The metadata of a call: the caller's own, the session, and the trace that retries share."""
     given = mapping(unpacked(row.get("metadata")))
     own = {**scalars(given.get("requester_metadata")), **scalars(given.get("spend_logs_metadata"))}
     for name in ("session_id", "trace_id"):

@@ -143,7 +143,7 @@ _TIMES = (("start_time_unix_nano", "start_time"), ("end_time_unix_nano", "end_ti
 
 
 def _about(info: dict[str, Any]) -> dict[str, Any]:
-    """What a trace says of all its calls: its id, the user, and metadata with the session."""
+    """The fields of a trace that hold for all its calls: its id, the user, and metadata with the session."""
     given = mapping(unpacked(first_of(info, "trace_metadata", "request_metadata")))
     tags = scalars(info.get("tags"))
     own = {key: value for key, value in {**tags, **scalars(given)}.items() if not key.startswith("mlflow.")}
@@ -178,7 +178,7 @@ def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
 
 
 def _bodies(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Request and response in chat shape. Raises ValueError where nothing was asked."""
+    """Request and response in chat shape. Raises ValueError where there is no prompt."""
     inputs, outputs = attributes.get(_INPUTS), attributes.get(_OUTPUTS)
     if not inputs:
         raise ValueError("it has no inputs: nothing says what was asked")

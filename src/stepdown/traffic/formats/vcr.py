@@ -280,7 +280,7 @@ def _date(value: Any) -> float | None:
 
 
 def _provider(host: str | None) -> str:
-    """The name of who was called: the part of the host before its top-level domain."""
+    """The provider's name: the part of the host before its top-level domain."""
     parts = (host or "").split(".")
     return parts[-2] if len(parts) > 1 else ""
 
