@@ -51,7 +51,7 @@ def curate_for_build(job: Job) -> Curated:
     curated = curate_task(job.home, job.store, job.task, job.contract, own)
     if not curated.dataset.split("tune"):
         raise NotEnoughData(
-            f"Of {len(curated.dataset.examples):,} usable calls of {job.task.name!r} none is left to tune on.",
+            f"Of {len(curated.dataset.examples):,} usable calls of {job.task.name!r} none is left for the tune split.",
             "Confidences are fitted, and the cascade is chosen, on calls that are neither learned from nor evidence.",
             "Import more calls, or give gold without a split column.",
         )
@@ -104,7 +104,7 @@ def check_labels(dataset: Dataset) -> None:
     if labels > MOST_LABELS:
         raise ResourceError(
             f"{len(dataset.examples):,} usable calls of {dataset.manifest.task!r} have {labels:,} different answers.",
-            f"Students are built for at most {MOST_LABELS:,}: beyond that time, memory and evidence a label run out.",
+            f"Students are built for at most {MOST_LABELS:,}: more would exceed time, memory and evidence for each label.",
             "Merge answers, name the field with fewer of them (`answer` in stepdown.toml), or leave the task to the "
             "large model.",
         )
@@ -115,7 +115,7 @@ def summarise(store: Store, task: Task, prices: Prices) -> TaskSummary:
     summaries = find_tasks(calls_of(store, task), prices, known={task.name: task})
     if not summaries:
         raise NotEnoughData(
-            f"The task {task.name!r} has no calls in the store.", "Expected some.", "Run: stepdown import FILE…"
+            f"The task {task.name!r} has no calls in the store.", "Expected at least one.", "Run: stepdown import FILE…"
         )
     return max(summaries, key=lambda one: one.calls)
 

@@ -146,7 +146,7 @@ def _rows(request: SampleRequest, contract: Contract, draw: Draw, pending: Pendi
     if wanted > draw.rows:
         raise NotEnoughData(
             f"{wanted:,} calls would have to be drawn; the draw of {request.task!r} holds {draw.rows:,}.",
-            f"It was taken from {draw.calls:,} calls, and what is left of them is learned from.",
+            f"It was taken from {draw.calls:,} calls, and the rest of them is for training.",
             "Ask for fewer labels or a wider margin, or import more calls: a new draw is made once enough have come.",
         )
     return wanted
@@ -161,7 +161,7 @@ def _for_margin(expected: Expected, contract: Contract, margin: float, graded: b
     wanted = rows_to_test(expected, msgspec.structs.replace(contract, margin=margin), error, graded)
     if wanted is None:
         raise NotEnoughData(
-            f"No number of labels would show a margin of {margin:g}, as far as the tune split tells.",
+            f"No number of labels would show a margin of {margin:g}, by the forecast from the tune split.",
             f"It expects {expected.worse - expected.better:+.3f} more loss than the incumbent's.",
             "Ask for a wider margin, or build with more traffic first.",
         )

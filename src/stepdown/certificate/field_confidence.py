@@ -132,7 +132,9 @@ def open_fields(calibrators: Calibrators) -> OpenCalibrators:
         return {name: Calibrator.from_dict(calibrator) for name, calibrator in calibrators.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise TamperedError(
-            f"The confidences by field cannot be read: {error}", "They were written whole.", "Build the task again."
+            f"The confidences by field cannot be read: {error}",
+            "Expected them as the build wrote them.",
+            "Build the task again.",
         ) from None
 
 

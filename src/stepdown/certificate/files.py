@@ -36,7 +36,7 @@ def read_certificate(path: Path) -> Certificate:
     if sealed.certificate.digest != sealed.digest:
         raise TamperedError(
             f"The certificate in {path} is not the one that was written there.",
-            f"Its digest should be {sealed.digest[:16]}…, and is {sealed.certificate.digest[:16]}….",
+            f"Expected the digest {sealed.digest[:16]}…, got {sealed.certificate.digest[:16]}….",
             "Run `stepdown certificate verify` to see what changed, or build again.",
         )
     return sealed.certificate

@@ -51,7 +51,7 @@ def read_dataset(folder: Path) -> Dataset:
     examples = tuple(_read_rows(folder / EXAMPLES_FILE, Example))
     excluded = tuple(_read_rows(folder / EXCLUDED_FILE, Excluded))
     if content_hash(examples) != manifest.content_hash:
-        raise _tampered(EXAMPLES_FILE, "holds other rows than the manifest's content hash names")
+        raise _tampered(EXAMPLES_FILE, "holds rows that do not match the manifest's content hash")
     return Dataset(examples=examples, excluded=excluded, manifest=manifest)
 
 

@@ -86,7 +86,7 @@ def read_manifest(path: Path) -> tuple[DatasetManifest, dict[str, str]]:
     if _seal(sealed.manifest, sealed.files) != sealed.seal or _bytes(sealed) != data:
         raise TamperedError(
             f"{path.name} was changed after it was written.",
-            "Its seal is the hash of all it says.",
+            "Its seal is the hash of its content.",
             "Restore it, or build the task again.",
         )
     return sealed.manifest, sealed.files

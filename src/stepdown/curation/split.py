@@ -168,7 +168,7 @@ def _check(kept: list[Example], calls: int) -> None:
     if len(train) < LEAST_TRAIN:
         counts = Counter(example.split for example in kept)
         raise NotEnoughData(
-            f"Of {calls} usable calls {len(train)} are left to learn from ({_count(counts)}).",
+            f"Of {calls} usable calls {len(train)} are left for training ({_count(counts)}).",
             f"At least {LEAST_TRAIN} are needed, and in practice some hundreds.",
             "Import more calls, name a finer unit, or leave the split column of gold empty, so that stepdown chooses.",
         )

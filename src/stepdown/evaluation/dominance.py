@@ -81,7 +81,7 @@ def _error_value(student: StudentMeasurement, split: str) -> float:
 def _reason(student: StudentMeasurement, best: StudentMeasurement, split: str) -> str:
     errors = _errors(best, student, split)
     if errors is None:
-        raise ValueError("A student is only dominated where both errors are known.")
+        raise ValueError("Got a dominated student without an error; expected both errors to be known.")
     return (
         f"{best.kind} is better at everything: {errors[0].value:.1%} of its answers are wrong against "
         f"{errors[1].value:.1%} (n = {errors[1].n}, beyond noise), {best.speed.latency_p50.value * 1e3:.3g} ms against "

@@ -78,14 +78,14 @@ def _check_drawn(folder: BuildFolder, draws: tuple[Draw, ...]) -> None:
         return  # nothing was drawn, or an earlier version made it
     draw = next((one for one in draws if one.digest == named), None)
     if draw is None:
-        raise TamperedError("The journal knows no such draw.", "", "Build the task again.")
+        raise TamperedError("The journal has no such draw.", "", "Build the task again.")
     ids = read_evidence(folder.evidence).seen.ids
     places = [draw.place(id_) for id_ in ids]
     if places != list(range(len(ids))):
         wrong = next(place for place, position in enumerate(places) if position != place)
         raise TamperedError(
             f"Row {wrong + 1} of the evidence is not the call that was drawn there.",
-            "Evidence is the draw from its first call on.",
+            "Expected the rows of the draw in its order, from the first.",
             "Build the task again.",
         )
 

@@ -178,9 +178,9 @@ def _check_cascade(folder: Path, manifest: ExportManifest, certificate: Certific
     there = [{name: one.get(name) for name in certified[0]} for one in run.get("rungs", ())] if certified else []
     of_manifest = [rung.model.digest for rung in manifest.rungs]
     if canonical_json(there) != canonical_json(certified) or of_manifest != [one["model"] for one in certified]:
-        raise InputError("Its rungs are not those that the certificate names.", "", "Export it again.")
+        raise InputError("Its rungs differ from those of the certificate.", "", "Export it again.")
     if run.get("certified_until") != certificate.expires_at or run.get("task") != certificate.task:
-        raise InputError("Its task or its end are not those of the certificate.", "", "Export it again.")
+        raise InputError("Its task or expiry differs from the certificate.", "", "Export it again.")
 
 
 def _decoded(path: Path, kind: type[T]) -> T:

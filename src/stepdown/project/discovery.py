@@ -36,8 +36,8 @@ def discover(home: Home, progress: Progress) -> list[TaskSummary]:
         summaries = look_for_tasks(store, home.settings, home.clock())
         if not summaries:
             raise NotEnoughData(
-                "Every call there is was answered by a student.",
-                "Expected some that the incumbent answered: students must not learn from themselves.",
+                "Every recorded call was answered by a student.",
+                "Expected calls that the incumbent answered: students must not learn from themselves.",
                 "Import some, or let the gateway ask the incumbent (x-stepdown-route: incumbent).",
             )
         check_settings(store, home.settings)

@@ -21,7 +21,7 @@ def read_draws(store: Store, task: str) -> tuple[Draw, ...]:
         except msgspec.ValidationError as error:
             raise TamperedError(
                 f"Event {event.sequence} of the journal is a draw of evidence that cannot be read: {error}.",
-                "It was written whole.",
+                "Expected a draw as it was written.",
                 "Restore the store from a backup; without its draws nothing can be certified.",
             ) from None
     return tuple(draws)

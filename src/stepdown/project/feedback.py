@@ -77,7 +77,7 @@ def _fitting(store: Store, call: Call, task: Task | None, value: Any) -> Any:
     if why_not and (canonical is None or not any(store.has_gold_value(name, canonical) for name in names)):
         raise Refused(
             422,
-            f"The gold value cannot be an answer of the task {task.name!r}. {why_not}. What the task has not had yet "
+            f"The gold value cannot be an answer of the task {task.name!r}. {why_not}. A new answer "
             "comes with imported gold.",
             "invalid_gold",
         )

@@ -23,7 +23,7 @@ from stepdown.stores.store import open_store
 
 @dataclass(frozen=True)
 class Home:
-    """A project folder with its settings. `clock` gives seconds since the epoch; it is the loop's only clock."""
+    """A project folder with its settings. `clock` gives seconds since the epoch; no other clock is read."""
 
     folder: Path
     settings: Settings

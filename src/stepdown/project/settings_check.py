@@ -53,7 +53,7 @@ def check_settings(store: Store, settings: Settings) -> None:
             )
         close = nearest(name, known)
         raise ContractError(
-            f"{FILE_NAME} has [tasks.{name}], and there is no such task.",
+            f"{FILE_NAME} has [tasks.{name}], but there is no such task.",
             f"Known: {', '.join(sorted(known)) or 'none yet'}.",
             f"Did you mean [tasks.{close}]?"
             if close

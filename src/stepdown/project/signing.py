@@ -100,7 +100,7 @@ def read_signed(path: Path) -> SignedHead | None:
         raise InputError(f"{path} cannot be read: {error.strerror}.", "Expected a signed head.", "") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} is no signed head of the journal: {error}.",
+            f"{path} is not a signed head of the journal: {error}.",
             "Expected the JSON that `stepdown audit sign` writes.",
             "Sign again.",
         ) from None

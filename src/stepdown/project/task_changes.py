@@ -24,7 +24,7 @@ LEAST_DISTINCT = 3
 
 
 class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a change. names: others that the task's calls are kept under. calls: that the incumbent answered."""
+    """The result of a change. names: other names of its calls. calls: answered by the incumbent."""
 
     task: str
     names: tuple[str, ...]
@@ -108,7 +108,7 @@ def _part(task: Task, new: str, chosen: list[Prompt], containing: str, workload:
     if template is None or not any(containing in part.text for message in template.messages for part in message.parts):
         raise UsageError(
             f"{containing[:80]!r} stands in the inputs of {task.name!r}, not in what its prompts say around them.",
-            "A task is told by the constant part of its prompt.",
+            "A task is identified by the constant part of its prompt.",
             "Name a text that all of these prompts have in the same place, or --workload.",
         )
     match = Match(template=template.fingerprint, within=task.name)
@@ -118,7 +118,7 @@ def _part(task: Task, new: str, chosen: list[Prompt], containing: str, workload:
 def _choice(containing: str, workload: str) -> Callable[[Call, Prompt], bool]:
     if bool(containing) == bool(workload):
         raise UsageError(
-            "A split needs to know which calls go.", "Expected --containing TEXT or --workload NAME, one of them.", ""
+            "Nothing says which calls to split off.", "Expected --containing TEXT or --workload NAME, one of them.", ""
         )
     if workload:
         return lambda call, prompt: call.workload_id == workload
@@ -181,7 +181,7 @@ def _task(home: Home, store: Store, name: str) -> Task:
 def _check_new(home: Home, store: Store, new: str) -> None:
     if not new.strip() or new != new.strip() or len(new) > LONGEST_NAME or not new.isprintable():
         raise UsageError(
-            f"{new[:LONGEST_NAME]!r} is no name for a task.",
+            f"{new[:LONGEST_NAME]!r} is not a valid name for a task.",
             f"Expected up to {LONGEST_NAME} characters, none of them a control character, no space at an end.",
             "",
         )
@@ -189,7 +189,9 @@ def _check_new(home: Home, store: Store, new: str) -> None:
     if new in taken or new in store.workloads():
         whose = f"the task {taken[new].name!r}" if new in taken else "calls that clients named so"
         raise UsageError(
-            f"The name {new!r} is taken by {whose}.", "Expected a name of nothing yet.", "`stepdown tasks` shows them."
+            f"The name {new!r} is taken by {whose}.",
+            "Expected a name that is not in use.",
+            "`stepdown tasks` shows them.",
         )
 
 
@@ -204,7 +206,7 @@ def _check_unnamed(home: Home, store: Store, name: str, new: str) -> None:
     if name in home.settings.tasks:
         raise UsageError(
             f"{FILE_NAME} has [tasks.{name}].",
-            "What it says would be of no task any more.",
+            "That table would then apply to no task.",
             f"Rename that table to [tasks.{new}], or remove it where there is one, then run this again.",
         )
     keys: list[Key] = [key for key in store.keys() if name in key.tasks]  # noqa: SIM118 - a store is no dictionary

@@ -76,7 +76,7 @@ def merge_twins(tasks: Mapping[str, Task], twins: Mapping[str, list[str]]) -> di
 
 
 def with_others(task: Task, others: list[Task]) -> Task:
-    """A task with others merged into it: their calls are its own. It is matched by template again where it was before."""
+    """A task with others merged into it: their calls are its own. A former match by template is restored."""
     if not others:
         return task
     match = task.match

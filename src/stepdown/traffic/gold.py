@@ -64,7 +64,7 @@ def read_gold(path: str) -> Iterator[Gold | Broken]:
         raise InputError(
             f"{path!r} has two different gold answers for {len(contradicted):,} of its {len(kept):,} ids: "
             f"{', '.join(list(contradicted.values())[:3])}.",
-            "Nobody can tell which of them are right, so nothing of the file was taken.",
+            "Which of them are right is unknown, so nothing of the file was imported.",
             "Check that ids are those of the calls, keep one row for each, and import it again.",
         )
 
@@ -108,7 +108,7 @@ def _rows(path: str, content: str) -> Iterator[tuple[Source, int, dict[str, Any]
         if not any(name in header.lower() for name in _IDS):
             raise InputError(
                 f"{path!r} has the header {header.strip()[:100]!r}.",
-                f"A file of {content}s has a column `id` and one of what is said of that call.",
+                f"A file of {content}s has a column `id` and one with the {content} of that call.",
                 "Name the columns so.",
             )
         for item in rows(source, _SIZES.line):

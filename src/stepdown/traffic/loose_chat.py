@@ -59,7 +59,7 @@ def messages_of(request: Any) -> list[dict[str, Any]]:
                 return [*before, *messages_of(request[key])]
         if _is_message(request):
             return _messages(request)
-    raise ValueError("what was asked is neither a text nor a list of messages")
+    raise ValueError("the prompt is neither a text nor a list of messages")
 
 
 def answers_of(answered: Any) -> list[Answer]:

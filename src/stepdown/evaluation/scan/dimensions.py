@@ -71,7 +71,7 @@ def privacy(facts: ScanFacts) -> Dimension:
     if share is None:
         return _unknown("privacy", "The inputs were not searched for personal data.")
     reason = (
-        "Personal data leaves the house in these calls; what a small model answers stays in."
+        "Personal data leaves your machines in these calls; calls that a small model answers do not."
         if share > 0.0
         else "No personal data was found, so privacy is no reason either way."
     )

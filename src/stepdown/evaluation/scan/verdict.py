@@ -118,7 +118,7 @@ def _reaches(
 ) -> tuple[Verdict, list[str]]:
     student = facts.cheap
     if student is None:
-        raise ValueError("A task without a student has been decided before.")
+        raise ValueError("Got facts without a student; expected a task that was not decided before.")
     offload = student.offload
     reason = (
         f"Within the margin of {facts.contract.margin:g}, a cheap student could answer {offload.value:.0%} of the "

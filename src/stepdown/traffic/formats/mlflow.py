@@ -181,7 +181,7 @@ def _bodies(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] 
     """Request and response in chat shape. Raises ValueError where there is no prompt."""
     inputs, outputs = attributes.get(_INPUTS), attributes.get(_OUTPUTS)
     if not inputs:
-        raise ValueError("it has no inputs: nothing says what was asked")
+        raise ValueError("it has no inputs, and so no prompt")
     model = named(attributes, "mlflow.llm.model", "model")
     raw = isinstance(inputs, dict) and isinstance(inputs.get("messages", inputs.get("input")), list | str)
     body = mapping(outputs)
