@@ -104,7 +104,7 @@ def check_labels(dataset: Dataset) -> None:
     if labels > MOST_LABELS:
         raise ResourceError(
             f"{len(dataset.examples):,} usable calls of {dataset.manifest.task!r} have {labels:,} different answers.",
-            f"Students are built for at most {MOST_LABELS:,}: more would exceed time, memory and evidence for each label.",
+            f"Students are built for at most {MOST_LABELS:,}: time, memory and evidence do not allow more.",
             "Merge answers, name the field with fewer of them (`answer` in stepdown.toml), or leave the task to the "
             "large model.",
         )
