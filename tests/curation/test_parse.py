@@ -4,6 +4,7 @@ import pytest
 
 from stepdown.core.calls import Call
 from stepdown.core.draw import Draw, pack_keys
+from stepdown.core.served import Served
 from stepdown.core.store import Gold
 from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template
 from stepdown.curation.options import CurationOptions
@@ -174,7 +175,7 @@ def test_the_same_input_answered_otherwise_or_at_another_time_is_another_call(ma
 
 def test_escalated_calls_are_marked(make_call, task):
     options = CurationOptions()
-    parse([make_call("1", "x", "a", selection="escalated"), make_call("2", "y", "b")], task, options)
+    parse([make_call("1", "x", "a", served=Served(selection="escalated")), make_call("2", "y", "b")], task, options)
     assert options.seen.escalated == {"1"}
 
 

@@ -19,6 +19,7 @@ from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.split_answers import SplitAnswers, answer_split, calibration_kind, observe
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Example, SplitName
+from stepdown.core.inputs import Input
 from stepdown.core.measurements import Quality, Speed, StudentMeasurement
 from stepdown.core.shown_rows import SHOWN_SPLITS, Rows, shown_rows
 from stepdown.core.students import Predictions, Student
@@ -29,7 +30,7 @@ from stepdown.project.home import write_whole
 from stepdown.students.fit import FittedStudent
 
 UNSEEN: tuple[SplitName, ...] = ("tune", "certify", "test")
-OPENER = "stepdown.students.artefact:open_student"
+OPENER = "stepdown.runtime.artefact:open_student"
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,15 @@ def _measurement(
 def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) -> Speed:
     """The speed of a student, measured once for an artefact, a machine and its price: a repeated build then asks the
     same question of the evidence, and spends no more of it."""
-    key = digest_of((fitted.manifest.digest, job.machine, describe_machine()))
+    key = digest_of((fitted.manifest.digest, job.machine, describe_machine(), job.device))
     path = job.home.state / "cache" / "speed" / f"{key}.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Speed)
     except (OSError, msgspec.DecodeError):
         pass
-    texts = sample_texts(curated.dataset.split("tune") or curated.dataset.split("train"))
+    inputs = sample_inputs(curated.dataset.split("tune") or curated.dataset.split("train"))
     served = Served(one=student.answer, many=student.answer_many, folder=fitted.folder, opener=OPENER)
-    speed = measure_speed(served, texts, job.machine)
+    speed = measure_speed(served, inputs, job.machine)
     write_whole(path, canonical_json(speed))
     return speed
 
@@ -151,7 +152,7 @@ def rows_to_show(measured: MeasuredStudents) -> Rows | None:
     return shown_rows(counts)
 
 
-def sample_texts(examples: list[Example], most: int = 500) -> list[str]:
+def sample_inputs(examples: list[Example], most: int = 500) -> list[Input]:
     """Real inputs for timing, spread over the rows."""
     step = max(1, len(examples) // most)
-    return [example.text for example in examples[::step]][:most]
+    return [example.asked for example in examples[::step]][:most]

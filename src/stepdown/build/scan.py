@@ -11,6 +11,7 @@ from stepdown.build.curate import curate_task
 from stepdown.build.job import machine_price
 from stepdown.core.dataset import Answer
 from stepdown.core.family import families
+from stepdown.core.inputs import inputs_of
 from stepdown.core.students import Progress, TrainingData
 from stepdown.core.tasks import Task
 from stepdown.evaluation.scan.facts import CallStatistics
@@ -53,7 +54,7 @@ def _trying(task: Task, seed: int) -> OutOfSample:
         data = TrainingData(
             task=task.name,
             family=task.family,
-            texts=texts,
+            inputs=inputs_of(texts),
             targets=answers,
             sources=["incumbent"] * len(answers),
             weights=np.ones(len(answers)),

@@ -263,6 +263,7 @@ class ServedTasks:
             incumbent=said.incumbent,
             cache_s=parse_duration(said.cache) if said.cache else 0.0,
             build=folder.path.name,
+            cascade=certificate.cascade_hash,
             holdback=said.contract.holdback,
         )
 
@@ -311,8 +312,9 @@ def _stamps(folder: BuildFolder) -> tuple[Any, ...]:
 
 
 def _artefact_stamps(home: Home, spec: CascadeSpec) -> tuple[Any, ...]:
-    """What changes when a file of a student is touched, or goes."""
-    return tuple(stamp for rung in spec.rungs for stamp in _stamps_in(home.artefacts / Path(rung.artefact).name))
+    """What changes when a file of a student is touched or goes, or another device is to compute."""
+    device = home.settings.machine.device
+    return device, *(stamp for rung in spec.rungs for stamp in _stamps_in(home.artefacts / Path(rung.artefact).name))
 
 
 def _stamps_in(folder: Path) -> list[tuple[str, int, int, int]]:

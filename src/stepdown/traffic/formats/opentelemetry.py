@@ -16,6 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from stepdown.core.calls import Broken, Call
+from stepdown.core.served import Served
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.genai_spans import (
     DETAILS,
@@ -106,6 +107,7 @@ def examples() -> list[FormatExample]:
     }
     span = {
         "traceId": "5dde432052981f936ce58779a3921302",
+        "parentSpanId": "00f067aa0ba902b7",
         "spanId": "8738b8823fc8bfaf",
         "name": "chat m",
         "kind": 3,
@@ -130,6 +132,7 @@ def examples() -> list[FormatExample]:
         },
         response={"object": "chat.completion", "model": "m", "choices": [choice], "id": "r-1", "usage": usage},
         source="traces.jsonl:1",
+        served=Served(trace="5dde432052981f936ce58779a3921302", parent="00f067aa0ba902b7"),
     )
     return [FormatExample(name="traces.jsonl", data=msgspec.json.encode(line) + b"\n", calls=(call,))]
 
@@ -205,7 +208,7 @@ def _from_events(source: Source, line: int, notes: list[Any]) -> Call | Broken:
     details = next((note for note in notes if note["name"] == DETAILS), None)
     if details is None:
         return source.broken(line, _NO_SPAN, msgspec.json.encode(notes))
-    span = {"trace": details["trace"], "name": details["span"], "begun": details["time"], "ended": 0.0}
+    span = {"trace": details["trace"], "name": details["span"], "parent": "", "begun": details["time"], "ended": 0.0}
     attributes = details["attributes"]
     return _made(source, line, attributes, notes, span, named(attributes, "error.type"))
 
@@ -245,6 +248,8 @@ def _made(
         if answers and not error
         else None,
         error=error,
+        trace_id=span["trace"],
+        parent_id=span["parent"],
     )
     return call_of(record, source, line, cast(Wire, openai_chat))
 
