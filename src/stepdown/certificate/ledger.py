@@ -68,7 +68,7 @@ class _Entry:
 
 
 def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> Attempt:
-    """What this attempt may spend, given the journal so far. Pure: whoever calls it journals `event` afterwards.
+    """The attempt with the error that it may spend, given the journal so far. Pure: the caller journals `event`.
 
     events: of any kind and of every task; only those of attempts and looks are read. Raises TamperedError when one of
     them cannot be read.
@@ -80,10 +80,10 @@ def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> 
         "contract": contract_hash(contract),
         "evidence": evidence.rows_hash,
     }
-    asked = tuple(question[part] for part in QUESTION)
+    question_parts = tuple(question[part] for part in QUESTION)
     stages, final = evidence.terms.stages, evidence.terms.final
     looked = tuple(evidence.stage_hashes) if evidence.keys else ()
-    entry = _Entry(asked, ids, content, population.draw, population.replaces, stages, final, looked)
+    entry = _Entry(question_parts, ids, content, population.draw, population.replaces, stages, final, looked)
     number = _number(events, entry, evidence.seen.reference == "agreement")
     data = {**question, "rows": _packed(ids, _ID_BYTES), "n": evidence.n, "attempt": number}
     if evidence.keys:
@@ -93,15 +93,15 @@ def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> 
 
 
 def asked_before(events: Iterable[Event], spent: Attempt) -> Event | None:
-    """The journal's event of the very same question, where it was asked before: asking again tests nothing new."""
+    """The journal's event of an earlier attempt at the same question, or None: repeating it tests nothing new."""
     question = {part: spent.event[part] for part in QUESTION}
-    return next((one for one in events if one.kind == ATTEMPTED and question.items() <= one.data.items()), None)
+    return next((event for event in events if event.kind == ATTEMPTED and question.items() <= event.data.items()), None)
 
 
 def attempts_so_far(
     events: Iterable[Event], ids: Sequence[str], keys: Sequence[str], draws: Sequence[str], by_agreement: bool
 ) -> int:
-    """How many attempts were made on rows (ids and content keys) or draws, directly or through one another."""
+    """The number of attempts on rows (ids and content keys) or draws, directly or through one another."""
     draw, replaces = (*draws, "", "")[:2]
     rows = row_keys(ids, _ID_BYTES), row_keys(keys, _CONTENT_BYTES)
     nothing = _Entry(("", "", ""), *rows, draw, replaces, stages=(), final=False, looked=())
@@ -111,19 +111,19 @@ def attempts_so_far(
 def looks(events: Iterable[Event], candidate: str, contract: Contract, draw: str) -> tuple[int, ...]:
     """How many rows of the draw each look at this candidate had, in order; () where none was taken, or the last of them
     was the final one, so that a further look is a further attempt."""
-    asked = (candidate, contract_hash(contract))
-    found: tuple[int, ...] = ()
+    question_parts = (candidate, contract_hash(contract))
+    ends: tuple[int, ...] = ()
     for event in events:
         if event.kind == ATTEMPTED:
             entry = _read(event)
-            if entry.question[:2] == asked and entry.draw == draw and draw:
-                found = () if entry.final else entry.stages
-    return found
+            if entry.question[:2] == question_parts and entry.draw == draw and draw:
+                ends = () if entry.final else entry.stages
+    return ends
 
 
 def row_keys(names: Sequence[str], size: int = _ID_BYTES) -> Keys:
     """Short keys of rows, sorted. Should two rows share one by chance, an attempt more is counted."""
-    short = [int(digest(each.encode())[: 2 * size], 16) for each in names]
+    short = [int(digest(name.encode())[: 2 * size], 16) for name in names]
     return np.unique(np.array(short, dtype=np.uint64))
 
 
@@ -148,7 +148,7 @@ def _number(events: Iterable[Event], entry: _Entry, by_agreement: bool) -> int:
 
 
 def _is_look_of(before: _Entry, entry: _Entry) -> bool:
-    """Whether `before` was an earlier look within the same attempt, at rows that still say what they said then."""
+    """Whether `before` was an earlier look of the same attempt, at rows that have not changed since."""
     same = before.question[:2] == entry.question[:2] and before.draw == entry.draw and bool(entry.draw)
     fewer = 0 < len(before.stages) < len(entry.stages) and entry.stages[: len(before.stages)] == before.stages
     return same and not before.final and fewer and entry.looked[: len(before.looked)] == before.looked

@@ -71,8 +71,8 @@ def _verify_export(folder: Path, evidence: Path | None) -> Checked:
         return Checked("export", Verification(checks=tuple(checks)), False, (), None)
     checks += _files(folder, manifest)
     if manifest.verdict != "certified":
-        said = f"it was exported without one: {manifest.why_uncertified}"
-        checks.append(Check(name="certificate", passed=False, detail=said))
+        reason = f"it was exported without one: {manifest.why_uncertified}"
+        checks.append(Check(name="certificate", passed=False, detail=reason))
         return Checked("export", Verification(checks=tuple(checks)), False, (), None)
     certificate = _checked(checks, "certificate", lambda: read_certificate(folder / "certificate.json"))
     if certificate is None:
@@ -127,12 +127,14 @@ def _with_evidence(
 
 def _files(folder: Path, manifest: ExportManifest) -> Iterator[Check]:
     """One check where all are as they were exported, else one for each that is not."""
-    wrong = {name: said for name, known in sorted(manifest.files.items()) if (said := _changed(folder, name, known))}
+    wrong = {
+        name: problem for name, known in sorted(manifest.files.items()) if (problem := _changed(folder, name, known))
+    }
     code = (path for path in folder.rglob("*") if path.suffix in CODE)
     added = sorted({path.relative_to(folder).as_posix() for path in code} - manifest.files.keys())
     wrong |= dict.fromkeys(added, "it is no part of the export, and could be loaded")
-    for name, said in wrong.items():
-        yield Check(name=f"file {name}", passed=False, detail=said)
+    for name, problem in wrong.items():
+        yield Check(name=f"file {name}", passed=False, detail=problem)
     if not wrong:
         yield Check(name=f"files ({len(manifest.files)})", passed=True)
 
@@ -152,8 +154,8 @@ def _model(folder: Path, rung: ExportedRung) -> Check:
     place = rung.folder if rung.model.program else "."
     for name, known in sorted(rung.model.files.items()):
         own = name if name.startswith("models/") else PurePosixPath(place, name).as_posix()
-        if said := _changed(folder, own, known):
-            return Check(name=f"model {rung.model.kind}", passed=False, detail=f"{own}: {said}")
+        if problem := _changed(folder, own, known):
+            return Check(name=f"model {rung.model.kind}", passed=False, detail=f"{own}: {problem}")
     return Check(name=f"model {rung.model.kind}", passed=True)
 
 
@@ -174,9 +176,9 @@ def _check_cascade(folder: Path, manifest: ExportManifest, certificate: Certific
     there = [{name: one.get(name) for name in certified[0]} for one in run.get("rungs", ())] if certified else []
     of_manifest = [rung.model.digest for rung in manifest.rungs]
     if canonical_json(there) != canonical_json(certified) or of_manifest != [one["model"] for one in certified]:
-        raise InputError("Its rungs are not those that the certificate names.", "", "Export it again.")
+        raise InputError("Its rungs differ from those of the certificate.", "", "Export it again.")
     if run.get("certified_until") != certificate.expires_at or run.get("task") != certificate.task:
-        raise InputError("Its task or its end are not those of the certificate.", "", "Export it again.")
+        raise InputError("Its task or expiry differs from the certificate.", "", "Export it again.")
 
 
 def _decoded(path: Path, kind: type[T]) -> T:
@@ -191,13 +193,13 @@ def _decoded(path: Path, kind: type[T]) -> T:
 def _checked(checks: list[Check], name: str, read: Callable[[], T]) -> T | None:
     """What `read` returns, noted as a check that passed; None and a failed check where it raises."""
     try:
-        found = read()
+        value = read()
     except (StepdownError, OSError, msgspec.MsgspecError, ValueError, TypeError, AttributeError) as error:
-        said = str(error) if isinstance(error, StepdownError) else f"it cannot be read ({type(error).__name__})"
-        checks.append(Check(name=name, passed=False, detail=said))
+        problem = str(error) if isinstance(error, StepdownError) else f"it cannot be read ({type(error).__name__})"
+        checks.append(Check(name=name, passed=False, detail=problem))
         return None
     checks.append(Check(name=name, passed=True))
-    return found
+    return value
 
 
 def _same(name: str, got: object, expected: object) -> Check:
