@@ -164,19 +164,15 @@ def _check_cascade(folder: Path, manifest: ExportManifest, certificate: Certific
     spec = msgspec.convert(certificate.cascade, CascadeSpec)
     run = _decoded(folder / "cascade.json", dict)
     certified = [
-        {
-            "kind": rung.kind,
-            "threshold": rung.threshold,
-            "calibrator": rung.calibrator,
-            "model": rung.artefact,
-            "folder": exported.folder,
-        }
+        {**msgspec.structs.asdict(rung), "folder": exported.folder}
         for rung, exported in zip(spec.rungs, manifest.rungs, strict=True)
     ]
-    there = [{name: one.get(name) for name in certified[0]} for one in run.get("rungs", ())] if certified else []
+    # Exports of earlier versions call it a model.
+    rungs = [{**one, "artefact": one.get("artefact", one.get("model"))} for one in run.get("rungs", ())]
+    there = [{name: one.get(name) for name in certified[0]} for one in rungs] if certified else []
     of_manifest = [rung.model.digest for rung in manifest.rungs]
-    if canonical_json(there) != canonical_json(certified) or of_manifest != [one["model"] for one in certified]:
-        raise InputError("Its rungs differ from those of the certificate.", "", "Export it again.")
+    if canonical_json(there) != canonical_json(certified) or of_manifest != [one["artefact"] for one in certified]:
+        raise InputError("Its rungs are not those that the certificate names.", "", "Export it again.")
     if run.get("certified_until") != certificate.expires_at or run.get("task") != certificate.task:
         raise InputError("Its task or expiry differs from the certificate.", "", "Export it again.")
 

@@ -223,7 +223,7 @@ def _task_status(home: Home, journal: Journal, name: str) -> TaskStatus:
         report=str(own.folder.report),
         newest=newest if newest != own.build else "",
         certificate=certificate.digest if certificate else "",
-        imported=found.imported,
+        imported=own.imported,
     )
 
 

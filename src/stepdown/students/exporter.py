@@ -63,6 +63,7 @@ def export_student(artefact: Path, format_name: str, export: Path, place: str, t
     folder.mkdir(parents=True)
     facts = exporter.write(artefact, manifest, folder, texts)
     sealed = seal(folder, msgspec.structs.replace(manifest, files={}))
+    shutil.copyfile(run.__file__, export / RUN)
     for name in source:
         (export / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_SOURCE / name, export / name)
@@ -73,7 +74,7 @@ def export_student(artefact: Path, format_name: str, export: Path, place: str, t
         parent=manifest.digest,
         format=format_name,
         signal_names=manifest.signal_names,
-        files={name: sha256(export / name) for name in sorted({*own, *beside, *source})},
+        files={name: sha256(export / name) for name in sorted({*own, *beside, *source, RUN})},
         requires=requires,
         facts=facts,
     )
@@ -95,11 +96,6 @@ def program_of(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     files = (Path(vars(found)["__file__"]) for found in finder.modules.values())
     packages = {name.partition(".")[0] for name in finder.badmodules} - sys.stdlib_module_names - {"stepdown"}
     return tuple(sorted(path.relative_to(_SOURCE).as_posix() for path in files)), tuple(sorted(packages))
-
-
-def run_program() -> str:
-    """The source of `run.py`."""
-    return Path(run.__file__).read_text(encoding="utf-8")
 
 
 class _OwnModules(ModuleFinder):
