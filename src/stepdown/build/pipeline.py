@@ -44,9 +44,10 @@ def prepared(home: Home, request: BuildRequest, progress: Progress) -> Iterator[
         check_store(store)
         task = resolve_learnable(store, home.settings, request.task, home.clock())
         with home.building(task.name):
-            contract = request.contract(home.settings.task(task.name).contract)
+            settings = home.settings.task(task.name)
+            contract = request.contract(settings.contract)
             check_loss(task, contract)
-            yield Job(home, store, request, progress, task, contract)
+            yield Job(home, store, request, progress, task, contract, request.choice(task.family, settings))
 
 
 def _stages(job: Job) -> tuple[BuildRecord, BuildFolder]:

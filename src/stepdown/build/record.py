@@ -43,6 +43,7 @@ from stepdown.build.train import Learned
 from stepdown.build.measure import Measured, references_in, rows_to_show, sample_texts
 from stepdown.certificate.split_answers import references_of
 from stepdown.project.builds import BuildFolder
+from stepdown.students.choice import StudentChoice
 from stepdown.build.roi_inputs import task_roi
 import importlib.metadata
 import os
@@ -86,6 +87,7 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
             "students": [one.as_dict() for one in learned.plan],
             "reused": [one.plan.kind for one in learned.fitted if one.reused],
             "cascade": certified.candidate.why,
+            **({"asked": job.choice.as_dict()} if job.choice != StudentChoice() else {}),
         },
         loss=job.loss.name,
         shown=_shown_metrics(),
