@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from stepdown.core.contract import Contract
 from stepdown.core.errors import ContractError
-from stepdown.core.family import families, loss_named
+from stepdown.core.family import loss_named, losses_of
 from stepdown.core.record import BuildRecord
 from stepdown.core.students import Progress
 from stepdown.core.tasks import Task
@@ -69,7 +69,7 @@ def check_loss(task: Task, contract: Contract) -> None:
     """ProgramAnswer before anything is trained. Raises ContractError for a loss that there is not, or that cannot be shown."""
     loss = loss_named(task.family, contract.loss)
     if contract.against == "agreement" and not loss.triangle:
-        fitting = [name for name, one in families().load(task.family).LOSSES.items() if one.triangle]
+        fitting = [name for name, one in losses_of(task.family).items() if one.triangle]
         raise ContractError(
             f'The contract has loss = "{loss.name}" against = "agreement".',
             "Agreement bounds the excess of a loss over the incumbent's only where that obeys the triangle inequality; "

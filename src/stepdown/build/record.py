@@ -44,6 +44,7 @@ from stepdown.build.measure import Measured, references_in, rows_to_show, sample
 from stepdown.certificate.split_answers import references_of
 from stepdown.project.builds import BuildFolder
 from stepdown.students.choice import StudentChoice
+from stepdown.students.kinds import student_kinds
 from stepdown.build.roi_inputs import task_roi
 import importlib.metadata
 import os
@@ -94,6 +95,7 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
         roles=learned.data.roles,
         refused=dict(job.task.form.refused) if job.task.form else {},
         field_escalation=escalate_all(job, measured, shown),
+        kinds={one.kind: student_kinds().describe(one.kind) for one in learned.plan},
         trivial=trivial_answer(curated.dataset, job.task.family, job.contract),
     )
 

@@ -15,7 +15,9 @@ import importlib.metadata
 import importlib.util
 import pkgutil
 import re
+import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -61,6 +63,10 @@ class Kinds(Generic[K]):
         """Every kind's name, sorted. Nothing is imported but the folder itself."""
         return sorted({**_third_party(self.group), **self._built_in()})
 
+    def built_in(self) -> list[str]:
+        """The names of those that come with stepdown, sorted."""
+        return sorted(self._built_in())
+
     def load(self, name: str) -> K:
         """The kind's module. Raises UnknownKind, which says the nearest name; MissingExtra where its module imports a
         package that is not installed."""
@@ -75,16 +81,21 @@ class Kinds(Generic[K]):
             raise MissingExtra(missing, extra, f"The {self.what} {name!r}", place.distribution) from None
 
     def all(self) -> dict[str, K]:
-        """Every kind by name, imported."""
-        return {name: self.load(name) for name in self.names()}
+        """Every kind by name, imported; without those whose packages are not installed, which say so by name alone."""
+        found = {}
+        for name in self.names():
+            with suppress(MissingExtra):
+                found[name] = self.load(name)
+        return found
 
     def describe(self, name: str) -> str:
         """What a kind is: the first sentence of its module's docstring, without the kind's own name before it."""
         text = " ".join((self.load(name).__doc__ or "").split("\n\n")[0].split())
-        text = re.sub(rf"^({_OWN} )?{re.escape(self.current(name).rstrip('_'))}: ", "", text)
+        own = self.current(name).rstrip("_").replace("_", "[-_]")
+        text = re.sub(rf"^({_OWN} )?{own}: ", "", text)
         return re.split(r"(?<=[\w)\"])\.(?: (?=[A-Z])|$)", text)[0]
 
-    def extra(self, name: str) -> str:
+    def requires(self, name: str) -> str:
         """The optional dependency that a kind needs, as `pip install` takes it; "" for none."""
         extra = getattr(self.load(name), "EXTRA", "")
         return f"{self._place(name).distribution}[{extra}]" if extra else ""
@@ -112,6 +123,19 @@ class Kinds(Generic[K]):
 def _third_party(group: str) -> dict[str, _Place]:
     points = importlib.metadata.entry_points(group=group)
     return {each.name: _Place(each.module, each.dist.name if each.dist else each.module) for each in points}
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
+    """The error for a package that a kind imported while it ran; None where the `EXTRA` of none brings it."""
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        extra, module = frame.f_globals.get("EXTRA"), str(frame.f_globals.get("__name__"))
+        if isinstance(extra, str) and extra:
+            top = module.partition(".")[0]
+            distribution = next(iter(importlib.metadata.packages_distributions().get(top, [])), top)
+            missing = (error.name or "").partition(".")[0]
+            found = MissingExtra(missing, extra, f"What {module} does", distribution)
+    return found
 
 
 def _declared_extra(module: str) -> str:

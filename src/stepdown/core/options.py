@@ -106,7 +106,7 @@ def type_in_words(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " or ".join(f'"{each}"' for each in get_args(hint))
     if get_origin(hint) in (tuple, list):
-        return f"a list of {type_in_words(get_args(hint)[0]).removeprefix('a ')}"
+        return f"a list of {type_in_words(get_args(hint)[0]).removeprefix('a ')}s"
     if get_origin(hint) is dict:
         return "a table"
     if get_args(hint):

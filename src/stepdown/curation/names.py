@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from stepdown.core.errors import MissingExtra, UsageError
+from stepdown.core.errors import UsageError, needs
 from stepdown.curation import name_tagger
 
 VARIABLE = "STEPDOWN_NAMES"
@@ -44,10 +44,8 @@ def _weights() -> name_tagger.Weights:
 
 @cache
 def _pipeline(chosen: str) -> Callable[[str], Any]:
-    try:
+    with needs("names", f"{VARIABLE}={chosen}"):
         spacy = import_module("spacy")
-    except ImportError:
-        raise MissingExtra("spacy", "names", f"{VARIABLE}={chosen}") from None
     try:
         loaded: Callable[[str], Any] = spacy.load(chosen, exclude=["parser", "tagger", "lemmatizer", "attribute_ruler"])
     except OSError:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stepdown.core.canonical import canonical_json
-from stepdown.core.errors import MissingExtra, UsageError
+from stepdown.core.errors import UsageError, needs
 from stepdown.core.exports import ExportedModel
 from stepdown.core.kinds import Kinds
 from stepdown.core.students import ArtefactManifest
 from stepdown.students.artefact import read_manifest
 from stepdown.students.bundling import bundle, source_of
-from stepdown.students.kinds import FORMER
+from stepdown.students.kinds import FORMER, student_kinds
 
 PROGRAMS = "stepdown.students.programs"
 GRAPH_MODULE = f"{PROGRAMS}.graph"
@@ -48,7 +48,7 @@ class Export:
 
 
 class Exportable(Protocol):
-    """The protocol a module in `students/exports/` keeps; it has the name of its kind of student."""
+    """The protocol a module in `students/exports/` keeps, with the name of its kind of student; or the kind's own."""
 
     def export(self, folder: Path, manifest: ArtefactManifest) -> Export:
         """A verified artefact as a graph, a program and files. Raises MissingExtra."""
@@ -93,9 +93,7 @@ def export_student(artefact: Path, format_name: str, model: Path, program: Path)
     """
     exporter = exporters().load(format_name)
     manifest = read_manifest(artefact)
-    if manifest.kind not in exportables().names():
-        raise _no_export(manifest.kind, format_name)
-    exported = exportables().load(manifest.kind).export(artefact, manifest)
+    exported = _exportable(manifest.kind, format_name).export(artefact, manifest)
     model.mkdir(parents=True, exist_ok=True)
     facts = exporter.write(exported.graph, model)
     for name, content in exported.files.items():
@@ -130,16 +128,21 @@ def sha256(path: Path) -> str:
 
 def onnx_package(needed_for: str) -> Any:
     """The package onnx. Raises MissingExtra."""
-    try:
+    with needs("train", needed_for):
         import onnx
-    except ImportError:
-        raise MissingExtra("onnx", "train", needed_for) from None
     return onnx
 
 
-def _no_export(kind: str, format_name: str) -> UsageError:
-    return UsageError(
+def _exportable(kind: str, format_name: str) -> Exportable:
+    """What a kind gives to the formats: the function `export` of its own module, or its file in `students/exports/`."""
+    if kind in exportables().names():
+        return exportables().load(kind)
+    own: Any = student_kinds().load(kind)
+    if hasattr(own, "export"):
+        exportable: Exportable = own
+        return exportable
+    raise UsageError(
         f"The kind {kind!r} has no {format_name} export.",
         f"Kinds that have one: {', '.join(exportables().names())}.",
-        f"Keep serving it with stepdown, or write students/exports/{kind}.py (docs/export.md).",
+        "Keep serving it with stepdown, or give its module a function `export` (docs/export.md).",
     )

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from stepdown.core.errors import MissingExtra, TamperedError
+from stepdown.core.errors import TamperedError, needs
 from stepdown.core.extraction.form import Form, Role
 from stepdown.students.ngram_table import NgramTable
 from stepdown.students.ngrams import Vocabulary
@@ -47,7 +47,5 @@ def open_ngrams(folder: Path, name: str) -> NgramTable:
 
 def require_scipy(purpose: str) -> None:
     """Raises MissingExtra where scipy is not installed. purpose: what it is needed for, as a sentence begins."""
-    try:
+    with needs("train", purpose):
         import scipy  # noqa: F401
-    except ImportError:
-        raise MissingExtra("scipy", "train", purpose) from None
