@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from tests.batteries.test_students import ODD_TEXTS
 from tests.batteries.trained import trained_folder
+from tests.fixture_cache import KeptFolder
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import UsageError
 from stepdown.core.exports import ExportedModel
+from stepdown.core.inputs import Input, inputs_of
 from stepdown.core.students import Student
 from stepdown.students import exporter as exporting
 from stepdown.students.artefact import open_student, read_manifest, seal
@@ -72,10 +74,10 @@ def write_program(folder: Path, kinds: Mapping[str, Sequence[str]]) -> None:
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(request: pytest.FixtureRequest, kept_folder: KeptFolder, tmp_path_factory: pytest.TempPathFactory) -> Made:
     kind, name = request.param
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
-    artefact = trained_folder(kind, tmp_path_factory)
+    artefact = trained_folder(kind, kept_folder)
     folder = tmp_path_factory.mktemp("export") / "model"
     model = export_one(kind, name, artefact, folder)
     texts = [*student_kinds().load(kind).examples().texts[::7], *ODD_TEXTS]
@@ -83,7 +85,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_it_answers_as_its_parent_does(made: Made) -> None:
-    parent = made.parent.answer_many(made.texts)
+    parent = made.parent.answer_many(inputs_of(made.texts))
     assert made.said.answers == parent.answers
     # int8 arithmetic done over again rounds the other way now and then; nothing else may move.
     np.testing.assert_allclose(made.said.signals[:, :3], parent.signals[:, :3], atol=0.02)
@@ -105,7 +107,7 @@ def test_the_program_answers_by_itself(made: Made, tmp_path: Path) -> None:
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     one, many = run(made.folder, text), run(made.folder, "--file", str(path))
     said = json.loads(one.stdout)
-    answer, signals = made.parent.answer(text)
+    answer, signals = made.parent.answer(Input(text))
     assert (said["answer"], said["rung"]) == (answer, made.kind)
     assert said["confidence"] == pytest.approx(signals[0], abs=0.02)
     lines = [json.loads(line) for line in many.stdout.splitlines()]
@@ -117,11 +119,11 @@ def test_the_program_answers_by_itself(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=FILLING)
-def strict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def strict(request: pytest.FixtureRequest, kept_folder: KeptFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artefact of a kind that fills in forms, whose form states a schema that not all of its answers fit."""
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
     folder = tmp_path_factory.mktemp("strict") / "artefact"
-    shutil.copytree(trained_folder(request.param, tmp_path_factory), folder)
+    shutil.copytree(trained_folder(request.param, kept_folder), folder)
     said = json.loads((folder / "form.json").read_bytes())
     closed, choice = _closed(request.param)
     said["form"]["schemas"] = {"": {"properties": {closed: {"const": choice}}, "required": [closed]}}
@@ -144,7 +146,7 @@ def test_it_leaves_what_does_not_fit_its_schema_to_the_incumbent(strict: Path, t
     place = parent.signal_names.index("abstains")
     model = export_one(read_manifest(strict).kind, name, strict, tmp_path / "model")
     texts = [*student_kinds().load(model.kind).examples().texts[:40], *ODD_TEXTS]
-    expected = parent.answer_many(texts)
+    expected = parent.answer_many(inputs_of(texts))
     said = ask(tmp_path / "model", model.requires, texts)[0]
     assert "jsonschema" in model.requires
     assert said.answers == expected.answers
@@ -157,25 +159,23 @@ def test_it_leaves_what_does_not_fit_its_schema_to_the_incumbent(strict: Path, t
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_rungs_of_all_kinds_share_a_program(
-    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_rungs_of_all_kinds_share_a_program(name: str, tmp_path: Path, kept_folder: KeptFolder) -> None:
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
-    artefacts = {kind: trained_folder(kind, tmp_path_factory) for kind in exportables().names()}
+    artefacts = {kind: trained_folder(kind, kept_folder) for kind in exportables().names()}
     models = [export_student(artefact, name, tmp_path / kind, tmp_path) for kind, artefact in artefacts.items()]
     write_program(tmp_path, {kind: read_manifest(artefact).signal_names for kind, artefact in artefacts.items()})
     texts = ["can I take out Salt for Ada Moor, it is urgent", "when do you open?"]
     requires = sorted({package for model in models for package in model.requires})
     for artefact, said in zip(artefacts.values(), ask(tmp_path, requires, texts), strict=True):
-        assert said.answers == open_student(artefact).answer_many(texts).answers
+        assert said.answers == open_student(artefact).answer_many(inputs_of(texts)).answers
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_kind_without_an_export_is_refused_by_name(
-    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, kept_folder: KeptFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
-    artefact = trained_folder("linear", tmp_path_factory)
+    artefact = trained_folder("linear", kept_folder)
     known = exporting.exportables()
     monkeypatch.setattr(known, "names", lambda: ["encoder"])
     monkeypatch.setattr(exporting, "exportables", lambda: known)

@@ -16,6 +16,7 @@ import pytest
 from scipy.stats import binomtest
 
 from stepdown.core.calls import Call, as_production_makes_them, incumbent_calls
+from stepdown.core.inputs import Input
 from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import JSON, Response
@@ -279,7 +280,7 @@ def test_a_build_for_another_contract_is_not_served_until_the_settings_say_so_an
 # The draw on its own, with a generator that is known.
 
 
-async def decide(text: str, insist: bool) -> Decision:
+async def decide(input: Input, insist: bool) -> Decision:
     raise AssertionError("no rung is asked")
 
 

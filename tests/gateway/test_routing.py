@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepdown.core.family import families
+from stepdown.core.inputs import Input
 from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template, input_text
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Request
@@ -118,7 +119,7 @@ def test_a_template_that_says_nothing_tells_no_task_and_a_short_one_does() -> No
 
 
 def test_of_the_same_template_found_twice_the_one_that_answers_comes_first() -> None:
-    async def decide(text: str, forced: bool) -> Any:
+    async def decide(input: Input, forced: bool) -> Any:
         raise NotImplementedError
 
     twin = system_task("letters", PROMPT, template="1")

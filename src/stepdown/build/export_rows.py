@@ -64,8 +64,9 @@ def rows_of(dataset: Dataset, evidence: Evidence) -> Rows:
 def ask_parents(home: Home, spec: CascadeSpec, rows: Rows, evidence: Evidence) -> list[Predictions]:
     """What the students of the build say to all rows. Raises StepdownError where that is not what was certified."""
     said = []
+    inputs, device = [example.asked for example in rows.examples], home.settings.machine.device
     for place, rung in enumerate(spec.rungs):
-        predictions = open_student(home.artefacts / rung.artefact).answer_many(rows.texts)
+        predictions = open_student(home.artefacts / rung.artefact, device=device).answer_many(inputs)
         said.append(predictions)
         now = confidences(rung.calibrator, predictions.signals)[rows.evidence] if len(rows.evidence) else np.zeros(0)
         then = evidence.confidences[place]

@@ -12,7 +12,7 @@ import msgspec
 from stepdown.core.contract import Contract, Evidence, TaskSettings
 from stepdown.core.family import Family, Loss, families, loss_named
 from stepdown.core.store import Store
-from stepdown.core.students import Progress
+from stepdown.core.students import Device, Progress
 from stepdown.core.tasks import Task
 from stepdown.core.vocabulary import GoldReading
 from stepdown.evaluation.cost import MachinePrice
@@ -83,6 +83,11 @@ class Job:
     def reading(self) -> GoldReading:
         """How the labels of gold are read."""
         return self.home.settings.task(self.task.name).gold_reading
+
+    @property
+    def device(self) -> Device:
+        """Where students answer."""
+        return self.home.settings.machine.device
 
     @property
     def machine(self) -> MachinePrice:

@@ -13,6 +13,7 @@ from stepdown.certificate.calibrate import confidences, fit_all
 from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Example, SplitName
+from stepdown.core.inputs import Input
 from stepdown.core.measurements import Quality, Speed, StudentMeasurement
 from stepdown.core.shown_rows import SHOWN_SPLITS, Rows, shown_rows
 from stepdown.core.students import Predictions, Student
@@ -99,15 +100,15 @@ def _measurement(
 def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) -> Speed:
     """Measured once for an artefact, a machine and its price: a build that is run again then asks the same question of
     the evidence, down to what a rung costs, and spends no more of it."""
-    key = digest_of((fitted.manifest.digest, job.machine, describe_machine()))
+    key = digest_of((fitted.manifest.digest, job.machine, describe_machine(), job.device))
     path = job.home.state / "cache" / "speed" / f"{key}.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Speed)
     except (OSError, msgspec.DecodeError):
         pass
-    texts = sample_texts(curated.dataset.split("tune") or curated.dataset.split("train"))
+    inputs = sample_inputs(curated.dataset.split("tune") or curated.dataset.split("train"))
     served = Served(one=student.answer, many=student.answer_many, folder=fitted.folder, opener=OPENER)
-    speed = measure_speed(served, texts, job.machine)
+    speed = measure_speed(served, inputs, job.machine)
     write_whole(path, canonical_json(speed))
     return speed
 
@@ -145,7 +146,7 @@ def rows_to_show(measured: Measured) -> Rows | None:
     return shown_rows(counts)
 
 
-def sample_texts(examples: list[Example], most: int = 500) -> list[str]:
+def sample_inputs(examples: list[Example], most: int = 500) -> list[Input]:
     """Real inputs for timing, spread over the rows."""
     step = max(1, len(examples) // most)
-    return [example.text for example in examples[::step]][:most]
+    return [example.asked for example in examples[::step]][:most]

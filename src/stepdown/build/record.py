@@ -40,7 +40,7 @@ from stepdown.build.field_escalation import escalate_all
 from stepdown.project.in_force import open_cascade
 from stepdown.build.job import Job
 from stepdown.build.train import Learned
-from stepdown.build.measure import Measured, references_in, rows_to_show, sample_texts
+from stepdown.build.measure import Measured, references_in, rows_to_show, sample_inputs
 from stepdown.certificate.split_answers import references_of
 from stepdown.project.builds import BuildFolder
 from stepdown.students.choice import StudentChoice
@@ -144,16 +144,16 @@ def _cascade(
     work = BuildFolder(job.home.builds(job.task.name) / "work")
     work.write(work.cascade, spec)  # for the fresh process that measures memory
     split: SplitName = shown[0] if shown else "tune"
-    texts = sample_texts(measured.answered[split].examples)
+    inputs = sample_inputs(measured.answered[split].examples)
     served = Served(
         one=opened.decide,
-        many=lambda batch: [opened.decide(text) for text in batch],
+        many=lambda batch: [opened.decide(input) for input in batch],
         folder=work.path,
         opener=OPENER,
     )
     folders = [job.home.artefacts / rung.artefact for rung in spec.rungs]
     size = sum(size_on_disk(folder) for folder in folders) / 1e6
-    speed = msgspec.structs.replace(measure_speed(served, texts, job.machine), size_mb=size)
+    speed = msgspec.structs.replace(measure_speed(served, inputs, job.machine), size_mb=size)
     offload = _offload(certificate)
     return CascadeMeasurement(
         offload=offload,
@@ -261,7 +261,7 @@ def _disagreements(
     return pick_disagreements(examples, answers, sure, job.task.family, SHOWN_DISAGREEMENTS, places)
 
 
-PACKAGES = ("numpy", "onnxruntime", "tokenizers", "torch", "transformers", "scikit-learn", "genai-prices")
+PACKAGES = ("numpy", "onnxruntime", "scipy", "tokenizers", "torch", "genai-prices")
 
 
 def describe_environment() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stepdown.core.dataset import Answer
 from stepdown.core.family import families
+from stepdown.core.inputs import inputs_of
 from stepdown.core.students import Progress, TrainingData
 from stepdown.core.tasks import Task
 from stepdown.curation.curate import curate
@@ -66,7 +67,7 @@ def _trying(task: Task, seed: int) -> OutOfSample:
         data = TrainingData(
             task=task.name,
             family=task.family,
-            texts=texts,
+            inputs=inputs_of(texts),
             targets=answers,
             sources=["incumbent"] * len(answers),
             weights=np.ones(len(answers)),

@@ -50,7 +50,7 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
     fitted = tuple(sorted(ladder.students, key=lambda one: order[one.plan.kind]))
-    students = tuple(open_student(one.folder) for one in fitted)
+    students = tuple(open_student(one.folder, device=job.device) for one in fitted)
     return Learned(fitted, students, tuple(plan), (*left_out, *ladder.dropped), data)
 
 
@@ -78,7 +78,7 @@ def training_data(job: Job, dataset: Dataset) -> TrainingData:
     return TrainingData(
         task=job.task.name,
         family=job.task.family,
-        texts=[row.text for row in taught],
+        inputs=[row.asked for row in taught],
         targets=targets,
         sources=["gold" if row.gold is not None else "incumbent" for row in taught],
         weights=np.array([row.weight for row in taught], dtype=np.float64),
@@ -87,7 +87,7 @@ def training_data(job: Job, dataset: Dataset) -> TrainingData:
         # is a further look at the same candidate.
         dataset_hash=digest_of(rows),
         soft=recorded_probabilities(taught, labels),
-        extra_texts=[row.text for row in rows if target_of(row) is None],
+        extra_inputs=[row.asked for row in rows if target_of(row) is None],
         form=job.task.form,
     )
 
@@ -120,6 +120,7 @@ def _context(job: Job) -> FitContext:
         seed=job.request.seed,
         threads=job.request.threads,
         progress=job.progress,
+        device=job.device,
         network=job.home.settings.network and job.contract.privacy != "local-only",
     )
 

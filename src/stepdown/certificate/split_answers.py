@@ -55,8 +55,8 @@ class Answered:
 def answer_split(students: Sequence[Student], dataset: Dataset, split: SplitName) -> Answered:
     """Ask every student about every example of a split, in batches."""
     examples = dataset.split(split)
-    texts = [example.text for example in examples]
-    return Answered(examples, tuple(student.answer_many(texts) for student in students) if texts else ())
+    inputs = [example.asked for example in examples]
+    return Answered(examples, tuple(student.answer_many(inputs) for student in students) if inputs else ())
 
 
 def references_of(examples: Sequence[Example], kind: Evidence) -> list[Answer | None]:
@@ -166,14 +166,15 @@ def time_rows(
 ) -> NDArray[np.float64]:
     """Seconds of one request for a random sample of rows, by student; NaN where not timed: (students, rows)."""
     timed = np.full((len(students), len(examples)), np.nan)
+    inputs = [example.asked for example in examples]
     order = generator.permutation(len(examples))[:TIMED_ROWS]
     for index, student in enumerate(students):
         for row in order[:20]:
-            student.answer(examples[row].text)  # the first answers are slow and say nothing of a served student
+            student.answer(inputs[row])  # the first answers are slow and say nothing of a served student
         deadline = time.perf_counter() + TIMING_S
         for row in order:
             started = time.perf_counter()
-            student.answer(examples[row].text)
+            student.answer(inputs[row])
             ended = time.perf_counter()
             timed[index, row] = ended - started
             if ended > deadline:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from stepdown.core.inputs import Input
+
 STUDENT_PROVIDER = "stepdown/"
 """What `Call.provider` begins with where no large model answered; the rung that did comes after it."""
 
@@ -142,6 +144,12 @@ def masked(value: Any, mask: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
         return {mask(key): masked(each, mask) for key, each in value.items()}
     return value
+
+
+def masked_input(input: Input, mask: Callable[[str], str]) -> Input:
+    """The input with `mask` applied to every text in it."""
+    passages = tuple(passage._replace(text=mask(passage.text)) for passage in input.passages)
+    return Input(mask(input.text), masked(input.request, mask), passages)
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):

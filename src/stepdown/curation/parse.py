@@ -11,7 +11,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer, Example, Excluded
 from stepdown.core.draw import Draw
 from stepdown.core.family import Family, families
-from stepdown.core.tasks import Input, Task, input_text, is_empty, message_text
+from stepdown.core.tasks import SlotValues, Task, input_text, is_empty, message_text
 from stepdown.curation.log_probabilities import read_log_probabilities
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
@@ -63,7 +63,7 @@ def parse(calls: Iterable[Call], task: Task, options: CurationOptions) -> tuple[
     return Outcome(examples, excluded + repeated, findings), sources
 
 
-def _read_input(call: Call, task: Task, options: CurationOptions) -> tuple[Input | None, str]:
+def _read_input(call: Call, task: Task, options: CurationOptions) -> tuple[SlotValues | None, str]:
     # A failed request says nothing of how well the incumbent answers; counting it as a loss would flatter the students.
     if call.error:
         return None, "error instead of a response"
@@ -107,7 +107,7 @@ def _why_uncut(request: dict[str, Any]) -> str:
     return "request does not fit the task's template"
 
 
-def _valid(value: Input) -> Input:
+def _valid(value: SlotValues) -> SlotValues:
     """Lone surrogates cannot be written as UTF-8; they become U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
@@ -125,7 +125,7 @@ def _read_gold(call_id: str, task: Task, family: Family, options: CurationOption
 
 
 def _example(
-    call: Call, task: Task, text: Input, answer: Answer | None, gold: Answer | None, options: CurationOptions
+    call: Call, task: Task, text: SlotValues, answer: Answer | None, gold: Answer | None, options: CurationOptions
 ) -> Example:
     return Example(
         id=call.id,
@@ -142,7 +142,7 @@ def _example(
     )
 
 
-def _slices(call: Call, value: Input, names: tuple[str, ...]) -> dict[str, str]:
+def _slices(call: Call, value: SlotValues, names: tuple[str, ...]) -> dict[str, str]:
     metadata = call.request.get("metadata")
     found: dict[str, str] = {}
     for name in names:

@@ -23,7 +23,7 @@ import msgspec
 
 from stepdown.core.dataset import Example
 from stepdown.core.kinds import Kinds
-from stepdown.core.tasks import Input
+from stepdown.core.tasks import SlotValues
 from stepdown.curation.names import names_in
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
@@ -265,5 +265,5 @@ def _masked_example(example: Example) -> Example:
     return msgspec.structs.replace(example, input=_masked(example.input), slices=slices)
 
 
-def _masked(value: Input) -> Input:
+def _masked(value: SlotValues) -> SlotValues:
     return mask(value) if isinstance(value, str) else {name: mask(text) for name, text in value.items()}

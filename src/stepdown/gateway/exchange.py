@@ -10,7 +10,7 @@ from typing import Any
 from stepdown.core.calls import Selection
 from stepdown.core.contract import Privacy
 from stepdown.core.keys import Key
-from stepdown.core.tasks import Input
+from stepdown.core.tasks import SlotValues
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.limits import Reserved
 from stepdown.gateway.served import ServedTask
@@ -93,7 +93,7 @@ class Exchange:
         """The request in the client's wire as it must leave, where it may not leave as it came (masked, renamed)."""
         self.key: Key | None = None
         self.task: ServedTask | None = None
-        self.value: Input | None = None
+        self.value: SlotValues | None = None
         """The variable part of a request that fits its task's template."""
         self.workload = ""
         self.privacy: Privacy = "any"

@@ -8,13 +8,14 @@ from typing import Any
 
 from stepdown.core.contract import Privacy
 from stepdown.core.family import Family
+from stepdown.core.inputs import Input
 from stepdown.core.tasks import Task
 from stepdown.gateway.envelope import UNKNOWN, Envelope
 from stepdown.gateway.shape import FREE
 from stepdown.runtime.cascade import Decision
 
-Decide = Callable[[str, bool], Awaitable[Decision]]
-"""Answers a text, off the event loop; True where the surest rung must answer although none is sure enough."""
+Decide = Callable[[Input, bool], Awaitable[Decision]]
+"""Answers an input, off the event loop; True where the surest rung must answer although none is sure enough."""
 
 
 @dataclass(frozen=True)

@@ -69,11 +69,11 @@ class Standing:
 
 
 def open_cascade(home: Home, spec: CascadeSpec, threads: int = 1) -> Cascade:
-    """A cascade with its students opened. Raises TamperedError naming what changed; DifferentAnswersError where a
-    student answers differently on this machine than where it was built."""
+    """A cascade with its students opened on the device in the settings. Raises TamperedError naming what changed;
+    DifferentAnswersError where a student answers differently on this machine than where it was built."""
     rungs = []
     for rung in spec.rungs:
-        student = open_student(home.artefacts / rung.artefact, threads)
+        student = open_student(home.artefacts / rung.artefact, threads, home.settings.machine.device)
         rungs.append(OpenRung(student=student, confidence=open_confidence(rung.calibrator), threshold=rung.threshold))
     return Cascade(rungs=tuple(rungs))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,11 +18,15 @@ FILE_NAME = "stepdown.toml"
 
 
 class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the machine that serves costs, in USD per hour, and the share of its time that is used."""
+    """What the machine that serves costs, in USD per hour, and the share of its time that is used.
+
+    device: where students compute whose runtime can; the others compute on the CPU.
+    """
 
     usd_per_hour: float | None = None
     utilisation: float | None = None
     vcpus: int | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class RoiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
+from stepdown.core.inputs import Input
 from stepdown.core.students import Student
 
 INCUMBENT = "incumbent"
@@ -75,28 +76,28 @@ class Cascade:
 
     rungs: tuple[OpenRung, ...]
 
-    def decide(self, text: str) -> Decision:
+    def decide(self, input: Input) -> Decision:
         """Ask the rungs in turn; escalate when none is sure enough."""
         best = 0.0
         for rung in self.rungs:
-            answer, signals = rung.student.answer(text)
+            answer, signals = rung.student.answer(input)
             confidence = rung.confidence(signals)
             if rung.accepts(confidence):
                 return Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
             best = max(best, confidence)
         return Decision(answer=None, confidence=best, rung=INCUMBENT)
 
-    def decide_many(self, texts: Sequence[str]) -> list[Decision]:
-        """The decision on each of many texts: those that a rung is not sure of go to the next one together."""
-        if len(texts) == 1:
-            return [self.decide(texts[0])]
-        decisions: list[Decision | None] = [None] * len(texts)
-        best = [0.0] * len(texts)
-        left = list(range(len(texts)))
+    def decide_many(self, inputs: Sequence[Input]) -> list[Decision]:
+        """The decision on each of many inputs: those that a rung is not sure of go to the next one together."""
+        if len(inputs) == 1:
+            return [self.decide(inputs[0])]
+        decisions: list[Decision | None] = [None] * len(inputs)
+        best = [0.0] * len(inputs)
+        left = list(range(len(inputs)))
         for rung in self.rungs:
             if not left:
                 break
-            said = rung.student.answer_many([texts[place] for place in left])
+            said = rung.student.answer_many([inputs[place] for place in left])
             unsure = []
             for place, answer, signals in zip(left, said.answers, said.signals.tolist(), strict=True):
                 confidence = rung.confidence(tuple(signals))
@@ -111,11 +112,11 @@ class Cascade:
             for place, decision in enumerate(decisions)
         ]
 
-    def insist(self, text: str) -> Decision:
+    def insist(self, input: Input) -> Decision:
         """The answer of the rung that is surest of it, sure enough or not; escalates only where no rung has one."""
         surest = Decision(answer=None, confidence=0.0, rung=INCUMBENT)
         for rung in self.rungs:
-            answer, signals = rung.student.answer(text)
+            answer, signals = rung.student.answer(input)
             confidence = rung.confidence(signals)
             if confidence > surest.confidence:
                 surest = Decision(answer=answer, confidence=confidence, rung=rung.student.kind)

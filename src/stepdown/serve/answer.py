@@ -13,7 +13,8 @@ from stepdown.certificate.field_confidence import confidences_of, open_fields
 from stepdown.core.calls import Broken
 from stepdown.core.errors import DifferentAnswersError, InputError, StepdownError
 from stepdown.core.family import families
-from stepdown.core.tasks import Input, input_text, is_empty
+from stepdown.core.inputs import Input
+from stepdown.core.tasks import SlotValues, input_text, is_empty
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.personal_data import mask
 from stepdown.project.builds import BuildFolder
@@ -53,7 +54,7 @@ class Answerer:
         fields = folder.read_fields()
         self._fields = {rung.kind: open_fields(fields[rung.artefact]) for rung in spec.rungs if rung.artefact in fields}
 
-    def answer(self, value: Input) -> Decision:
+    def answer(self, value: SlotValues) -> Decision:
         """The cascade's decision on one input. What curation leaves out no certificate speaks of: inputs that are
         empty or too long are the incumbent's, whole."""
         text = input_text(value)
@@ -61,7 +62,7 @@ class Answerer:
             return Decision(answer=None, confidence=0.0, rung=INCUMBENT)
         return self.cascade.decide(self._shown(text))
 
-    def field_confidences(self, value: Input, decision: Decision) -> dict[str, float]:
+    def field_confidences(self, value: SlotValues, decision: Decision) -> dict[str, float]:
         """How sure the student is of each field of an answer that it gave, calibrated; {} where it cannot say.
 
         The student is asked again: what serves has no use for it, and does not pay for it.
@@ -73,9 +74,9 @@ class Answerer:
         chances = student.answer_many([self._shown(input_text(value))]).parts
         return confidences_of(decision.answer, chances[0], self._parts, calibrators) if chances else {}
 
-    def _shown(self, text: str) -> str:
+    def _shown(self, text: str) -> Input:
         # The students learned from masked texts and were certified on them, so they are shown none other.
-        return mask(text) if self._redacts else text
+        return Input(mask(text) if self._redacts else text)
 
 
 def answer_rows(answerer: Answerer, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:

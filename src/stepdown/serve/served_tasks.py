@@ -311,8 +311,9 @@ def _stamps(folder: BuildFolder) -> tuple[Any, ...]:
 
 
 def _artefact_stamps(home: Home, spec: CascadeSpec) -> tuple[Any, ...]:
-    """What changes when a file of a student is touched, or goes."""
-    return tuple(stamp for rung in spec.rungs for stamp in _stamps_in(home.artefacts / Path(rung.artefact).name))
+    """What changes when a file of a student is touched or goes, or another device is to compute."""
+    device = home.settings.machine.device
+    return device, *(stamp for rung in spec.rungs for stamp in _stamps_in(home.artefacts / Path(rung.artefact).name))
 
 
 def _stamps_in(folder: Path) -> list[tuple[str, int, int, int]]:

@@ -14,17 +14,16 @@ import msgspec
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import InputError, ResourceError, StepdownError, TamperedError
-from stepdown.core.students import ArtefactManifest, Student
+from stepdown.core.inputs import Input
+from stepdown.core.students import ArtefactManifest, Device, Runtime, Student
 from stepdown.students.kinds import student_kinds
 from stepdown.students.probes import replay_probes, take_probes, write_probes
 
 MANIFEST = "manifest.json"
-SUFFIXES = frozenset({".json", ".onnx", ".safetensors"})
-"""What an artefact may be made of: formats that hold data and cannot run anything when they are read."""
 MAX_FILES = 64
 MAX_FILE_BYTES = 16 * 2**30
 MAX_MANIFEST_BYTES = 64 * 2**20
-_VERSION = 1
+_VERSIONS = (1, 2)
 _UNFINISHED = ".manifest.json.unfinished"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -35,7 +34,7 @@ def seal(folder: Path, manifest: ArtefactManifest) -> ArtefactManifest:
     Returns the manifest with its files. Raises StepdownError for a file that may not be in an artefact, ResourceError
     when the disk is full.
     """
-    files = {name: _sha256(folder / name) for name in _content(folder)}
+    files = {name: _sha256(folder / name) for name in _content(folder, _runtime(folder, manifest))}
     sealed = msgspec.structs.replace(manifest, files=files)
     unfinished = folder / _UNFINISHED
     try:
@@ -57,15 +56,18 @@ def read_manifest(folder: Path) -> ArtefactManifest:
     which names the file; InputError when there is no artefact or a later version of stepdown wrote it.
     """
     manifest = _parse_manifest(folder)
-    if manifest.version != _VERSION:
+    if manifest.version not in _VERSIONS:
         raise InputError(
             f"{folder / MANIFEST} has format version {manifest.version}.",
-            f"This stepdown reads version {_VERSION}.",
+            f"This stepdown reads the versions {_VERSIONS[0]} to {_VERSIONS[-1]}.",
             "Upgrade stepdown, or build the student again.",
         )
     if _DIGEST.fullmatch(folder.name) and manifest.digest != folder.name:
         raise _tampered(f"{MANIFEST} in {folder} does not have the hash that the folder is named by.")
-    found = set(_content(folder))
+    runtime = _runtime(folder, manifest)
+    for name in manifest.files:
+        _check_name(folder, name, runtime)
+    found = set(_content(folder, runtime))
     for name in sorted(manifest.files.keys() | found):
         if name not in found:
             raise _tampered(f"{name} is in the manifest of {folder} but not in the folder.")
@@ -76,25 +78,27 @@ def read_manifest(folder: Path) -> ArtefactManifest:
     return manifest
 
 
-def open_student(folder: Path, threads: int = 1) -> Student:
+def open_student(folder: Path, threads: int = 1, device: Device = "cpu") -> Student:
     """Audit an artefact, open it with its kind, and replay its probes.
 
-    Raises TamperedError, InputError, UnknownKind; DifferentAnswersError where it answers differently than where it was
-    built.
+    Raises TamperedError, InputError, UnknownKind; UsageError where its runtime lacks the device; DifferentAnswersError
+    where it answers differently than where it was built.
     """
     manifest = read_manifest(folder)
-    student = student_kinds().load(manifest.kind).open(folder, manifest, threads)
+    student = student_kinds().load(manifest.kind).open(folder, manifest, threads, device)
     replay_probes(folder, student)
     return student
 
 
-def add_probes(folder: Path, manifest: ArtefactManifest, texts: Sequence[str]) -> ArtefactManifest:
-    """Ask a student that was just sealed some of its training texts, and seal it again with its answers.
+def add_probes(
+    folder: Path, manifest: ArtefactManifest, inputs: Sequence[Input], device: Device = "cpu"
+) -> ArtefactManifest:
+    """Ask a student that was just sealed some of its training inputs, and seal it again with its answers.
 
     Returns the new manifest. Raises what opening it and `seal` raise.
     """
-    student = student_kinds().load(manifest.kind).open(folder, manifest, 1)
-    write_probes(folder, take_probes(student, texts))
+    student = student_kinds().load(manifest.kind).open(folder, manifest, 1, device)
+    write_probes(folder, take_probes(student, inputs))
     return seal(folder, manifest)
 
 
@@ -151,12 +155,22 @@ def _parse_manifest(folder: Path) -> ArtefactManifest:
         manifest = msgspec.json.decode(path.read_bytes(), type=ArtefactManifest)
     except (msgspec.DecodeError, RecursionError) as error:
         raise _tampered(f"{MANIFEST} in {folder} cannot be read ({error}).") from None
-    for name in manifest.files:
-        _check_name(folder, name)
     return manifest
 
 
-def _content(folder: Path) -> list[str]:
+def _runtime(folder: Path, manifest: ArtefactManifest) -> Runtime:
+    """What an artefact's kind runs on. Raises UnknownKind; InputError where the artefact was made for another."""
+    runtime = student_kinds().load(manifest.kind).RUNTIME
+    if manifest.runtime not in ("", runtime.name):
+        raise InputError(
+            f"{folder} was made for {manifest.runtime}.",
+            f"The kind {manifest.kind!r} of this stepdown runs on {runtime.name}.",
+            "Build the student again, or serve it with the version that built it.",
+        )
+    return runtime
+
+
+def _content(folder: Path, runtime: Runtime) -> list[str]:
     """Relative paths of an artefact's files, sorted, the manifest left out. Refuses what may not be in one."""
     names = []
     for root, directories, files in os.walk(folder, followlinks=False):
@@ -167,7 +181,7 @@ def _content(folder: Path) -> list[str]:
                 raise _tampered(f"{name} in {folder} is a symbolic link; an artefact holds its own files.")
             if entry in directories or name in (MANIFEST, _UNFINISHED):
                 continue
-            _check_name(folder, name)
+            _check_name(folder, name, runtime)
             if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
                 raise _tampered(f"{name} in {folder} is not a plain file of at most {MAX_FILE_BYTES} bytes.")
             names.append(name)
@@ -176,11 +190,12 @@ def _content(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def _check_name(folder: Path, name: str) -> None:
+def _check_name(folder: Path, name: str, runtime: Runtime) -> None:
     path = PurePosixPath(name)
     escapes = path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or path.as_posix() != name
-    if escapes or path.suffix not in SUFFIXES:
-        raise _tampered(f"{name!r} in {folder} may not be part of an artefact ({', '.join(sorted(SUFFIXES))} only).")
+    if escapes or path.suffix not in runtime.suffixes:
+        allowed = ", ".join(sorted(runtime.suffixes))
+        raise _tampered(f"{name!r} in {folder} may not be part of an artefact for {runtime.name} ({allowed} only).")
 
 
 def _sha256(path: Path) -> str:

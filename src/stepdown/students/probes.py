@@ -6,8 +6,9 @@ otherwise, and no hash of a file can show that; the answers themselves can.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import DifferentAnswersError, TamperedError
+from stepdown.core.inputs import Input, Passage
 from stepdown.core.students import Student
 
 PROBES = "probes.json"
@@ -31,10 +33,15 @@ _VERSION = 1
 _DECIMALS = 6
 
 
-class Probe(msgspec.Struct, frozen=True, kw_only=True):
-    """One input with the answer to it and the student's signals, in the order of the manifest's `signal_names`."""
+class Probe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One input with the answer to it and the student's signals, in the order of the manifest's `signal_names`.
+
+    input: its text; request, passages: what else it has.
+    """
 
     input: str
+    request: Mapping[str, Any] | None = None
+    passages: tuple[Passage, ...] = ()
     answer: Answer
     signals: tuple[float, ...]
 
@@ -46,12 +53,16 @@ class Probes(msgspec.Struct, frozen=True, kw_only=True):
     probes: tuple[Probe, ...]
 
 
-def take_probes(student: Student, texts: Sequence[str]) -> Probes:
-    """What `student` answers to COUNT different inputs, spread evenly over `texts` (fewer where there are fewer).
+def take_probes(student: Student, inputs: Sequence[Input]) -> Probes:
+    """What `student` answers to COUNT different inputs, spread evenly over `inputs` (fewer where there are fewer).
 
-    texts: training texts, as the student was given them. Never texts of the evidence: probes lie open in the artefact.
+    inputs: of training, as the student was given them. Never of the evidence: probes lie open in the artefact.
     """
-    different = list(dict.fromkeys(text[:LONGEST] for text in texts))
+    by_text: dict[str, Input] = {}
+    for input in inputs:
+        text = input.text[:LONGEST]
+        by_text.setdefault(text, input._replace(text=text))
+    different = list(by_text.values())
     places = np.unique(np.linspace(0, len(different) - 1, COUNT).astype(int)).tolist() if different else []
     return Probes(probes=tuple(_probe(student, different[place]) for place in places))
 
@@ -71,7 +82,7 @@ def replay_probes(folder: Path, student: Student) -> None:
     if not path.is_file():
         return
     probes = _read(path).probes
-    found = [_probe(student, probe.input) for probe in probes]
+    found = [_probe(student, Input(probe.input, probe.request, probe.passages)) for probe in probes]
     answers = sum(
         canonical_json(now.answer) != canonical_json(then.answer) for now, then in zip(found, probes, strict=True)
     )
@@ -87,9 +98,15 @@ def replay_probes(folder: Path, student: Student) -> None:
         )
 
 
-def _probe(student: Student, text: str) -> Probe:
-    answer, signals = student.answer(text)
-    return Probe(input=text, answer=answer, signals=tuple(round(float(signal), _DECIMALS) for signal in signals))
+def _probe(student: Student, input: Input) -> Probe:
+    answer, signals = student.answer(input)
+    return Probe(
+        input=input.text,
+        request=input.request,
+        passages=input.passages,
+        answer=answer,
+        signals=tuple(round(float(signal), _DECIMALS) for signal in signals),
+    )
 
 
 def _distance(now: Sequence[float], then: Sequence[float]) -> float:

@@ -11,12 +11,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.errors import InputError, TamperedError
+from stepdown.core.errors import InputError, TamperedError, UsageError
+from stepdown.core.students import Device
 
 CHARACTERS_PER_TOKEN = 32
 """A text is cut, and marked as truncated, at this many characters per token of the maximum length before it is read, so
 that a megabyte of input costs no more than a page."""
 _BATCH_TOKENS = 2048
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""What onnxruntime calls a device."""
 
 FloatArray = NDArray[np.float32]
 Outputs = tuple[FloatArray, ...]
@@ -102,9 +105,9 @@ def _checked(content: str) -> str:
 class ServedEncoder:
     """A tokeniser and a graph: text to a vector of floats (logits, or an embedding). Safe for several threads."""
 
-    def __init__(self, graph: Path | bytes, tokeniser: Tokeniser, threads: int = 1) -> None:
+    def __init__(self, graph: Path | bytes, tokeniser: Tokeniser, threads: int = 1, device: Device = "cpu") -> None:
         self._tokeniser = tokeniser
-        self._session = session(graph, threads)
+        self._session = session(graph, threads, device)
         self.width = int(self._session.get_outputs()[0].shape[1])
 
     def run(self, text: str) -> tuple[FloatArray, bool]:
@@ -152,22 +155,31 @@ def run_outputs(opened: Any, sequences: Sequence[NDArray[np.int64]]) -> list[Out
     return outputs
 
 
-def session(graph: Path | bytes, threads: int = 1) -> Any:
+def session(graph: Path | bytes, threads: int = 1, device: Device = "cpu") -> Any:
     """An onnxruntime session that keeps to its threads and does not spin while it has nothing to do.
 
-    Raises TamperedError when the graph cannot be loaded.
+    device: operators that it lacks are computed on the CPU. Raises UsageError when this onnxruntime lacks the device,
+    TamperedError when the graph cannot be loaded.
     """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
+    available = [name for name, provider in _PROVIDERS.items() if provider in onnxruntime.get_available_providers()]
+    if device not in available:
+        raise UsageError(
+            f"The device {device!r} is named, and the onnxruntime that is installed here cannot compute there.",
+            f"It has: {', '.join(available)}.",
+            "Install the onnxruntime of that device (onnxruntime-gpu for cuda), or name the device cpu.",
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = list(dict.fromkeys((_PROVIDERS[device], _PROVIDERS["cpu"])))
     source = str(graph) if isinstance(graph, Path) else graph
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(source, options, providers=providers)
     except (failures.Fail, failures.InvalidGraph, failures.InvalidProtobuf, failures.NotImplemented) as error:
         raise TamperedError(
             f"An encoder's graph cannot be loaded ({str(error).splitlines()[0]}).",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
-from stepdown.core.errors import UsageError
 from stepdown.core.extraction.writing import fitting
-from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
-from stepdown.students.artefact import seal
+from stepdown.core.inputs import Input
+from stepdown.core.students import (
+    NUMPY,
+    ArtefactManifest,
+    Device,
+    Lineage,
+    Predictions,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.students.encoders.tag_answering import SIGNAL_NAMES as ANSWERED
 from stepdown.students.encoders.tag_answering import Answered, Answering
 from stepdown.students.encoders.tag_layout import Units, layout_of
@@ -30,11 +36,12 @@ from stepdown.students.patterns.tokens import read_tokens
 from stepdown.students.patterns.training import NGRAMS, PATTERNS, Values, train_chain, train_heads
 from stepdown.students.quantised import QuantisedRows
 from stepdown.students.ranking.suited import RANKED, why_not_ranked
-from stepdown.students.targets import learned_from
+from stepdown.students.targets import form_of
 from stepdown.students.tiny_extraction import tiny_extraction
 
 FAMILIES = ("extract",)
 EXTRA = "train"
+RUNTIME = NUMPY
 COST_ORDER = 8.0
 SIGNAL_NAMES = (*ANSWERED, "known", "listed")
 
@@ -52,14 +59,14 @@ class CrfStudent:
         self._max_tokens = max_tokens
         self._nothing = np.zeros(answering.layout.labels, dtype=np.float32)
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The values found and chosen, with their signals."""
-        answered, seen = self._answer(text, parts=False)
+        answered, seen = self._answer(input.text, parts=False)
         return answered.answer, (*answered.signals, *seen)
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with each field's chances."""
-        found = [self._answer(text, parts=True) for text in texts]
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with each field's chances."""
+        found = [self._answer(input.text, parts=True) for input in inputs]
         rows = [(*answered.signals, *seen) for answered, seen in found]
         signals = np.array(rows, dtype=np.float64).reshape(-1, len(SIGNAL_NAMES))
         return Predictions([each.answer for each, _ in found], signals, parts=[each.parts for each, _ in found])
@@ -98,49 +105,27 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Align the answers, fit a head for each closed field and a chain of tags for the copied ones, round, seal.
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Align the answers, fit a head for each closed field and a chain of tags for the copied ones, round.
 
     Raises NotEnoughData, MissingExtra; UsageError for data without a form.
     """
-    started = time.perf_counter()
-    if data.form is None:
-        raise UsageError(
-            f"A CRF student is to learn {data.task!r}, whose answers have no fields.",
-            "It needs a form.",
-            "Build from answers that have fields.",
-        )
+    form = form_of(data)
     context.progress("aligning", 0.0)
-    aligned = align_all(data, data.form, data.roles)
-    layout = layout_of(data.form, data.roles)
+    aligned = align_all(data, form, data.roles)
+    layout = layout_of(form, data.roles)
     require_scipy("Training a student on word patterns")
     parameters = {"unaligned": aligned.counted(), "fields": {role.field: role.role for role in data.roles}}
     if layout.groups:
         parameters |= train_heads(data, aligned, layout, options, context)
     if layout.copied:
         parameters |= train_chain(data, aligned, layout, options, context)
-    (context.folder / FORM).write_bytes(canonical_json(FormFile(form=data.form, roles=data.roles)))
+    (context.folder / FORM).write_bytes(canonical_json(FormFile(form=form, roles=data.roles)))
     rounded = Lineage(step="quantise", parameters={"weights": "int8 per row"})
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="crf",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(Lineage(step="train", parameters=parameters), rounded),
-            options=asdict(options),
-        ),
-    )
+    return Trained((Lineage(step="train", parameters=parameters), rounded))
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> CrfStudent:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> CrfStudent:
     """Read the form, the patterns and the n-grams. Raises TamperedError for what cannot be read."""
     from safetensors.numpy import load_file
 

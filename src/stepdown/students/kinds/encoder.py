@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from stepdown.core.dataset import Answer
+from stepdown.core.inputs import Input
 from stepdown.core.options import Count, NotNegative, Positive, Share, Whole
-from stepdown.core.students import ArtefactManifest, Predictions, TrainingContext, TrainingData
-from stepdown.students.artefact import seal
+from stepdown.core.students import (
+    ONNXRUNTIME,
+    ArtefactManifest,
+    Device,
+    Predictions,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.students.encoders.label_objective import LabelObjective
 from stepdown.students.encoders.learning import Plan, learn
 from stepdown.students.encoders.objective import Recipe
@@ -22,11 +29,12 @@ from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
 from stepdown.students.encoders.served import ServedEncoder, Tokeniser
 from stepdown.students.shrink import prune, quantise
 from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
-from stepdown.students.targets import learned_from, read_targets
+from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
 EXTRA = "train"
+RUNTIME = ONNXRUNTIME
 COST_ORDER = 20.0
 TEACHES = True
 SIGNAL_NAMES = (*SIGNALS, "truncated")
@@ -84,17 +92,17 @@ class EncoderStudent:
         self._labels = labels
         self._encoder = encoder
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The most likely label with its signals."""
-        logits, truncated = self._encoder.run(text)
+        logits, truncated = self._encoder.run(input.text)
         best, *signals = one_answer(logits)
         return self._labels[best], (*signals, float(truncated))
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        if not texts:
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with probabilities."""
+        if not inputs:
             return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        logits, truncated = self._encoder.run_many(texts)
+        logits, truncated = self._encoder.run_many([input.text for input in inputs])
         answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
         return Predictions(answers, np.column_stack([logit_signals(logits), truncated]), softmax(logits))
 
@@ -119,9 +127,8 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Fine-tune all layers, distil into fewer, round, seal. Raises NotEnoughData, MissingExtra, InputError."""
-    started = time.perf_counter()
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Fine-tune all layers, distil into fewer, round. Raises NotEnoughData, MissingExtra, InputError."""
     targets = read_targets(data, options.incumbent_smoothing)
     require_training()
     context.progress("reading the base", 0.0)
@@ -135,29 +142,13 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     written = quantise.quantise(learned.network, prepared.sequences, quantise.Options(precision=options.precision))
     (context.folder / GRAPH).write_bytes(written.graph)
     (context.folder / TOKENIZER).write_text(prepared.tokenizer, encoding="utf-8")
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="encoder",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(*prepared.lineage, *learned.lineage, written.lineage),
-            options={**asdict(options), "pretrained": base.described()},
-        ),
-    )
+    return Trained((*prepared.lineage, *learned.lineage, written.lineage), base.described())
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> EncoderStudent:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> EncoderStudent:
     """Read the tokenizer and load the graph."""
     tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
-    return EncoderStudent(manifest.labels, ServedEncoder(folder / GRAPH, tokeniser, threads))
+    return EncoderStudent(manifest.labels, ServedEncoder(folder / GRAPH, tokeniser, threads, device))
 
 
 def examples() -> TrainingData:

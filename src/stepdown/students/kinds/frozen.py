@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from stepdown.core.dataset import Answer
+from stepdown.core.inputs import Input
 from stepdown.core.options import Count, NotNegative, Share, Whole
-from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
-from stepdown.students.artefact import seal
+from stepdown.core.students import (
+    ONNXRUNTIME,
+    ArtefactManifest,
+    Device,
+    Predictions,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.students.encoders.embedding_head import fit_embedding_head, unit
 from stepdown.students.encoders.preparing import prepare, require_training
 from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
@@ -21,11 +28,12 @@ from stepdown.students.encoders.served import ServedEncoder, Tokeniser
 from stepdown.students.shrink import prune, quantise
 from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
 from stepdown.students.softmax_head import SoftmaxHead
-from stepdown.students.targets import learned_from, read_targets, taught_by
+from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
 EXTRA = "train"
+RUNTIME = ONNXRUNTIME
 COST_ORDER = 30.0
 SIGNAL_NAMES = (*SIGNALS, "truncated")
 GRAPH, HEAD = "encoder.onnx", "head.safetensors"
@@ -68,17 +76,17 @@ class FrozenStudent:
         self._encoder = encoder
         self._head = head
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The most likely label with its signals."""
-        embedding, truncated = self._encoder.run(text)
+        embedding, truncated = self._encoder.run(input.text)
         best, *signals = one_answer(self._head.logits(unit(embedding[None]))[0])
         return self._labels[best], (*signals, float(truncated))
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        if not texts:
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with probabilities."""
+        if not inputs:
             return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        embeddings, truncated = self._encoder.run_many(texts)
+        embeddings, truncated = self._encoder.run_many([input.text for input in inputs])
         logits = self._head.logits(unit(embeddings))
         answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
         return Predictions(answers, np.column_stack([logit_signals(logits), truncated]), softmax(logits))
@@ -98,15 +106,13 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Round the base, embed the texts with what will be served, fit the head on that, seal.
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Round the base, embed the texts with what will be served, fit the head on that.
 
     Raises NotEnoughData, MissingExtra, InputError.
     """
     from safetensors.numpy import save_file
 
-    started = time.perf_counter()
-    data = taught_by(data, context.teacher)
     targets = read_targets(data, options.incumbent_smoothing, options.soft_share)
     require_training()
     context.progress("reading the base", 0.0)
@@ -118,36 +124,20 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     (context.folder / GRAPH).write_bytes(written.graph)
     (context.folder / TOKENIZER).write_text(prepared.tokenizer, encoding="utf-8")
     context.progress("embedding texts", 0.2)
-    encoder = _encoder(context.folder, options.max_length, context.threads)
+    encoder = _encoder(context.folder, options.max_length, context.threads, "cpu")
     features = unit(encoder.run_many(data.texts)[0])
     context.progress("fitting the head", 0.8)
     head = fit_embedding_head(features, targets, options.penalty, options.iterations)
     save_file({"weight": head.weight, "bias": head.bias}, context.folder / HEAD)
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="frozen",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(*prepared.lineage, written.lineage, _fitted(options, context)),
-            options={**asdict(options), "pretrained": base.described()},
-        ),
-    )
+    return Trained((*prepared.lineage, written.lineage, context.fitted({"penalty": options.penalty})), base.described())
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> FrozenStudent:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> FrozenStudent:
     """Read the tokenizer and the head, load the graph."""
     from safetensors.numpy import load_file
 
     arrays = load_file(folder / HEAD)
-    encoder = _encoder(folder, int(manifest.options["max_length"]), threads)
+    encoder = _encoder(folder, int(manifest.options["max_length"]), threads, device)
     return FrozenStudent(manifest.labels, encoder, SoftmaxHead(arrays["weight"], arrays["bias"]))
 
 
@@ -156,10 +146,6 @@ def examples() -> TrainingData:
     return tiny_task()
 
 
-def _encoder(folder: Path, max_length: int, threads: int) -> ServedEncoder:
-    return ServedEncoder(folder / GRAPH, Tokeniser((folder / TOKENIZER).read_text("utf-8"), max_length), threads)
-
-
-def _fitted(options: Options, context: TrainingContext) -> Lineage:
-    step, parents = ("distil", (context.teacher_hash,)) if context.teacher else ("train", ())
-    return Lineage(step=step, parameters={"penalty": options.penalty}, parents=parents)
+def _encoder(folder: Path, max_length: int, threads: int, device: Device) -> ServedEncoder:
+    tokeniser = Tokeniser((folder / TOKENIZER).read_text("utf-8"), max_length)
+    return ServedEncoder(folder / GRAPH, tokeniser, threads, device)

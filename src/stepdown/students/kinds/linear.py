@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -13,20 +12,30 @@ from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
+from stepdown.core.inputs import Input
 from stepdown.core.options import Count, NotNegative, Share
-from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
-from stepdown.students.artefact import seal
+from stepdown.core.students import (
+    NUMPY,
+    ArtefactManifest,
+    Device,
+    Lineage,
+    Predictions,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.students.logistic import MAX_CELLS, LogisticOptions, fit_logistic
 from stepdown.students.ngram_table import NgramTable
 from stepdown.students.ngrams import Vocabulary, choose_vocabulary, count_ngrams, features
 from stepdown.students.quantised import QuantisedRows, quantise_rows
 from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
-from stepdown.students.targets import learned_from, read_targets, taught_by
+from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
 EXTRA = "train"
+RUNTIME = NUMPY
 COST_ORDER = 1.0
 SIGNAL_NAMES = (*SIGNALS, "known", "truncated")
 MAX_WEIGHTS = 24_000_000
@@ -64,16 +73,16 @@ class LinearStudent:
         self._labels = labels
         self._table = table
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The most likely label with its signals."""
-        logits, known, truncated = self._table.logits(text)
+        logits, known, truncated = self._table.logits(input.text)
         best, *signals = one_answer(logits)
         return self._labels[best], (*signals, known, truncated)
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        logits, extra = self._table.logits_many(texts)
-        if not texts:
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with probabilities."""
+        logits, extra = self._table.logits_many([input.text for input in inputs])
+        if not inputs:
             return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
         answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
         return Predictions(answers, np.hstack([logit_signals(logits), extra]), softmax(logits))
@@ -94,12 +103,10 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Count n-grams, fit the head, round it to int8, seal. Raises NotEnoughData, MissingExtra."""
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Count n-grams, fit the head, round it to int8. Raises NotEnoughData, MissingExtra."""
     from safetensors.numpy import save_file
 
-    started = time.perf_counter()
-    data = taught_by(data, context.teacher)
     targets = read_targets(data, options.incumbent_smoothing, options.soft_share)
     context.progress("counting n-grams", 0.0)
     counted = count_ngrams(data.texts, options.shortest, options.longest)
@@ -118,26 +125,11 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
         context.folder / "weights.safetensors",
     )
     (context.folder / "ngrams.json").write_bytes(canonical_json(vocabulary.as_dict()))
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="linear",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=_lineage(options, context, len(vocabulary)),
-            options=asdict(options),
-        ),
-    )
+    fitted = context.fitted({"features": len(vocabulary), "penalty": options.penalty})
+    return Trained((fitted, Lineage(step="quantise", parameters={"weights": "int8 per row"})))
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> LinearStudent:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> LinearStudent:
     """Read the table; words get their character n-grams folded in here, once."""
     from safetensors.numpy import load_file
 
@@ -157,10 +149,3 @@ def out_of_sample(data: TrainingData, seed: int, folds: int, threads: int) -> tu
 def examples() -> TrainingData:
     """A tiny task that this kind learns in well under a second."""
     return tiny_task()
-
-
-def _lineage(options: Options, context: TrainingContext, features: int) -> tuple[Lineage, ...]:
-    step = "distil" if context.teacher else "train"
-    parents = (context.teacher_hash,) if context.teacher else ()
-    fitted = Lineage(step=step, parameters={"features": features, "penalty": options.penalty}, parents=parents)
-    return fitted, Lineage(step="quantise", parameters={"weights": "int8 per row"})

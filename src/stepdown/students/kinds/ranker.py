@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,22 @@ import numpy as np
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
-from stepdown.core.errors import UsageError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.deriving import MOST_CHARACTERS
 from stepdown.core.extraction.spans import Alignment
 from stepdown.core.extraction.writing import fitting
+from stepdown.core.inputs import Input
 from stepdown.core.options import Count, NotNegative, Share
-from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
-from stepdown.students.artefact import seal
+from stepdown.core.students import (
+    NUMPY,
+    ArtefactManifest,
+    Device,
+    Lineage,
+    Predictions,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, unlearnable
 from stepdown.students.form_files import FORM, FormFile, open_ngrams, read_json, require_scipy
 from stepdown.students.ngram_table import NgramTable
@@ -34,11 +41,12 @@ from stepdown.students.ranking.scoring import Table, offer
 from stepdown.students.ranking.strangeness import Familiar, learn_familiar
 from stepdown.students.ranking.suited import why_not_ranked
 from stepdown.students.ranking.surroundings import describe
-from stepdown.students.targets import learned_from
+from stepdown.students.targets import form_of
 from stepdown.students.tiny_documents import tiny_documents
 
 FAMILIES = ("extract",)
 EXTRA = "train"
+RUNTIME = NUMPY
 COST_ORDER = 200.0
 RANKS = "ranks"
 
@@ -83,14 +91,14 @@ class RankerStudent:
         self._answering, self._table, self._heads, self._longest = answering, table, heads, longest
         self._nothing = np.zeros(answering.layout.labels, dtype=np.float32)
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The values read and chosen, with their signals."""
-        ranked = self._answer(text)
+        ranked = self._answer(input.text)
         return ranked.answer, ranked.signals
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with each field's chances."""
-        found = [self._answer(text) for text in texts]
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with each field's chances."""
+        found = [self._answer(input.text) for input in inputs]
         signals = np.array([each.signals for each in found], dtype=np.float64).reshape(-1, len(SIGNAL_NAMES))
         return Predictions([each.answer for each in found], signals, parts=[each.parts for each in found])
 
@@ -120,22 +128,16 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Align the answers, fit a head for each closed field and a ranking for each copied one, round, seal.
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Align the answers, fit a head for each closed field and a ranking for each copied one, round.
 
     Raises NotEnoughData, MissingExtra; UsageError for data without a form.
     """
-    started = time.perf_counter()
-    if data.form is None:
-        raise UsageError(
-            f"A ranker is to learn {data.task!r}, whose answers have no fields.",
-            "It needs a form.",
-            "Build from answers that have fields.",
-        )
+    form = form_of(data)
     require_scipy("Training a student on the words round values")
     context.progress("aligning", 0.0)
-    aligned = align_all(data, data.form, data.roles)
-    answering = RankAnswering(data.form, data.roles)
+    aligned = align_all(data, form, data.roles)
+    answering = RankAnswering(form, data.roles)
     parameters: dict[str, Any] = {
         "unaligned": aligned.counted(),
         "fields": {role.field: role.role for role in data.roles},
@@ -144,25 +146,9 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
         heads = HeadOptions(penalty=options.closed_penalty, incumbent_smoothing=options.incumbent_smoothing)
         parameters |= train_heads(data, aligned, answering.layout, heads, context)
     parameters |= _train_ranks(data, aligned, answering, options, context)
-    (context.folder / FORM).write_bytes(canonical_json(FormFile(form=data.form, roles=data.roles)))
+    (context.folder / FORM).write_bytes(canonical_json(FormFile(form=form, roles=data.roles)))
     rounded = Lineage(step="quantise", parameters={"weights": "int8 per row"})
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="ranker",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(Lineage(step="train", parameters=parameters), rounded),
-            options=asdict(options),
-        ),
-    )
+    return Trained((Lineage(step="train", parameters=parameters), rounded))
 
 
 def _train_ranks(
@@ -219,7 +205,7 @@ def _starts(row: Alignment | None) -> dict[str, list[int]]:
     return found
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> RankerStudent:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> RankerStudent:
     """Read the form, the ranks and the n-grams. Raises TamperedError for what cannot be read."""
     from safetensors.numpy import load_file
 

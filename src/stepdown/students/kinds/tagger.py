@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -18,9 +17,18 @@ from stepdown.core.dataset import Answer
 from stepdown.core.errors import UsageError
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.writing import fitting
+from stepdown.core.inputs import Input
 from stepdown.core.options import Count, NotNegative, Positive, Share, Whole
-from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
-from stepdown.students.artefact import seal
+from stepdown.core.students import (
+    ONNXRUNTIME,
+    ArtefactManifest,
+    Device,
+    Lineage,
+    Predictions,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.students.encoders.learning import Plan, learn
 from stepdown.students.encoders.objective import Recipe
 from stepdown.students.encoders.preparing import prepare, require_training
@@ -33,11 +41,12 @@ from stepdown.students.encoders.tag_preparing import Aligned, align_all, make_le
 from stepdown.students.form_files import FORM, read_json
 from stepdown.students.ranking.suited import RANKED, why_not_ranked
 from stepdown.students.shrink import prune, quantise
-from stepdown.students.targets import learned_from
+from stepdown.students.targets import form_of
 from stepdown.students.tiny_extraction import tiny_extraction
 
 FAMILIES = ("extract",)
 EXTRA = "train"
+RUNTIME = ONNXRUNTIME
 COST_ORDER = 22.0
 TEACHES = True
 GRAPH = "encoder.onnx"
@@ -106,16 +115,17 @@ class TaggerStudent:
         self._whole_words = whole_words
         self._encoder = encoder
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The answer that is tagged and chosen, with its signals."""
-        reading, outputs = self._encoder.read(text)
+        reading, outputs = self._encoder.read(input.text)
         units = units_of(reading, self._whole_words)
-        answered = self._answering.answer(text, units, outputs, reading.truncated)
+        answered = self._answering.answer(input.text, units, outputs, reading.truncated)
         return answered.answer, answered.signals
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with each field's chances."""
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with each field's chances."""
         answered: list[Answered] = []
+        texts = [input.text for input in inputs]
         for text, (reading, outputs) in zip(texts, self._encoder.read_many(texts), strict=True):
             units = units_of(reading, self._whole_words)
             answered.append(self._answering.answer(text, units, outputs, reading.truncated, parts=True))
@@ -153,13 +163,16 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Align the answers, fine-tune all layers, distil into fewer, round, seal.
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Align the answers, fine-tune all layers, distil into fewer, round.
 
     Raises NotEnoughData, MissingExtra, InputError; UsageError for data without a form, or unknown units.
     """
-    started = time.perf_counter()
-    form, roles = _form_of(data, options), data.roles
+    form, roles = form_of(data), data.roles
+    if options.units not in ("auto", "words", "pieces"):
+        raise UsageError(
+            f"A tagger is to tag {options.units!r}.", "Units are auto, words or pieces.", "Change the option."
+        )
     aligned = align_all(data, form, roles)
     require_training()
     context.progress("reading the base", 0.0)
@@ -185,30 +198,14 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     (context.folder / TOKENIZER).write_text(prepared.tokenizer, encoding="utf-8")
     (context.folder / FORM).write_bytes(canonical_json(_Reading(form=form, roles=roles, whole_words=whole_words)))
     lineage = (*prepared.lineage, *learned.lineage, written.lineage)
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="tagger",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=_with_alignment(lineage, aligned, roles, whole_words),
-            options={**asdict(options), "pretrained": base.described()},
-        ),
-    )
+    return Trained(_with_alignment(lineage, aligned, roles, whole_words), base.described())
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> TaggerStudent:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> TaggerStudent:
     """Read the form and the tokenizer, load the graph. Raises TamperedError for a form that cannot be read."""
     reading = read_json(folder, FORM, _Reading)
     tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
-    encoder = ServedEncoder(folder / GRAPH, tokeniser, threads)
+    encoder = ServedEncoder(folder / GRAPH, tokeniser, threads, device)
     fits = fitting(reading.form) if reading.form.schemas else None
     return TaggerStudent(Answering(reading.form, reading.roles, fits), reading.whole_words, encoder)
 
@@ -216,16 +213,6 @@ def open(folder: Path, manifest: ArtefactManifest, threads: int) -> TaggerStuden
 def examples() -> TrainingData:
     """A tiny task that this kind learns in seconds."""
     return tiny_extraction()
-
-
-def _form_of(data: TrainingData, options: Options) -> Form:
-    if data.form is None or options.units not in ("auto", "words", "pieces"):
-        raise UsageError(
-            f"A tagger is to learn {data.task!r} with {'no form' if data.form is None else options.units!r}.",
-            "It needs a form, and units that are auto, words or pieces.",
-            "Build from answers that have fields, or change the option.",
-        )
-    return data.form
 
 
 def _with_alignment(

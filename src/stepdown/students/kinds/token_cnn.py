@@ -1,10 +1,9 @@
-"""token_cnn: an encoder's token vectors, fine-tuned in windows of three, folded into tables: an answer is few sums."""
+"""token_cnn: an encoder's token vectors, fine-tuned in windows of three, folded into tables: an answer is a sum."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.dataset import Answer
+from stepdown.core.inputs import Input
 from stepdown.core.options import Count, Positive, Share, Whole
-from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
-from stepdown.students.artefact import seal
+from stepdown.core.students import (
+    NUMPY,
+    ArtefactManifest,
+    Device,
+    Lineage,
+    Predictions,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.students.encoders.preparing import require_training
 from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
 from stepdown.students.encoders.served import Tokeniser
 from stepdown.students.quantised import QuantisedRows, quantise_rows
 from stepdown.students.shrink import prune
 from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
-from stepdown.students.targets import learned_from, read_targets, taught_by
+from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 from stepdown.students.token_vectors import starting_vectors, token_vectors
 from stepdown.students.token_windows import Fitting, TokenWindows, fit_windows
 
 FAMILIES = ("classify",)
 EXTRA = "train"
+RUNTIME = NUMPY
 COST_ORDER = 1.5
 SIGNAL_NAMES = (*SIGNALS, "known", "truncated")
 _START_S = 4.0
@@ -75,17 +84,17 @@ class TokenCnnStudent:
         self._windows = windows
         self._seen = seen
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """The most likely label with its signals."""
-        tokens, truncated = self._tokeniser.encode(text)
+        tokens, truncated = self._tokeniser.encode(input.text)
         best, *signals = one_answer(self._windows.logits(tokens))
         return self._labels[best], (*signals, self._known(tokens), float(truncated))
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        if not texts:
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """The same for many inputs, with probabilities."""
+        if not inputs:
             return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        sequences, truncated = self._tokeniser.encode_many(texts)
+        sequences, truncated = self._tokeniser.encode_many([input.text for input in inputs])
         logits = self._windows.logits_many(sequences)
         known = [self._known(tokens) for tokens in sequences]
         answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
@@ -110,10 +119,8 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Read token vectors, fine-tune, round to int8, seal. Raises NotEnoughData, MissingExtra, InputError."""
-    started = time.perf_counter()
-    data = taught_by(data, context.teacher)
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Read token vectors, fine-tune, round to int8. Raises NotEnoughData, MissingExtra, InputError."""
     targets = read_targets(data, options.incumbent_smoothing, options.soft_share)
     require_training()
     context.progress("reading the base", 0.0)
@@ -141,26 +148,10 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     steps = [Lineage(step="train", parameters={"from": options.base, "pieces": len(pieces)})]
     steps += [pruned.lineage] if pruned else []
     steps += [Lineage(step="distil", parents=(context.teacher_hash,))] if context.teacher else []
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="token_cnn",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(*steps, Lineage(step="quantise", parameters={"tables": "int8 per row"})),
-            options={**asdict(options), "pretrained": base.described()},
-        ),
-    )
+    return Trained((*steps, Lineage(step="quantise", parameters={"tables": "int8 per row"})), base.described())
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> TokenCnnStudent:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> TokenCnnStudent:
     """Read the tokenizer, the vectors and the head."""
     from safetensors.numpy import load_file
 
