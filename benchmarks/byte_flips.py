@@ -40,9 +40,9 @@ from stepdown.core.errors import StepdownError
 from stepdown.core.inputs import Input
 from stepdown.core.store import Feedback
 from stepdown.gateway.cascades import RungThreads
-from stepdown.project.feedback import note_feedback
 from stepdown.project.home import Home, open_home, write_whole
 from stepdown.project.integrity import audit
+from stepdown.project.journal import note_feedback
 from stepdown.project.signing import can_check, make_key
 from stepdown.project.status import read_status
 from stepdown.serve.served_tasks import ServedTasks

@@ -14,13 +14,22 @@ from tests.batteries.trained import trained_folder
 from tests.fixture_cache import KeptFolder
 
 from stepdown.core.dataset import Answer
-from stepdown.core.errors import NotEnoughData, TamperedError
+from stepdown.core.errors import NotEnoughData, TamperedError, UsageError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.family import families
 from stepdown.core.inputs import Input, inputs_of
-from stepdown.core.students import ABSTAINS, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
+from stepdown.core.students import (
+    NUMPY,
+    ArtefactManifest,
+    Student,
+    StudentKind,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.core.tasks import Match, Task
-from stepdown.students.artefact import open_student, read_manifest
+from stepdown.runtime.artefact import open_student, read_manifest
+from stepdown.runtime.cascade import ABSTAINS
+from stepdown.runtime.kinds import served_kinds
 from stepdown.students.kinds import student_kinds
 from stepdown.students.train import train_student
 
@@ -45,7 +54,7 @@ class Refuse:
             raise ImportError(name + " belongs to the training stack")
 sys.meta_path.insert(0, Refuse())
 from pathlib import Path
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.core.inputs import Input
 print(open_student(Path(sys.argv[1])).answer(Input(sys.argv[2]))[0])
 """
@@ -104,8 +113,9 @@ def test_it_learns_its_own_examples(trained: Trained) -> None:
 def test_the_manifest_tells_what_it_is(trained: Trained) -> None:
     manifest = trained.manifest
     assert (manifest.kind, manifest.labels) == (trained.name, trained.data.labels)
-    assert manifest.runtime == trained.kind.RUNTIME.name
-    assert {Path(name).suffix for name in manifest.files} <= trained.kind.RUNTIME.suffixes
+    runtime = served_kinds().load(trained.name).RUNTIME
+    assert manifest.runtime == runtime.name
+    assert {Path(name).suffix for name in manifest.files} <= runtime.suffixes
     assert manifest.signal_names == tuple(trained.student.signal_names)
     assert manifest.seed == 7
     assert sum(manifest.learned_from.values()) == len(trained.data.texts)
@@ -183,6 +193,19 @@ def test_it_opens_and_answers_without_the_training_stack(trained: Trained) -> No
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip() == str(trained.student.answer(Input(text))[0])
+
+
+def test_another_device_is_refused_where_its_runtime_lacks_it_and_gives_the_same_answers_elsewhere(
+    trained: Trained,
+) -> None:
+    inputs = trained.data.inputs[:20]
+    try:
+        there = open_student(trained.folder, device="cuda")
+    except UsageError as refusal:
+        assert trained.kind.RUNTIME != NUMPY
+        assert "'cuda'" in str(refusal)
+    else:
+        assert there.answer_many(inputs).answers == trained.student.answer_many(inputs).answers
 
 
 def test_a_changed_file_is_refused_by_name(trained: Trained, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from stepdown.build.measure import Measured
 from stepdown.certificate import path
 from stepdown.certificate.files import read_certificate
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.observations import outcome
-from stepdown.certificate.prospects import Prospects
 from tests.cli.conftest import stepdown
 from tests.cli.test_export import FORMATS, attempts, export, run
 from tests.cli.tickets import PHRASES, TASK, ticket
@@ -34,7 +34,7 @@ def two_rungs(certified: Path, kept_folder: KeptFolder) -> Path:
 def build_two_rungs(home: Path, certified: Path) -> None:
     shutil.copytree(certified, home, dirs_exist_ok=True)
 
-    def both(walk: path.Walk, tuning: path.Tuning, prospects: Prospects) -> tuple[path.Walk, list[str]]:
+    def both(walk: path.Walk, tuning: path.Tuning, prospects: PathForecast) -> tuple[path.Walk, list[str]]:
         """The first rung keeps what it is surest of, about half; the path goes down the second one's confidences."""
         seen, sure = tuning.seen.students((0, 1)), tuning.confidences[[0, 1]]
         half = round(float(np.median(sure[0])), 6)

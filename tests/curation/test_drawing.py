@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stepdown.core.calls import Call
 from stepdown.core.dataset import Example
 from stepdown.core.draw import rank
+from stepdown.core.served import Served
 from stepdown.core.store import Gold
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.curate import curate
@@ -156,7 +157,12 @@ def test_a_holdback_that_is_large_enough_is_drawn_from_by_itself(make_example):
 
 def test_an_escalated_call_is_counted_as_one_that_could_not_be_drawn():
     calls = [
-        call(f"{n:04}", f"question {n * n}", f"label {n % 3}", selection="escalated" if n % 4 == 0 else "holdback")
+        call(
+            f"{n:04}",
+            f"question {n * n}",
+            f"label {n % 3}",
+            served=Served(selection="escalated" if n % 4 == 0 else "holdback"),
+        )
         for n in range(400)
     ]
     dataset = curate(calls, TASK, CurationOptions())

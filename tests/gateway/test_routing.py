@@ -164,7 +164,7 @@ def many(count: int) -> list[ServedTask]:
     return tasks
 
 
-def asked_of(task: ServedTask, text: str) -> list[dict[str, Any]]:
+def request_of(task: ServedTask, text: str) -> list[dict[str, Any]]:
     template = task.task.template
     assert template is not None
     return [
@@ -181,7 +181,7 @@ def test_ten_thousand_tasks_cost_no_more_than_ten() -> None:
         routes = Routes(tasks)
         counts = []
         for task in tasks[:: max(1, len(tasks) // 200)]:
-            asked = exchange(asked_of(task, "some text"))
+            asked = exchange(request_of(task, "some text"))
             counts.append(len(list(routes.candidates(asked.chat))))
             assert found(routes, asked) == (task.name, "some text")
         counts.append(len(list(routes.candidates(exchange(chat("nothing of the kind", "a")).chat))))

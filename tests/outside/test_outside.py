@@ -19,6 +19,8 @@ KINDS = Path(__file__).parent / "kinds"
 ENTRY_POINTS = """\
 [stepdown.student]
 nearest = nearest
+[stepdown.student-graph]
+nearest = nearest
 [stepdown.loss]
 near-miss = near_miss
 [stepdown.upstream]
@@ -129,6 +131,9 @@ def test_the_student_is_exported_and_answers_without_stepdown(home: Path, site: 
         check=False,
     )
     assert json.loads(done(alone))["answer"] == "shipping"
+    assert (out / "requirements.txt").read_text().count("==") <= 4
+    manifest = json.loads((out / "manifest.json").read_bytes())
+    assert "torch" not in manifest["requires"]
 
 
 def test_an_upstream_answers_through_the_gateway_with_its_own_option(home: Path, site: str) -> None:
@@ -140,7 +145,7 @@ def test_an_upstream_answers_through_the_gateway_with_its_own_option(home: Path,
         assert said.json()["choices"][0]["message"]["content"] == "shipping"
         local = gateway.ask("hello where is my parcel order 7 item 7")
         assert local.headers["x-stepdown-rung"] == "nearest"
-    assert kept(home, said.headers["x-stepdown-id"]).content == "shipping"
+        assert kept(home, said.headers["x-stepdown-id"]).content == "shipping"
 
 
 def test_a_command_is_one_of_all(home: Path, site: str) -> None:

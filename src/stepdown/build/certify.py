@@ -1,32 +1,40 @@
-"""The fourth stage: the path on tune, then one walk along it on the evidence, journalled before it is walked."""
+"""The fourth stage: the path on tune, then one walk along it on the evidence, journalled before it is walked.
+
+Evidence is timed once and the timings are kept, so that a repeated build gets no second chance.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from stepdown.build.job import Job
+from stepdown.build.label_plan import first_plan, label_next
+from stepdown.build.measure import MeasuredStudents
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
-from stepdown.certificate.ledger import ATTEMPTED, LOOKED, Attempt, asked_before, attempt, looks
-from stepdown.certificate.observations import Observations
+from stepdown.certificate.forecast import PathForecast
+from stepdown.certificate.gold_objection import GoldToCheck, objection
+from stepdown.certificate.ledger import Attempt, asked_before, attempt, looks
+from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import COMPLETE, whole_units_up_to
-from stepdown.certificate.prospects import Prospects
 from stepdown.certificate.refusal import needed_labels
+from stepdown.certificate.split_answers import SplitAnswers, content_keys, observe_evidence, observe_judged, time_rows
+from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.certificate import Certificate, Journalled, Population
 from stepdown.core.dataset import Dataset, Example
-from stepdown.core.draw import Draw
+from stepdown.core.draw import ATTEMPTED, LOOKED, Draw
+from stepdown.core.students import Student
+from stepdown.evaluation.speed import describe_machine
 from stepdown.project.evidence_draws import drawn_at, ledger_events, plan_labels, planned_rows
-from stepdown.build.job import Job
-from stepdown.build.label_plan import first_plan, label_next
-from stepdown.build.measure import Measured
-from stepdown.build.gold_objections import objection
-from stepdown.certificate.split_answers import Answered, content_keys, observe_evidence, observe_judged
-from stepdown.build.evidence_timings import time_once
+from stepdown.project.home import write_whole
 from stepdown.stats.spending import attempt_error
 
 DEAREST = 2.0
@@ -45,21 +53,21 @@ class Certified:
     whole: Evidence
 
 
-def certify_cascade(job: Job, dataset: Dataset, measured: Measured) -> Certified:
+def certify_cascade(job: Job, dataset: Dataset, measured: MeasuredStudents) -> Certified:
     """Fix the candidate on tune; where the evidence is complete, spend one attempt of it, and test."""
     draw, answered = dataset.draw, measured.answered["certify"]
     if draw is None:
         raise ValueError("Got a dataset without a draw; expected one as `curate` makes it.")
     seen = _certify_rows(job, measured, draw).students(measured.kept)
     error = attempt_error(1.0 - job.contract.confidence, 1)
-    prospects = Prospects(measured.tune.students(measured.kept), job.contract, max(len(set(seen.units)), 1), error)
-    candidate = choose_candidate(job.task.name, prospects)
+    forecast = PathForecast(measured.tune.students(measured.kept), job.contract, max(len(set(seen.units)), 1), error)
+    candidate = choose_candidate(job.task.name, forecast)
     basis = Basis(
         population=population(job, draw),
         unit=draw.unit,
         drawn=seen.n,
         excluded=dict(dataset.unusable),
-        objection=objection(job, measured, draw),
+        objection=objection(gold_to_check(job, measured), draw.scope),
     )
     whole = gather(candidate, seen, Terms(_ceiling(job, dataset), basis), content_keys(answered.examples))
     plan = first_plan(whole, measured.tune, job.contract)
@@ -69,6 +77,18 @@ def certify_cascade(job: Job, dataset: Dataset, measured: Measured) -> Certified
         evidence = wider
         certificate, spent = _test(job, dataset, evidence, True)
     return Certified(certificate, candidate, evidence, spent, whole)
+
+
+def gold_to_check(job: Job, measured: MeasuredStudents) -> GoldToCheck:
+    return GoldToCheck(
+        task=job.task.name,
+        answered=measured.answered,
+        students=measured.candidate_students,
+        calibrators=measured.calibrators,
+        slice_of=job.family.slice_of,
+        checks_relevance=job.contract.against != "agreement" and not job.reading.trusted,
+        seed=job.request.seed,
+    )
 
 
 def population(job: Job, draw: Draw) -> Population:
@@ -153,11 +173,11 @@ def _test(job: Job, dataset: Dataset, evidence: Evidence, is_ready: bool) -> tup
     return certify(evidence, job.contract, spent, dataset.manifest, issue), spent
 
 
-def _certify_rows(job: Job, measured: Measured, draw: Draw) -> Observations:
+def _certify_rows(job: Job, measured: MeasuredStudents, draw: Draw) -> Observations:
     answered, kind = measured.answered["certify"], job.contract.against
     latency = time_once(job, measured.students, measured.candidate_students, answered.examples, draw)
     if kind == "judged":
-        own = Answered(with_drawn_gold(answered.examples), answered.predictions)
+        own = SplitAnswers(with_drawn_gold(answered.examples), answered.predictions)
         return observe_judged(own, measured.candidate_students, job.grader, measured.curated.verdicts, latency)
     return observe_evidence(answered, measured.candidate_students, job.grader, kind, latency)
 
@@ -179,3 +199,48 @@ def _ceiling(job: Job, dataset: Dataset) -> float | None:
         return job.contract.dearest_call_usd
     costs = [one.cost_usd for one in dataset.examples if one.split != "certify" and one.cost_usd is not None]
     return DEAREST * max(costs) if costs else None
+
+
+def time_once(
+    job: Job,
+    students: Sequence[Student],
+    candidate_students: Sequence[CandidateStudent],
+    examples: Sequence[Example],
+    draw: Draw,
+) -> NDArray[np.float64]:
+    """Seconds of one request for a random sample of the rows, by student; NaN where not timed: (students, rows).
+
+    Kept by artefact, machine and draw. Where they are lost and measured anew, the evidence says something else, and the
+    ledger counts a further attempt.
+    """
+    rows = [_timed(job, *pair, examples, draw) for pair in zip(students, candidate_students, strict=True)]
+    return np.array(rows, dtype=np.float64).reshape(len(students), len(examples))
+
+
+def _timed(
+    job: Job, student: Student, candidate_student: CandidateStudent, examples: Sequence[Example], draw: Draw
+) -> list[float]:
+    key = digest_of((candidate_student.artefact, describe_machine(), draw.digest))
+    path = job.home.state / "timings" / f"{key}.json"
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=_Timings | list[float | None])
+        # A plain list is of an earlier version, which kept no digest.
+        seconds = kept.seconds if isinstance(kept, _Timings) else kept
+        if len(seconds) == len(examples) and (kept is seconds or kept == _sealed(seconds)):
+            return [float("nan") if one is None else one for one in seconds]
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        pass
+    timed: list[float] = time_rows([student], examples, np.random.default_rng(0))[0].tolist()
+    write_whole(path, canonical_json(_sealed([None if math.isnan(one) else one for one in timed])))
+    return timed
+
+
+class _Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As they are kept. digest: damaged timings are lost ones."""
+
+    seconds: list[float | None]
+    digest: str
+
+
+def _sealed(seconds: list[float | None]) -> _Timings:
+    return _Timings(seconds, digest_of(seconds))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.build.job import Job
 from stepdown.core.calls import Call
+from stepdown.core.contract import Contract
 from stepdown.core.dataset import Dataset
 from stepdown.core.errors import NotEnoughData, ResourceError
 from stepdown.core.store import VOLUNTEERED_JUDGE, Store, Verdict
@@ -18,7 +21,7 @@ from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions, OutOfSample
 from stepdown.project.discovery import calls_of
 from stepdown.project.evidence_draws import keep_draw, read_draws, whole_since
-from stepdown.build.job import Job
+from stepdown.project.home import Home
 from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.traffic.grouping import find_tasks
 from stepdown.traffic.pricing import Prices
@@ -31,7 +34,7 @@ Verdicts = dict[str, list[Verdict]]
 
 @dataclass(frozen=True)
 class Curated:
-    """A task's dataset, the figures of all its calls, and the judge's verdicts by call."""
+    """A task's dataset, the figures of all its calls, the judge's verdicts by call, and where its price comes from."""
 
     dataset: Dataset
     summary: TaskSummary
@@ -39,38 +42,55 @@ class Curated:
     price_source: str
 
 
-def curate_task(job: Job) -> Curated:
-    """Read the task's calls twice, streaming: once for their figures, once for the dataset. Raises NotEnoughData."""
-    settings, prices = job.home.settings, Prices(job.home.settings.prices)
-    verdicts = read_verdicts(job.store)
-    summary = summarise(job.store, job.task, prices)
-    options = CurationOptions(
-        gold=job.store.gold(),
-        reading=job.reading,
-        verdicts=incumbent_verdicts(verdicts),
-        seed=job.request.seed,
-        privacy=job.contract.privacy,
-        against=job.contract.against,
-        permission=settings.training_permission,
-        slices=job.contract.slices,
-        source_hashes=imported_files(job.store),
-        out_of_sample=cross_validator(job.request.seed, job.request.threads),
-        unit=job.contract.unit,
-        draws=read_draws(job.store, job.task.name),
-        whole_since=whole_since(job.store),
-    )
-    dataset = curate(priced(calls_of(job.store, job.task), prices), job.task, options)
-    check_labels(dataset)
-    if not dataset.split("tune"):
+def curate_for_build(job: Job) -> Curated:
+    """The curated data of a build, with its draw entered in the journal. Raises NotEnoughData."""
+    own = {
+        "seed": job.request.seed,
+        "out_of_sample": cross_validator(job.request.seed, job.request.threads),
+    }
+    curated = curate_task(job.home, job.store, job.task, job.contract, own)
+    if not curated.dataset.split("tune"):
         raise NotEnoughData(
-            f"Of {len(dataset.examples):,} usable calls of {job.task.name!r} none is left to tune on.",
+            f"Of {len(curated.dataset.examples):,} usable calls of {job.task.name!r} none is left to tune on.",
             "Confidences are fitted, and the cascade is chosen, on calls that are neither learned from nor evidence.",
             "Import more calls, or give gold without a split column.",
         )
     # Journalled before anything is trained or labelled: what is evidence is fixed from here on.
-    keep_draw(job.store, dataset.draw, job.home.clock())
+    keep_draw(job.store, curated.dataset.draw, job.home.clock())
+    return curated
+
+
+def curate_task(home: Home, store: Store, task: Task, contract: Contract, own: Mapping[str, Any]) -> Curated:
+    """A task's curated data, with the same settings for scan and build but for `own`, options of `curate`.
+
+    The calls are read twice, streaming: once for their figures, once for the dataset. Raises NotEnoughData, and
+    ResourceError where there are too many labels.
+    """
+    prices = Prices(home.settings.prices)
+    summary = summarise(store, task, prices)
+    dataset = curate_calls(home, store, task, contract, own)
+    check_labels(dataset)
     model = max(summary.models, key=lambda name: summary.models[name], default="")
-    return Curated(dataset, summary, verdicts, prices.source(model) if model else "")
+    return Curated(dataset, summary, read_verdicts(store), prices.source(model) if model else "")
+
+
+def curate_calls(home: Home, store: Store, task: Task, contract: Contract, own: Mapping[str, Any]) -> Dataset:
+    """The dataset of a task's calls in the store, under a contract. own: options that differ from the settings'."""
+    options = CurationOptions(
+        gold=store.gold(),
+        reading=home.settings.task(task.name).gold_reading,
+        verdicts=incumbent_verdicts(read_verdicts(store)),
+        privacy=contract.privacy,
+        against=contract.against,
+        permission=home.settings.training_permission,
+        slices=contract.slices,
+        source_hashes=imported_files(store),
+        unit=contract.unit,
+        draws=read_draws(store, task.name),
+        whole_since=whole_since(store),
+    )
+    calls = priced(calls_of(store, task), Prices(home.settings.prices))
+    return curate(calls, task, replace(options, **own))
 
 
 def imported_files(store: Store) -> dict[str, str]:

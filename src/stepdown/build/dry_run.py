@@ -7,31 +7,31 @@ from typing import Any
 
 import numpy as np
 
+from stepdown.build.curate import curate_for_build
+from stepdown.build.job import BuildRequest, Job
+from stepdown.build.measure import MeasuredStudents, measure_students
+from stepdown.build.prepare import prepared
+from stepdown.build.train import fit_students
 from stepdown.certificate.candidate import Candidate
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.ledger import attempts_so_far
 from stepdown.certificate.observations import outcome
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import expect, rows_to_test
-from stepdown.certificate.prospects import Prospects
+from stepdown.certificate.split_answers import content_keys
 from stepdown.core.dataset import Dataset
 from stepdown.core.measurements import StudentMeasurement
 from stepdown.core.shown_rows import SHOWN_SPLITS
 from stepdown.core.students import Progress
-from stepdown.build.pipeline import prepared
-from stepdown.build.curate import curate_task
 from stepdown.project.evidence_draws import ledger_events
 from stepdown.project.home import Home
-from stepdown.build.job import BuildRequest, Job
-from stepdown.build.train import fit_students
-from stepdown.build.measure import Measured, measure_students
-from stepdown.certificate.split_answers import content_keys
 from stepdown.stats.spending import attempt_error
 
 LIKELY = 0.5
 
 
 @dataclass(frozen=True)
-class Tried:
+class BuildForecast:
     """What tune says. students: as measured there. offload, excess_loss: at the last point of the path that is more
     likely than not to pass, chance: that it does; None where no student could be tried or no point is likely.
 
@@ -54,14 +54,14 @@ class Tried:
     error_share: float
 
 
-def try_build(home: Home, request: BuildRequest, progress: Progress) -> Tried:
+def forecast_build(home: Home, request: BuildRequest, progress: Progress) -> BuildForecast:
     """Train and measure as `build` would, and stop before the evidence. The students stay for the next build.
 
     Raises what `build` raises. The draw is entered in the journal, as by every build; no attempt is.
     """
     with prepared(home, request, progress) as job:
         with job.stage("curating"):
-            curated = curate_task(job)
+            curated = curate_for_build(job)
         with job.stage("fitting"):
             learned = fit_students(job, curated.dataset)
         with job.stage("measuring"):
@@ -69,20 +69,20 @@ def try_build(home: Home, request: BuildRequest, progress: Progress) -> Tried:
         return _tried(job, curated.dataset, measured)
 
 
-def _tried(job: Job, dataset: Dataset, measured: Measured) -> Tried:
+def _tried(job: Job, dataset: Dataset, measured: MeasuredStudents) -> BuildForecast:
     rows = dataset.split("certify")
     units = len({one.unit for one in rows})
     number = 1 + _attempts(job, dataset)
     error = attempt_error(1.0 - job.contract.confidence, number)
-    prospects = Prospects(measured.tune.students(measured.kept), job.contract, max(units, 1), error)
-    candidate = choose_candidate(job.task.name, prospects)
-    likely = _likely(candidate, measured, prospects)
+    forecast = PathForecast(measured.tune.students(measured.kept), job.contract, max(units, 1), error)
+    candidate = choose_candidate(job.task.name, forecast)
+    likely = _likely(candidate, measured, forecast)
     needed = labels = None
     if candidate.points and job.contract.against == "gold":
         expected = expect(candidate, measured.tune)
         needed = rows_to_test(expected, job.contract, error, measured.tune.support == "bounded")
         labels = None if needed is None else round(min(needed, len(rows)) * expected.differs)
-    return Tried(
+    return BuildForecast(
         task=job.task.name,
         students=measured.measurements,
         rungs=tuple(one.kind for one in candidate.candidate_students),
@@ -108,21 +108,23 @@ def _attempts(job: Job, dataset: Dataset) -> int:
 
 
 def _likely(
-    candidate: Candidate, measured: Measured, prospects: Prospects
+    candidate: Candidate, measured: MeasuredStudents, forecast: PathForecast
 ) -> tuple[float | None, float | None, float | None]:
     own = measured.tune.students(measured.kept)
-    places = [[each.artefact for each in own.candidate_students].index(one.artefact) for one in candidate.candidate_students]
+    places = [
+        [each.artefact for each in own.candidate_students].index(one.artefact) for one in candidate.candidate_students
+    ]
     rows = own.students(places).rows(np.flatnonzero(own.labelled))
     found: tuple[float | None, float | None, float | None] = (None, None, None)
     for point in candidate.points:
         seen = outcome(rows, candidate.confidences(rows), point.thresholds)
-        chance = prospects.chance(seen)
+        chance = forecast.chance(seen)
         if chance >= LIKELY:
             found = seen.offload, float(seen.excess.mean()), chance
     return found
 
 
-def as_json(tried: Tried) -> dict[str, Any]:
+def as_json(tried: BuildForecast) -> dict[str, Any]:
     """What `stepdown build --dry-run --json` prints."""
     return {
         "task": tried.task,
@@ -142,7 +144,7 @@ def as_json(tried: Tried) -> dict[str, Any]:
     }
 
 
-def sentences(tried: Tried) -> list[str]:
+def sentences(tried: BuildForecast) -> list[str]:
     """The same for people, a paragraph each."""
     if not tried.rungs:
         return [f"A dry run: {tried.why or 'no student could be tried.'} Nothing of the evidence was looked at."]

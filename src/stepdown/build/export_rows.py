@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from stepdown.certificate.calibrate import confidences
 from stepdown.certificate.evidence import Evidence
-from stepdown.runtime.cascade import CascadeSpec, Rung
+from stepdown.certificate.split_answers import TIMED_ROWS
 from stepdown.core.dataset import Answer, Dataset, Example
 from stepdown.core.errors import StepdownError
 from stepdown.core.exports import Comparison, Difference, Why
 from stepdown.core.students import Predictions
 from stepdown.project.home import Home
-from stepdown.certificate.split_answers import TIMED_ROWS
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
+from stepdown.runtime.cascade import CascadeSpec, Rung
 from stepdown.students.exported_program import ProgramAnswer, ask
 
 SPLITS = ("tune", "certify")
@@ -81,7 +81,9 @@ def ask_parents(home: Home, spec: CascadeSpec, rows: Rows, evidence: Evidence) -
     return said
 
 
-def ask_export(folder: Path, requires: Sequence[str], rows: Rows, generator: np.random.Generator) -> list[ProgramAnswer]:
+def ask_export(
+    folder: Path, requires: Sequence[str], rows: Rows, generator: np.random.Generator
+) -> list[ProgramAnswer]:
     """What the exported program says to all rows; a random sample of the evidence's, or of all, is timed."""
     own = rows.evidence if len(rows.evidence) else np.arange(len(rows.examples))
     return ask(folder, requires, rows.texts, generator.permutation(own)[:TIMED_ROWS].tolist())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from stepdown.certificate.split_answers import Grader
 from stepdown.core.contract import Contract, Evidence, TaskSettings
 from stepdown.core.family import Family, Loss, families, loss_named
 from stepdown.core.store import Store
@@ -18,7 +19,6 @@ from stepdown.core.vocabulary import GoldReading
 from stepdown.evaluation.cost import MachinePrice
 from stepdown.evaluation.quality import QualityOptions
 from stepdown.project.home import Home
-from stepdown.certificate.split_answers import Grader
 from stepdown.students.choice import Given, StudentChoice, read_choice
 
 
@@ -57,7 +57,7 @@ class Job:
     progress: Progress
     task: Task
     contract: Contract
-    choice: StudentChoice = StudentChoice()
+    choice: StudentChoice = field(default_factory=StudentChoice)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -9,8 +9,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.certificate.calibrate import confidences, fit_all
+from stepdown.build.curate import Curated
+from stepdown.build.job import Job
+from stepdown.build.train import Learned
+from stepdown.certificate.calibrate import confidences
+from stepdown.certificate.candidate import fit_all
+from stepdown.certificate.field_confidence import Calibrators, fit_fields, table_of
 from stepdown.certificate.observations import CandidateStudent, Observations
+from stepdown.certificate.split_answers import SplitAnswers, answer_split, calibration_kind, observe
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Example, SplitName
 from stepdown.core.inputs import Input
@@ -20,20 +26,15 @@ from stepdown.core.students import Predictions, Student
 from stepdown.evaluation.dominance import mark_dominated
 from stepdown.evaluation.quality import measure_quality
 from stepdown.evaluation.speed import Served, describe_machine, measure_speed
-from stepdown.build.curate import Curated
-from stepdown.certificate.field_confidence import Calibrators, fit_fields, table_of
 from stepdown.project.home import write_whole
-from stepdown.build.job import Job
-from stepdown.build.train import Learned
-from stepdown.certificate.split_answers import Answered, answer_split, calibration_kind, observe
 from stepdown.students.fit import FittedStudent
 
 UNSEEN: tuple[SplitName, ...] = ("tune", "certify", "test")
-OPENER = "stepdown.students.artefact:open_student"
+OPENER = "stepdown.runtime.artefact:open_student"
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredStudents:
     """Students with their measurements, what they said on each split, and tune as the certificate room reads it.
 
     calibrators: one for each student, fitted on tune. fields: those of its fields, by name, where it is sure of each.
@@ -41,7 +42,7 @@ class Measured:
 
     students: tuple[Student, ...]
     measurements: tuple[StudentMeasurement, ...]
-    answered: dict[SplitName, Answered]
+    answered: dict[SplitName, SplitAnswers]
     candidate_students: tuple[CandidateStudent, ...]
     tune: Observations
     calibrators: tuple[dict[str, object], ...]
@@ -54,7 +55,9 @@ class Measured:
         return [place for place, one in enumerate(self.measurements) if not one.dominated_by]
 
 
-def measure_students(job: Job, curated: Curated, learned: Learned, splits: Sequence[SplitName] = UNSEEN) -> Measured:
+def measure_students(
+    job: Job, curated: Curated, learned: Learned, splits: Sequence[SplitName] = UNSEEN
+) -> MeasuredStudents:
     """Ask every student about every unseen row once; all figures come from those answers and from timing it alone."""
     answered = {split: answer_split(learned.students, curated.dataset, split) for split in splits}
     candidate_students = [
@@ -71,15 +74,15 @@ def measure_students(job: Job, curated: Curated, learned: Learned, splits: Seque
         measurements.append(_measurement(job, fitted, learned.students[place], quality, curated))
     marked = tuple(mark_dominated(measurements))
     priced = tuple(
-        msgspec.structs.replace(student_of_candidate, cost_usd=one.speed.cost_per_1k.value / 1000.0)
-        for student_of_candidate, one in zip(candidate_students, marked, strict=True)
+        msgspec.structs.replace(candidate_student, cost_usd=one.speed.cost_per_1k.value / 1000.0)
+        for candidate_student, one in zip(candidate_students, marked, strict=True)
     )
     tune = observe(answered["tune"], priced, job.grader, kind, None)
     fields = tuple(_fields(job, answered["tune"], place, calibrator) for place, calibrator in enumerate(calibrators))
-    return Measured(learned.students, marked, answered, priced, tune, calibrators, fields, curated)
+    return MeasuredStudents(learned.students, marked, answered, priced, tune, calibrators, fields, curated)
 
 
-def _fields(job: Job, tune: Answered, place: int, calibrator: dict[str, object]) -> Calibrators:
+def _fields(job: Job, tune: SplitAnswers, place: int, calibrator: dict[str, object]) -> Calibrators:
     table, _ = table_of(tune, place, calibrator, job.family.parts)
     return {} if table is None else fit_fields(table)
 
@@ -114,7 +117,7 @@ def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) 
 
 
 def _quality(
-    job: Job, answered: dict[SplitName, Answered], said: dict[SplitName, Predictions], calibrator: dict[str, object]
+    job: Job, answered: dict[SplitName, SplitAnswers], said: dict[SplitName, Predictions], calibrator: dict[str, object]
 ) -> tuple[Quality, ...]:
     """On the splits that are no evidence: of that, only the certificate speaks."""
     found = []
@@ -136,7 +139,7 @@ def references_in(examples: list[Example]) -> list[str]:
     return [name for name, there in (("gold", has_gold), ("incumbent", has_incumbent)) if there]
 
 
-def rows_to_show(measured: Measured) -> Rows | None:
+def rows_to_show(measured: MeasuredStudents) -> Rows | None:
     """The split and reference that single students, labels and rows may be shown on; None where all is evidence."""
     counts: dict[tuple[str, str], int] = {}
     for split in SHOWN_SPLITS:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from stepdown.core.errors import StepdownError
+from stepdown.project.builds import BuildFolder, build_named
 from stepdown.project.home import Home
 from stepdown.project.in_force import OTHER_CONTRACT, Standing, decided, inspect, standing, why_other_contract
 from stepdown.project.journal import Journal, read_journal
 from stepdown.project.promote import chosen_if_there
-from stepdown.project.builds import BuildFolder, build_named
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

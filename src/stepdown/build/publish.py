@@ -9,7 +9,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stepdown.certificate.certify import is_valid_at
+from stepdown.build.certify import Certified
+from stepdown.build.job import Job
+from stepdown.build.label_plan import label_next, rows_planned, to_label, write_next
+from stepdown.build.measure import MeasuredStudents
 from stepdown.certificate.files import seal
 from stepdown.certificate.planning import expect
 from stepdown.certificate.refusal import needed_labels
@@ -19,16 +22,12 @@ from stepdown.core.errors import StepdownError
 from stepdown.core.record import BuildRecord
 from stepdown.core.tasks import Task
 from stepdown.curation.dataset_file import write_dataset
-from stepdown.build.certify import Certified
+from stepdown.project.builds import UNFINISHED, BuildFolder, Pending, publish
 from stepdown.project.discovery import with_settings
 from stepdown.project.home import make_folder, write_whole
 from stepdown.project.in_force import changing, chosen, why_other_contract
-from stepdown.build.job import Job
 from stepdown.project.journal import BUILT, read_journal
-from stepdown.build.label_plan import label_next, rows_planned, to_label, write_next
 from stepdown.project.response_template import freeze
-from stepdown.build.measure import Measured
-from stepdown.project.builds import UNFINISHED, BuildFolder, Pending, publish
 from stepdown.project.settings import Settings, read_settings, settings_digest
 from stepdown.report.model_card import render_model_card
 from stepdown.report.render import render
@@ -36,7 +35,9 @@ from stepdown.report.render import render
 KEPT_BUILDS = 5
 
 
-def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, certified: Certified) -> BuildFolder:
+def keep(
+    job: Job, record: BuildRecord, dataset: Dataset, measured: MeasuredStudents, certified: Certified
+) -> BuildFolder:
     """Write everything into a folder that appears in one step, then make it the newest. Raises ResourceError."""
     certificate = certified.certificate
     parent = job.home.builds(job.task.name)
@@ -47,7 +48,9 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
     draft.write(draft.task, job.task)
     draft.write(draft.cascade, certified.candidate.cascade(certificate.chosen))
     draft.write(draft.certificate, seal(certificate))
-    fields = {one.artefact: known for one, known in zip(measured.candidate_students, measured.fields, strict=True) if known}
+    fields = {
+        one.artefact: known for one, known in zip(measured.candidate_students, measured.fields, strict=True) if known
+    }
     if fields:
         draft.write(draft.fields, fields)
     write_whole(draft.evidence, certified.evidence.to_bytes())
@@ -66,7 +69,7 @@ def keep(job: Job, record: BuildRecord, dataset: Dataset, measured: Measured, ce
     folder = BuildFolder(parent / name)
     os.replace(draft.path, folder.path)
     # An old question asked again is answered with the date of then: what has lapsed takes nobody's place.
-    is_valid = is_valid_at(certificate, job.home.clock())
+    is_valid = certificate.is_valid_at(job.home.clock())
     serves = is_valid and not why_other_contract(_settings(job), certificate)
     with changing(job.home, job.task.name):
         before = _answers(job)
@@ -84,7 +87,9 @@ def _settings(job: Job) -> Settings:
         return job.home.settings
 
 
-def _write_labels(job: Job, draft: BuildFolder, dataset: Dataset, measured: Measured, certified: Certified) -> None:
+def _write_labels(
+    job: Job, draft: BuildFolder, dataset: Dataset, measured: MeasuredStudents, certified: Certified
+) -> None:
     """The file of calls to label next, where labels would help."""
     draw, whole = dataset.draw, certified.whole
     wanted = label_next(certified.certificate, whole, certified.evidence.n)

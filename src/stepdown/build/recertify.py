@@ -29,39 +29,36 @@ and those are the same. A certificate of an export lapses with its parent's: the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 
+from stepdown.build.export_rows import Compared, Rows
+from stepdown.build.export_source import Parent
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Evidence, gather
 from stepdown.certificate.hashes import read_contract
-from stepdown.certificate.ledger import ATTEMPTED, Attempt, attempt
+from stepdown.certificate.ledger import Attempt, attempt
 from stepdown.core.certificate import Certificate
-from stepdown.core.dataset import DatasetManifest
+from stepdown.core.draw import ATTEMPTED
 from stepdown.core.errors import TamperedError
 from stepdown.core.exports import ExportedRung
 from stepdown.core.store import Store
 from stepdown.project.evidence_draws import ledger_events
-from stepdown.build.export_rows import Compared, Rows
 from stepdown.students.exported_program import ProgramAnswer
 
 SAME = 1e-5
 REISSUED = "certificate-reissued"
 
 
-@dataclass(frozen=True)
-class Parent:
-    """A build's certificate, what it rests on, and the dataset it was made from."""
-
-    certificate: Certificate
-    evidence: Evidence
-    dataset: DatasetManifest
-
-
 def recertify(
-    store: Store, parent: Parent, rungs: Sequence[ExportedRung], said: Sequence[ProgramAnswer], compared: Compared, now: float
+    store: Store,
+    parent: Parent,
+    rungs: Sequence[ExportedRung],
+    said: Sequence[ProgramAnswer],
+    compared: Compared,
+    now: float,
 ) -> tuple[Certificate, Evidence]:
     """The certificate of an export that decides as its parent does, or a refusal; with its evidence. Journalled."""
     certificate = parent.certificate
@@ -88,8 +85,8 @@ def _evidence(
     parent: Evidence, rungs: Sequence[ExportedRung], said: Sequence[ProgramAnswer], rows: Rows, is_timed: bool
 ) -> Evidence:
     candidate_students = tuple(
-        msgspec.structs.replace(student_of_candidate, artefact=rung.model.digest, cost_usd=rung.cost_per_1k.value / 1000.0)
-        for student_of_candidate, rung in zip(parent.candidate.candidate_students, rungs, strict=True)
+        msgspec.structs.replace(candidate_student, artefact=rung.model.digest, cost_usd=rung.cost_per_1k.value / 1000.0)
+        for candidate_student, rung in zip(parent.candidate.candidate_students, rungs, strict=True)
     )
     seen = replace(
         parent.seen,

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from stepdown import __version__
+from stepdown.build.certify import Certified
+from stepdown.build.curate import Curated
+from stepdown.build.field_escalation import escalate_all
+from stepdown.build.job import Job
+from stepdown.build.measure import MeasuredStudents, references_in, rows_to_show, sample_inputs
+from stepdown.build.roi_inputs import task_roi
+from stepdown.build.train import Learned
 from stepdown.certificate.calibrate import confidences
-from stepdown.runtime.cascade import INCUMBENT, choose_rungs
+from stepdown.certificate.split_answers import references_of
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Answer, SplitName
@@ -27,35 +38,25 @@ from stepdown.core.record import (
 )
 from stepdown.core.shown_rows import SHOWN_SPLITS, Rows
 from stepdown.evaluation.cost import cascade_cost_per_1k, incumbent_cost_per_1k
-from stepdown.evaluation.curve import cascade_curve, risk_coverage_curve
 from stepdown.evaluation.disagreements import pick_disagreements
 from stepdown.evaluation.dominance import explain_dominated
 from stepdown.evaluation.metric import metrics
-from stepdown.evaluation.quality import measure_incumbent, measure_quality
+from stepdown.evaluation.quality import cascade_curve, measure_incumbent, measure_quality, risk_coverage_curve
 from stepdown.evaluation.speed import Served, incumbent_latency, measure_speed, size_on_disk
 from stepdown.evaluation.trivial import trivial_answer
-from stepdown.build.certify import Certified
-from stepdown.build.curate import Curated
-from stepdown.build.field_escalation import escalate_all
-from stepdown.project.in_force import open_cascade
-from stepdown.build.job import Job
-from stepdown.build.train import Learned
-from stepdown.build.measure import Measured, references_in, rows_to_show, sample_inputs
-from stepdown.certificate.split_answers import references_of
 from stepdown.project.builds import BuildFolder
+from stepdown.project.in_force import open_cascade
+from stepdown.runtime.cascade import INCUMBENT, choose_rungs
 from stepdown.students.choice import StudentChoice
 from stepdown.students.kinds import student_kinds
-from stepdown.build.roi_inputs import task_roi
-import importlib.metadata
-import os
-import platform
-from typing import Any
 
 SHOWN_DISAGREEMENTS = 24
 OPENER = "stepdown.serve.answer:open_build"
 
 
-def record_build(job: Job, curated: Curated, learned: Learned, measured: Measured, certified: Certified) -> BuildRecord:
+def record_build(
+    job: Job, curated: Curated, learned: Learned, measured: MeasuredStudents, certified: Certified
+) -> BuildRecord:
     """Everything the report is drawn from. The seconds of this stage and the next are not in it yet.
 
     Of the evidence it has the certificate's own numbers and no others: what else is measured or shown is read on the
@@ -133,7 +134,7 @@ def _holdback(contract: Contract) -> float:
 
 
 def _cascade(
-    job: Job, measured: Measured, certified: Certified, incumbent_cost: Estimate | None, shown: Rows | None
+    job: Job, measured: MeasuredStudents, certified: Certified, incumbent_cost: Estimate | None, shown: Rows | None
 ) -> CascadeMeasurement | None:
     """The certified cascade as it would be served; None for a refusal."""
     certificate = certified.certificate
@@ -177,7 +178,7 @@ def _offload(certificate: Certificate) -> Estimate:
     )
 
 
-def _shares(measured: Measured, certified: Certified, split: SplitName) -> dict[str, float]:
+def _shares(measured: MeasuredStudents, certified: Certified, split: SplitName) -> dict[str, float]:
     """By who would answer, the share of the rows of a split."""
     chosen = certified.certificate.chosen
     spec = certified.candidate.cascade(chosen)
@@ -187,7 +188,7 @@ def _shares(measured: Measured, certified: Certified, split: SplitName) -> dict[
     return {**shares, INCUMBENT: float((rung < 0).mean())}
 
 
-def _cascade_quality(job: Job, measured: Measured, certified: Certified) -> tuple[Quality, ...]:
+def _cascade_quality(job: Job, measured: MeasuredStudents, certified: Certified) -> tuple[Quality, ...]:
     found = []
     for split in SHOWN_SPLITS:
         answered = measured.answered[split]
@@ -199,7 +200,7 @@ def _cascade_quality(job: Job, measured: Measured, certified: Certified) -> tupl
 
 
 def cascade_answers(
-    measured: Measured, certified: Certified, split: SplitName
+    measured: MeasuredStudents, certified: Certified, split: SplitName
 ) -> tuple[list[Answer | None], Sequence[float]]:
     """What a client gets on a split, the incumbent's answer where the cascade escalates; and the confidences."""
     candidate, chosen = certified.candidate, certified.certificate.chosen
@@ -216,16 +217,16 @@ def cascade_answers(
     return answers, sure.max(axis=0).tolist()
 
 
-def _sure(measured: Measured, certified: Certified, split: SplitName) -> tuple[NDArray[np.float64], list[int]]:
+def _sure(measured: MeasuredStudents, certified: Certified, split: SplitName) -> tuple[NDArray[np.float64], list[int]]:
     """Calibrated confidences (rungs, rows) of the candidate's students, and their places among those measured."""
     candidate, predictions = certified.candidate, measured.answered[split].predictions
     artefacts = [one.artefact for one in measured.candidate_students]
-    places = [artefacts.index(student_of_candidate.artefact) for student_of_candidate in candidate.candidate_students]
+    places = [artefacts.index(candidate_student.artefact) for candidate_student in candidate.candidate_students]
     pairs = zip(candidate.calibrators, places, strict=True)
     return np.stack([confidences(each, predictions[place].signals) for each, place in pairs]), places
 
 
-def _curve(job: Job, measured: Measured, certified: Certified, shown: Rows | None) -> tuple[CurvePoint, ...]:
+def _curve(job: Job, measured: MeasuredStudents, certified: Certified, shown: Rows | None) -> tuple[CurvePoint, ...]:
     """Risk against coverage along the path, on the rows that may be shown."""
     candidate, chosen = certified.candidate, certified.certificate.chosen
     if shown is None or not candidate.points:
@@ -247,7 +248,7 @@ def _curve(job: Job, measured: Measured, certified: Certified, shown: Rows | Non
 
 
 def _disagreements(
-    job: Job, roles: tuple[Role, ...], measured: Measured, certified: Certified, shown: Rows | None
+    job: Job, roles: tuple[Role, ...], measured: MeasuredStudents, certified: Certified, shown: Rows | None
 ) -> tuple[Disagreement, ...]:
     """Rows to read, never of the evidence: who reads it chooses by it."""
     if shown is None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
+from stepdown.build.curate import Curated
+from stepdown.build.job import Job
 from stepdown.core.record import CascadeMeasurement, IncumbentMeasurement, Roi, RoiInput
 from stepdown.evaluation.energy import incumbent_joules_per_1k
 from stepdown.evaluation.roi import RoiInputs, machine_per_month, measured, roi, stated, unknown_volume
-from stepdown.build.curate import Curated
-from stepdown.build.job import Job
 
 SETTINGS_FILE = "stepdown.toml"
 HOUR_S = 3600.0

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from stepdown.build.curate import curate_calls
+from stepdown.build.label_plan import ToLabel, write_next
 from stepdown.certificate.planning import Expected, rows_for_labels, rows_to_test, whole_units_up_to
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Dataset, Example
@@ -15,17 +17,12 @@ from stepdown.core.errors import NotEnoughData, StepdownError, UsageError
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.core.tasks import Task
-from stepdown.curation.curate import curate
-from stepdown.curation.options import CurationOptions
-from stepdown.build.curate import priced
-from stepdown.project.discovery import calls_of, resolve_learnable
-from stepdown.project.evidence_draws import drawn_at, keep_draw, planned_rows, read_draws, whole_since
-from stepdown.project.home import Home
-from stepdown.build.label_plan import ToLabel, write_next
 from stepdown.project.builds import Pending, latest
+from stepdown.project.discovery import resolve_learnable
+from stepdown.project.evidence_draws import drawn_at, keep_draw, planned_rows
+from stepdown.project.home import Home
 from stepdown.stats.spending import attempt_error
 from stepdown.stats.stages import stage_level
-from stepdown.traffic.pricing import Prices
 
 LABELS = 500
 """So many calls are drawn where neither a number nor a margin is asked for and nothing is built yet."""
@@ -105,19 +102,8 @@ def draw_sample(home: Home, request: SampleRequest, progress: Progress) -> Sampl
 
 def _drawn(home: Home, store: Store, task: Task, contract: Contract, request: SampleRequest) -> tuple[Dataset, Draw]:
     """The dataset with its draw: the last one where it stands, else a new one that holds as many as are asked for."""
-    prices = Prices(home.settings.prices)
-    options = CurationOptions(
-        gold=store.gold(),
-        reading=home.settings.task(task.name).gold_reading,
-        privacy=contract.privacy,
-        against="gold",
-        slices=contract.slices,
-        unit=contract.unit,
-        draws=read_draws(store, task.name),
-        whole_since=whole_since(store),
-        least_evidence=request.labels or 0,
-    )
-    dataset = curate(priced(calls_of(store, task), prices), task, options)
+    own = {"against": "gold", "least_evidence": request.labels or 0}
+    dataset = curate_calls(home, store, task, contract, own)
     draw = dataset.draw
     if draw is None or not draw.rows:
         raise NotEnoughData(

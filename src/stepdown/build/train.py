@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.build.job import Job
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Dataset, Example
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.record import Dropped
 from stepdown.core.students import Student, TrainingData
-from stepdown.build.job import Job
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.students.fit import FitContext, FittedStudent, fit_ladder
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import LadderWishes, PlannedStudent, choose_ladder, why_not
@@ -42,9 +42,7 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     seconds = training_seconds(job.request.budget_s, len(dataset.examples))
     unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
     wishes = LadderWishes(unable, job.choice.options)
-    plan, left_out = choose_ladder(
-        len(data.texts), len(data.labels), job.contract, seconds, job.task.family, wishes
-    )
+    plan, left_out = choose_ladder(len(data.texts), len(data.labels), job.contract, seconds, job.task.family, wishes)
     ladder = fit_ladder(plan, data, _context(job))
     if not ladder.students:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))

@@ -35,8 +35,7 @@ from stepdown.core.canonical import digest_of
 from stepdown.core.certificate import Certificate, Claim, Journalled, PathPoint, Verdict
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest
-from stepdown.stats.fixed_sequence import walk_sequence
-from stepdown.stats.holm import holm_adjusted
+from stepdown.stats.multiple_testing import holm_adjusted, walk_sequence
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,6 @@ def issue_certificate(
         journal=issue.journal,
         dearest_call_usd=evidence.cost_ceiling_usd if drawn and contract.cost_per_1k is not None else None,
     )
-
-
-def is_valid_at(certificate: Certificate, now: float) -> bool:
-    """Whether it may be served on at `now` (seconds since the epoch): certified, issued, and not lapsed."""
-    return certificate.verdict == "certified" and certificate.issued_at <= now < certificate.expires_at
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from stepdown.certificate.candidate import Candidate
-from stepdown.certificate.observations import Bools, Floats, Judged, Observations, Support
+from stepdown.certificate.observations import Bools, Floats, JudgedLosses, Observations, Support
 from stepdown.core.canonical import canonical_json, digest, digest_of, without_younger
 from stepdown.core.certificate import Population
 from stepdown.core.contract import Evidence as Reference
@@ -186,19 +186,15 @@ def gather(candidate: Candidate, seen: Observations, terms: Terms = Terms(), key
     terms.cost_ceiling_usd: the most that escalating one request can cost; the claim of the cost holds for traffic no
     dearer. Raises ValueError when a rung's student was not observed.
     """
-    position = {
-        student_of_candidate.artefact: index for index, student_of_candidate in enumerate(seen.candidate_students)
-    }
+    position = {candidate_student.artefact: index for index, candidate_student in enumerate(seen.candidate_students)}
     missing = [
-        student_of_candidate.kind
-        for student_of_candidate in candidate.candidate_students
-        if student_of_candidate.artefact not in position
+        candidate_student.kind
+        for candidate_student in candidate.candidate_students
+        if candidate_student.artefact not in position
     ]
     if missing:
         raise ValueError(f"Got observations without {', '.join(missing)}; expected every rung of the candidate.")
-    own = seen.students(
-        [position[student_of_candidate.artefact] for student_of_candidate in candidate.candidate_students]
-    )
+    own = seen.students([position[candidate_student.artefact] for candidate_student in candidate.candidate_students])
     return Evidence(candidate, own, candidate.confidences(own), tuple(keys), terms or Terms())
 
 
@@ -274,7 +270,7 @@ def _evidence(header: Header, rows: Sequence[Row]) -> Evidence:
     judged = None
     if header.kind == "judged":
         verdicts = _table([row.judged_losses or [] for row in rows], rungs)
-        judged = Judged(verdicts, _column([row.judged_incumbent_loss for row in rows]))
+        judged = JudgedLosses(verdicts, _column([row.judged_incumbent_loss for row in rows]))
     costs = [row.escalation_cost_usd for row in rows]
     timed = [row.latencies_s for row in rows]
     agrees = [row.agrees for row in rows]

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.certificate.calibrate import confidences
-from stepdown.certificate.split_answers import Answered, calibration_kind, references_of
+from stepdown.certificate.split_answers import SplitAnswers, calibration_kind, references_of
+from stepdown.core.calibrator import Calibrator
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer, Example
 from stepdown.core.errors import TamperedError
 from stepdown.core.students import Predictions
-from stepdown.stats.calibration import Calibrator, fit_calibrator
+from stepdown.stats.calibration import fit_calibrator
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -94,7 +95,7 @@ def field_signals(raw: Floats, given: Booleans) -> Floats:
 
 
 def table_of(
-    answered: Answered, place: int, calibrator: Mapping[str, object], parts: Parts
+    answered: SplitAnswers, place: int, calibrator: Mapping[str, object], parts: Parts
 ) -> tuple[FieldTable | None, str]:
     """`read_fields` of the student at that place. calibrator: of its confidence in the whole answer."""
     if not answered.predictions:

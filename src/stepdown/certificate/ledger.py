@@ -29,16 +29,10 @@ from stepdown.certificate.evidence import Evidence
 from stepdown.certificate.hashes import contract_hash
 from stepdown.core.canonical import digest
 from stepdown.core.contract import Contract
+from stepdown.core.draw import ATTEMPTED, LOOKED
 from stepdown.core.errors import TamperedError
 from stepdown.core.events import Event
 from stepdown.stats.spending import attempt_error
-
-ATTEMPTED = "certificate-attempted"
-"""The kind of event that a loop journals before it certifies."""
-
-LOOKED = "evidence-looked"
-"""The kind of event of a build that waited for labels: nothing was tested, but it was told on how many calls of the
-evidence its candidate differs from the incumbent, which is all that a test of agreement reads."""
 
 _ID_BYTES, _CONTENT_BYTES = 4, 8
 _QUESTION = ("candidate", "contract", "evidence")

@@ -35,14 +35,14 @@ class CandidateStudent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedLosses:
     """A judge's losses in [0, 1] for the same answers: known for every row, trusted for none."""
 
     losses: Floats
     incumbent_loss: Floats
 
-    def rows(self, chosen: Integers) -> Judged:
-        return Judged(self.losses[:, chosen], self.incumbent_loss[chosen])
+    def rows(self, chosen: Integers) -> JudgedLosses:
+        return JudgedLosses(self.losses[:, chosen], self.incumbent_loss[chosen])
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Observations:
     slices: tuple[dict[str, str], ...] = ()
     escalation_cost_usd: Floats | None = None
     latency_s: Floats | None = None
-    judged: Judged | None = None
+    judged: JudgedLosses | None = None
     units: tuple[str, ...] = ()
     agrees: Bools | None = None
 
@@ -161,7 +161,7 @@ class Observations:
             signals=tuple(self.signals[student] for student in chosen),
             losses=self.losses[index],
             latency_s=None if self.latency_s is None else self.latency_s[index],
-            judged=None if judged is None else Judged(judged.losses[index], judged.incumbent_loss),
+            judged=None if judged is None else JudgedLosses(judged.losses[index], judged.incumbent_loss),
             agrees=None if self.agrees is None else self.agrees[index],
         )
 
@@ -225,7 +225,7 @@ def _difference(rung: Integers, losses: Floats, incumbent_loss: Floats) -> Float
 def _cost(rung: Integers, seen: Observations) -> Floats | None:
     if not seen.candidate_students:
         return seen.escalation_cost_usd
-    spent = np.cumsum([student_of_candidate.cost_usd for student_of_candidate in seen.candidate_students])
+    spent = np.cumsum([candidate_student.cost_usd for candidate_student in seen.candidate_students])
     local = spent[rung]  # −1 reads the last: an escalated row has asked every rung
     if seen.escalation_cost_usd is None:
         return np.asarray(local, dtype=np.float64) if (rung >= 0).all() else None

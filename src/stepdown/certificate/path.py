@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from stepdown.certificate.calibrate import all_confidences, fit_all
-from stepdown.certificate.candidate import NEVER, Candidate
+from stepdown.certificate.candidate import NEVER, Candidate, all_confidences, fit_all
+from stepdown.certificate.forecast import PathForecast, expected_saving
 from stepdown.certificate.observations import Floats, Observations, Outcome, outcome
-from stepdown.certificate.prospects import Prospects, expected_saving
 from stepdown.core.certificate import PathPoint
 
 STRICTEST, LEVEL = 0.025, 0.01
@@ -70,23 +69,23 @@ class Walk:
         return self.outcomes[int(passing[-1]) if passing.size else -1]
 
 
-def choose_candidate(task: str, prospects: Prospects) -> Candidate:
+def choose_candidate(task: str, forecast: PathForecast) -> Candidate:
     """The rungs and the path with the most saving to expect under the contract. Deterministic.
 
     A further rung must earn 1 % more. Among single students that save alike, the cheapest that is not clearly worse
     (by more than one standard error of the paired difference) than the best is taken. Raises NotEnoughData when tune
     has no labelled row.
     """
-    seen = prospects.seen.rows(np.flatnonzero(prospects.seen.labelled))
-    contract = prospects.contract
-    prospects = replace(prospects, seen=seen)
+    seen = forecast.seen.rows(np.flatnonzero(forecast.seen.labelled))
+    contract = forecast.contract
+    forecast = replace(forecast, seen=seen)
     calibrators = fit_all(seen)
     tuning = Tuning(seen, calibrators, all_confidences(calibrators, seen))
-    singles = [_walk(tuning, prospects, (student,)) for student in range(len(seen.candidate_students))]
+    singles = [_walk(tuning, forecast, (student,)) for student in range(len(seen.candidate_students))]
     if not singles:
         return _candidate(task, tuning, None, "There was no student to choose from.", contract.slices)
     walk, why = _best_single(singles, tuning)
-    walk, reasons = _more_rungs(walk, tuning, prospects)
+    walk, reasons = _more_rungs(walk, tuning, forecast)
     return _candidate(task, tuning, walk, " ".join([why, *reasons]), contract.slices)
 
 
@@ -108,11 +107,11 @@ def _clearly_worse(walk: Walk, best: Walk) -> bool:
     return bool(difference.mean() > difference.std() / max(1.0, difference.size) ** 0.5)
 
 
-def _more_rungs(walk: Walk, tuning: Tuning, prospects: Prospects) -> tuple[Walk, list[str]]:
+def _more_rungs(walk: Walk, tuning: Tuning, forecast: PathForecast) -> tuple[Walk, list[str]]:
     reasons = []
     while len(walk.students) < MOST_RUNGS:
         others = [student for student in range(len(tuning.seen.candidate_students)) if student not in walk.students]
-        wider = [_walk(tuning, prospects, tuple(sorted({*walk.students, student}))) for student in others]
+        wider = [_walk(tuning, forecast, tuple(sorted({*walk.students, student}))) for student in others]
         if not wider:
             break
         best = max(wider, key=lambda each: each.value)
@@ -126,12 +125,12 @@ def _more_rungs(walk: Walk, tuning: Tuning, prospects: Prospects) -> tuple[Walk,
     return walk, reasons
 
 
-def _walk(tuning: Tuning, prospects: Prospects, students: tuple[int, ...]) -> Walk:
+def _walk(tuning: Tuning, forecast: PathForecast, students: tuple[int, ...]) -> Walk:
     seen, confidences = tuning.seen.students(students), tuning.confidences[list(students)]
     levels = [_levels(row) for row in confidences]
-    steps = _greedy(levels, seen, confidences, prospects)
-    savings = np.array([prospects.saving(found) for _, found in steps])
-    chances = np.array([prospects.chance(found) for _, found in steps])
+    steps = _greedy(levels, seen, confidences, forecast)
+    savings = np.array([forecast.saving(found) for _, found in steps])
+    chances = np.array([forecast.chance(found) for _, found in steps])
     walk = Walk(students, tuple(at for at, _ in steps), tuple(found for _, found in steps), savings, chances)
     return _safest_first(_thinned(walk))
 
@@ -156,7 +155,7 @@ def _levels(confidence: Floats) -> list[float]:
 
 
 def _greedy(
-    levels: list[list[float]], seen: Observations, confidences: Floats, prospects: Prospects
+    levels: list[list[float]], seen: Observations, confidences: Floats, forecast: PathForecast
 ) -> list[tuple[tuple[float, ...], Outcome]]:
     """Lower, one notch at a time, the threshold that adds the least risk for what it saves."""
     notch = [0] * len(levels)
@@ -169,7 +168,7 @@ def _greedy(
                 continue
             at = [each[notch[other] + (other == rung)] for other, each in enumerate(levels)]
             found = outcome(seen, confidences, at)
-            price = _price_of_step(here, found, prospects)
+            price = _price_of_step(here, found, forecast)
             if best is None or price < best[0]:
                 best = (price, rung, found)
         if best is None or here.offload == 1.0:
@@ -179,9 +178,9 @@ def _greedy(
         steps.append((tuple(each[notch[rung]] for rung, each in enumerate(levels)), here))
 
 
-def _price_of_step(here: Outcome, there: Outcome, prospects: Prospects) -> float:
+def _price_of_step(here: Outcome, there: Outcome, forecast: PathForecast) -> float:
     """Risk added for each unit saved; half a row of risk is added so that a lucky notch is not taken for a free one."""
-    gain = prospects.saving(there) - prospects.saving(here)
+    gain = forecast.saving(there) - forecast.saving(here)
     risk = float(there.excess.mean() - here.excess.mean()) + 0.5 / max(1, there.excess.size)
     return risk / gain if gain > 1e-12 else np.inf
 

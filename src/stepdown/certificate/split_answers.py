@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.certificate.calibrate import choose_reference
-from stepdown.certificate.observations import SEPARATOR, CandidateStudent, Judged, Observations
+from stepdown.certificate.observations import SEPARATOR, CandidateStudent, JudgedLosses, Observations
 from stepdown.core.canonical import canonical_json, digest
 from stepdown.core.contract import Evidence
 from stepdown.core.dataset import Answer, Dataset, Example, SplitName
@@ -45,18 +45,18 @@ class Grader:
 
 
 @dataclass(frozen=True)
-class Answered:
+class SplitAnswers:
     """One split's examples and every student's predictions on them, in the order of the students."""
 
     examples: list[Example]
     predictions: tuple[Predictions, ...]
 
 
-def answer_split(students: Sequence[Student], dataset: Dataset, split: SplitName) -> Answered:
+def answer_split(students: Sequence[Student], dataset: Dataset, split: SplitName) -> SplitAnswers:
     """Ask every student about every example of a split, in batches."""
     examples = dataset.split(split)
     inputs = [example.asked for example in examples]
-    return Answered(examples, tuple(student.answer_many(inputs) for student in students) if inputs else ())
+    return SplitAnswers(examples, tuple(student.answer_many(inputs) for student in students) if inputs else ())
 
 
 def references_of(examples: Sequence[Example], kind: Evidence) -> list[Answer | None]:
@@ -70,7 +70,7 @@ def calibration_kind(examples: Sequence[Example]) -> Evidence:
 
 
 def observe(
-    answered: Answered,
+    answered: SplitAnswers,
     candidate_students: Sequence[CandidateStudent],
     grader: Grader,
     kind: Evidence,
@@ -104,7 +104,7 @@ def observe(
 
 
 def observe_evidence(
-    answered: Answered,
+    answered: SplitAnswers,
     candidate_students: Sequence[CandidateStudent],
     grader: Grader,
     kind: Evidence,
@@ -188,7 +188,7 @@ def as_text(value: Answer) -> str:
 
 
 def observe_judged(
-    answered: Answered,
+    answered: SplitAnswers,
     candidate_students: Sequence[CandidateStudent],
     grader: Grader,
     verdicts: Mapping[str, Sequence[Verdict]],
@@ -204,7 +204,7 @@ def observe_judged(
     examples = [answered.examples[row] for row in kept]
     said = [[predictions.answers[row] for row in kept] for predictions in answered.predictions]
     known = [{as_text(one.answer): one.loss for one in verdicts.get(example.id, ())} for example in examples]
-    judged = Judged(
+    judged = JudgedLosses(
         losses=_table(
             [[_verdict(*each) for each in zip(examples, answers, known, strict=True)] for answers in said], len(kept)
         ),

@@ -15,7 +15,8 @@ from stepdown.curation.personal_data import detectors
 from stepdown.evaluation.metric import metrics
 from stepdown.gateway.upstream import upstream_kinds
 from stepdown.stores.store import store_kinds
-from stepdown.students.exporter import exportables, exporters
+from stepdown.students.exporter import exporters
+from stepdown.students.graphs import graphs
 from stepdown.students.kinds import student_kinds
 from stepdown.traffic.format import formats
 
@@ -60,7 +61,7 @@ def all_families() -> dict[str, Kinds[Any]]:
         detectors(),
         student_kinds(),
         exporters(),
-        exportables(),
+        graphs(),
         metrics(),
         upstream_kinds(),
         store_kinds(),

@@ -1,19 +1,21 @@
-"""An input: what a student is asked. Nothing but the standard library, so that exported programs can carry it."""
+"""An input: what a student is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 
-class Passage(NamedTuple):
+class Passage(msgspec.Struct, frozen=True):
     """A text that an answer may rest on. source: which document it is from, "" where that is unknown."""
 
     text: str
     source: str = ""
 
 
-class Input(NamedTuple):
+class Input(msgspec.Struct, frozen=True, omit_defaults=True):
     """One input to a student, which must not change it.
 
     text: the variable part of a request as one text (`tasks.input_text`). request: the whole of it in OpenAI chat shape

@@ -18,9 +18,6 @@ from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.roles import learn_roles
 from stepdown.core.inputs import Input
 
-ABSTAINS = "abstains"
-"""The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
-
 Device = Literal["cpu", "cuda"]
 """Where a student computes. One whose runtime knows the CPU alone stays there whatever is named."""
 
@@ -196,8 +193,6 @@ class StudentKind(Protocol):
 
     FAMILIES: tuple[str, ...]
     EXTRA: str
-    RUNTIME: Runtime
-    SIGNAL_NAMES: tuple[str, ...]
     COST_ORDER: float
     """Rough cost of one answer, where `linear` (about 50 µs on one core) is 1; the ladder is tried cheapest first."""
 
@@ -212,9 +207,6 @@ class StudentKind(Protocol):
 
     def train(self, data: TrainingData, options: Any, context: TrainingContext) -> Trained:
         """Train and write the artefact's files into context.folder; `students.train.train_student` seals them."""
-
-    def open(self, folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> Student:
-        """Open a verified artefact folder. numpy, onnxruntime and tokenizers only."""
 
     def examples(self) -> TrainingData:
         """A tiny task that this kind learns in seconds; the battery over all kinds trains on it."""

@@ -13,6 +13,9 @@ from stepdown.core.extraction.form import Form
 SlotValues = str | dict[str, str]
 """A call's variable part: one text, or one text per slot where a template has several."""
 
+LEAST_PREFIX = 6
+"""Characters of a fingerprint that are enough to name a template."""
+
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a message: constant `text`, or a `slot` with the name of what varies there."""
@@ -121,3 +124,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     answer: str = "$"
     labels: tuple[str, ...] = ()
     form: Form | None = None
+
+
+def is_fingerprint(prefix: str, fingerprint: str) -> bool:
+    """Whether a text is the fingerprint or its first characters, at least `LEAST_PREFIX`, in any case."""
+    return len(prefix) >= LEAST_PREFIX and fingerprint.startswith(prefix.lower())

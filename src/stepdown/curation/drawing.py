@@ -29,7 +29,7 @@ GROWN = 2.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class DrawScope:
     """What may be done with each row, by id. wish: where its label's owner wants it. trusted: its gold may be evidence.
 
     complete: every call as production makes them has such gold. evidence: the kind that the contract asks for.
@@ -43,14 +43,14 @@ class Standing:
     eligible: frozenset[str]
 
 
-def stand(examples: Sequence[Example], wish: Mapping[str, SplitName], options: CurationOptions) -> Standing:
+def draw_scope(examples: Sequence[Example], wish: Mapping[str, SplitName], options: CurationOptions) -> DrawScope:
     """Which rows the evidence may be drawn from."""
     basis = {one.id: options.gold[one.id].basis for one in examples if one.gold is not None and one.id in options.gold}
     trusted = frozenset(name for name, given in basis.items() if given != "volunteered")
     natural = [one for one in examples if one.id not in options.seen.escalated and one.timestamp >= options.whole_since]
     complete = bool(natural) and all(one.id in trusted for one in natural)
     scope, eligible = _eligible(natural, wish, basis, complete, options.against)
-    return Standing(wish, trusted, complete, options.against, scope, frozenset(eligible))
+    return DrawScope(wish, trusted, complete, options.against, scope, frozenset(eligible))
 
 
 def _eligible(
@@ -73,7 +73,7 @@ def _eligible(
 _TAKEN: frozenset[SplitName] = frozenset(("train", "tune", "test"))
 
 
-def draw_evidence(examples: Sequence[Example], standing: Standing, options: CurationOptions) -> Draw:
+def draw_evidence(examples: Sequence[Example], standing: DrawScope, options: CurationOptions) -> Draw:
     """The last draw where it still stands, else a new one.
 
     A draw from the traffic stands while all of its calls are there and until as many new calls have come as a new one
@@ -92,18 +92,18 @@ def draw_evidence(examples: Sequence[Example], standing: Standing, options: Cura
     return last if last is not None and last.keys == new.keys else new
 
 
-def _is_like(draw: Draw, standing: Standing, options: CurationOptions) -> bool:
+def _is_like(draw: Draw, standing: DrawScope, options: CurationOptions) -> bool:
     return (draw.scope, draw.unit) == (standing.scope, options.seen.unit)
 
 
-def _is_due(examples: Sequence[Example], standing: Standing, last: Draw, wanted: int) -> bool:
+def _is_due(examples: Sequence[Example], standing: DrawScope, last: Draw, wanted: int) -> bool:
     fresh = [one for one in examples if one.id in standing.eligible and last.place(one.id) is None]
     if last.last > 0:
         return sum(one.timestamp > last.last for one in fresh) >= max(wanted, last.rows)
     return len(fresh) + last.rows >= GROWN * last.calls
 
 
-def _wanted(examples: Sequence[Example], standing: Standing, options: CurationOptions) -> int:
+def _wanted(examples: Sequence[Example], standing: DrawScope, options: CurationOptions) -> int:
     usable = sum(standing.wish.get(one.id) != "test" for one in examples)
     wanted = options.rows_to_certify(usable)
     if standing.scope == "split-column":
@@ -119,7 +119,7 @@ def _wanted(examples: Sequence[Example], standing: Standing, options: CurationOp
 
 def _new(
     examples: Sequence[Example],
-    standing: Standing,
+    standing: DrawScope,
     options: CurationOptions,
     wanted: int,
     before: Draw | None = None,

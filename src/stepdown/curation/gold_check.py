@@ -1,4 +1,7 @@
-"""Whether gold is in the answers' words, and about the same calls: gold that is not makes everyone wrong alike."""
+"""Gold in the answers' words: read as the settings say, checked to be about these calls, settled per example.
+
+Gold in other words, or of other calls, makes student and incumbent wrong alike, and would certify anything.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,14 @@ from typing import Any
 import msgspec
 
 from stepdown.core.calls import Call
-from stepdown.core.dataset import Answer
+from stepdown.core.dataset import Answer, Example
 from stepdown.core.errors import InputError
 from stepdown.core.family import families
 from stepdown.core.tasks import Task
 from stepdown.core.vocabulary import GoldReading, as_toml, by_spelling, labels_of, offers, spelling
-from stepdown.stats.agreement import matches_beyond_chance
+from stepdown.curation.options import CurationOptions
+from stepdown.curation.outcome import Outcome
+from stepdown.stats.label_checks import matches_beyond_chance
 
 FEWEST = 20
 """Gold answers below which nothing is said of how often the incumbent gives them."""
@@ -253,3 +258,44 @@ def rows_of(calls: Sequence[Call], task: Task, gold: dict[str, Any]) -> list[Gol
         for call in calls
         if call.id in gold and call.response is not None
     ]
+
+
+def settle_gold(examples: Sequence[Example], task: Task, options: CurationOptions) -> Outcome:
+    """The examples with their gold as the answers write it.
+
+    A label that no answer has and no prompt lists is no gold: it would be learned and served. Raises InputError where
+    too much of the gold is so, or where it is about something else.
+    """
+    rows = [_row(one, options) for one in examples]
+    read, labels = read_labels(rows, task, options.reading)
+    if options.against != "agreement":
+        there = [
+            row
+            for row, one in zip(read, examples, strict=True)
+            if one.id in options.gold and not is_blank(row, options.reading)
+        ]
+        wrong = gold_objection(there, labels, task, options.reading, _is_fair(examples, options))
+        if wrong is not None:
+            raise wrong
+    settled = [_settled(one, row, labels) for one, row in zip(examples, read, strict=True)]
+    return Outcome(settled, findings={"passed_over": dict(labels.strange.most_common())} if labels.strange else {})
+
+
+def _row(example: Example, options: CurationOptions) -> GoldRow:
+    given = options.gold[example.id].gold if example.id in options.gold else None
+    return GoldRow(example.gold, given, example.incumbent)
+
+
+def _settled(example: Example, row: GoldRow, labels: Labels) -> Example:
+    gold = None if isinstance(row.gold, str) and row.gold in labels.strange else row.gold
+    if gold == example.gold:
+        return example
+    return msgspec.structs.replace(example, gold=gold, gold_basis=example.gold_basis if gold is not None else "")
+
+
+def _is_fair(examples: Sequence[Example], options: CurationOptions) -> bool:
+    """Whether gold is of calls that nobody picked: all that production made, or a sample declared random."""
+    golds = [options.gold[one.id] for one in examples if one.id in options.gold]
+    natural = [one for one in examples if one.id not in options.seen.escalated and one.timestamp >= options.whole_since]
+    complete = all(one.id in options.gold and options.gold[one.id].basis != "volunteered" for one in natural)
+    return complete or (bool(golds) and all(one.basis in ("random-sample", "all") for one in golds))

@@ -12,9 +12,9 @@ import msgspec
 from stepdown.core.contract import Evidence
 from stepdown.core.dataset import SPLITS, Example, Excluded, SplitName
 from stepdown.core.draw import Draw
-from stepdown.core.errors import NotEnoughData
-from stepdown.curation.drawing import Standing, draw_evidence, stand
-from stepdown.curation.gold_split import own_split
+from stepdown.core.errors import InputError, NotEnoughData
+from stepdown.core.store import Gold
+from stepdown.curation.drawing import DrawScope, draw_evidence, draw_scope
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
 from stepdown.curation.split_order import hashed, latest_first, why_not_by_time
@@ -35,7 +35,7 @@ def split(examples: list[Example], options: CurationOptions) -> Outcome:
     from, InputError for an unknown split in gold.
     """
     wish = {one.id: own for one in examples if one.gold is not None and (own := own_split(options.gold[one.id]))}
-    standing = stand(examples, wish, options)
+    standing = draw_scope(examples, wish, options)
     draw = draw_evidence(examples, standing, options)
     sides = _Sides(examples, standing, draw)
     tuned_on = _deal_tune(sides, options)
@@ -60,7 +60,7 @@ class _Sides:
     """Whole units on sides; what is on none is learned from."""
 
     examples: list[Example]
-    standing: Standing
+    standing: DrawScope
     draw: Draw
     of_unit: dict[str, SplitName] = field(default_factory=dict)
 
@@ -179,3 +179,36 @@ def _describe(kept: list[Example]) -> dict[str, Any]:
         "certify_units": len({example.unit for example in certify}),
         "certify_rows_also_learned_from": sum(example.text in learned for example in certify),
     }
+
+
+_NAMES: dict[str, SplitName | None] = {
+    "": None,
+    "train": "train",
+    "training": "train",
+    "tune": "tune",
+    "dev": "tune",
+    "development": "tune",
+    "valid": "tune",
+    "validation": "tune",
+    "val": "tune",
+    "certify": "certify",
+    "evidence": "certify",
+    "test": "test",
+    "heldout": "test",
+    "held-out": "test",
+}
+
+
+def own_split(gold: Gold) -> SplitName | None:
+    """The split a label is meant for, None where its owner does not say.
+
+    Raises InputError for a name that is not known: guessing could put a held-out label into training.
+    """
+    name = gold.split.strip().casefold()
+    if name not in _NAMES:
+        raise InputError(
+            f"Gold for call {gold.id!r} has the split {gold.split!r}.",
+            f"Known splits: {', '.join(sorted(filter(None, _NAMES)))}; empty lets stepdown choose.",
+            "Correct the split column and import the gold again.",
+        )
+    return _NAMES[name]

@@ -1,6 +1,6 @@
 """Resident memory of a fresh process that opens something and answers with it. Run as a module, JSON in and out.
 
-in:  {"opener": "package.module:function", "folder": "…", "inputs": [["text", …]]}
+in:  {"opener": "package.module:function", "folder": "…", "inputs": [{"text": "…"}]}
 out: {"opened": [bytes], "answering": [bytes, …]}
 """
 

@@ -108,9 +108,10 @@ class Mover:
         at = self._taken.get(name)
         if at is None:
             at = store.taken(name)
-        while (records := read_records(path, at, is_ended)).end > at:
-            if moved >= at_most:
-                return moved
+        while moved < at_most:
+            records = read_records(path, at, is_ended)
+            if records.end <= at:
+                break
             self._take(store, Position(name, at), records.end, records.payloads)
             if records.damaged:
                 self._metrics.drop(DAMAGED, records.damaged)
@@ -118,6 +119,8 @@ class Mover:
                 log.error("segment_damaged", extra={"segment": name, "places": records.damaged})
             at = self._taken[name] = records.end
             moved += len(records.payloads)
+        else:
+            return moved
         if is_ended:
             # Under a name that says so first: were it found again as a segment, its calls would be taken once more.
             store.sync()

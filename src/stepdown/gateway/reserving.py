@@ -19,6 +19,15 @@ class Reserving:
     def __init__(self, incumbent: Asking, reserve: Reserve) -> None:
         self._incumbent, self._reserve = incumbent, reserve
 
+    def begin(self, exchange: Exchange, listener: Callable[[], None]) -> bool:
+        return exchange.reserved is None and self._incumbent.begin(exchange, listener)
+
+    def taken(self, exchange: Exchange) -> Reply | None:
+        return self._incumbent.taken(exchange)
+
+    def abandoned(self, exchange: Exchange) -> None:
+        self._incumbent.abandoned(exchange)
+
     async def ask(self, exchange: Exchange) -> Reply:
         """The incumbent's answer. Raises Refused where a budget is taken up, or as the incumbent does."""
         refusal = self._reserve(exchange)

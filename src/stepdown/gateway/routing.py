@@ -69,6 +69,7 @@ class Routes:
                     self._telling.add(task.name)
         self._strictest = max(map(_strictness, self.tasks.values()), default=0)
         self.unmatched: Privacy = _UNMATCHED.get(unmatched, STRICTNESS[self._strictest])
+        self._lets_pass = not self._strictest and self.unmatched == "any"
         self._sentences = _own_sentences(self.tasks.values()) if self._strictest else {}
 
     @property
@@ -85,17 +86,22 @@ class Routes:
         """
         chat, named = exchange.chat, _workload(exchange)
         model = chat.get("model")
-        claimed = (self._workloads.get(named), self._models.get(model) if isinstance(model, str) else None)
-        found = [(task, _cut(task, chat)) for task in claimed if task is not None]
+        exchange.workload = named
+        found: list[tuple[ServedTask, SlotValues | None]] = []
+        if named in self._workloads:
+            found.append((self._workloads[named], _cut(self._workloads[named], chat)))
+        if self._models and isinstance(model, str) and model in self._models:
+            found.append((self._models[model], _cut(self._models[model], chat)))
         if not found or self._strictest:
             found += self._fitting(chat)
+            if not found and self._lets_pass:
+                return None, None
         # The first of the strictest: what a request names, then its alias, then the most telling template.
         task, value = max(found, key=lambda one: _strictness(one[0])) if found else (None, None)
         if self._strictest and (task is None or _strictness(task) < self._strictest):
             similar = self._similar(exchange, task, value)
             if similar is not None:
                 task, value = similar, None
-        exchange.workload = named
         exchange.privacy = task.privacy if task is not None else "any"
         if self.unmatched != exchange.privacy and not self._is_known(exchange, task, value):
             exchange.privacy = max(exchange.privacy, self.unmatched, key=STRICTNESS.index)
@@ -141,13 +147,16 @@ class Routes:
             yield from templates.exact(texts)
 
     def _like(self, chat: dict[str, Any]) -> tuple[_Templates | None, list[str]]:
-        """The templates with a request's roles, and its texts; None where there are none."""
-        messages = chat["messages"] if self._templates else []
-        texts = [message_text(message) for message in messages]
-        roles = [message.get("role") for message in messages]
-        if None in texts or not all(isinstance(role, str) for role in roles):
+        """The templates that a request's roles and first word fit, and its texts; None where there are none."""
+        messages = chat["messages"]
+        try:
+            templates = self._templates.get(tuple([message.get("role") for message in messages]))
+        except TypeError:  # A role that is no text.
             return None, []
-        return self._templates.get(tuple(roles)), [text or "" for text in texts]
+        if templates is None or not templates.begin_as(messages):
+            return None, []
+        texts = [message_text(message) for message in messages]
+        return (None, []) if None in texts else (templates, [text or "" for text in texts])
 
 
 class _Templates:
@@ -167,9 +176,14 @@ class _Templates:
     def exact(self, texts: Sequence[str]) -> Iterator[tuple[ServedTask, Template]]:
         return self._exact.candidates(texts)
 
+    def begin_as(self, messages: Sequence[dict[str, Any]]) -> bool:
+        """Whether messages begin with a word that a template's may begin with."""
+        if "" in self._words or not messages:
+            return True
+        text = message_text(messages[0])
+        return text is not None and "".join(text.split(None, 1)[:1]) in self._words
+
     def loose(self, texts: Sequence[str]) -> Iterator[tuple[ServedTask, Template]]:
-        if "" not in self._words and texts and "".join(texts[0].split(None, 1)[:1]) not in self._words:
-            return iter(())
         return self._loose.candidates([" ".join(text.split()) for text in texts])
 
 

@@ -66,10 +66,10 @@ class Recorded:
 @dataclass(frozen=True)
 class ServedTask:
     """One task. decide: None while no certificate is in force, and then why_not says why. Times are seconds since the
-    epoch. cache_s: how long an answer may be given again, 0 for never. incumbent: the model to ask upstream for where
-    the client used an alias. rung_usd: what an answer of each rung costs, the rungs that are asked before it included;
-    in the order in which they are asked. holdback: the share of requests, drawn at random,
-    that goes to the incumbent although a student may answer. recorded: known where a key is for this task alone."""
+    epoch. cascade: its digest. cache_s: how long an answer may be given again, 0 for never. incumbent: the model to ask
+    upstream for where the client used an alias. rung_usd: what an answer of each rung costs, the rungs that are asked
+    before it included; in the order in which they are asked. holdback: the share of requests, drawn at random, that
+    goes to the incumbent although a student may answer. recorded: known where a key is for this task alone."""
 
     task: Task
     family: Family | None
@@ -84,6 +84,7 @@ class ServedTask:
     incumbent: str = ""
     cache_s: float = 0.0
     build: str = ""
+    cascade: str = ""
     holdback: float = 0.0
     recorded: Recorded = Recorded()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from stepdown.core.calls import Call
 from stepdown.core.kinds import Kinds
@@ -65,6 +65,21 @@ class Upstream(Protocol):
 
     async def close(self) -> None:
         """Close every connection."""
+
+
+@runtime_checkable
+class DirectUpstream(Protocol):
+    """An upstream that can be asked without a task."""
+
+    def begin(self, exchange: Exchange, listener: Callable[[], None]) -> Any | None:
+        """Send a request, where a connection is free and it wants no stream; `send` goes on with what is returned, in
+        the exchange's `begun`. The listener is told of the answer."""
+
+    def taken(self, sent: Any) -> Reply | None:
+        """The answer, whole and good; None for any other, which `send` reads."""
+
+    def abandon(self, sent: Any) -> None:
+        """Nobody waits for the answer."""
 
 
 class UpstreamKind(Protocol):

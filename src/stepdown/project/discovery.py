@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 
 from stepdown.core.calls import Call, incumbent_calls
 from stepdown.core.contract import TaskSettings
 from stepdown.core.errors import NotEnoughData, UnknownKind
+from stepdown.core.extraction.outlook import Outlook, outlook
+from stepdown.core.extraction.roles import learn_roles
 from stepdown.core.family import families
 from stepdown.core.ownership import Owners, own_calls
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
-from stepdown.core.tasks import Match, Task
+from stepdown.core.tasks import Match, Task, input_text, is_empty
 from stepdown.project.home import Home
 from stepdown.project.settings import Settings
-from stepdown.project.settings_check import check_settings, check_slices, is_template_of, strangers
+from stepdown.project.settings_check import check_settings, check_slices, is_template_of, unknown_tasks
 from stepdown.project.task_identity import settle_names
 from stepdown.traffic.grouping import find_tasks
 from stepdown.traffic.pricing import Prices
@@ -56,7 +59,7 @@ def resolve(store: Store, settings: Settings, name: str, now: float) -> Task:
     """The task of that name: remembered, else found in its workload's calls, else in all calls. now: seconds since the
     epoch. Raises UnknownKind; ContractError where the settings are for a task that there is not."""
     task = _resolved(store, settings, name, now)
-    if strangers(store, settings):
+    if unknown_tasks(store, settings):
         look_for_tasks(store, settings, now)  # They may be there, and nobody has looked yet.
         check_settings(store, settings)
     check_slices(store, settings, task)
@@ -156,3 +159,36 @@ def known_tasks(store: Store, settings: Settings) -> dict[str, Task]:
         if name and name not in taken:
             tasks.setdefault(name, Task(name=name, family="", match=Match(workload=name)))
     return tasks
+
+
+MOST_CALLS = 400
+FEWEST_ROWS = 20
+
+
+class TaskOutlook(TaskSummary, frozen=True, kw_only=True):
+    """A task's summary with what a student could be taught of its answers; None where they have no fields, or too few
+    could be read to tell."""
+
+    outlook: Outlook | None = None
+
+
+def with_outlooks(home: Home, summaries: list[TaskSummary]) -> list[TaskOutlook]:
+    """The summaries, in their order."""
+    with home.store() as store:
+        return [TaskOutlook(**msgspec.structs.asdict(one), outlook=outlook_of(store, one.task)) for one in summaries]
+
+
+def outlook_of(store: Store, task: Task) -> Outlook | None:
+    """Read off the first 400 calls of a task."""
+    if task.form is None or not task.form.fields or task.template is None:
+        return None
+    family = families().load(task.family)
+    texts, answers = [], []
+    for call in islice(calls_of(store, task), MOST_CALLS):
+        answer, given = family.read_answer(task, call), task.template.cut(call.request)
+        if isinstance(answer, dict) and given is not None and not is_empty(given):
+            texts.append(input_text(given))
+            answers.append(answer)
+    if len(texts) < FEWEST_ROWS:
+        return None
+    return outlook(task.form, learn_roles(task.form, texts, answers), texts, answers)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from stepdown.certificate.ledger import ATTEMPTED, LOOKED
-from stepdown.core.draw import DRAWN, FORGOTTEN, PLANNED, Draw
+from stepdown.core.draw import ATTEMPTED, DRAWN, FORGOTTEN, LOOKED, PLANNED, Draw
 from stepdown.core.errors import TamperedError
 from stepdown.core.events import Event
 from stepdown.core.store import Store

@@ -16,10 +16,6 @@ from stepdown.core.tasks import Task
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.feedback import Feedback
 
-FEEDBACK = "feedback"
-"""The event that says how much feedback there is, and the hash of the last piece."""
-NOTE_EVERY_S = 60.0
-
 
 def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key: Key | None, now: float) -> str:
     """ "gold" or "verdict". Raises Refused: no call that the key may speak of, what cannot be an answer to it, or other
@@ -53,16 +49,6 @@ def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key:
             "gold_exists",
         )
     return "gold" if kind in ("gold", "accepted") else "verdict"
-
-
-def note_feedback(store: Store, now: float, every_s: float = NOTE_EVERY_S) -> None:
-    """Enter in the journal what feedback there is, where that is more than the journal knows and it was not told within
-    the last `every_s` seconds: one event for many pieces, each of which carries the hash of the one before."""
-    last = store.last_feedback()
-    noted = store.last_event(FEEDBACK)
-    known, told_at = (noted.data.get("events"), noted.at) if noted else (0, float("-inf"))
-    if last is not None and last.sequence != known and not 0 <= now - told_at < every_s:
-        store.append(FEEDBACK, "", {"events": last.sequence, "head": last.digest}, at=now)
 
 
 def _said(store: Store, call: Call, task: Task | None, feedback: Feedback) -> tuple[FeedbackKind, Any, Any]:

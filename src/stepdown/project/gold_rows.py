@@ -17,11 +17,10 @@ from stepdown.core.store import Feedback, Gold, GoldBasis, Store
 from stepdown.project.builds import built_tasks
 from stepdown.project.call_ids import ids_of
 from stepdown.project.discovery import known_tasks
-from stepdown.project.feedback import note_feedback
 from stepdown.project.home import Home
-from stepdown.project.import_traffic import GOLD_REMOVED, IMPORTED_INTO, note_strangers
+from stepdown.project.import_traffic import GOLD_REMOVED, IMPORTED_INTO, note_unknown_tasks
 from stepdown.project.in_force import answering, standing
-from stepdown.project.journal import Journal, read_journal
+from stepdown.project.journal import Journal, note_feedback, read_journal
 
 _WHOLE: tuple[GoldBasis, ...] = ("random-sample", "all")
 """Gold that is evidence as a whole: without some of its rows the others are no random sample any more."""
@@ -41,7 +40,7 @@ class GoldRow(msgspec.Struct, frozen=True, kw_only=True):
     drawn: bool
 
 
-class Removed(msgspec.Struct, frozen=True, kw_only=True):
+class RemovedGold(msgspec.Struct, frozen=True, kw_only=True):
     """What a removal did. removed: the calls whose gold went. evidence: those of them that a draw has. certificates: of
     the tasks whose certificate in force rests on some of it, its hash: it stands on what was tested."""
 
@@ -83,7 +82,7 @@ def list_gold(home: Home, task: str = "") -> list[GoldRow]:
         ]
 
 
-def remove_gold(home: Home, request: RemoveRequest) -> Removed:
+def remove_gold(home: Home, request: RemoveRequest) -> RemovedGold:
     """Take gold out of the store, all that is named or nothing, and enter it in the journal.
 
     A drawn call whose gold went counts as unlabelled: the worst case wherever a student differs on it, so that nothing
@@ -102,7 +101,7 @@ def remove_gold(home: Home, request: RemoveRequest) -> Removed:
                 "To remove it all the same, with an entry in the journal that says so: --evidence.",
             )
         rests = _resting_on(home, store, set(evidence))
-        note_strangers(store, home.clock())
+        note_unknown_tasks(store, home.clock())
         rows = [gold[name] for name in wanted]
         store.remove_gold(wanted)
         left = store.gold()
@@ -117,7 +116,7 @@ def remove_gold(home: Home, request: RemoveRequest) -> Removed:
         }
         store.append(GOLD_REMOVED, "", data, at=home.clock(), tables=IMPORTED_INTO)
         note_feedback(store, home.clock(), every_s=0.0)
-    return Removed(removed=tuple(wanted), evidence=tuple(evidence), certificates=rests)
+    return RemovedGold(removed=tuple(wanted), evidence=tuple(evidence), certificates=rests)
 
 
 def removed_notes(store: Store, in_force: dict[str, str]) -> Iterator[str]:

@@ -17,9 +17,8 @@ from stepdown.core.students import Progress
 from stepdown.curation.personal_data import mask
 from stepdown.project.call_ids import by_call
 from stepdown.project.discovery import with_settings
-from stepdown.project.gold_bases import GoldBases
-from stepdown.project.gold_doubts import gold_doubts
 from stepdown.project.home import Home
+from stepdown.project.imported_gold import GoldBases, gold_doubts
 from stepdown.project.settings import Settings
 from stepdown.traffic.gold import read_gold, read_verdicts
 from stepdown.traffic.read import read_calls
@@ -67,7 +66,7 @@ class ImportRequest:
 def import_traffic(home: Home, request: ImportRequest, progress: Progress) -> ImportResult:
     """Read every file and keep what can be read; what cannot is kept aside with its reason."""
     with home.store() as store:
-        note_strangers(store, home.clock())
+        note_unknown_tasks(store, home.clock())
         aside = _Aside(store)
         calls_named = _named(aside.sift(read_calls(request.paths, request.format, request.options)), request.task)
         calls = _counted(_redacted(calls_named, store, home.settings), progress)
@@ -114,7 +113,7 @@ def rows_differ(store: Store) -> tuple[str, ...]:
     return tuple(table for table in IMPORTED_INTO if table in known and store.rows_digest(table) != known[table])
 
 
-def note_strangers(store: Store, now: float) -> None:
+def note_unknown_tasks(store: Store, now: float) -> None:
     """What this import is about to vouch for and did not bring goes into the journal first, and stays there."""
     for table in rows_differ(store):
         store.append(STRANGE, "", {"table": table, "found": store.rows_digest(table)}, at=now)

@@ -16,15 +16,14 @@ from stepdown.core.keys import Key
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.project.builds import BuildFolder, built_tasks, latest
-from stepdown.project.feedback import FEEDBACK
 from stepdown.project.home import Home
 from stepdown.project.import_traffic import STRANGE, rows_differ
 from stepdown.project.in_force import UNSIGNED, answering, issued
-from stepdown.project.journal import Journal, check_present, read_journal
+from stepdown.project.journal import FEEDBACK, Journal, check_present, read_journal
 from stepdown.project.keys import KEY_CREATED, KEY_REVOKED
 from stepdown.project.settings import FILE_NAME
+from stepdown.runtime.artefact import read_manifest
 from stepdown.stores.sql_store import REMEMBERED, TASK_FORGOTTEN
-from stepdown.students.artefact import read_manifest
 
 SHOWN_CALLS = 5
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO

@@ -21,6 +21,9 @@ BUILT, RENDERED = "built", "rendered"
 PROMOTED, ROLLED_BACK = "promoted", "rolled-back"
 """Events: another build of a task answers from now on, because somebody said so. data: `build`, `certificate`, and
 `before`, the build that answered until then. "built" has `serves` (whether it answers from now on) and `before`."""
+FEEDBACK = "feedback"
+"""The event that says how much feedback there is, and the hash of the last piece."""
+NOTE_EVERY_S = 60.0
 NOT_WHOLE = "the journal is not whole"
 LARGEST_ANCHOR = 1 << 16
 KEPT_HERE = "the head that is kept in .stepdown/journal-head"
@@ -160,6 +163,18 @@ def read_journal(home: Home, store: Store) -> Journal:
     journal = Journal(home)
     journal.read(store)
     return journal
+
+
+def note_feedback(store: Store, now: float, every_s: float = NOTE_EVERY_S) -> None:
+    """Enter the newest feedback in the journal, unless an event within the last `every_s` seconds did.
+
+    One event stands for many pieces of feedback, each of which carries the hash of the one before.
+    """
+    last = store.last_feedback()
+    noted = store.last_event(FEEDBACK)
+    known, told_at = (noted.data.get("events"), noted.at) if noted else (0, float("-inf"))
+    if last is not None and last.sequence != known and not 0 <= now - told_at < every_s:
+        store.append(FEEDBACK, "", {"events": last.sequence, "head": last.digest}, at=now)
 
 
 def note_report(home: Home, folder: BuildFolder, page: str) -> None:

@@ -9,9 +9,8 @@ from stepdown.core.contract import METADATA
 from stepdown.core.errors import ContractError, nearest
 from stepdown.core.ownership import Owners, own_calls
 from stepdown.core.store import Store
-from stepdown.core.tasks import Match, Task
+from stepdown.core.tasks import Match, Task, is_fingerprint
 from stepdown.project.settings import FILE_NAME, Settings
-from stepdown.traffic.grouping import selects
 
 SLICED_BY_ANSWER = ("label", "field")
 SLICED_BY_CALL = ("client_id", "workload_id", "provider", "model")
@@ -19,7 +18,7 @@ _LOOKED_AT = 2_000
 """So many calls are looked at for fields of metadata."""
 
 
-def strangers(store: Store, settings: Settings) -> list[str]:
+def unknown_tasks(store: Store, settings: Settings) -> list[str]:
     """The tasks of the settings that neither the store knows nor a `match` says how to tell."""
     tasks, workloads = store.tasks(), store.workloads()
     found = []
@@ -35,12 +34,12 @@ def strangers(store: Store, settings: Settings) -> list[str]:
 def is_template_of(written: str, task: Task) -> bool:
     """Whether what somebody wrote of a fingerprint is that of a task's template, as it is or as the task was found."""
     now = task.template.fingerprint if task.template is not None else ""
-    return selects(written, task.match.template) or selects(written, now)
+    return is_fingerprint(written, task.match.template) or is_fingerprint(written, now)
 
 
 def check_settings(store: Store, settings: Settings) -> None:
     """Raises ContractError where the settings name a task that there is not, with the nearest that there is."""
-    names = strangers(store, settings)
+    names = unknown_tasks(store, settings)
     known = store.tasks() if names else {}
     for name in names:
         said = settings.tasks[name]

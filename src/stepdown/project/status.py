@@ -17,7 +17,7 @@ from stepdown.project.in_force import answering, standing
 from stepdown.project.integrity import build_findings, readable_by_others, store_findings
 from stepdown.project.journal import Journal, check_anchor, read_journal
 from stepdown.project.settings import FILE_NAME, settings_digest
-from stepdown.project.settings_check import strangers
+from stepdown.project.settings_check import unknown_tasks
 from stepdown.project.signing import can_check
 
 DAY_S, HOUR_S = 86400.0, 3600.0
@@ -150,7 +150,7 @@ def _notes(home: Home, journal: Journal) -> Iterator[str]:
 
 
 def _of_strangers(home: Home, store: Store) -> Iterator[str]:
-    for name in strangers(store, home.settings):
+    for name in unknown_tasks(store, home.settings):
         close = nearest(name, store.tasks())
         hint = f" Did you mean {close!r}?" if close else ""
         yield f"{FILE_NAME} has [tasks.{name}], and no such task is known yet.{hint}"

@@ -15,8 +15,8 @@ from stepdown.core.tasks import Match, Task, Template
 from stepdown.project.discovery import calls_of, with_settings
 from stepdown.project.home import Home
 from stepdown.project.settings import FILE_NAME
-from stepdown.project.task_identity import is_built, renamed, settle_names, take_in
-from stepdown.traffic.templates import Prompt, constants, is_sure, mine, prompt_of
+from stepdown.project.task_identity import absorb, is_built, renamed, settle_names
+from stepdown.traffic.templates import Prompt, constants, is_sure, mine_template, prompt_of
 
 LONGEST_NAME = 100
 MINED, SCANNED = 300, 20_000
@@ -65,7 +65,7 @@ def merge_tasks(home: Home, name: str, into: str) -> TaskChange:
         _check_unnamed(home, store, name, into)
         template = _in_common(store, task, other)
         changed = msgspec.structs.replace(task, template=template)
-        return _changed(store, take_in(store, changed, [other], home.clock()))
+        return _changed(store, absorb(store, changed, [other], home.clock()))
 
 
 def split_task(home: Home, name: str, new: str, containing: str = "", workload: str = "") -> TaskChange:
@@ -141,7 +141,7 @@ def _halves(calls: Iterable[Call], is_chosen: Callable[[Call, Prompt], bool]) ->
 
 def _template(prompts: list[Prompt]) -> Template | None:
     """The template of prompts; None where they have none."""
-    return mine(prompts) if prompts and len({prompt.roles for prompt in prompts}) == 1 else None
+    return mine_template(prompts) if prompts and len({prompt.roles for prompt in prompts}) == 1 else None
 
 
 def _in_common(store: Store, task: Task, other: Task) -> Template | None:

@@ -26,8 +26,8 @@ def settle_names(store: Store, settings: Settings, now: float) -> None:
     Raises ContractError where the settings name the template of a task that was built under another name.
     """
     tasks = store.tasks()
-    for name, twins in twins_of(store, tasks).items():
-        take_in(store, tasks[name], [tasks[twin] for twin in twins], now)
+    for name, twins in find_twins(store, tasks).items():
+        absorb(store, tasks[name], [tasks[twin] for twin in twins], now)
     for name, said in settings.tasks.items():
         if not said.match.template or name in store.tasks():
             continue
@@ -36,7 +36,7 @@ def settle_names(store: Store, settings: Settings, now: float) -> None:
             _named(store, found[0], name, now)
 
 
-def twins_of(store: Store, tasks: Mapping[str, Task]) -> dict[str, list[str]]:
+def find_twins(store: Store, tasks: Mapping[str, Task]) -> dict[str, list[str]]:
     """The tasks that are one with another, by the name of that one.
 
     Earlier versions kept what a gateway matched under the task's name as if the client had named a workload, and then
@@ -65,7 +65,7 @@ def _is_twin(task: Task, other: Task) -> bool:
     )
 
 
-def one_again(tasks: Mapping[str, Task], twins: Mapping[str, list[str]]) -> dict[str, Task]:
+def merge_twins(tasks: Mapping[str, Task], twins: Mapping[str, list[str]]) -> dict[str, Task]:
     """The tasks with every twin taken in by the one that it is."""
     gone = {name for names in twins.values() for name in names}
     return {
@@ -93,7 +93,7 @@ def with_others(task: Task, others: list[Task]) -> Task:
     return msgspec.structs.replace(task, match=changed)
 
 
-def take_in(store: Store, task: Task, others: list[Task], now: float) -> Task:
+def absorb(store: Store, task: Task, others: list[Task], now: float) -> Task:
     """Remember a task with others taken in, and those no longer."""
     taken = with_others(task, others)
     store.put_task(taken, now)
@@ -133,7 +133,7 @@ def _named(store: Store, task: Task, name: str, now: float) -> None:
     renamed(store, task, name, now)
 
 
-def as_remembered(tasks: Mapping[str, Task], rows: Mapping[str, str]) -> dict[str, Task]:
+def restore_names(tasks: Mapping[str, Task], rows: Mapping[str, str]) -> dict[str, Task]:
     """The tasks of the store by name. One whose row somebody renamed is found by what else it says, under the name that
     the journal has: settings, contract and build go by that. rows: the digest of each as it was remembered last."""
     found = dict(tasks)

@@ -8,6 +8,7 @@ import select
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import stepdown
@@ -25,14 +26,14 @@ from stepdown.traffic.pricing import Prices
 
 EVERY_S = 0.1
 """Between two passes, unless a whole batch waits: many calls at once cost half as much a call as a few."""
-POLITENESS = 5
-"""What is added to its niceness while little waits: on a busy machine answers come first, and calls wait on disk."""
-AT_ONCE, LONGEST_S = 512, 1.0
-"""So many calls are moved politely at once. Where that took longer it was starved, and the next are moved as any."""
+AT_ONCE = 512
+"""So many calls are moved in one transaction."""
+STARVED_S = 1.0
+"""A transaction that took longer finds no idle processor time."""
 END_S = 60.0
 """How long it tries to move what is left, when all others have ended."""
 BEHIND = 0.25
-"""The share of what may wait, beyond which it is polite no more."""
+"""The share of what may wait, beyond which calls are moved beside requests whatever lag is allowed."""
 FIRST_TIDY_S, TIDY_S = 60.0, 3600.0
 FIRST_WATCH_S, WATCH_S = 2.0, 30.0
 """How often it is looked whether tasks' requests are still known."""
@@ -58,15 +59,18 @@ def move_calls(home: Home, run_folder: Path, life: int) -> int:
     tidy_at = time.monotonic() + FIRST_TIDY_S
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    until, took_s = float("inf"), 0.0
-    # Niceness is a thread's own, and cannot be taken back.
-    with ThreadPoolExecutor(1, initializer=os.nice, initargs=(POLITENESS,)) as polite:
+    lag_bytes = min(settings.capture_lag_bytes, BEHIND * settings.capture_bytes)
+    until, caught_up_at = float("inf"), time.monotonic()
+    with ThreadPoolExecutor(1) as idle:
         while time.monotonic() < until:
             is_ending = until < float("inf")
-            is_behind = took_s > LONGEST_S or is_ending or held_bytes(home.capture) > BEHIND * settings.capture_bytes
-            started = time.monotonic()
-            moved = mover.move(AT_ONCE) if is_behind else polite.submit(mover.move, AT_ONCE).result()
-            took_s = time.monotonic() - started
+            is_late = time.monotonic() - caught_up_at > settings.capture_lag_s
+            if is_ending or is_late or held_bytes(home.capture) > lag_bytes:
+                moved = mover.move(AT_ONCE)
+            else:
+                moved = _when_idle(idle, mover)
+            if moved < AT_ONCE:
+                caught_up_at = time.monotonic()
             metrics.publish()
             if is_ending and not moved and not (mover.last_error and mover.waiting_bytes()):
                 break
@@ -87,3 +91,23 @@ def move_calls(home: Home, run_folder: Path, life: int) -> int:
     metrics.publish(at_once=True)
     siblings.leave()
     return 0
+
+
+def _when_idle(idle: ThreadPoolExecutor, mover: Mover) -> int:
+    """As `Mover.move`, on a thread that runs only while a processor has nothing else to do. Where it is starved it is
+    given its priority back, if the system allows that: it may hold the store's lock."""
+    thread: list[int] = []
+
+    def move() -> int:
+        thread.append(threading.get_native_id())
+        if hasattr(os, "SCHED_IDLE"):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        return mover.move(AT_ONCE)
+
+    moving = idle.submit(move)
+    try:
+        return moving.result(STARVED_S)
+    except TimeoutError:
+        with suppress(OSError, IndexError):
+            os.sched_setscheduler(thread[0], os.SCHED_OTHER, os.sched_param(0))
+        return moving.result()

@@ -31,7 +31,7 @@ from stepdown.project.in_force import Standing, answering, decided, inspect, ope
 from stepdown.project.journal import Journal
 from stepdown.project.response_template import SAMPLE, template_from_calls, thaw
 from stepdown.project.settings import FILE_NAME, Settings, read_settings
-from stepdown.project.task_identity import as_remembered, one_again, twins_of
+from stepdown.project.task_identity import find_twins, merge_twins, restore_names
 from stepdown.runtime.cascade import Cascade, CascadeSpec
 
 log = logging.getLogger("stepdown.gateway")
@@ -119,8 +119,8 @@ class ServedTasks:
         again only where a row or the journal has changed."""
         seen = (store.tasks(), self._journal.events)
         if self._remembered is None or self._remembered[0] != seen:
-            known = as_remembered(seen[0], self._journal.remembered)
-            self._remembered = (seen, one_again(known, twins_of(store, known)))
+            known = restore_names(seen[0], self._journal.remembered)
+            self._remembered = (seen, merge_twins(known, find_twins(store, known)))
         return self._remembered[1]
 
     def _read_settings(self) -> None:
@@ -263,6 +263,7 @@ class ServedTasks:
             incumbent=said.incumbent,
             cache_s=parse_duration(said.cache) if said.cache else 0.0,
             build=folder.path.name,
+            cascade=certificate.cascade_hash,
             holdback=said.contract.holdback,
         )
 

@@ -1,19 +1,75 @@
-"""What was asked and answered in a span by OpenTelemetry's conventions for generative AI, of whatever generation.
+"""Requests and responses of spans by OpenTelemetry's conventions for generative AI, of every generation.
 
+Values are OTLP's AnyValue in JSON (opentelemetry-proto, common.proto, in the OTLP specification's JSON encoding).
 Sources: open-telemetry/semantic-conventions docs/gen-ai (gen-ai-spans.md and gen-ai-events.md at 1.27, 1.28, 1.36 and
 1.37, gen-ai-input-messages.json, gen-ai-output-messages.json), traceloop/openllmetry
-(opentelemetry-semantic-conventions-ai, SpanAttributes), openinference is not read.
+(opentelemetry-semantic-conventions-ai, SpanAttributes). OpenInference is not read.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from stepdown.traffic.loose_chat import Answer, answers_of, finish_of, has_text, messages_of, tools_of, unpacked
 from stepdown.traffic.rows import first_of, named
+from stepdown.traffic.source import MAX_DEPTH
 from stepdown.wires.loose import mapping, mappings, text
+
+_HEX = re.compile(r"(?:[0-9a-fA-F]{16}|[0-9a-fA-F]{32})")
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """An AnyValue as JSON has it; None for what is none."""
+    if not isinstance(value, dict) or depth > MAX_DEPTH:
+        return None
+    for key in ("stringValue", "boolValue", "doubleValue", "bytesValue"):
+        if key in value:
+            return value[key]
+    if "intValue" in value:
+        number = value["intValue"]
+        return int(number) if isinstance(number, str) and re.fullmatch(r"-?\d{1,19}", number) else number
+    if "arrayValue" in value:
+        return [plain(each, depth + 1) for each in mappings(mapping(value["arrayValue"]).get("values"))]
+    if "kvlistValue" in value:
+        return _pairs(mapping(value["kvlistValue"]).get("values"), depth + 1)
+    return None
+
+
+def attributes_of(item: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a span, an event or a log record by name."""
+    return _pairs(item.get("attributes"), 0)
+
+
+def hex_id(value: Any) -> str:
+    """An id in hexadecimal; in base64, as generic writers of protobuf have it, it is brought into that."""
+    given = text(value)
+    if not given or _HEX.fullmatch(given):
+        return given.lower()
+    try:
+        return base64.b64decode(given, validate=True).hex()
+    except (binascii.Error, ValueError):
+        return given
+
+
+def nanoseconds(value: Any) -> float:
+    """Seconds since the epoch from nanoseconds, which JSON has as text; 0 for no time."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < 21:
+        value = int(value)
+    return value / 1e9 if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1e20 else 0.0
+
+
+def named_event(name: str, attributes: dict[str, Any], body: Any) -> dict[str, Any]:
+    """An event of a span or a log record, with its body where it has one."""
+    return {"name": name, "attributes": attributes, "body": body}
+
+
+def _pairs(pairs: Any, depth: int) -> dict[str, Any]:
+    return {text(pair.get("key")): plain(pair.get("value"), depth) for pair in mappings(pairs)}
+
 
 _CHATS = frozenset({"chat", "text_completion", "generate_content", "completion"})
 _ROLES = ("system", "user", "assistant", "tool")
@@ -42,20 +98,18 @@ def is_chat(attributes: dict[str, Any], events: Events) -> bool:
     if operation:
         return operation in _CHATS
     model = first_of(attributes, "gen_ai.request.model", "gen_ai.response.model")
-    return bool(model) and (
-        says_something(attributes, events) or bool(first_of(attributes, "gen_ai.usage.output_tokens"))
-    )
+    return bool(model) and (has_content(attributes, events) or bool(first_of(attributes, "gen_ai.usage.output_tokens")))
 
 
-def says_something(attributes: dict[str, Any], events: Events) -> bool:
+def has_content(attributes: dict[str, Any], events: Events) -> bool:
     """Whether what was asked was captured."""
     try:
-        return has_text(asked_of(attributes, events))
+        return has_text(request_of(attributes, events))
     except ValueError:
         return True  # it is there, and cannot be read: that is said, and not that it was not captured
 
 
-def asked_of(attributes: dict[str, Any], events: Events) -> list[dict[str, Any]]:
+def request_of(attributes: dict[str, Any], events: Events) -> list[dict[str, Any]]:
     """The messages that were asked in chat shape; [] where their text was not captured. Raises ValueError."""
     given = unpacked(_from(attributes, events, "gen_ai.input.messages"))
     if given:
@@ -71,7 +125,7 @@ def asked_of(attributes: dict[str, Any], events: Events) -> list[dict[str, Any]]
     return found if has_text(found) else []
 
 
-def answered_of(attributes: dict[str, Any], events: Events) -> list[Answer]:
+def response_of(attributes: dict[str, Any], events: Events) -> list[Answer]:
     """The answers in chat shape; [] where there is none, or none was captured."""
     reasons = [finish_of(each) for each in _list(attributes.get("gen_ai.response.finish_reasons"))]
     given = unpacked(_from(attributes, events, "gen_ai.output.messages"))

@@ -14,17 +14,14 @@ from stepdown.core.calls import Call
 from stepdown.core.contract import TaskSettings
 from stepdown.core.cutting import kind_of
 from stepdown.core.ownership import tells
-from stepdown.core.tasks import Match, Part, Task, Template
+from stepdown.core.tasks import Match, Part, Task, Template, is_fingerprint
 from stepdown.traffic.answers import Reading
-from stepdown.traffic.clusters import clusters
+from stepdown.traffic.clusters import LEAST_PROMPTS, clusters
 from stepdown.traffic.pricing import Prices
 from stepdown.traffic.routing import Group, Router
-from stepdown.traffic.short_prompts import LEAST_PROMPTS
 from stepdown.traffic.summary import TaskSummary, summarise
 from stepdown.traffic.templates import Prompt, constants, fits, is_sure
 
-LEAST_WRITTEN = 6
-"""So many characters of a fingerprint must at least be written to name a template."""
 _SLUG_WORDS = 4
 # A template that fewer of a workload's prompts fit than this does not stand for it.
 _LEAST_SHARE = 0.5
@@ -160,13 +157,8 @@ def _given(group: Group, said: Mapping[str, TaskSettings]) -> str:
     if group.kind == "workload":
         return group.name
     found = group.template.fingerprint if group.kind == "template" and group.template is not None else ""
-    given = [name for name, task in said.items() if found and selects(task.match.template, found)]
+    given = [name for name, task in said.items() if found and is_fingerprint(task.match.template, found)]
     return given[0] if given else ""
-
-
-def selects(written: str, fingerprint: str) -> bool:
-    """Whether what somebody wrote, the whole of a fingerprint or its first characters, means this one."""
-    return len(written) >= LEAST_WRITTEN and fingerprint.startswith(written.lower())
 
 
 def _slug(group: Group) -> str:

@@ -16,16 +16,14 @@ import numpy as np
 
 from stepdown.core.calls import Call
 from stepdown.core.canonical import digest_of
-from stepdown.core.cutting import cut_text, kind_of
-from stepdown.core.nature import masked
+from stepdown.core.cutting import cut_text, kind_of, masked
 from stepdown.core.ownership import Owners
 from stepdown.core.tasks import MessageTemplate, Part, Task, Template, message_text
 from stepdown.traffic.answers import Answers
-from stepdown.traffic.clusters import Cluster, clusters, is_broad
+from stepdown.traffic.clusters import Cluster, answer_kind, clusters, is_broad, short_clusters
 from stepdown.traffic.pricing import Prices
-from stepdown.traffic.short_prompts import answer_kind, short_clusters
 from stepdown.traffic.tally import Reservoir, Tally
-from stepdown.traffic.templates import Prompt, constants, is_sure, mine, prompt_of
+from stepdown.traffic.templates import Prompt, constants, is_sure, mine_template, prompt_of
 
 MAX_GROUPS = 2_000
 MAX_SHAPES = 200
@@ -285,7 +283,7 @@ def _wider(group: Group, cluster: Cluster) -> Template | None:
     known = [prompt for prompt in group.prompts.items if prompt is not None]
     if not known:
         return None
-    together = mine([*known, *cluster.prompts])
+    together = mine_template([*known, *cluster.prompts])
     if is_broad(together) and not (is_broad(group.template) and is_broad(cluster.template)):
         return None
     size = len(constants(together))

@@ -16,7 +16,7 @@ import msgspec
 
 from stepdown.core.cutting import SPACE, SPACES
 from stepdown.core.tasks import MessageTemplate, Part, Template, message_text
-from stepdown.traffic.shapes import Shape, cut_shape, natural_shape
+from stepdown.traffic.shapes import Shape, cut_shape, typed_shape
 
 ALIGNED = 40
 MAX_TOKENS = 600
@@ -48,14 +48,14 @@ def prompt_of(request: dict[str, Any]) -> Prompt | None:
     return Prompt(roles, tuple(text or "" for text in texts))
 
 
-def mine(prompts: Sequence[Prompt]) -> Template:
+def mine_template(prompts: Sequence[Prompt]) -> Template:
     """The template of prompts with the same roles. Every one of them fits it. Raises ValueError where roles differ."""
     roles = {prompt.roles for prompt in prompts}
     if len(roles) != 1:
         raise ValueError("Prompts with different roles have no template in common.")
     (shared,) = roles
     columns = [[prompt.texts[place] for prompt in prompts] for place in range(len(shared))]
-    shapes = [natural_shape(texts, align) for texts in columns]
+    shapes = [typed_shape(texts, align) for texts in columns]
     spaces = [_space_slots(shape, texts) for shape, texts in zip(shapes, columns, strict=True)]
     names = iter(_slot_names(shapes, spaces))
     messages = []

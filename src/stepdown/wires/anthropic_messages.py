@@ -13,8 +13,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.wires.accounts import chat_usage, finish_reason_of
 from stepdown.wires.loose import mapping
 from stepdown.wires.messages_content import parts_of
-from stepdown.wires.messages_request import from_chat
-from stepdown.wires.messages_response import to_message
+from stepdown.wires.messages_from_chat import from_chat, to_message
 from stepdown.wires.messages_stream import stream_of
 from stepdown.wires.wire_errors import messages_error as error_body
 

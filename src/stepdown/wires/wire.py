@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from stepdown.wires import anthropic_messages, openai_chat
-from stepdown.wires.into_chat import MessagesToChat
-from stepdown.wires.into_messages import ChatToMessages
 from stepdown.wires.stream_translator import StreamTranslator
+from stepdown.wires.translated_streams import ChatToMessages, MessagesToChat
 from stepdown.wires.wire_errors import WireError, read_error
 
 

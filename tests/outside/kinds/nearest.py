@@ -1,27 +1,29 @@
-"""nearest: each label's mean bag of words, and the nearest one. A student kind with its export, in one file."""
+"""nearest: each label's mean bag of words, and the nearest one. A student kind with its exports, in one file."""
 
 from __future__ import annotations
 
 import re
-import time
 import zlib
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepdown.students.programs.graph import Graph
-from stepdown.students.signals import one_answer
+from stepdown.core.inputs import Input
+from stepdown.core.students import NUMPY, ArtefactManifest, Device, Lineage, Predictions, Trained
+from stepdown.runtime.signals import SIGNALS, one_answer
 
 if TYPE_CHECKING:
-    from stepdown.core.students import ArtefactManifest, Predictions, TrainingContext, TrainingData
-    from stepdown.students.exporter import Export
+    from stepdown.core.students import TrainingContext, TrainingData
+    from stepdown.students.graphs import Graph
 
 FAMILIES = ("classify",)
 EXTRA = "train"
+RUNTIME = NUMPY
 COST_ORDER = 0.5
-SIGNAL_NAMES = ("top", "margin", "entropy", "energy", "truncated")
+SIGNAL_NAMES = (*SIGNALS, "truncated")
 MOST_CHARACTERS = 10_000
 
 
@@ -35,29 +37,22 @@ class Options:
     """What a distance is multiplied by before it is a probability."""
 
 
-class Model:
-    """An opened student, and the program of an exported one."""
+class Nearest:
+    """An opened student. means: float32 (buckets, labels)."""
 
     kind = "nearest"
     signal_names = SIGNAL_NAMES
 
-    def __init__(self, folder: Path, settings: dict[str, Any], means: Any = None) -> None:
-        """settings: labels, buckets, sharpness. means: float32 (buckets, labels); of an export a graph adds them up."""
-        self._labels, self._buckets = settings["labels"], settings["buckets"]
-        self._sharpness = settings["sharpness"]
-        self._graph = None if means is not None else Graph(folder)
-        self._means = means
+    def __init__(self, labels: tuple[str, ...], means: Any, sharpness: float) -> None:
+        self._labels, self._means, self._sharpness = labels, means, np.float32(sharpness)
 
-    def answer(self, text: str) -> tuple[Any, tuple[float, ...]]:
-        places = words(text, self._buckets)
-        total = self._graph.run(places)[0] if self._graph else self._means[places].sum(axis=0)
-        best, *signals = one_answer(total * np.float32(self._sharpness / np.sqrt(len(places))))
-        return self._labels[best], (*signals, float(len(text) > MOST_CHARACTERS))
+    def answer(self, input: Input) -> tuple[Any, tuple[float, ...]]:
+        logits = self._means[words(input.text, len(self._means))].sum(axis=0) * self._sharpness
+        best, *signals = one_answer(logits)
+        return self._labels[best], (*signals, float(len(input.text) > MOST_CHARACTERS))
 
-    def answer_many(self, texts: Any) -> Predictions:
-        from stepdown.core.students import Predictions
-
-        answered = [self.answer(text) for text in texts]
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        answered = [self.answer(input) for input in inputs]
         signals = np.array([row for _, row in answered], dtype=np.float64).reshape(len(answered), len(SIGNAL_NAMES))
         return Predictions([answer for answer, _ in answered], signals)
 
@@ -76,63 +71,50 @@ def options_for(rows: int, labels: int, seconds: float) -> Options | None:
     return Options() if seconds_needed(rows, labels, Options()) <= seconds else None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
     from safetensors.numpy import save_file
 
-    from stepdown.core.students import ArtefactManifest
-    from stepdown.students.artefact import seal
-    from stepdown.students.targets import learned_from, read_targets
+    from stepdown.students.targets import read_targets
 
-    started = time.perf_counter()
     targets = read_targets(data)
     means = np.zeros((options.buckets, len(data.labels)), dtype=np.float32)
     for row, text in enumerate(data.texts):
         np.add.at(means, (words(text, options.buckets), targets.index[row]), 1.0)
     means /= np.maximum(np.linalg.norm(means, axis=0), 1e-9)
     save_file({"means": means}, context.folder / "means.safetensors")
-    manifest = ArtefactManifest(
-        kind="nearest",
-        task=data.task,
-        family=data.family,
-        labels=data.labels,
-        signal_names=SIGNAL_NAMES,
-        files={},
-        seed=context.seed,
-        trained_s=time.perf_counter() - started,
-        learned_from=learned_from(data),
-        dataset_hash=data.dataset_hash,
-        options=asdict(options),
-    )
-    return seal(context.folder, manifest)
+    return Trained((Lineage(step="train"),))
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> Model:
+def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> Nearest:
     from safetensors.numpy import load_file
 
-    settings = {**manifest.options, "labels": manifest.labels}
-    return Model(folder, settings, load_file(folder / "means.safetensors")["means"])
+    means = load_file(folder / "means.safetensors")["means"]
+    return Nearest(manifest.labels, means, manifest.options["sharpness"])
 
 
-def export(folder: Path, manifest: ArtefactManifest) -> Export:
+def graph(folder: Path, manifest: ArtefactManifest) -> Graph:
     from onnx import TensorProto, helper, numpy_helper
     from safetensors.numpy import load_file
 
-    from stepdown.students.exporter import Export
+    from stepdown.students.graphs import Graph
 
     means = load_file(folder / "means.safetensors")["means"]
+    buckets, labels = means.shape
     body = helper.make_graph(
         [
             helper.make_node("Gather", ["means", "places"], ["rows"]),
-            helper.make_node("ReduceSum", ["rows", "first"], ["total"], keepdims=0),
+            helper.make_node("ReduceSum", ["rows", "first"], ["logits"], keepdims=0),
         ],
         "nearest",
         [helper.make_tensor_value_info("places", TensorProto.INT64, ["n"])],
-        [helper.make_tensor_value_info("total", TensorProto.FLOAT, [len(manifest.labels)])],
-        [numpy_helper.from_array(means, "means"), numpy_helper.from_array(np.array([0]), "first")],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [labels])],
+        [
+            numpy_helper.from_array(means * np.float32(manifest.options["sharpness"]), "means"),
+            numpy_helper.from_array(np.array([0]), "first"),
+        ],
     )
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    settings = {**manifest.options, "labels": manifest.labels}
-    return Export(graph=model.SerializeToString(deterministic=True), program=__name__, settings=settings)
+    return Graph(model.SerializeToString(deterministic=True), lambda text: words(text, buckets))
 
 
 def examples() -> TrainingData:

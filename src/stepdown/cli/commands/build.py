@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from stepdown.build.dry_run import as_json, sentences, try_build
+from stepdown.build.dry_run import as_json, forecast_build, sentences
 from stepdown.build.job import BuildRequest
 from stepdown.build.outcome import Outcome, outcome
 from stepdown.build.pipeline import build
@@ -50,7 +50,7 @@ def command(home: Path | None, console: Console, threads: int | None, kinds: str
     opened = open_home(home)
     if dry_run:
         with console.progress() as progress:
-            tried = try_build(opened, request, progress)
+            tried = forecast_build(opened, request, progress)
         for sentence in sentences(tried):
             console.say(sentence)
         console.result(as_json(tried))

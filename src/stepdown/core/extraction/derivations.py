@@ -138,7 +138,7 @@ def with_whole(role: Role, known: Field, values: Sequence[tuple[str, Any]]) -> R
     return whole if kept >= LEAST_KEPT * len(values) else None
 
 
-def fills_what_is_empty(form: Form, role: Role, rows: Rows) -> bool:
+def fills_empty_values(form: Form, role: Role, rows: Rows) -> bool:
     """Whether a role's rule gives values where answers have none too often: nothing then tells when it is to."""
     empty = given = 0
     for text, answer in rows:

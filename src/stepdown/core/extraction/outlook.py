@@ -54,7 +54,7 @@ def outlook(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Se
         for name in {*flat(answers[row]), *aligned.present} & there.keys():
             there[name] += 1
             lost[name] += name in beyond
-    ways = {role.field: how(role) for role in roles} | {
+    ways = {role.field: field_source(role) for role in roles} | {
         name: f"left to the incumbent: {why}" for name, why in form.refused.items()
     }
     fields = tuple(
@@ -64,7 +64,7 @@ def outlook(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Se
     return Outlook(rows=len(rows), share=whole / max(1, len(rows)), fields=fields)
 
 
-def how(role: Role) -> str:
+def field_source(role: Role) -> str:
     """From where a student gets a field, in words."""
     if role.role == "closed":
         return f"one of {len(role.choices):,}" if len(role.choices) != 1 else "there or not"
@@ -76,17 +76,19 @@ def how(role: Role) -> str:
     if role.base:
         rules.append(f"{role.base} and the terms of payment")
     if role.sums:
-        rules.append(said(role.sums))
+        rules.append(sum_in_words(role.sums))
     return ", else ".join(rules) + (", row by row" if role.partly else "")
 
 
-def said(sums: Mapping[str, int]) -> str:
+def sum_in_words(sums: Mapping[str, int]) -> str:
     """A sum as people write it: "total - net"."""
     first, *rest = sorted(sums, key=lambda name: -sums[name])
     return first + "".join(f" {'+' if sums[name] > 0 else '-'} {name}" for name in rest)
 
 
-def why_not(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> str:
+def untrainable_reason(
+    form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Sequence[Mapping[str, Any]]
+) -> str:
     """Why no student is worth training: which fields are beyond one, and what share of the answers is left; "" where
     enough is."""
     reasons = list(unfillable(form, roles, answers).values())

@@ -14,11 +14,10 @@ from typing import Any
 import msgspec
 
 from stepdown.core.canonical import canonical_json
+from stepdown.core.extraction.amounts import CODES
 from stepdown.core.extraction.answers import flat, same
-from stepdown.core.extraction.cueing import learn_cues
-from stepdown.core.extraction.currencies import CODES
 from stepdown.core.extraction.derivations import (
-    fills_what_is_empty,
+    fills_empty_values,
     known_date_rule,
     with_sums,
     with_terms,
@@ -27,7 +26,7 @@ from stepdown.core.extraction.derivations import (
 from stepdown.core.extraction.deriving import keeps_rule
 from stepdown.core.extraction.form import TOOL, Field, Form, Role
 from stepdown.core.extraction.graphemes import is_word_edge
-from stepdown.core.extraction.spans import choice_of, field_places
+from stepdown.core.extraction.spans import choice_of, field_places, learn_cues
 from stepdown.core.extraction.values import NORMALISERS, date_form
 
 SAMPLE = 4_000
@@ -94,7 +93,7 @@ def _with_rules(
     ruled = with_terms(with_sums(named, fields, rows), rows)
     kept = [
         msgspec.structs.replace(role, sums={}, base="", terms="", checked=False)
-        if role.follows and not role.whole and fills_what_is_empty(form, role, rows)
+        if role.follows and not role.whole and fills_empty_values(form, role, rows)
         else role
         for role in ruled
     ]

@@ -1,7 +1,13 @@
-"""An answer as what a student can be taught, and back: spans of the text, choices, and what is beyond it."""
+"""Where the values of an answer stand in its text, and back: the answer that spans and choices give.
+
+`align` marks a row's answer in its text, for learning; `assemble` builds an answer of what a student found. Where a
+value stands in several places, `learn_cues` learns from the answers with one place which words precede the value meant.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +15,7 @@ from typing import Any
 from stepdown.core.extraction.answers import flat, nested, same
 from stepdown.core.extraction.deriving import derived, keeps_rule
 from stepdown.core.extraction.form import TOOL, Field, Form, Role, Span
-from stepdown.core.extraction.lines import cued
+from stepdown.core.extraction.lines import cued, label_words
 from stepdown.core.extraction.values import places, value_of
 
 Place = tuple[int, int]
@@ -189,3 +195,48 @@ def _written(known: Field, normaliser: str, text: str, spans: Sequence[Span]) ->
     if known.many:
         return values or None
     return values[0] if values else None
+
+
+MOST_CUES = 60
+LEAST_SEEN = 3
+LEAST_SEVERAL = 0.05
+"""Of a field's values, that stand in several places, before it is worth knowing which is meant."""
+Rows = Sequence[tuple[str, Mapping[str, Any]]]
+
+
+def learn_cues(roles: Sequence[Role], fields: Mapping[str, Field], rows: Rows) -> dict[str, dict[str, float]]:
+    """By copied field how much more often a word stands before its values than before those of the others: log-odds.
+
+    Fields whose values hardly ever stand in several places have none.
+    """
+    own: dict[str, Counter[str]] = {}
+    seen: dict[str, int] = {}
+    several: set[str] = set()
+    for role in roles:
+        known = fields[role.field]
+        if role.role != "copied" or known.many:
+            continue
+        there = [(text, answer[role.field]) for text, answer in rows if role.field in answer and "\n" in text]
+        found = [(text, field_places(known, role.normaliser, text, value)) for text, value in there]
+        placed = [(text, each[0]) for text, each in found if each]
+        if sum(len(places) > 1 for _, places in placed) > LEAST_SEVERAL * len(placed):
+            several.add(role.field)
+        single = [set(label_words(text, places[0][0])) for text, places in placed if len(places) == 1]
+        own[role.field] = Counter(word for words in single for word in words)
+        seen[role.field] = len(single)
+    return {name: _odds(name, own, seen) for name in several}
+
+
+def _odds(name: str, own: Mapping[str, Counter[str]], seen: Mapping[str, int]) -> dict[str, float]:
+    others: Counter[str] = Counter()
+    for other, counts in own.items():
+        if other != name:
+            others.update(counts)
+    count, rest = seen[name], sum(seen.values()) - seen[name]
+    found = {}
+    for word in own[name].keys() | others.keys():
+        if own[name][word] + others[word] >= LEAST_SEEN:
+            mine, theirs = (own[name][word] + 0.5) / (count + 1.0), (others[word] + 0.5) / (rest + 1.0)
+            found[word] = round(math.log(mine / theirs), 2)
+    ranked = sorted(found, key=lambda word: (-abs(found[word]) * (own[name][word] + others[word]) ** 0.5, word))
+    return {word: found[word] for word in sorted(ranked[:MOST_CUES])}

@@ -20,7 +20,7 @@ MOSTLY = 0.6
 
 
 @dataclass(frozen=True)
-class Real:
+class InformativeFields:
     """How many fields say something: of a closed set, or out of the input. Constants and confidences are none."""
 
     closed: int
@@ -32,13 +32,13 @@ class Real:
         return self.copied > 0 or self.closed > 1
 
 
-def says_more_than_a_label(calls: Sequence[Call]) -> bool:
+def is_more_than_a_label(calls: Sequence[Call]) -> bool:
     """Whether most answers are JSON objects of several fields that say something, or of pieces of their input."""
-    rows = [(asked(call), raw) for call in calls if (raw := raw_answer(call, False)) is not None]
-    return len(rows) * 2 > len(calls) and real_fields(rows)[0].more_than_a_label
+    rows = [(last_message_text(call), raw) for call in calls if (raw := raw_answer(call, False)) is not None]
+    return len(rows) * 2 > len(calls) and count_informative_fields(rows)[0].more_than_a_label
 
 
-def asked(call: Call) -> str:
+def last_message_text(call: Call) -> str:
     """The text asked last, where inputs mostly stand."""
     messages = call.request.get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
@@ -46,7 +46,7 @@ def asked(call: Call) -> str:
     return content if isinstance(content, str) else ""
 
 
-def real_fields(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Real, float]:
+def count_informative_fields(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[InformativeFields, float]:
     """rows: what was asked, and the answer. The fields that say something, and the share of answers with free text:
     values that are nearly always new and do not stand in what was asked."""
     columns: dict[str, list[tuple[int, str, Any]]] = defaultdict(list)
@@ -68,7 +68,7 @@ def real_fields(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Real, fl
             copied += 1
         else:
             free.update(row for row, _, _ in column)
-    return Real(closed, copied), len(free) / max(1, len(rows))
+    return InformativeFields(closed, copied), len(free) / max(1, len(rows))
 
 
 def _stands(value: Any, text: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stepdown.core.extraction import amounts, calendar, currencies, dates, numerals
+from stepdown.core.extraction import amounts, dates, numerals
 from stepdown.core.extraction.answers import same
 from stepdown.core.extraction.graphemes import is_boundary, is_word_edge
 
@@ -101,9 +101,9 @@ NORMALISERS: dict[str, Normaliser] = {
         Normaliser("integer", numerals.whole, (numerals.ORDINAL, numerals.DIGITS, numerals.WORDS), _NUMBER),
         Normaliser("number", numerals.decimal, (numerals.SCALED, numerals.DECIMAL, numerals.WORDS), _NUMBER),
         Normaliser("money", numerals.money, (numerals.MONEY,), _NUMBER),
-        Normaliser("date, month first", calendar.month_first, calendar.MONTH_FIRST, _DATE),
-        Normaliser("date, day first", calendar.day_first, calendar.DAY_FIRST, _DATE),
-        Normaliser("time", calendar.time_of_day, calendar.TIME, r"\d\d:\d\d"),
+        Normaliser("date, month first", numerals.month_first, numerals.MONTH_FIRST, _DATE),
+        Normaliser("date, day first", numerals.day_first, numerals.DAY_FIRST, _DATE),
+        Normaliser("time", numerals.time_of_day, numerals.TIME, r"\d\d:\d\d"),
         _amount("amount", amounts.as_number, (amounts.AMOUNT,), _NUMBER),
         _amount("amount, two decimals", amounts.with_two_decimals, (amounts.AMOUNT,), r"-?\d+\.\d\d"),
         _amount("amount, 1,234.56", amounts.in_english, (amounts.AMOUNT,), r"-?\d{1,3}(?:,\d{3})*\.\d\d"),
@@ -111,7 +111,7 @@ NORMALISERS: dict[str, Normaliser] = {
         _amount("amount, minor units", amounts.as_minor_units, (amounts.AMOUNT,), r"-?\d+"),
         _amount("percentage", amounts.as_number, (amounts.PERCENT,), _NUMBER),
         _amount("percentage as a share", amounts.as_share, (amounts.PERCENT,), _NUMBER),
-        Normaliser("currency", currencies.currency, currencies.CURRENCY, r"[A-Z]{3}"),
+        Normaliser("currency", amounts.currency, amounts.CURRENCY, r"[A-Z]{3}"),
         *(_dated(order, form) for form in dates.FORMATS for order in dates.ORDERS),
     )
 }

@@ -15,7 +15,7 @@ from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import nearest
 from stepdown.core.extraction.messages import confidence_like, is_confidence, tool_calls_in
-from stepdown.core.extraction.traits import says_more_than_a_label
+from stepdown.core.extraction.traits import is_more_than_a_label
 from stepdown.core.family import Shape
 from stepdown.core.tasks import Task
 from stepdown.core.tool_label import spot_of
@@ -44,7 +44,7 @@ def fits(calls: Sequence[Call]) -> float:
     repeated = sum(count for count in Counter(values).values() if count > 1) / len(values)
     short = sum(len(value) <= MAX_LABEL_CHARACTERS for value in values) / len(values)
     parsed = len(values) / max(1, len(contents))
-    whole = _LEAST_OF_SEVERAL if says_more_than_a_label(calls) else 1.0
+    whole = _LEAST_OF_SEVERAL if is_more_than_a_label(calls) else 1.0
     return 0.0 if distinct > max(20, len(values) / 2) else repeated * short * parsed * whole
 
 

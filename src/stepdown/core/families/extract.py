@@ -12,7 +12,6 @@ from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.extraction.answers import canonical_object, flat
 from stepdown.core.extraction.form import ARGUMENTS, CALLS, TOOL, Field, Form
-from stepdown.core.extraction.inferring import infer, with_absent
 from stepdown.core.extraction.messages import (
     confidence_like,
     functions_in,
@@ -22,8 +21,8 @@ from stepdown.core.extraction.messages import (
     tool_calls_in,
 )
 from stepdown.core.extraction.schema import type_of
-from stepdown.core.extraction.stated import form_of
-from stepdown.core.extraction.traits import asked, real_fields
+from stepdown.core.extraction.stated import form_of, infer, with_absent
+from stepdown.core.extraction.traits import count_informative_fields, last_message_text
 from stepdown.core.extraction.wire_text import as_text, function_of
 from stepdown.core.extraction.writing import is_valid, written
 from stepdown.core.family import Shape
@@ -48,10 +47,10 @@ def fits(calls: Sequence[Call]) -> float:
         return 0.0
     tools = _calls_tools(answered)
     rows = [(call, raw_answer(call, tools)) for call in answered]
-    read = [(asked(call), answer) for call, answer in rows if answer is not None]
+    read = [(last_message_text(call), answer) for call, answer in rows if answer is not None]
     if tools:
         return len(read) / len(answered)
-    real, free = real_fields(read)
+    real, free = count_informative_fields(read)
     if not real.more_than_a_label:
         return 0.0
     return len(read) / len(answered) * (1.0 - free)

@@ -10,7 +10,7 @@ import msgspec
 from stepdown.core.certificate import Certificate, Claim, PathPoint
 from stepdown.core.record import BuildRecord
 from stepdown.core.statement import evidence_facts, paragraphs
-from stepdown.report.charts.inline import claim_bar
+from stepdown.report.bars import claim_bar
 from stepdown.report.format import (
     ENDLESS,
     NONE,

@@ -15,6 +15,7 @@ from typing import Any, cast
 import msgspec
 
 from stepdown.core.calls import Broken, Call
+from stepdown.core.served import Served
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.loose_chat import answers_of, completion, has_text, messages_of, tools_of, unpacked, usage_of
 from stepdown.traffic.record import Record, Wire, call_of, seconds
@@ -92,7 +93,7 @@ def examples() -> list[FormatExample]:
         "id": "o-1",
         "trace_id": "t-1",
         "type": "GENERATION",
-        "parent_observation_id": "",
+        "parent_observation_id": "s-1",
         "start_time": "2025-07-08 02:35:28.000000",
         "end_time": "2025-07-08 02:35:28.500000",
         "name": "mood",
@@ -124,6 +125,7 @@ def examples() -> list[FormatExample]:
         },
         response={"object": "chat.completion", "model": "m", "choices": [choice], "usage": usage},
         source="observations.jsonl:1",
+        served=Served(trace="t-1", parent="s-1"),
     )
     return [FormatExample(name="observations.jsonl", data=msgspec.json.encode(row) + b"\n", calls=(call,))]
 
@@ -198,6 +200,8 @@ def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
         request={**request, "metadata": metadata} if metadata else request,
         response=None if error else _response(row),
         error=error,
+        trace_id=named(row, "traceId", "trace_id"),
+        parent_id=named(row, "parentObservationId", "parent_observation_id"),
     )
     return call_of(record, source, line, cast(Wire, openai_chat))
 

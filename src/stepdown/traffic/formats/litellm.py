@@ -14,6 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from stepdown.core.calls import Broken, Call
+from stepdown.core.served import Served
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.loose_chat import (
     answers_of,
@@ -100,6 +101,7 @@ def examples() -> list[FormatExample]:
         },
         response={**response, "usage": usage},
         source="payload.jsonl:1",
+        served=Served(trace="t-1"),
     )
     return [FormatExample(name="payload.jsonl", data=msgspec.json.encode(payload) + b"\n", calls=(call,))]
 
@@ -142,6 +144,7 @@ def _call(source: Source, line: int, row: dict[str, Any]) -> Call | Broken:
         request=request,
         response=None if error else response,
         error=error,
+        trace_id=_trace(row),
     )
     return call_of(record, source, line, cast(Wire, openai_chat))
 
@@ -222,13 +225,16 @@ def _metadata(row: dict[str, Any]) -> dict[str, Any]:
     """What tells calls apart: the caller's own metadata, the session, and the trace that retries share."""
     given = mapping(unpacked(row.get("metadata")))
     own = {**scalars(given.get("requester_metadata")), **scalars(given.get("spend_logs_metadata"))}
-    for name in ("session_id", "trace_id"):
-        if found := named(row, name) or named(given, name):
-            own[name] = found
+    session = named(row, "session_id") or named(given, "session_id")
+    own |= {name: found for name, found in (("session_id", session), ("trace_id", _trace(row))) if found}
     tags = unpacked(row.get("request_tags"))
     if isinstance(tags, list) and tags and all(isinstance(tag, str) for tag in tags):
         own["tags"] = ",".join(tags)
     return own
+
+
+def _trace(row: dict[str, Any]) -> str:
+    return named(row, "trace_id") or named(mapping(unpacked(row.get("metadata"))), "trace_id")
 
 
 def _client(row: dict[str, Any], request: dict[str, Any]) -> str:

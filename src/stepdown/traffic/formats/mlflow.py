@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from stepdown.core.calls import Broken, Call
+from stepdown.core.served import Served
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.loose_chat import (
     answers_of,
@@ -95,6 +96,7 @@ def examples() -> list[FormatExample]:
         request={**asked, "metadata": {"team": "desk", "session_id": "s-1", "trace_id": "tr-1"}},
         response=answered,
         source="traces.jsonl:1",
+        served=Served(trace="tr-1"),
     )
     return [FormatExample(name="traces.jsonl", data=msgspec.json.encode(trace) + b"\n", calls=(call,))]
 
@@ -133,7 +135,14 @@ def _spool(spool: TraceSpool, source: Source, position: int, line: int, row: dic
             begun=begun,
             ended=ended,
         )
-        value = {"attributes": attributes, "about": about, "name": told.name, "begun": begun, "ended": ended}
+        value = {
+            "attributes": attributes,
+            "about": about,
+            "name": told.name,
+            "parent": told.parent,
+            "begun": begun,
+            "ended": ended,
+        }
         value["error"] = _error(span)
         spool.add(value, (position, line), told, bool(attributes.get(_INPUTS)))
     return None
@@ -173,6 +182,8 @@ def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
         request={**request, "metadata": metadata} if metadata else request,
         response=None if value["error"] else response,
         error=value["error"],
+        trace_id=about["trace_id"],
+        parent_id=value["parent"],
     )
     return call_of(record, source, line, cast(Wire, openai_chat))
 

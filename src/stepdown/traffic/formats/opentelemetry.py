@@ -16,19 +16,24 @@ from typing import Any, cast
 import msgspec
 
 from stepdown.core.calls import Broken, Call
+from stepdown.core.served import Served
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.genai_spans import (
     DETAILS,
-    answered_of,
-    asked_of,
+    attributes_of,
+    has_content,
+    hex_id,
     is_chat,
     is_message,
     metadata_of,
-    says_something,
+    named_event,
+    nanoseconds,
+    plain,
+    request_of,
+    response_of,
     tools_from,
 )
 from stepdown.traffic.loose_chat import completion, usage_of
-from stepdown.traffic.otlp import attributes_of, hex_id, named_event, nanoseconds, plain
 from stepdown.traffic.record import Record, Wire, call_of
 from stepdown.traffic.rows import first_of, named, rows_of, sniffed_share
 from stepdown.traffic.source import Source
@@ -102,6 +107,7 @@ def examples() -> list[FormatExample]:
     }
     span = {
         "traceId": "5dde432052981f936ce58779a3921302",
+        "parentSpanId": "00f067aa0ba902b7",
         "spanId": "8738b8823fc8bfaf",
         "name": "chat m",
         "kind": 3,
@@ -126,6 +132,7 @@ def examples() -> list[FormatExample]:
         },
         response={"object": "chat.completion", "model": "m", "choices": [choice], "id": "r-1", "usage": usage},
         source="traces.jsonl:1",
+        served=Served(trace="5dde432052981f936ce58779a3921302", parent="00f067aa0ba902b7"),
     )
     return [FormatExample(name="traces.jsonl", data=msgspec.json.encode(line) + b"\n", calls=(call,))]
 
@@ -151,7 +158,7 @@ def _spool(spool: TraceSpool, source: Source, position: int, line: int, row: dic
                     told = named_event(name, attributes, plain(event.get("body")))
                     told["time"] = nanoseconds(event.get("timeUnixNano") or event.get("observedTimeUnixNano"))
                     told["trace"], told["span"] = trace, span_id
-                    spool.note(told, at, trace, span_id, says_something(attributes, [told]))
+                    spool.note(told, at, trace, span_id, has_content(attributes, [told]))
     return []
 
 
@@ -183,7 +190,7 @@ def _spool_span(spool: TraceSpool, span: dict[str, Any], at: tuple[int, int]) ->
         "failed": failed,
         "message": text(status.get("message")),
     }
-    spool.add(value, at, told, says_something(attributes, events))
+    spool.add(value, at, told, has_content(attributes, events))
 
 
 def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
@@ -201,7 +208,7 @@ def _from_events(source: Source, line: int, notes: list[Any]) -> Call | Broken:
     details = next((note for note in notes if note["name"] == DETAILS), None)
     if details is None:
         return source.broken(line, _NO_SPAN, msgspec.json.encode(notes))
-    span = {"trace": details["trace"], "name": details["span"], "begun": details["time"], "ended": 0.0}
+    span = {"trace": details["trace"], "name": details["span"], "parent": "", "begun": details["time"], "ended": 0.0}
     attributes = details["attributes"]
     return _made(source, line, attributes, notes, span, named(attributes, "error.type"))
 
@@ -211,8 +218,8 @@ def _made(
 ) -> Call | Broken:
     raw = msgspec.json.encode(attributes)
     try:
-        messages = asked_of(attributes, events)
-        answers = answered_of(attributes, events)
+        messages = request_of(attributes, events)
+        answers = response_of(attributes, events)
     except ValueError as problem:
         return source.broken(line, f"span {span['name']}: {problem}", raw)
     if not messages:
@@ -241,6 +248,8 @@ def _made(
         if answers and not error
         else None,
         error=error,
+        trace_id=span["trace"],
+        parent_id=span["parent"],
     )
     return call_of(record, source, line, cast(Wire, openai_chat))
 
