@@ -68,6 +68,6 @@ def test_what_does_not_fit_is_named_with_what_would(given: dict[str, Any], words
 
 
 def test_types_are_said_in_words() -> None:
-    assert type_in_words(tuple[str, ...]) == "a list of text"
+    assert type_in_words(tuple[str, ...]) == "a list of texts"
     assert type_in_words(float | None) == "a number"
     assert type_in_words(dict[str, Any]) == "a table"

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 import stepdown
+from stepdown.core.errors import UsageError
 from stepdown.core.exports import ExportedModel
 from stepdown.core.kinds import Kinds
 from stepdown.core.students import ArtefactManifest
@@ -84,7 +85,7 @@ def export_student(artefact: Path, format_name: str, export: Path, place: str, t
 def program_of(kind: str) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The modules that a student of this kind answers with, by their path in an export; and the packages that they
     import. A third party's module becomes one of the export's own `runtime/kinds/`: the folder is the list there too.
-    """
+    Raises UsageError for one that needs more of its package."""
     module: Any = served_kinds().load(kind)
     finder, own = _OwnModules(), dict[str, Path]()
     finder.import_hook("stepdown.runtime.program")
@@ -94,13 +95,19 @@ def program_of(kind: str) -> tuple[dict[str, Path], tuple[str, ...]]:
         path = Path(module.__file__)
         own = {f"stepdown/runtime/kinds/{kind}.py": path}
         finder.import_hook("stepdown.runtime.kinds")
-        finder.scan_code(_what_answers(path), finder.add_module(kind))
+        finder.scan_code(_what_answers(path, module.__package__), finder.add_module(kind))
     files = [Path(path) for found in finder.modules.values() if (path := vars(found)["__file__"])]
     packages = {name.partition(".")[0] for name in finder.badmodules} - sys.stdlib_module_names - {"stepdown"}
+    if own and module.__name__.partition(".")[0] in packages:
+        raise UsageError(
+            f"The kind {kind!r} has no export: {module.__name__} imports other modules of its own package.",
+            "Expected one module that answers by itself, for an export carries that one.",
+            "Keep serving it with stepdown, or move what answers into that module.",
+        )
     return {**{path.relative_to(_SOURCE).as_posix(): path for path in files}, **own}, tuple(sorted(packages))
 
 
-def _what_answers(path: Path) -> CodeType:
+def _what_answers(path: Path, package: str) -> CodeType:
     """A module that trains and opens, without what only trains: its imports there are nothing that an export needs."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [
@@ -109,6 +116,9 @@ def _what_answers(path: Path) -> CodeType:
         if not (isinstance(each, ast.FunctionDef) and each.name in _TRAINS)
         and not (isinstance(each, ast.If) and ast.unparse(each.test).endswith("TYPE_CHECKING"))
     ]
+    for each in ast.walk(tree):
+        if isinstance(each, ast.ImportFrom) and each.level:
+            each.module, each.level = package, 0
     return compile(tree, str(path), "exec")
 
 
