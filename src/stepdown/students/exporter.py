@@ -95,7 +95,7 @@ def program_of(kind: str) -> tuple[dict[str, Path], tuple[str, ...]]:
         path = Path(module.__file__)
         own = {f"stepdown/runtime/kinds/{kind}.py": path}
         finder.import_hook("stepdown.runtime.kinds")
-        finder.scan_code(_what_answers(path, module.__package__), finder.add_module(kind))
+        finder.scan_code(_what_answers(path, module.__package__), finder.add_module(f"stepdown.runtime.kinds.{kind}"))
     files = [Path(path) for found in finder.modules.values() if (path := vars(found)["__file__"])]
     packages = {name.partition(".")[0] for name in finder.badmodules} - sys.stdlib_module_names - {"stepdown"}
     if own and module.__name__.partition(".")[0] in packages:
