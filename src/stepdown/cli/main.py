@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 import sys
 import traceback
 from pathlib import Path
@@ -14,8 +12,9 @@ import click
 import msgspec
 
 import stepdown
-from stepdown.cli import commands
-from stepdown.core.errors import StepdownError, nearest
+from stepdown.cli.commands import commands
+from stepdown.core.errors import StepdownError, UnknownKind, nearest
+from stepdown.core.kinds import missing_extra
 
 TRACE = "STEPDOWN_TRACE"
 PRIVATE = 0o077
@@ -40,18 +39,17 @@ ORDER = (
 
 
 class Verbs(click.Group):
-    """The verbs are the files of `commands/`, with "-" for "_"; each holds one click command named `command`."""
+    """The verbs are the files of `commands/`, with "-" for "_", and those of third parties."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        found = _modules()
+        found = [name.rstrip("_").replace("_", "-") for name in commands().names()]
         return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        names = _modules()
-        if cmd_name not in names:
+        try:
+            command = commands().load(cmd_name.replace("-", "_")).command
+        except UnknownKind:
             return None
-        module = importlib.import_module(f"stepdown.cli.commands.{names[cmd_name]}")
-        command: click.Command = module.command
         command.name = cmd_name
         return command
 
@@ -64,11 +62,6 @@ class Verbs(click.Group):
             hint = f" Did you mean {close!r}?" if close else ""
             raise click.UsageError(f"There is no command {name!r}.{hint} Known: {', '.join(self.list_commands(ctx))}.")
         return super().resolve_command(ctx, args)
-
-
-def _modules() -> dict[str, str]:
-    """The module of each verb, by the verb."""
-    return {one.name.rstrip("_").replace("_", "-"): one.name for one in pkgutil.iter_modules(commands.__path__)}
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -118,6 +111,9 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # the outermost boundary: a mistake of ours is said in a paragraph too
         if os.environ.get(TRACE):
             raise
+        missing = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+        if missing:
+            return _failed(str(missing), type(missing).__name__, missing.exit_code, shared)
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
         advice = f"This is a mistake in stepdown; nothing was published. {TRACE}=1 shows where it comes from."

@@ -78,7 +78,9 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     incumbent: the model to ask upstream for where a client named an alias; "" asks for what the client named.
     cache: how long an exact repetition is answered from memory ("10m"), "" for not at all. limits: of all keys at once.
-    gold_map, gold_spelling, trust_gold: how the labels of gold are read (see `GoldReading`).
+    gold_map, gold_spelling, trust_gold: how the labels of gold are read (docs/contract.md).
+    kinds: of students to train, empty for every one that can answer the family. students: their options by kind, where
+    what follows from contract, data and budget is to be overridden.
     """
 
     family: str = ""
@@ -91,6 +93,8 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     gold_map: dict[str, str] = {}
     gold_spelling: Spelling = "exact"
     trust_gold: bool = False
+    kinds: tuple[str, ...] = ()
+    students: dict[str, dict[str, Any]] = {}
 
     def __post_init__(self) -> None:
         if self.cache:
