@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stepdown.core.inputs import Input
 from stepdown.core.students import ArtefactManifest, TrainingContext, TrainingData
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.students.kinds import encoder, frozen, linear
 from stepdown.students.tiny_task import tiny_task
 
 pytest.importorskip("torch", reason="training needs the extra 'train'")
 from stepdown.students.encoders import training
+from stepdown.students.train import train_student
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -41,11 +45,11 @@ def _short(base: str) -> encoder.Options:
 
 
 def test_every_step_is_in_the_lineage(base: str, context: TrainingContext) -> None:
-    manifest = encoder.train(tiny_task(), _short(base), context)
+    manifest = train_student("encoder", tiny_task(), _short(base), context)
     assert _steps(manifest) == ["prune", "train", "prune", "distil", "train", "quantise"]
     assert manifest.options["pretrained"]["source"] == "path"
     student = open_student(context.folder)
-    assert student.answer_many(["can I borrow two comics"]).probabilities.shape == (1, 4)
+    assert student.answer_many([Input("can I borrow two comics")]).probabilities.shape == (1, 4)
 
 
 def test_without_a_teacher_of_its_own_it_listens_to_another(
@@ -54,9 +58,9 @@ def test_without_a_teacher_of_its_own_it_listens_to_another(
     data = tiny_task()
     other = replace(context, folder=tmp_path / "linear")
     other.folder.mkdir()
-    linear.train(data, linear.Options(), other)
+    train_student("linear", data, linear.Options(), other)
     taught = replace(context, teacher=open_student(other.folder), teacher_hash="a" * 64)
-    manifest = encoder.train(data, replace(_short(base), teacher_epochs=0.0), taught)
+    manifest = train_student("encoder", data, replace(_short(base), teacher_epochs=0.0), taught)
     assert _steps(manifest) == ["prune", "prune", "distil", "train", "quantise"]
     assert manifest.lineage[2].parents == ("a" * 64,)
 
@@ -65,27 +69,27 @@ def test_unlabelled_texts_are_learned_from_by_distillation(base: str, context: T
     data = tiny_task()
     held: TrainingData = replace(
         data,
-        texts=data.texts[::2],
+        inputs=data.inputs[::2],
         targets=data.targets[::2],
         sources=data.sources[::2],
         weights=np.ones(len(data.texts[::2])),
-        extra_texts=data.texts[1::2],
+        extra_inputs=data.inputs[1::2],
     )
-    manifest = encoder.train(held, _short(base), context)
+    manifest = train_student("encoder", held, _short(base), context)
     rows = [entry.parameters["rows"] for entry in manifest.lineage if entry.step == "train"]
     assert rows == [len(held.texts), len(data.texts)]
 
 
 def test_a_plan_that_takes_far_too_long_here_is_cut(base: str, context: TrainingContext) -> None:
     options = replace(_short(base), teacher_epochs=50.0, epochs=50.0)
-    manifest = encoder.train(tiny_task(), options, replace(context, seconds=0.01))
+    manifest = train_student("encoder", tiny_task(), options, replace(context, seconds=0.01))
     trained = [entry.parameters for entry in manifest.lineage if entry.step == "train"]
     assert [parameters["epochs"] for parameters in trained] == [2.0, 2.0]
     assert [parameters["epochs_planned"] for parameters in trained] == [50.0, 50.0]
 
 
 def test_a_plan_that_is_short_already_is_not_made_longer(base: str, context: TrainingContext) -> None:
-    manifest = encoder.train(tiny_task(), _short(base), replace(context, seconds=0.001))
+    manifest = train_student("encoder", tiny_task(), _short(base), replace(context, seconds=0.001))
     trained = [entry.parameters for entry in manifest.lineage if entry.step == "train"]
     assert [parameters["epochs"] for parameters in trained] == [1.0, 1.0]
 
@@ -101,7 +105,7 @@ def test_what_else_runs_on_the_machine_does_not_cut_a_plan(
 
     monkeypatch.setattr(training, "_loss", kept_waiting)
     options = replace(_short(base), teacher_epochs=3.0, epochs=3.0)
-    manifest = encoder.train(tiny_task(), options, replace(context, seconds=0.5))
+    manifest = train_student("encoder", tiny_task(), options, replace(context, seconds=0.5))
     trained = [entry.parameters for entry in manifest.lineage if entry.step == "train"]
     assert next(waits, None) is None
     assert [parameters["epochs"] for parameters in trained] == [3.0, 3.0]
@@ -114,15 +118,15 @@ def test_an_interrupt_stops_it_and_leaves_no_artefact(base: str, context: Traini
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        encoder.train(tiny_task(), _short(base), replace(context, progress=interrupt))
+        train_student("encoder", tiny_task(), _short(base), replace(context, progress=interrupt))
     assert list(context.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", [encoder, frozen])
-def test_progress_rises_from_nothing_towards_one(kind, base: str, context: TrainingContext) -> None:
+@pytest.mark.parametrize("kind", ["encoder", "frozen"])
+def test_progress_rises_from_nothing_towards_one(kind: str, base: str, context: TrainingContext) -> None:
     heard: list[float] = []
-    options = _short(base) if kind is encoder else frozen.Options(base=base, max_length=32)
-    kind.train(tiny_task(), options, replace(context, progress=lambda what, share: heard.append(share)))
+    options = _short(base) if kind == "encoder" else frozen.Options(base=base, max_length=32)
+    train_student(kind, tiny_task(), options, replace(context, progress=lambda what, share: heard.append(share)))
     assert heard[0] == 0.0
     assert heard == sorted(heard)
     assert heard[-1] <= 1.0

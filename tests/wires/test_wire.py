@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepdown.wires import anthropic_messages, openai_chat
-from stepdown.wires.into_chat import MessagesToChat
-from stepdown.wires.into_messages import ChatToMessages
+from stepdown.wires.translated_streams import ChatToMessages, MessagesToChat
 from stepdown.wires.wire import (
     WIRES,
     Wire,

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.build.job import Job
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Dataset, Example
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.record import Dropped
 from stepdown.core.students import Student, TrainingData
-from stepdown.build.job import Job
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.students.fit import FitContext, FittedStudent, fit_ladder
 from stepdown.students.kinds import student_kinds
-from stepdown.students.ladder import PlannedStudent, choose_ladder, why_not
+from stepdown.students.ladder import LadderWishes, PlannedStudent, choose_ladder, why_not
 
 RESERVE_S = 14.0
 RESERVE_S_PER_ROW = 1.0e-3
@@ -40,15 +40,15 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     """Choose the ladder for the budget and train it. Raises NotEnoughData when no student could be trained."""
     data = training_data(job, dataset)
     seconds = training_seconds(job.request.budget_s, len(dataset.examples))
-    plan, left_out = choose_ladder(
-        len(data.texts), len(data.labels), job.contract, seconds, job.task.family, why_not(data)
-    )
+    unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
+    wishes = LadderWishes(unable, job.choice.options)
+    plan, left_out = choose_ladder(len(data.texts), len(data.labels), job.contract, seconds, job.task.family, wishes)
     ladder = fit_ladder(plan, data, _context(job))
     if not ladder.students:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
     fitted = tuple(sorted(ladder.students, key=lambda one: order[one.plan.kind]))
-    students = tuple(open_student(one.folder) for one in fitted)
+    students = tuple(open_student(one.folder, device=job.device) for one in fitted)
     return Learned(fitted, students, tuple(plan), (*left_out, *ladder.dropped), data)
 
 
@@ -76,7 +76,7 @@ def training_data(job: Job, dataset: Dataset) -> TrainingData:
     return TrainingData(
         task=job.task.name,
         family=job.task.family,
-        texts=[row.text for row in taught],
+        inputs=[row.student_input for row in taught],
         targets=targets,
         sources=["gold" if row.gold is not None else "incumbent" for row in taught],
         weights=np.array([row.weight for row in taught], dtype=np.float64),
@@ -85,7 +85,7 @@ def training_data(job: Job, dataset: Dataset) -> TrainingData:
         # is a further look at the same candidate.
         dataset_hash=digest_of(rows),
         soft=recorded_probabilities(taught, labels),
-        extra_texts=[row.text for row in rows if target_of(row) is None],
+        extra_inputs=[row.student_input for row in rows if target_of(row) is None],
         form=job.task.form,
     )
 
@@ -118,6 +118,7 @@ def _context(job: Job) -> FitContext:
         seed=job.request.seed,
         threads=job.request.threads,
         progress=job.progress,
+        device=job.device,
         network=job.home.settings.network and job.contract.privacy != "local-only",
     )
 

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from stepdown.certificate.candidate import Candidate
-from stepdown.certificate.observations import Bools, Floats, Judged, Observations, Support
+from stepdown.certificate.observations import Bools, Floats, JudgedLosses, Observations, Support
 from stepdown.core.canonical import canonical_json, digest, digest_of, without_younger
 from stepdown.core.certificate import Population
 from stepdown.core.contract import Evidence as Reference
@@ -118,7 +118,7 @@ class Evidence:
 
     @property
     def stages(self) -> tuple[slice, ...]:
-        """The rows that each look added, this look's last."""
+        """The rows that each look added; the last slice is of this look."""
         ends = self.terms.stages or (self.n,)
         return tuple(slice(start, end) for start, end in zip((0, *ends), ends, strict=False))
 
@@ -142,7 +142,7 @@ class Evidence:
         return [digest_of(rows[stage]) for stage in self.stages]
 
     def _read(self) -> Iterator[list[Any]]:
-        """Per row: the incumbent's loss, the judge's verdicts, the prices and the timings, where there are any."""
+        """For each row the incumbent's loss, the judge's verdicts, the price and the timings, where known."""
         seen = self.seen
         yield _without_nan(seen.incumbent_loss)
         if seen.judged is not None:
@@ -186,19 +186,15 @@ def gather(candidate: Candidate, seen: Observations, terms: Terms = Terms(), key
     terms.cost_ceiling_usd: the most that escalating one request can cost; the claim of the cost holds for traffic no
     dearer. Raises ValueError when a rung's student was not observed.
     """
-    position = {
-        student_of_candidate.artefact: index for index, student_of_candidate in enumerate(seen.candidate_students)
-    }
+    position = {candidate_student.artefact: index for index, candidate_student in enumerate(seen.candidate_students)}
     missing = [
-        student_of_candidate.kind
-        for student_of_candidate in candidate.candidate_students
-        if student_of_candidate.artefact not in position
+        candidate_student.kind
+        for candidate_student in candidate.candidate_students
+        if candidate_student.artefact not in position
     ]
     if missing:
         raise ValueError(f"Got observations without {', '.join(missing)}; expected every rung of the candidate.")
-    own = seen.students(
-        [position[student_of_candidate.artefact] for student_of_candidate in candidate.candidate_students]
-    )
+    own = seen.students([position[candidate_student.artefact] for candidate_student in candidate.candidate_students])
     return Evidence(candidate, own, candidate.confidences(own), tuple(keys), terms or Terms())
 
 
@@ -227,11 +223,11 @@ def parse_evidence(data: bytes, name: str = "evidence") -> Evidence:
     try:
         evidence = _evidence(header, rows)
     except (ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{name} does not fit together: {error}", "", "Take the file as it was written.") from None
+        raise InputError(f"{name} is inconsistent: {error}", "", "Take the file as it was written.") from None
     if evidence.to_bytes() != data:
         raise InputError(
-            f"{name} is not as it was written.",
-            "Its lines say the same in other bytes, or more than a reader of this version knows.",
+            f"{name} has changed since it was written.",
+            "Its lines hold the same values in other bytes, or fields that this version does not know.",
             "Take the file from where the certificate was issued.",
         )
     return evidence
@@ -274,7 +270,7 @@ def _evidence(header: Header, rows: Sequence[Row]) -> Evidence:
     judged = None
     if header.kind == "judged":
         verdicts = _table([row.judged_losses or [] for row in rows], rungs)
-        judged = Judged(verdicts, _column([row.judged_incumbent_loss for row in rows]))
+        judged = JudgedLosses(verdicts, _column([row.judged_incumbent_loss for row in rows]))
     costs = [row.escalation_cost_usd for row in rows]
     timed = [row.latencies_s for row in rows]
     agrees = [row.agrees for row in rows]
@@ -302,13 +298,13 @@ def _evidence(header: Header, rows: Sequence[Row]) -> Evidence:
 def _table(rows: Sequence[Sequence[float | None]], rungs: int) -> Floats:
     """Rows (n, rungs) as a table (rungs, n), None as NaN. Raises ValueError when a row has another length."""
     if any(len(row) != rungs for row in rows):
-        raise ValueError(f"A row has not one entry for each of {rungs} rungs.")
+        raise ValueError(f"A row does not have one entry for each of {rungs} rungs.")
     return np.array(rows, dtype=np.float64).reshape(len(rows), rungs).T.copy()
 
 
 def _flags(rows: Sequence[Sequence[bool]], rungs: int) -> Bools:
     if any(len(row) != rungs for row in rows):
-        raise ValueError(f"A row has not one entry for each of {rungs} rungs.")
+        raise ValueError(f"A row does not have one entry for each of {rungs} rungs.")
     return np.array(rows, dtype=bool).reshape(len(rows), rungs).T.copy()
 
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
-from stepdown.core.calls import Selection
 from stepdown.core.contract import Privacy
 from stepdown.core.keys import Key
-from stepdown.core.tasks import Input
+from stepdown.core.served import AskedRung, Selection
+from stepdown.core.tasks import SlotValues
 from stepdown.gateway.http.messages import PendingResponse, Request, Response
 from stepdown.gateway.limits import Reserved
 from stepdown.gateway.served import ServedTask
@@ -63,7 +63,7 @@ class Exchange:
     """The request in the client's wire as it must leave, where it may not leave as it came (masked, renamed)."""
     key: Key | None = None
     task: ServedTask | None = None
-    value: Input | None = None
+    value: SlotValues | None = None
     """The variable part of a request that fits its task's template."""
     workload = ""
     privacy: Privacy = "any"
@@ -79,6 +79,10 @@ class Exchange:
     selection_probability = 1.0
     """Why the incumbent answers, and the probability of that draw, as they are recorded with the call."""
     confidence: float | None = None
+    asked: tuple[AskedRung, ...] = ()
+    """The rungs that were asked, in order, whoever answered in the end."""
+    repeated = ""
+    """The rung whose answer the cache repeated."""
     own_usd = 0.0
     """What the students that were asked cost, also where the incumbent answered in the end."""
     upstream = ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
 
+from stepdown.core.inputs import Input
 from stepdown.core.keys import Key
 from stepdown.core.tasks import input_text, is_empty
 from stepdown.gateway.answers import chat_completion, choices_asked, header_text, student_headers, wire_response
@@ -133,22 +134,22 @@ class ModelCalls:
         assert task.decide is not None
         assert task.template is not None
         assert exchange.value is not None
-        text = input_text(exchange.value)
-        if len(text) > MAX_INPUT_CHARACTERS or is_empty(exchange.value):
+        input = Input(input_text(exchange.value), exchange.chat)
+        if len(input.text) > MAX_INPUT_CHARACTERS or is_empty(exchange.value):
             exchange.reason = "input empty or too long"
             return None
         try:
-            decision = await task.decide(text, False)
+            decision = await task.decide(input, False)
             exchange.own_usd = 0.0 if decision is BUSY else task.own_usd(decision.rung)
             if decision.answer is None:
                 exchange.reason = "busy" if decision is BUSY else "unsure"
                 if exchange.route == "students" and decision is not BUSY:
-                    decision = await task.decide(text, True)
+                    decision = await task.decide(input, True)
                     exchange.own_usd += task.own_usd(INCUMBENT)  # Every rung was asked, twice.
         except StudentFailed:
             exchange.reason = "student failed"
             return None
-        exchange.confidence = decision.confidence
+        exchange.confidence, exchange.asked = decision.confidence, decision.asked
         if decision.answer is None:
             return None
         completion = chat_completion(exchange, task, decision)

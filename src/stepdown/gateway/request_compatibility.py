@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from stepdown.core.calls import Call
-from stepdown.core.tasks import Input, Task, input_text
+from stepdown.core.tasks import SlotValues, Task, input_text
 from stepdown.gateway.served import Recorded, ResponseTemplate, ServedTask
 from stepdown.gateway.shape import TEXT, answer_shape, choice_of_tools, fits_choice
 
@@ -78,7 +78,7 @@ def recorded_in(task: Task, calls: Iterable[Call]) -> Recorded:
 
 
 def what_differs(
-    body: dict[str, Any], chat: dict[str, Any], value: Input | None, task: ServedTask, models: tuple[str, ...]
+    body: dict[str, Any], chat: dict[str, Any], value: SlotValues | None, task: ServedTask, models: tuple[str, ...]
 ) -> str:
     """What in a request is not as the task's recorded requests have it, in words; "" for nothing. body: as the client
     sent it. models: that may be asked for although no recorded request does."""

@@ -19,7 +19,7 @@ from typing import Any
 from stepdown.core.contract import Privacy
 from stepdown.core.gateway import Unmatched
 from stepdown.core.ownership import claim_order, constant_characters, tells
-from stepdown.core.tasks import Input, Template, message_text
+from stepdown.core.tasks import SlotValues, Template, message_text
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.served import ServedTask
 
@@ -79,7 +79,7 @@ class Routes:
         renamed = {task.task.match.model for task in self.tasks.values() if task.incumbent and task.task.match.model}
         return sorted(renamed | self._models.keys())
 
-    def find(self, exchange: Exchange) -> tuple[ServedTask | None, Input | None]:
+    def find(self, exchange: Exchange) -> tuple[ServedTask | None, SlotValues | None]:
         """The task of a request and its variable input; None for an input that does not fit the task's template.
 
         Noted on the exchange: what the client calls it, and the privacy that holds for it.
@@ -87,7 +87,7 @@ class Routes:
         chat, named = exchange.chat, _workload(exchange)
         model = chat.get("model")
         exchange.workload = named
-        found: list[tuple[ServedTask, Input | None]] = []
+        found: list[tuple[ServedTask, SlotValues | None]] = []
         if named in self._workloads:
             found.append((self._workloads[named], _cut(self._workloads[named], chat)))
         if self._models and isinstance(model, str) and model in self._models:
@@ -107,7 +107,7 @@ class Routes:
             exchange.privacy = max(exchange.privacy, self.unmatched, key=STRICTNESS.index)
         return task, value
 
-    def _is_known(self, exchange: Exchange, task: ServedTask | None, value: Input | None) -> bool:
+    def _is_known(self, exchange: Exchange, task: ServedTask | None, value: SlotValues | None) -> bool:
         """Whether a request is a task's for sure: its template says enough, or its key is for no stricter task."""
         if task is None or value is None:
             return False
@@ -115,7 +115,7 @@ class Routes:
         of_key = [self.tasks[name] for name in key.tasks if name in self.tasks] if key else []
         return task.name in self._telling or (task in of_key and max(map(_strictness, of_key)) == _strictness(task))
 
-    def _similar(self, exchange: Exchange, task: ServedTask | None, value: Input | None) -> ServedTask | None:
+    def _similar(self, exchange: Exchange, task: ServedTask | None, value: SlotValues | None) -> ServedTask | None:
         """A stricter task that a request repeats a sentence of, in its input where the rest is its own task's."""
         body: Any = exchange.body
         if value is not None:  # The constant texts of its own task are nobody else's.
@@ -128,12 +128,14 @@ class Routes:
             return None
         return strictest
 
-    def _fitting(self, chat: dict[str, Any]) -> list[tuple[ServedTask, Input | None]]:
+    def _fitting(self, chat: dict[str, Any]) -> list[tuple[ServedTask, SlotValues | None]]:
         """The tasks whose templates a request fits; those of other white space where it fits none as is."""
         templates, texts = self._like(chat)
         for look in (templates.exact, templates.loose) if templates is not None else ():
             cut = ((task, template.cut(chat)) for task, template in look(texts))
-            fits: list[tuple[ServedTask, Input | None]] = [(task, value) for task, value in cut if value is not None]
+            fits: list[tuple[ServedTask, SlotValues | None]] = [
+                (task, value) for task, value in cut if value is not None
+            ]
             if fits:
                 return fits
         return []
@@ -252,7 +254,7 @@ def _claim_order(task: ServedTask) -> tuple[Any, ...]:
     return said, is_named, task.decide is None, name
 
 
-def _cut(task: ServedTask, chat: dict[str, Any]) -> Input | None:
+def _cut(task: ServedTask, chat: dict[str, Any]) -> SlotValues | None:
     return task.task.template.cut(chat) if task.task.template is not None else None
 
 

@@ -16,10 +16,6 @@ from stepdown.core.tasks import Task
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.feedback import Feedback
 
-FEEDBACK = "feedback"
-"""The event that says how much feedback there is, and the hash of the last piece."""
-NOTE_EVERY_S = 60.0
-
 
 def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key: Key | None, now: float) -> str:
     """ "gold" or "verdict". Raises Refused: no call that the key may speak of, what cannot be an answer to it, or other
@@ -55,16 +51,6 @@ def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key:
     return "gold" if kind in ("gold", "accepted") else "verdict"
 
 
-def note_feedback(store: Store, now: float, every_s: float = NOTE_EVERY_S) -> None:
-    """Enter in the journal what feedback there is, where that is more than the journal knows and it was not told within
-    the last `every_s` seconds: one event for many pieces, each of which carries the hash of the one before."""
-    last = store.last_feedback()
-    noted = store.last_event(FEEDBACK)
-    known, told_at = (noted.data.get("events"), noted.at) if noted else (0, float("-inf"))
-    if last is not None and last.sequence != known and not 0 <= now - told_at < every_s:
-        store.append(FEEDBACK, "", {"events": last.sequence, "head": last.digest}, at=now)
-
-
 def _said(store: Store, call: Call, task: Task | None, feedback: Feedback) -> tuple[FeedbackKind, Any, Any]:
     """(kind, value, the answer that is judged)."""
     if feedback.gold is not msgspec.UNSET:
@@ -91,7 +77,7 @@ def _fitting(store: Store, call: Call, task: Task | None, value: Any) -> Any:
     if why_not and (canonical is None or not any(store.has_gold_value(name, canonical) for name in names)):
         raise Refused(
             422,
-            f"The gold value cannot be an answer of the task {task.name!r}. {why_not}. What the task has not had yet "
+            f"The gold value cannot be an answer of the task {task.name!r}. {why_not}. A new answer "
             "comes with imported gold.",
             "invalid_gold",
         )
@@ -102,9 +88,9 @@ def _call(store: Store, name: str, key: Key | None) -> Call:
     """The newest call of that id, or with an answer of that id, that the key may speak of. Raises Refused, in the same
     words for a call of somebody else's and for none."""
     ids = [name, *store.call_ids_of(name)]
-    found = {call.id: call for call in store.calls_by_id(ids)}
+    calls_by_id = {call.id: call for call in store.calls_by_id(ids)}
     for call_id in ids:
-        call = found.get(call_id)
+        call = calls_by_id.get(call_id)
         if call is not None and (key is None or key.may_label or call.client_id == key.id):
             return call
     raise Refused(
@@ -117,9 +103,9 @@ def _call(store: Store, name: str, key: Key | None) -> Call:
 
 def _answer_of(call: Call, task: Task | None) -> Any:
     if task is not None and task.family:
-        found = families().load(task.family).read_answer(task, call)
-        if found is not None:
-            return found
+        answer = families().load(task.family).read_answer(task, call)
+        if answer is not None:
+            return answer
     if call.content is None:
         raise Refused(422, "The call has no answer that could be accepted or judged.", "no_answer")
     return call.content

@@ -52,8 +52,9 @@ from stepdown.gateway.segments import Position
 from stepdown.gateway.snapshot import merged
 from stepdown.gateway.spending import read_totals
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
-from stepdown.project.feedback import keep_feedback, note_feedback
+from stepdown.project.feedback import keep_feedback
 from stepdown.project.home import Home
+from stepdown.project.journal import note_feedback
 from stepdown.project.keys import IssuedKeys
 from stepdown.serve.async_store import AsyncStore
 from stepdown.serve.served_tasks import ServedTasks
@@ -391,6 +392,7 @@ def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOpti
             passes_client_key=place == 0,
             pass_headers=said.pass_headers,
             ask_usage=said.ask_usage,
+            given=said.options,
         )
         for place, said in enumerate(settings.all_upstreams())
     ]

@@ -18,18 +18,21 @@ from stepdown import __version__
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import ResourceError, StepdownError, UsageError
+from stepdown.core.inputs import Input
 from stepdown.core.record import Dropped
 from stepdown.core.students import (
     ArtefactManifest,
+    Device,
     Predictions,
     Progress,
     Student,
     TrainingContext,
     TrainingData,
 )
-from stepdown.students.artefact import add_probes, open_student, place, read_manifest
-from stepdown.students.kinds import student_kinds
+from stepdown.runtime.artefact import open_student, read_manifest
+from stepdown.students.artefact import add_probes, place
 from stepdown.students.ladder import PlannedStudent
+from stepdown.students.train import train_student
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class FitContext:
     """Where and how a ladder is trained.
 
     work: this task's own folder for unfinished students and notes of finished ones. artefacts: where finished students
-    go, by hash. home: for caches shared between builds.
+    go, by hash. home: for caches shared between builds. device: on which students answer.
     """
 
     work: Path
@@ -47,6 +50,7 @@ class FitContext:
     threads: int
     progress: Progress
     network: bool = False
+    device: Device = "cpu"
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class FittedLadder:
     dropped: tuple[Dropped, ...]
 
 
-_MADE = 3
+_MADE = 4
 """Raise it when the same plan gives another artefact within one version of stepdown: no earlier one is reused then."""
 
 
@@ -96,7 +100,7 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
     for plan in ladder:
         teacher = fitted.get(plan.teacher or "")
         if teacher and teacher.plan.kind not in teachers:
-            teachers[teacher.plan.kind] = _Remembering(open_student(teacher.folder, context.threads))
+            teachers[teacher.plan.kind] = _Remembering(open_student(teacher.folder, context.threads, context.device))
         report = _Report(context.progress, plan.kind, done / total, plan.seconds / total)
         try:
             fitted[plan.kind] = _fit_one(plan, data, data_digest, context, report, teacher, teachers)
@@ -114,7 +118,7 @@ def digest_training_data(data: TrainingData) -> str:
     hasher = hashlib.sha256()
     plain: tuple[Any, ...] = (data.task, data.family, data.labels, data.dataset_hash)
     form = () if data.form is None else (data.form,)
-    for part in (*plain, data.texts, data.targets, data.sources, data.extra_texts, *form):
+    for part in (*plain, data.inputs, data.targets, data.sources, data.extra_inputs, *form):
         hasher.update(canonical_json(part) + b"\n")
     hasher.update(np.ascontiguousarray(data.weights, dtype=np.float64).tobytes())
     if data.soft is not None:
@@ -134,7 +138,7 @@ def _fit_one(
     teacher_hash = teacher.manifest.digest if teacher else ""
     key = digest_of((__version__, _MADE, plan.kind, asdict(plan.options), data_digest, context.seed, teacher_hash))
     note = context.work / "finished" / f"{key}.json"
-    earlier = _earlier(note, context.artefacts)
+    earlier = _earlier(note, context)
     if earlier:
         return FittedStudent(plan, *earlier, reused=True)
     folder = context.work / "unfinished" / key[:16]
@@ -151,8 +155,8 @@ def _fit_one(
     )
     try:
         folder.mkdir(parents=True)
-        trained = student_kinds().load(plan.kind).train(data, plan.options, training)
-        manifest = add_probes(folder, trained, data.texts)
+        trained = train_student(plan.kind, data, plan.options, training)
+        manifest = add_probes(folder, trained, data.inputs, context.device)
         placed = place(folder, context.artefacts)
         _write_note(note, _Finished(kind=plan.kind, artefact=manifest.digest))
     except (OSError, SafetensorError) as error:
@@ -166,12 +170,12 @@ def _fit_one(
     return FittedStudent(plan, placed, manifest)
 
 
-def _earlier(note: Path, artefacts: Path) -> tuple[Path, ArtefactManifest] | None:
+def _earlier(note: Path, context: FitContext) -> tuple[Path, ArtefactManifest] | None:
     """The artefact of an earlier build with the same key, if it is still there, whole, and answers here as there."""
     try:
         finished = msgspec.json.decode(note.read_bytes(), type=_Finished)
-        folder = artefacts / finished.artefact
-        open_student(folder)
+        folder = context.artefacts / finished.artefact
+        open_student(folder, device=context.device)
         return folder, read_manifest(folder)
     except (OSError, msgspec.DecodeError, StepdownError):
         return None
@@ -217,18 +221,18 @@ class _Report:
 
 
 class _Remembering:
-    """A teacher that is asked about the same texts by several students and answers them once."""
+    """A teacher that is asked about the same inputs by several students and answers them once."""
 
     def __init__(self, student: Student) -> None:
         self.kind, self.signal_names = student.kind, student.signal_names
         self._student = student
-        self._asked: list[str] = []
+        self._asked: list[Input] = []
         self._said: Predictions | None = None
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
-        return self._student.answer(text)
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
+        return self._student.answer(input)
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        if self._said is None or self._asked != list(texts):
-            self._asked, self._said = list(texts), self._student.answer_many(texts)
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        if self._said is None or self._asked != list(inputs):
+            self._asked, self._said = list(inputs), self._student.answer_many(inputs)
         return self._said

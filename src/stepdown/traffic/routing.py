@@ -16,16 +16,14 @@ import numpy as np
 
 from stepdown.core.calls import Call
 from stepdown.core.canonical import digest_of
-from stepdown.core.cutting import cut_text, kind_of
-from stepdown.core.nature import masked
+from stepdown.core.cutting import cut_text, kind_of, masked
 from stepdown.core.ownership import Owners
 from stepdown.core.tasks import MessageTemplate, Part, Task, Template, message_text
 from stepdown.traffic.answers import Answers
-from stepdown.traffic.clusters import Cluster, clusters, is_broad
+from stepdown.traffic.clusters import Cluster, answer_kind, clusters, is_broad, short_clusters
 from stepdown.traffic.pricing import Prices
-from stepdown.traffic.short_prompts import answer_kind, short_clusters
 from stepdown.traffic.tally import Reservoir, Tally
-from stepdown.traffic.templates import Prompt, constants, is_sure, mine, prompt_of
+from stepdown.traffic.templates import Prompt, constants, is_sure, mine_template, prompt_of
 
 MAX_GROUPS = 2_000
 MAX_SHAPES = 200
@@ -190,10 +188,10 @@ class Router:
     def _templates(self, sample: Sequence[tuple[Call, Prompt]]) -> Iterator[Cluster]:
         """The templates in a sample: first those that say much; among the prompts of none, those that say little and
         are answered with little."""
-        found = clusters([prompt for _, prompt in sample])
-        sure = [cluster for cluster in found if self._is_template(cluster)]
+        mined = clusters([prompt for _, prompt in sample])
+        sure = [cluster for cluster in mined if self._is_template(cluster)]
         yield from sure
-        left = [prompt for cluster in found if cluster not in sure for prompt in cluster.prompts]
+        left = [prompt for cluster in mined if cluster not in sure for prompt in cluster.prompts]
         if left:
             yield from short_clusters(left, {prompt: answer_kind(call) for call, prompt in sample})
 
@@ -240,8 +238,8 @@ class Router:
             if message.role in {"system", "developer"}:
                 if any(part.slot and kind_of(part.slot) in ("", "space") for part in message.parts):
                     return None
-                found = (key for key, text in self._systems.items() if cut_text(message.parts, text) is not None)
-                return self._chats.get(next(found, ""))
+                keys = (key for key, text in self._systems.items() if cut_text(message.parts, text) is not None)
+                return self._chats.get(next(keys, ""))
         return None
 
 
@@ -257,8 +255,8 @@ def system_text(request: dict[str, Any]) -> str:
 def _has_free_turns(prompts: list[Prompt]) -> bool:
     """Whether what an assistant said earlier differs from call to call: a conversation, not few-shot examples."""
     for place, role in enumerate(prompts[0].roles):
-        said = {prompt.texts[place] for prompt in prompts}
-        if role not in _ASKING_ROLES and len(said) > max(3, len(prompts) / 4):
+        replies = {prompt.texts[place] for prompt in prompts}
+        if role not in _ASKING_ROLES and len(replies) > max(3, len(prompts) / 4):
             return True
     return False
 
@@ -285,7 +283,7 @@ def _wider(group: Group, cluster: Cluster) -> Template | None:
     known = [prompt for prompt in group.prompts.items if prompt is not None]
     if not known:
         return None
-    together = mine([*known, *cluster.prompts])
+    together = mine_template([*known, *cluster.prompts])
     if is_broad(together) and not (is_broad(group.template) and is_broad(cluster.template)):
         return None
     size = len(constants(together))

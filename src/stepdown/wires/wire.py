@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from stepdown.wires import anthropic_messages, openai_chat
-from stepdown.wires.into_chat import MessagesToChat
-from stepdown.wires.into_messages import ChatToMessages
 from stepdown.wires.stream_translator import StreamTranslator
+from stepdown.wires.translated_streams import ChatToMessages, MessagesToChat
 from stepdown.wires.wire_errors import WireError, read_error
 
 
@@ -88,7 +87,7 @@ def translate_error(body: Any, status: int, upstream: str, client: str) -> dict[
 
 
 def error_of(error: WireError, client: str) -> dict[str, Any]:
-    """An error of our own as a client takes it."""
+    """A gateway's own error in the client's wire."""
     return wire_named(client).error_body(error.status, error.kind, error.message, error.code)
 
 
