@@ -1,7 +1,7 @@
 """The gateway's speed, beside LiteLLM's proxy and firstpass in the same run: a fixed upstream, one worker, every call
 recorded.
 
-usage: python -m benchmarks.gateway_speed [--seconds 5] [--rounds 3] [--workers 1] [--linear-home DIR] [--encoder-home DIR]
+usage: python -m benchmarks.gateway_speed [--seconds 5] [--rounds 3] [--workers 1] [--only through] [--linear-home DIR]
 
 STEPDOWN_BENCH_LITELLM and STEPDOWN_BENCH_FIRSTPASS name the peers' commands (litellm[proxy] 1.109.1, firstpass 0.9.0,
 each in an environment of its own); without one its peer is skipped. Rounds are interleaved (upstream, gateway, peers,

@@ -97,8 +97,8 @@ def _call(store: Store, name: str, key: Key | None) -> Call:
     if calls:
         raise Refused(
             409,
-            f"{len(calls)} calls that differ have an answer with the id {name[:100]!r}. Expected the id of one call, as "
-            f"its header x-stepdown-id said: {', '.join(call.id for call in calls)}.",
+            f"{len(calls)} calls that differ have an answer with the id {name[:100]!r}. Expected the id of one call, "
+            f"as its header x-stepdown-id said: {', '.join(call.id for call in calls)}.",
             "several_calls",
         )
     raise Refused(
