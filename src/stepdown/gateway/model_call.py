@@ -62,13 +62,7 @@ class Clocks:
 class ModelCalls:
     """Answers model calls. `routes` is replaced as a whole when tasks or certificates change: that is a hot swap."""
 
-    def __init__(
-        self,
-        incumbent: Asking,
-        clocks: Clocks,
-        middleware: Sequence[Middleware],
-        identify: Identify,
-    ) -> None:
+    def __init__(self, incumbent: Asking, clocks: Clocks, middleware: Sequence[Middleware], identify: Identify) -> None:
         self.routes = Routes(())
         self._incumbent, self._clocks, self._identify = incumbent, clocks, identify
         innermost: Next = self._answer

@@ -153,9 +153,6 @@ def _task(
         build=build,
         cascade=cascade,
         template=ResponseTemplate(
-            like={},
-            prompt_tokens_per_character=prompt,
-            completion_tokens_per_character=completion,
-            cost_usd=cost_usd,
+            like={}, prompt_tokens_per_character=prompt, completion_tokens_per_character=completion, cost_usd=cost_usd
         ),
     )

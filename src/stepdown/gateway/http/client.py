@@ -23,12 +23,7 @@ class HttpPool:
     """Connections to one origin, kept and used again, newest first so that the others can go idle and be closed."""
 
     def __init__(
-        self,
-        origin: Origin,
-        connect_s: float = 5.0,
-        idle_s: float = 30.0,
-        most: int = 1024,
-        sweep_s: float = _SWEEP_S,
+        self, origin: Origin, connect_s: float = 5.0, idle_s: float = 30.0, most: int = 1024, sweep_s: float = _SWEEP_S
     ) -> None:
         self.origin = origin
         self._sweep_s = sweep_s
