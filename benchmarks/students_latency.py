@@ -18,6 +18,7 @@ import numpy as np
 
 from stepdown.core.canonical import digest_of
 from stepdown.core.students import TrainingContext, TrainingData
+from stepdown.core.training_time import REFERENCE
 from stepdown.students.artefact import open_student, size_bytes
 from stepdown.students.kinds import student_kinds
 
@@ -49,7 +50,7 @@ def training_data(texts: list[str], gold: list[str]) -> TrainingData:
 def measure(kind: str, data: TrainingData, test: tuple[list[str], list[str]], home: Path, seconds: float) -> str:
     """Train one kind, open its artefact, and time single answers. Returns a table row."""
     module = student_kinds().load(kind)
-    options = module.options_for(len(data.texts), len(data.labels), seconds)
+    options = module.options_for(data.size, seconds, REFERENCE)
     if options is None:
         return f"{kind:8} needs more than {seconds:.0f} s"
     folder = home / kind

@@ -16,6 +16,8 @@ from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.roles import learn_roles
+from stepdown.core.pace import Clock
+from stepdown.core.training_time import MachineSpeed, TrainingSize, training_size
 
 ABSTAINS = "abstains"
 """The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
@@ -110,6 +112,11 @@ class TrainingData:
     form: Form | None = None
 
     @cached_property
+    def size(self) -> TrainingSize:
+        """How much there is to learn, unlabelled texts included."""
+        return training_size([*self.texts, *self.extra_texts], len(self.labels))
+
+    @cached_property
     def answered(self) -> tuple[list[str], list[dict[str, Any]]]:
         """The texts whose answers have fields, and those answers."""
         rows = [(text, each) for text, each in zip(self.texts, self.targets, strict=True) if isinstance(each, dict)]
@@ -123,9 +130,10 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """Where and how to train. folder: empty, for the artefact. seconds: what this student may take, a plan not a clock.
+    """Where and how to train. folder: empty, for the artefact. seconds: what the plan expects it to take.
 
-    teacher: an opened, larger student to distil from, or None. home: where shared blobs and caches may be kept.
+    teacher: an opened, larger student to distil from, or None. home: where shared blobs and caches may be kept. clock:
+    what training asks between its steps. checkpoints: where what was reached may be kept, None to keep nothing.
     """
 
     folder: Path
@@ -137,6 +145,8 @@ class TrainingContext:
     teacher: Student | None = None
     teacher_hash: str = ""
     network: bool = False
+    clock: Clock = field(default_factory=Clock)
+    checkpoints: Path | None = None
 
 
 TIME_OF_A_SCAN = "in the time of a scan"
@@ -160,11 +170,11 @@ class StudentKind(Protocol):
     Options: type[Any]
     """A frozen dataclass of this kind's options, each with a default and a doc line."""
 
-    def seconds_needed(self, rows: int, labels: int, options: Any) -> float:
-        """A rough guess of training time on two cores, for choosing the ladder."""
+    def seconds_needed(self, size: TrainingSize, options: Any, speed: MachineSpeed) -> float:
+        """A rough guess of training time on this machine, for choosing the ladder."""
 
-    def options_for(self, rows: int, labels: int, seconds: float) -> Any | None:
-        """The options that make the best use of at most `seconds` on two cores, or None when that is too little."""
+    def options_for(self, size: TrainingSize, seconds: float, speed: MachineSpeed) -> Any | None:
+        """The options that make the best use of at most `seconds` on this machine, or None when that is too little."""
 
     def train(self, data: TrainingData, options: Any, context: TrainingContext) -> ArtefactManifest:
         """Train, write the artefact (files and manifest) into context.folder, return its manifest."""

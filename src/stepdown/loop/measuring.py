@@ -107,7 +107,7 @@ def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) 
         pass
     texts = sample_texts(curated.dataset.split("tune") or curated.dataset.split("train"))
     served = Served(one=student.answer, many=student.answer_many, folder=fitted.folder, opener=OPENER)
-    speed = measure_speed(served, texts, job.machine)
+    speed = measure_speed(served, texts, job.machine, job.timing)
     write_whole(path, canonical_json(speed))
     return speed
 

@@ -79,11 +79,7 @@ def record_build(job: Job, curated: Curated, learned: Learned, measured: Measure
         roi=task_roi(job, curated, incumbent, cascade),
         disagreements=_disagreements(job, learned.data.roles, measured, certified, shown),
         environment=describe_environment(),
-        plan={
-            "students": [one.as_dict() for one in learned.plan],
-            "reused": [one.plan.kind for one in learned.fitted if one.reused],
-            "cascade": certified.candidate.why,
-        },
+        plan={**learned.plan, "cascade": certified.candidate.why},
         loss=job.loss.name,
         shown=_shown_metrics(),
         roles=learned.data.roles,
@@ -146,7 +142,7 @@ def _cascade(
     )
     folders = [job.home.artefacts / rung.artefact for rung in spec.rungs]
     size = sum(size_on_disk(folder) for folder in folders) / 1e6
-    speed = msgspec.structs.replace(measure_speed(served, texts, job.machine), size_mb=size)
+    speed = msgspec.structs.replace(measure_speed(served, texts, job.machine, job.timing), size_mb=size)
     offload = _offload(certificate)
     return CascadeMeasurement(
         offload=offload,

@@ -17,7 +17,7 @@ from stepdown.core.students import Student
 from stepdown.evaluation.speed import describe_machine
 from stepdown.loop.home import write_whole
 from stepdown.loop.job import Job
-from stepdown.loop.observing import time_rows
+from stepdown.loop.observing import TIMING_S, time_rows
 
 
 def time_once(
@@ -43,7 +43,9 @@ def _timed(job: Job, student: Student, entrant: Entrant, examples: Sequence[Exam
             return [float("nan") if one is None else one for one in seconds]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         pass
-    timed: list[float] = time_rows([student], examples, np.random.default_rng(0))[0].tolist()
+    timed: list[float] = time_rows([student], examples, np.random.default_rng(0), job.timing_share * TIMING_S)[
+        0
+    ].tolist()
     write_whole(path, canonical_json(_sealed([None if math.isnan(one) else one for one in timed])))
     return timed
 

@@ -16,6 +16,7 @@ from stepdown.core.errors import NotEnoughData
 from stepdown.core.family import loss_named
 from stepdown.core.kinds import Kinds
 from stepdown.core.students import ABSTAINS, TIME_OF_A_SCAN, StudentKind, TrainingContext, TrainingData
+from stepdown.core.training_time import REFERENCE, TrainingSize
 from stepdown.stats.calibration import fit_calibrator
 from stepdown.students.cross_validate import assign_folds
 from stepdown.students.kinds import student_kinds
@@ -95,9 +96,11 @@ def _cheapest(data: TrainingData, kinds: dict[str, StudentKind]) -> StudentKind:
 
 def _options(kind: StudentKind, data: TrainingData, folds: int) -> tuple[Any, int]:
     """What to train each fold with, and of how many rows one is learned from. Raises NotEnoughData."""
-    rows = len(data.texts) * (folds - 1) // folds
+    whole = data.size
+    rows = whole.rows * (folds - 1) // folds
     for share in _SHARES:
-        options = kind.options_for(rows // share, len(data.labels), TRAINING_S)
+        size = TrainingSize(rows // share, whole.labels, whole.tokens * (folds - 1) // (folds * share))
+        options = kind.options_for(size, TRAINING_S, REFERENCE)
         if options is not None and (share == 1 or rows // share >= _FEWEST):
             return options, share
     raise NotEnoughData(f"no student of the family {data.family!r} learns {rows:,} rows {TIME_OF_A_SCAN}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from stepdown.core.dataset import Answer
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.embedding_head import fit_embedding_head, unit
 from stepdown.students.encoders.preparing import prepare, require_training
@@ -82,16 +83,17 @@ class FrozenStudent:
         return Predictions(answers, np.column_stack([logit_signals(logits), truncated]), softmax(logits))
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Reading the base, then one pass over the texts, then two products a step."""
-    return 8.0 + 1.5e-3 * rows + 2e-8 * rows * labels * options.iterations
+    tokens, cells = size.read(options.max_length), size.rows * size.labels
+    return speed.slowness * (8.0 + 9e-5 * tokens + 2e-8 * cells * options.iterations)
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer steps where time is short, or None."""
     for iterations in (Options().iterations, 75, 40):
         options = Options(iterations=iterations)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 
@@ -119,7 +121,8 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     encoder = _encoder(context.folder, options.max_length, context.threads)
     features = unit(encoder.run_many(data.texts)[0])
     context.progress("fitting the head", 0.8)
-    head = fit_embedding_head(features, targets, options.penalty, options.iterations)
+    pace = context.clock.pace("fitting", options.iterations)
+    head = fit_embedding_head(features, targets, options.penalty, options.iterations, pace)
     save_file({"weight": head.weight, "bias": head.bias}, context.folder / HEAD)
     return seal(
         context.folder,

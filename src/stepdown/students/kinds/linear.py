@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.students.artefact import seal
 from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.students.logistic import MAX_CELLS, LogisticOptions, fit_logistic
@@ -78,17 +79,17 @@ class LinearStudent:
         return Predictions(answers, np.hstack([logit_signals(logits), extra]), softmax(logits))
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Reading the texts, then one product each way per step."""
-    cells = min(rows * labels, MAX_CELLS)
-    return 0.5 + 1.5e-4 * rows + 1.7e-7 * cells * options.iterations
+    cells = min(size.rows * size.labels, MAX_CELLS)
+    return speed.slowness * (0.5 + 1e-5 * size.tokens + 1.7e-7 * cells * options.iterations)
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer steps where time is short; None below the ten steps that a usable fit takes."""
     for iterations in (Options().iterations, 20, 10):
         options = Options(iterations=iterations)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 
@@ -110,6 +111,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
         targets,
         LogisticOptions(options.penalty, options.iterations, threads=context.threads),
         lambda share: context.progress("fitting", share),
+        context.clock.pace("fitting", options.iterations),
     )
     stored = quantise_rows(weight * idf[:, None])
     save_file(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stepdown.core.dataset import Answer
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.preparing import require_training
 from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
@@ -95,16 +96,16 @@ class StaticStudent:
         return float(self._seen[tokens].sum()) / len(tokens) if len(tokens) else 1.0
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Reading, then the epochs; labels hardly matter."""
-    return _START_S + 1e-4 * rows + 2.0e-4 * rows * options.epochs
+    return speed.slowness * (_START_S + 1.2e-5 * size.read(64) * (0.5 + options.epochs))
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer epochs where time is short; None below four."""
     for epochs in (Options().epochs, 6, 4):
         options = Options(epochs=epochs)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 
@@ -134,7 +135,13 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
         label_smoothing=options.label_smoothing,
     )
     windows = fit_windows(
-        start, sequences, targets, fitting, context.seed, lambda share: context.progress("fitting", share)
+        start,
+        sequences,
+        targets,
+        fitting,
+        context.seed,
+        lambda share: context.progress("fitting", share),
+        context.clock,
     )
     _save(context.folder, windows, counts > 0, content)
     steps = [Lineage(step="train", parameters={"from": options.base, "pieces": len(pieces)})]

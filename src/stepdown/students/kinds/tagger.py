@@ -18,6 +18,7 @@ from stepdown.core.errors import UsageError
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.writing import fitting
 from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.learning import Plan, learn
 from stepdown.students.encoders.lesson import Recipe
@@ -39,10 +40,12 @@ EXTRA = "train"
 COST_ORDER = 22.0
 TEACHES = True
 GRAPH = "encoder.onnx"
-_ROW_LAYER_S = 1.8e-3
-"""Seconds to train one row of some 13 tokens through one layer, on two cores that have no fast bfloat16."""
-_START_S = 8.0
-_ROW_S = 4e-3
+_START_S = 6.0
+_TOKEN_S = 3e-4
+"""Seconds to read, align, round and look at one token, whatever is learned from it."""
+_PADDED = 1.1
+_READING = 1 / 3
+"""What a layer costs that only reads, where one that learns costs 1."""
 _PIECE = re.compile(r"\w{1,4}|[^\w\s]")
 _DEPTH = 6
 """Layers of the default base."""
@@ -67,6 +70,10 @@ class Options:
     learning_rate: float = 1.5e-4
     """The peak rate of the top layer while fine-tuning all layers; what is distilled learns at 1.5 times that where all
     layers are kept, at three times that where fewer are."""
+    frozen: int = 0
+    """So many of the layers that are kept, the lowest, stay as they are: each text passes them once."""
+    teacher_frozen: int = 0
+    """The same while all layers are fine-tuned."""
     batch: int = 32
     """Rows per step."""
     max_length: int = 256
@@ -136,17 +143,24 @@ def _too_long(texts: Sequence[str]) -> str:
     return f"{long / len(texts):.0%} of the inputs are longer than the {limit:,} tokens that a tagger reads."
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
-    """Reading and aligning, then the epochs of all layers and of those that are kept."""
-    layers = _DEPTH * options.teacher_epochs + (options.layers or _DEPTH) * options.epochs
-    return _START_S + rows * (_ROW_S + _ROW_LAYER_S * layers)
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
+    """Reading and aligning, then the epochs of the layers that learn, and what only reads."""
+    kept = options.layers or _DEPTH
+    learning = kept - options.frozen
+    reading = kept + options.frozen
+    if options.teacher_epochs:
+        reading += 2 * _DEPTH + options.teacher_frozen
+    epochs = (_DEPTH - options.teacher_frozen) * options.teacher_epochs + learning * options.epochs
+    tokens = _PADDED * size.read(options.max_length)
+    fixed = speed.slowness * (_START_S + _TOKEN_S * tokens)
+    return fixed + tokens * speed.layer_s * (epochs + _READING * reading)
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """Teacher and student with as many epochs as fit; then the student alone; None below two epochs."""
     for teacher, student in _PLANS:
         options = Options(teacher_epochs=teacher, epochs=student)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 
@@ -247,6 +261,8 @@ def _plan(options: Options) -> Plan:
     )
     return Plan(
         layers=options.layers,
-        teacher=recipe,
-        student=replace(recipe, epochs=options.epochs, learning_rate=faster * options.learning_rate),
+        teacher=replace(recipe, frozen=options.teacher_frozen),
+        student=replace(
+            recipe, epochs=options.epochs, learning_rate=faster * options.learning_rate, frozen=options.frozen
+        ),
     )
