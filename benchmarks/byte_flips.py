@@ -39,12 +39,12 @@ from stepdown.core.canonical import digest_of
 from stepdown.core.errors import StepdownError
 from stepdown.core.store import Feedback
 from stepdown.gateway.cascades import RungThreads
-from stepdown.loop.feedback import note_feedback
-from stepdown.loop.home import Home, open_home, write_whole
-from stepdown.loop.integrity import audit
-from stepdown.loop.served_tasks import ServedTasks
-from stepdown.loop.signing import can_check, make_key
-from stepdown.loop.status import read_status
+from stepdown.project.feedback import note_feedback
+from stepdown.project.home import Home, open_home, write_whole
+from stepdown.project.integrity import audit
+from stepdown.project.signing import can_check, make_key
+from stepdown.project.status import read_status
+from stepdown.serve.served_tasks import ServedTasks
 
 CALLS = 1000
 ASKED = 50
@@ -164,16 +164,16 @@ class Project:
 
 
 async def _answers(task: Any) -> Any:
-    if task.decide is None or task.manners is None:
+    if task.decide is None or task.template is None:
         return None
     texts = [text for text, _ in inputs(task.name, ASKED)]
     decided = [await task.decide(text, False) for text in texts]  # one by one: batches differ in the last bits
     written = [
-        task.family.write_answer(task.task, one.answer, one.confidence, task.manners.like) if one.answer else None
+        task.family.write_answer(task.task, one.answer, one.confidence, task.template.like) if one.answer else None
         for one in decided
     ]
     facts = (task.certificate, task.valid_from, task.valid_until, task.privacy, task.holdback, task.cache_s)
-    more = (task.incumbent, task.build, dict(task.rung_usd), digest_of(task.task), digest_of(task.manners))
+    more = (task.incumbent, task.build, dict(task.rung_usd), digest_of(task.task), digest_of(task.template))
     return [msgspec.to_builtins(decided), written, facts, more]
 
 

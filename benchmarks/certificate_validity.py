@@ -27,13 +27,13 @@ from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, issue_certificate
 from stepdown.certificate.evidence import gather
 from stepdown.certificate.ledger import Attempt
-from stepdown.certificate.observations import Entrant, Observations, Support
+from stepdown.certificate.observations import CandidateStudent, Observations, Support
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.prospects import Prospects
-from stepdown.core.cascade import choose_rungs
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.contract import Evidence as Reference
+from stepdown.runtime.cascade import choose_rungs
 from stepdown.stats.binomial import proportion_interval
 
 Floats = NDArray[np.float64]
@@ -108,7 +108,9 @@ def draw(world: World, people: Population, rows: int, generator: np.random.Gener
         ids=tuple(f"{prefix}{row}" for row in range(rows)),
         reference=world.reference,
         references=("",) * rows,
-        entrants=tuple(Entrant(kind=f"student-{index}", artefact=f"{index:064x}") for index in range(len(world.worst))),
+        candidate_students=tuple(
+            CandidateStudent(kind=f"student-{index}", artefact=f"{index:064x}") for index in range(len(world.worst))
+        ),
         signals=tuple(each[:, None] for each in reported),
         losses=losses,
         incumbent_loss=incumbent,
@@ -118,14 +120,14 @@ def draw(world: World, people: Population, rows: int, generator: np.random.Gener
 
 def true_excess(world: World, people: Population, certificate: Certificate, candidate: Candidate) -> float:
     """The exact expected excess loss of the certified cascade in this world."""
-    index = [int(entrant.artefact, 16) for entrant in candidate.entrants]
+    index = [int(student_of_candidate.artefact, 16) for student_of_candidate in candidate.candidate_students]
     reported = np.log((people.signals[index] + 0.02) / (1.02 - people.signals[index]))
     blank = np.zeros((len(index), CELLS))
     everyone = Observations(
         ids=tuple(map(str, range(CELLS))),
         reference=world.reference,
         references=("",) * CELLS,
-        entrants=candidate.entrants,
+        candidate_students=candidate.candidate_students,
         signals=tuple(each[:, None] for each in reported),
         losses=blank,
         incumbent_loss=np.zeros(CELLS),

@@ -26,13 +26,13 @@ from typing import Any
 from benchmarks._documents.incumbent import said
 from benchmarks._documents.layouts import LAYOUTS
 from benchmarks._extraction.task import SECONDS_APART, STARTED, Answer, json_schema
-from stepdown.core.cascade import INCUMBENT
+from stepdown.build.job import BuildRequest
+from stepdown.build.pipeline import build
 from stepdown.core.contract import parse_duration
-from stepdown.loop.answering import Answerer
-from stepdown.loop.building import build
-from stepdown.loop.home import open_home
-from stepdown.loop.importing import ImportRequest, import_traffic
-from stepdown.loop.job import BuildRequest
+from stepdown.project.home import open_home
+from stepdown.project.import_traffic import ImportRequest, import_traffic
+from stepdown.runtime.cascade import INCUMBENT
+from stepdown.serve.answer import Answerer
 from stepdown.students.artefact import open_student
 
 NAME = "invoices"

@@ -30,8 +30,8 @@ from benchmarks._evidence.rooms import Rooms
 from benchmarks._evidence.traffic import Population
 from benchmarks._evidence.worlds import WORLDS
 from stepdown.certificate.calibrate import confidences
-from stepdown.core.cascade import choose_rungs
 from stepdown.core.certificate import Certificate
+from stepdown.runtime.cascade import choose_rungs
 from stepdown.stats.binomial import proportion_interval
 
 ROOMS = "benchmarks._evidence.build"

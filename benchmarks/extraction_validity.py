@@ -32,14 +32,14 @@ from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, issue_certificate
 from stepdown.certificate.evidence import gather
 from stepdown.certificate.ledger import Attempt
-from stepdown.certificate.observations import Entrant, Observations, Support
+from stepdown.certificate.observations import CandidateStudent, Observations, Support
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.prospects import Prospects
-from stepdown.core.cascade import choose_rungs
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.contract import Evidence as Reference
 from stepdown.core.students import ABSTAINS
+from stepdown.runtime.cascade import choose_rungs
 from stepdown.stats.binomial import proportion_interval
 
 Floats = NDArray[np.float64]
@@ -175,7 +175,9 @@ def draw(world: World, people: Population, rows: int, generator: np.random.Gener
         ids=tuple(f"{prefix}{row}" for row in range(rows)),
         reference=world.reference,
         references=("",) * rows,
-        entrants=tuple(Entrant(kind=f"s{one}", artefact=f"{one:064x}", signal_names=names) for one in students),
+        candidate_students=tuple(
+            CandidateStudent(kind=f"s{one}", artefact=f"{one:064x}", signal_names=names) for one in students
+        ),
         signals=_reported(world, people, list(students), cells),
         losses=people.losses[:, cells, atoms],
         incumbent_loss=people.incumbent[cells, atoms],
@@ -185,12 +187,12 @@ def draw(world: World, people: Population, rows: int, generator: np.random.Gener
 
 def true_excess(world: World, people: Population, certificate: Certificate, candidate: Candidate) -> float:
     """The exact expected excess loss of the certified cascade in this world."""
-    students = [int(entrant.artefact, 16) for entrant in candidate.entrants]
+    students = [int(student_of_candidate.artefact, 16) for student_of_candidate in candidate.candidate_students]
     everyone = Observations(
         ids=tuple(map(str, range(CELLS))),
         reference=world.reference,
         references=("",) * CELLS,
-        entrants=candidate.entrants,
+        candidate_students=candidate.candidate_students,
         signals=_reported(world, people, students, np.arange(CELLS)),
         losses=np.zeros((len(students), CELLS)),
         incumbent_loss=np.zeros(CELLS),

@@ -19,8 +19,8 @@ PROBE = """
 import json, resource, sys, time
 started = time.perf_counter()
 from pathlib import Path
-from stepdown.loop.answering import Answerer
-from stepdown.loop.home import open_home
+from stepdown.serve.answer import Answerer
+from stepdown.project.home import open_home
 imported = time.perf_counter()
 answerer = Answerer(open_home(Path(sys.argv[1])), sys.argv[2])
 opened = time.perf_counter()

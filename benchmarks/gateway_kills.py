@@ -31,7 +31,7 @@ import psutil
 from benchmarks._gateway import processes
 from benchmarks._gateway.processes import Server
 from benchmarks._gateway.wire_client import Client
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 
 VICTIMS = (("worker",), ("mover",), ("worker", "mover"))
 STATES = ("normal", "locked", "full")

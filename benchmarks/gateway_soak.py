@@ -250,8 +250,8 @@ def _other_build(home: Path, scratch: Path) -> Path:
 
 
 def _certificate(home: Path) -> str:
-    from stepdown.loop.home import open_home
-    from stepdown.loop.records import latest
+    from stepdown.project.builds import latest
+    from stepdown.project.home import open_home
 
     return latest(open_home(home), homes.TASK).read_certificate().digest
 
@@ -275,7 +275,7 @@ def _students_right(seen: Seen, right: dict[str, list[str]]) -> list[str]:
 
 def _all_kept(home: Path, seen: Seen) -> list[str]:
     """Every answered call is in the store once, with the answer that its client got."""
-    from stepdown.loop.home import open_home
+    from stepdown.project.home import open_home
 
     faults, unknown, found = [], 0, set()
     with open_home(home).store() as store:

@@ -83,9 +83,9 @@ def probabilities(opened: Any, sequences: Sequences, head: SoftmaxHead | None) -
 def write_graphs(folder: Path, epochs: tuple[float, float], seed: int) -> None:
     """`KIND-NAME.onnx` for each network and way to write it, `frozen`'s heads, and the test rows as ids."""
     from stepdown.core.students import TrainingContext
-    from stepdown.students.encoders.label_lesson import LabelLesson
+    from stepdown.students.encoders.label_objective import LabelObjective
     from stepdown.students.encoders.learning import Plan, learn
-    from stepdown.students.encoders.lesson import Recipe
+    from stepdown.students.encoders.objective import Recipe
     from stepdown.students.encoders.preparing import prepare
     from stepdown.students.encoders.pretrained import resolve
     from stepdown.students.kinds import encoder, frozen
@@ -99,11 +99,11 @@ def write_graphs(folder: Path, epochs: tuple[float, float], seed: int) -> None:
         folder=folder, home=folder, seed=seed, seconds=3600.0, threads=2, progress=lambda what, share: None
     )
     prepared = prepare(base, data.texts, len(data.labels), options.max_length, pruning)
-    lesson = LabelLesson(prepared.sequences, read_targets(data, options.incumbent_smoothing))
+    objective = LabelObjective(prepared.sequences, read_targets(data, options.incumbent_smoothing))
     plain = prepare(base, data.texts, len(data.labels), options.max_length, pruning).network
     recipe = Recipe(epochs[0], options.learning_rate, options.batch, options.label_smoothing)
     student = replace(recipe, epochs=epochs[1], learning_rate=3.0 * options.learning_rate)
-    trained = learn(prepared, lesson, Plan(options.layers, recipe, student), context).network
+    trained = learn(prepared, objective, Plan(options.layers, recipe, student), context).network
     defaults = frozen.Options()
     for name, how in WRITTEN.items():
         written = quantise.quantise(trained, prepared.sequences, quantise.Options(**how))

@@ -31,8 +31,8 @@ from stepdown.certificate.hashes import read_contract
 from stepdown.certificate.ledger import Attempt
 from stepdown.certificate.refusal import needed_labels
 from stepdown.core.contract import Contract
-from stepdown.loop.drawing import read_draws
-from stepdown.loop.home import open_home
+from stepdown.project.evidence_draws import read_draws
+from stepdown.project.home import open_home
 from stepdown.stats.spending import attempt_error
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

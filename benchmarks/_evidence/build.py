@@ -15,14 +15,31 @@ from typing import Any, cast
 import msgspec
 
 from benchmarks._evidence.rooms import Order
+from stepdown.build.certify import next_look, population, rows_to_test, with_drawn_gold
+from stepdown.build.curate import incumbent_verdicts
+from stepdown.build.gold_objections import objection
+from stepdown.build.job import BuildRequest, Job
+from stepdown.build.label_plan import first_plan, label_next, rows_planned, to_label
+from stepdown.build.measure import Measured
+from stepdown.build.pipeline import check_loss
 from stepdown.certificate import claims, planning
 from stepdown.certificate.calibrate import fit_all
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
 from stepdown.certificate.ledger import ATTEMPTED, attempt
-from stepdown.certificate.observations import Entrant, Observations
+from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.prospects import Prospects
+from stepdown.certificate.split_answers import (
+    Answered,
+    Grader,
+    answer_split,
+    calibration_kind,
+    content_keys,
+    observe,
+    observe_evidence,
+    observe_judged,
+)
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Answer, Dataset
@@ -35,24 +52,7 @@ from stepdown.core.tasks import Task
 from stepdown.core.vocabulary import GoldReading
 from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions
-from stepdown.loop.building import check_loss
-from stepdown.loop.certifying import next_look, population, rows_to_test, with_drawn_gold
-from stepdown.loop.curating import incumbent_verdicts
-from stepdown.loop.drawing import keep_draw, plan_labels, read_draws
-from stepdown.loop.job import BuildRequest, Job
-from stepdown.loop.labels import first_plan, label_next, rows_planned, to_label
-from stepdown.loop.measuring import Measured
-from stepdown.loop.objections import objection
-from stepdown.loop.observing import (
-    Answered,
-    Yardstick,
-    answer_split,
-    calibration_kind,
-    content_keys,
-    observe,
-    observe_evidence,
-    observe_judged,
-)
+from stepdown.project.evidence_draws import keep_draw, plan_labels, read_draws
 from stepdown.stats import paired_binary
 from stepdown.stats.spending import attempt_error
 
@@ -107,7 +107,7 @@ class Seen:
     """What the rooms of the loop read of the measured students."""
 
     answered: dict[str, Answered]
-    entrants: list[Entrant]
+    candidate_students: list[CandidateStudent]
     calibrators: tuple[dict[str, Any], ...]
 
 
@@ -167,9 +167,10 @@ class Project:
         """One build: its certificate or refusal, and the calls of its labels file."""
         job, contract = cast(Job, desk), desk.contract
         store = cast(Store, self.store)
-        yardstick = Yardstick(families().load(order.task.family), loss_named(order.task.family, contract.loss))
-        entrants = [
-            Entrant(kind=one.kind, artefact=one.artefact, signal_names=one.signal_names) for one in order.students
+        grader = Grader(families().load(order.task.family), loss_named(order.task.family, contract.loss))
+        candidate_students = [
+            CandidateStudent(kind=one.kind, artefact=one.artefact, signal_names=one.signal_names)
+            for one in order.students
         ]
         draw = dataset.draw
         if draw is None:
@@ -177,12 +178,12 @@ class Project:
         tuned = answer_split(order.students, dataset, "tune")
         if not tuned.examples:
             raise NotEnoughData("There is nothing to tune on.", "", "")
-        tune = observe(tuned, entrants, yardstick, calibration_kind(tuned.examples), None)
+        tune = observe(tuned, candidate_students, grader, calibration_kind(tuned.examples), None)
         answered = self._with_labels(answer_split(order.students, dataset, "certify"))
-        seen = _evidence_rows(order, contract, answered, entrants, yardstick)
+        seen = _evidence_rows(order, contract, answered, candidate_students, grader)
         error = attempt_error(1.0 - contract.confidence, 1)
         candidate = choose_candidate(order.task.name, Prospects(tune, contract, max(len(set(seen.units)), 1), error))
-        measured = cast(Measured, Seen({"tune": tuned, "certify": answered}, entrants, fit_all(tune)))
+        measured = cast(Measured, Seen({"tune": tuned, "certify": answered}, candidate_students, fit_all(tune)))
         basis = Basis(
             population=population(job, draw),
             unit=draw.unit,
@@ -229,12 +230,12 @@ class Project:
 
 
 def _evidence_rows(
-    order: Order, contract: Contract, answered: Answered, entrants: Sequence[Entrant], yardstick: Yardstick
+    order: Order, contract: Contract, answered: Answered, candidate_students: Sequence[CandidateStudent], grader: Grader
 ) -> Observations:
     if contract.against == "judged":
         own = Answered(with_drawn_gold(answered.examples), answered.predictions)
-        return observe_judged(own, entrants, yardstick, _verdicts(order), None)
-    return observe_evidence(answered, entrants, yardstick, contract.against, None)
+        return observe_judged(own, candidate_students, grader, _verdicts(order), None)
+    return observe_evidence(answered, candidate_students, grader, contract.against, None)
 
 
 def _verdicts(order: Order) -> dict[str, list[Verdict]]:

@@ -17,10 +17,10 @@ from benchmarks._extraction.project import Built, as_asked
 from benchmarks._extraction.scoring import Figures, judge, schema_of
 from benchmarks._extraction.task import Answer, Row, Task
 from stepdown.core.calls import Call
-from stepdown.core.cascade import INCUMBENT
 from stepdown.core.family import families
 from stepdown.core.students import ABSTAINS, Student
-from stepdown.loop.answering import Answerer
+from stepdown.runtime.cascade import INCUMBENT
+from stepdown.serve.answer import Answerer
 from stepdown.students.artefact import open_student
 
 WARM_UP = 100

@@ -10,15 +10,15 @@ from random import Random
 from typing import Any
 
 from benchmarks._extraction.task import Row, Task, write_gold, write_traffic
+from stepdown.build.job import BuildRequest
+from stepdown.build.pipeline import build
 from stepdown.core.errors import InputError
 from stepdown.core.record import BuildRecord
 from stepdown.core.tasks import Task as BuiltTask
 from stepdown.core.tasks import input_text
-from stepdown.loop.building import build
-from stepdown.loop.home import Home, open_home
-from stepdown.loop.importing import ImportRequest, import_traffic
-from stepdown.loop.job import BuildRequest
-from stepdown.loop.records import BuildFolder
+from stepdown.project.builds import BuildFolder
+from stepdown.project.home import Home, open_home
+from stepdown.project.import_traffic import ImportRequest, import_traffic
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def home_for(rung: str, given: Path | None, scratch: Path) -> Path:
 
 def calls_in(home: Path) -> int:
     """Calls in the home's store."""
-    from stepdown.loop.home import open_home
+    from stepdown.project.home import open_home
 
     with open_home(home).store() as store:
         return store.count_calls()

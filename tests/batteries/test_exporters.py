@@ -23,7 +23,7 @@ from stepdown.core.exports import ExportedModel
 from stepdown.core.students import Student
 from stepdown.students import exporter as exporting
 from stepdown.students.artefact import open_student, read_manifest, seal
-from stepdown.students.exported_program import Said, ask
+from stepdown.students.exported_program import ProgramAnswer, ask
 from stepdown.students.exporter import export_student, exportables, exporters, run_program
 from stepdown.students.kinds import student_kinds
 
@@ -41,7 +41,7 @@ class Made:
     model: ExportedModel
     parent: Student
     texts: list[str]
-    said: Said
+    said: ProgramAnswer
 
 
 def export_one(kind: str, name: str, artefact: Path, folder: Path) -> ExportedModel:

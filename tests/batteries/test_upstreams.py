@@ -11,10 +11,10 @@ import pytest
 from tests.gateway.asked import exchange, incumbent, json_of, whole
 
 from stepdown.core.secret import Secret
-from stepdown.core.wires import anthropic_messages, openai_chat
-from stepdown.core.wires.wire import WIRES
 from stepdown.gateway.http.messages import Request, UpstreamError
 from stepdown.gateway.upstream import Unsupported, UpstreamKind, UpstreamOptions, open_upstream, upstream_kinds
+from stepdown.wires import anthropic_messages, openai_chat
+from stepdown.wires.wire import WIRES
 
 KINDS = upstream_kinds()
 EXAMPLES = [

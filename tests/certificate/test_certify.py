@@ -126,7 +126,7 @@ def test_a_certificate_lapses(bench: Callable[..., Any]) -> None:
 
 
 def _timed(seen: Observations, seconds: float) -> Observations:
-    return replace(seen, latency_s=np.full((len(seen.entrants), seen.n), seconds))
+    return replace(seen, latency_s=np.full((len(seen.candidate_students), seen.n), seconds))
 
 
 def test_latency_is_a_claim_of_its_own(bench: Callable[..., Any]) -> None:
@@ -158,7 +158,10 @@ def test_cost_is_a_claim_of_its_own(bench: Callable[..., Any]) -> None:
         lambda seen: replace(
             seen,
             escalation_cost_usd=np.full(seen.n, 0.002),
-            entrants=tuple(msgspec.structs.replace(entrant, cost_usd=0.001) for entrant in seen.entrants),
+            candidate_students=tuple(
+                msgspec.structs.replace(student_of_candidate, cost_usd=0.001)
+                for student_of_candidate in seen.candidate_students
+            ),
         )
     )
     refused = dear.issue(Contract(cost_per_1k=0.5))
@@ -425,7 +428,7 @@ def _copied(seen: Observations, times: int) -> Observations:
         ids=ids,
         reference=seen.reference,
         references=tuple(seen.references[row] for row in rows),
-        entrants=seen.entrants,
+        candidate_students=seen.candidate_students,
         signals=tuple(each[rows] for each in seen.signals),
         losses=seen.losses[:, rows],
         incumbent_loss=seen.incumbent_loss[rows],

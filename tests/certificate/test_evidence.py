@@ -24,7 +24,7 @@ ISSUED_BEFORE = Path(__file__).parent / "issued_before"
 
 def _full(seen: Observations) -> Observations:
     generator = np.random.default_rng(1)
-    latency = generator.random((len(seen.entrants), seen.n))
+    latency = generator.random((len(seen.candidate_students), seen.n))
     latency[:, ::3] = np.nan
     unlabelled = np.arange(seen.n) % 4 > 0
     return replace(

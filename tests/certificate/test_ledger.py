@@ -41,16 +41,18 @@ class Journal:
 
 def _of_rows(evidence: Evidence, rows: Iterable[int], student: str = "s") -> Evidence:
     """Evidence on some rows, for a candidate with a student of its own."""
-    entrants = tuple(type(each)(kind=each.kind, artefact=student) for each in evidence.candidate.entrants)
+    candidate_students = tuple(
+        type(each)(kind=each.kind, artefact=student) for each in evidence.candidate.candidate_students
+    )
     candidate = type(evidence.candidate)(
         task="t",
-        entrants=entrants,
+        candidate_students=candidate_students,
         calibrators=evidence.candidate.calibrators,
         points=evidence.candidate.points,
         tune_reference="gold",
         tune_n=1,
     )
-    return gather(candidate, replace(evidence.seen.rows(np.array(list(rows))), entrants=entrants))
+    return gather(candidate, replace(evidence.seen.rows(np.array(list(rows))), candidate_students=candidate_students))
 
 
 @pytest.fixture

@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepdown.certificate.observations import SEPARATOR, Entrant, Judged, Observations, outcome
+from stepdown.certificate.observations import SEPARATOR, CandidateStudent, Judged, Observations, outcome
 
 TWO = Observations(
     ids=("a", "b", "c"),
     reference="gold",
     references=("x", "y", "z"),
-    entrants=(Entrant(kind="cheap", artefact="1", cost_usd=0.001), Entrant(kind="dear", artefact="2", cost_usd=0.01)),
+    candidate_students=(
+        CandidateStudent(kind="cheap", artefact="1", cost_usd=0.001),
+        CandidateStudent(kind="dear", artefact="2", cost_usd=0.01),
+    ),
     signals=(np.zeros((3, 1)), np.zeros((3, 2))),
     losses=np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]),
     incumbent_loss=np.array([0.0, 1.0, 1.0]),
@@ -50,7 +53,7 @@ def test_rows_and_students_can_be_picked() -> None:
     part = TWO.rows(np.array([2, 0])).students([1])
     assert part.ids == ("c", "a")
     assert part.losses.tolist() == [[1.0, 0.0]]
-    assert part.entrants[0].kind == "dear"
+    assert part.candidate_students[0].kind == "dear"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepdown.certificate.observations import Entrant, Observations, outcome
+from stepdown.certificate.observations import CandidateStudent, Observations, outcome
 from stepdown.certificate.path import MOST_POINTS, MOST_RUNGS, choose_candidate
 from stepdown.certificate.prospects import Prospects, expected_saving
 from stepdown.core.contract import Contract
@@ -25,7 +25,7 @@ def test_a_path_is_short_and_each_point_accepts_all_that_the_one_before_does(
     made = bench(seed, worst=worst, steepness=(2.0,) * len(worst))
     candidate = made.candidate(CONTRACT)
     assert 1 <= len(candidate.points) <= MOST_POINTS
-    assert len(candidate.entrants) <= MOST_RUNGS
+    assert len(candidate.candidate_students) <= MOST_RUNGS
     own = made.evidence(CONTRACT)
     answered = [outcome(own.seen, own.confidences, point.thresholds).rung >= 0 for point in candidate.points]
     for stricter, laxer in pairwise(answered):
@@ -61,7 +61,7 @@ def _complementary(rows: int, seed: int) -> Observations:
         ids=tuple(f"{seed}-{row}" for row in range(rows)),
         reference="gold",
         references=("",) * rows,
-        entrants=(Entrant(kind="left", artefact="l"), Entrant(kind="right", artefact="r")),
+        candidate_students=(CandidateStudent(kind="left", artefact="l"), CandidateStudent(kind="right", artefact="r")),
         signals=tuple((right[student] + noise[student])[:, None] for student in range(2)),
         losses=(~right).astype(float),
         incumbent_loss=np.zeros(rows),
@@ -70,14 +70,14 @@ def _complementary(rows: int, seed: int) -> Observations:
 
 def test_a_second_rung_is_added_where_it_pays_and_the_candidate_says_so() -> None:
     candidate = choose_candidate("t", Prospects(_complementary(600, 1), CONTRACT, 600, 0.05))
-    assert [entrant.kind for entrant in candidate.entrants] == ["left", "right"]
+    assert [student_of_candidate.kind for student_of_candidate in candidate.candidate_students] == ["left", "right"]
     assert candidate.points[-1].tune_offload > 0.9
     assert "is added because it saves" in candidate.why
 
 
 def test_a_second_rung_is_left_out_where_it_does_not_pay(bench: Callable[..., Any]) -> None:
     candidate = bench(worst=(0.3, 0.3), steepness=(2.0, 2.0)).candidate(CONTRACT)
-    assert len(candidate.entrants) == 1
+    assert len(candidate.candidate_students) == 1
     assert "would not pay" in candidate.why
 
 
@@ -85,16 +85,16 @@ def test_among_students_that_save_alike_the_clearly_better_one_is_taken_else_the
     bench: Callable[..., Any],
 ) -> None:
     better = bench(worst=(0.4, 0.05), steepness=(1.0, 1.0), incumbent_error=0.5).candidate(CONTRACT)
-    assert [entrant.kind for entrant in better.entrants] == ["student-1"]
+    assert [student_of_candidate.kind for student_of_candidate in better.candidate_students] == ["student-1"]
     made = bench(worst=(0.1,), steepness=(1.0,), incumbent_error=0.5).tune
     twins = replace(
         made,
-        entrants=(Entrant(kind="cheap", artefact="1"), Entrant(kind="dear", artefact="2")),
+        candidate_students=(CandidateStudent(kind="cheap", artefact="1"), CandidateStudent(kind="dear", artefact="2")),
         signals=made.signals * 2,
         losses=np.concatenate([made.losses] * 2),
     )
     alike = choose_candidate("t", Prospects(twins, CONTRACT, 400, 0.05))
-    assert [entrant.kind for entrant in alike.entrants] == ["cheap"]
+    assert [student_of_candidate.kind for student_of_candidate in alike.candidate_students] == ["cheap"]
 
 
 def test_a_cost_limit_moves_the_start_to_where_it_can_be_kept(bench: Callable[..., Any]) -> None:
@@ -128,13 +128,15 @@ def test_students_that_cost_more_than_they_save_still_give_a_candidate(bench: Ca
     made = bench(worst=(0.4, 0.5), steepness=(2.0, 2.0))
 
     def dear(seen: Observations) -> Observations:
-        entrants = tuple(
-            Entrant(kind=each.kind, artefact=each.artefact, signal_names=("top", "abstains"), cost_usd=10.0)
-            for each in seen.entrants
+        candidate_students = tuple(
+            CandidateStudent(kind=each.kind, artefact=each.artefact, signal_names=("top", "abstains"), cost_usd=10.0)
+            for each in seen.candidate_students
         )
         silent = np.arange(seen.n) % 50 != 0
         signals = tuple(np.column_stack([each[:, :1], silent]) for each in seen.signals)
-        return replace(seen, entrants=entrants, signals=signals, escalation_cost_usd=np.full(seen.n, 0.001))
+        return replace(
+            seen, candidate_students=candidate_students, signals=signals, escalation_cost_usd=np.full(seen.n, 0.001)
+        )
 
     made = made.with_both(dear)
     candidate = made.candidate(CONTRACT)

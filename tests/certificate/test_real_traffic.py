@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stepdown.certificate.certify import Issue, issue_certificate
 from stepdown.certificate.evidence import gather
 from stepdown.certificate.ledger import Attempt, attempt
-from stepdown.certificate.observations import Entrant, Observations, outcome
+from stepdown.certificate.observations import CandidateStudent, Observations, outcome
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.prospects import Prospects
 from stepdown.core.contract import Contract
@@ -40,7 +40,7 @@ class Split:
             ids=tuple(row[0] for row in self.rows),
             reference=reference,
             references=tuple(wanted.tolist()),
-            entrants=(Entrant(kind="words", artefact="0" * 64),),
+            candidate_students=(CandidateStudent(kind="words", artefact="0" * 64),),
             signals=(signals,),
             losses=(self.answers != wanted).astype(float)[None],
             incumbent_loss=(incumbent != wanted).astype(float),
@@ -118,7 +118,7 @@ def _drawn(seen: Observations, rows: NDArray[np.int64]) -> Observations:
         ids=tuple(map(str, range(rows.size))),
         reference=seen.reference,
         references=tuple(seen.references[row] for row in rows),
-        entrants=seen.entrants,
+        candidate_students=seen.candidate_students,
         signals=tuple(each[rows] for each in seen.signals),
         losses=seen.losses[:, rows],
         incumbent_loss=seen.incumbent_loss[rows],

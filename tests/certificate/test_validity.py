@@ -14,7 +14,7 @@ import pytest
 from stepdown.certificate.certify import Issue, issue_certificate
 from stepdown.certificate.evidence import gather
 from stepdown.certificate.ledger import ATTEMPTED, attempt
-from stepdown.certificate.observations import Entrant, Observations
+from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.prospects import Prospects
 from stepdown.core.contract import Contract
@@ -48,7 +48,7 @@ def _bad_student(rows: int, error: float, generator: np.random.Generator, prefix
         ids=tuple(f"{prefix}{row}" for row in range(rows)),
         reference="agreement",
         references=("",) * rows,
-        entrants=(Entrant(kind="s", artefact="a"),),
+        candidate_students=(CandidateStudent(kind="s", artefact="a"),),
         signals=(generator.random((rows, 1)),),
         losses=(generator.random((1, rows)) < error).astype(float),
         incumbent_loss=np.zeros(rows),
@@ -66,9 +66,11 @@ def test_trying_many_candidates_on_the_same_evidence_does_not_wear_the_guarantee
         events: list[Event] = []
         false = unguarded = False
         for number in range(20):
-            entrants = (Entrant(kind="s", artefact=str(number)),)
-            candidate = msgspec.structs.replace(tried, entrants=entrants, points=everything)
-            evidence = gather(candidate, replace(_bad_student(100, 0.105, generator, "c"), entrants=entrants))
+            candidate_students = (CandidateStudent(kind="s", artefact=str(number)),)
+            candidate = msgspec.structs.replace(tried, candidate_students=candidate_students, points=everything)
+            evidence = gather(
+                candidate, replace(_bad_student(100, 0.105, generator, "c"), candidate_students=candidate_students)
+            )
             spent = attempt(events, evidence, contract)
             events.append(next_event(events[-1] if events else None, 0.0, ATTEMPTED, "t", spent.event))
             certificate = issue_certificate(evidence, contract, spent, "0" * 64, Issue(0.0))

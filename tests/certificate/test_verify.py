@@ -15,12 +15,12 @@ from stepdown.certificate.files import write_certificate
 from stepdown.certificate.ledger import ATTEMPTED, Attempt, attempt
 from stepdown.certificate.verify import Linked, Verification, failed_names, verify, verify_files
 from stepdown.core.canonical import digest
-from stepdown.core.cascade import CascadeSpec
 from stepdown.core.certificate import Certificate, Journalled, Population
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest
 from stepdown.core.errors import InputError
 from stepdown.core.events import next_event
+from stepdown.runtime.cascade import CascadeSpec
 
 CONTRACT = Contract(
     slices=("half",), latency_p95_ms=50, cost_per_1k=1.5, slice_margin=0.2, margin=0.1, against="agreement"

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from stepdown.build.outcome import outcome
 from stepdown.certificate.files import read_certificate, write_certificate
 from stepdown.certificate.hashes import contract_hash, contract_table
 from stepdown.core.contract import Contract
-from stepdown.loop.home import open_home
-from stepdown.loop.in_force import standing_now, why_other_contract
-from stepdown.loop.outcome import outcome
-from stepdown.loop.records import latest
-from stepdown.loop.settings import parse_settings
+from stepdown.project.builds import latest
+from stepdown.project.home import open_home
+from stepdown.project.in_force import standing_now, why_other_contract
+from stepdown.project.settings import parse_settings
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK
 from tests.gateway.serving import SETTINGS, sure

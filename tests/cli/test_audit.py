@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stepdown.certificate.files import read_certificate
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.cli.conftest import Said, stepdown
 from tests.cli.tickets import TASK
 from tests.gateway.serving import copied, issue

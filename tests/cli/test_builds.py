@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from stepdown.build.job import BuildRequest
+from stepdown.build.pipeline import build as build_for_real
 from stepdown.cli.commands import promote as promote_command
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.events import Event, next_event
-from stepdown.loop.building import build as build_for_real
-from stepdown.loop.home import Home, open_home
-from stepdown.loop.job import BuildRequest
-from stepdown.loop.promoting import promote, roll_back
+from stepdown.project.home import Home, open_home
+from stepdown.project.promote import promote, roll_back
 from tests.cli.conftest import Said, stepdown
 from tests.cli.tickets import TASK
 from tests.gateway.serving import SETTINGS, copied, sure

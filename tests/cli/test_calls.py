@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from stepdown.core.store import Gold
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.cli.conftest import Said, stepdown
 from tests.gateway.large_model import LargeModel
 from tests.gateway.serving import Gateway, asked, copied, kept, serving, soon, sure, unsure

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stepdown.certificate.ledger import ATTEMPTED, LOOKED
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK, lines, ticket
 

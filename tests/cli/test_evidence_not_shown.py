@@ -13,8 +13,8 @@ import pytest
 from stepdown.core.dataset import Dataset, Example
 from stepdown.core.record import BuildRecord
 from stepdown.curation.dataset_file import read_dataset
-from stepdown.loop.home import open_home
-from stepdown.loop.records import BuildFolder, latest
+from stepdown.project.builds import BuildFolder, latest
+from stepdown.project.home import open_home
 from tests.cli import bookings
 from tests.cli.conftest import TASK, stepdown
 

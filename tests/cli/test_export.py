@@ -19,7 +19,7 @@ import pytest
 from stepdown.certificate.files import read_certificate
 from stepdown.cli.commands import export as export_command
 from stepdown.core import kinds
-from stepdown.loop.home import Home, open_home
+from stepdown.project.home import Home, open_home
 from tests.cli import shaken_exporter
 from tests.cli.conftest import Said, stepdown
 from tests.cli.tickets import PHRASES, TASK

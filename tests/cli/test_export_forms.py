@@ -27,7 +27,7 @@ def test_an_export_fills_in_the_form_as_the_build_does(
     done = stepdown("export", TASK, "--to", str(out), "--format", name, "--home", str(home), "--json")
     assert done.code == 0, done.err
     said = done.json
-    assert (said["verdict"], said["differences"], said["rungs"][0]["kind"]) == ("certified", [], "gazetteer")
+    assert (said["verdict"], said["differences"], said["rungs"][0]["kind"]) == ("certified", [], "crf")
     assert read_certificate(out / "certificate.json").digest == said["certificate"]
     # The requests state a schema, so that its answers are held against it.
     assert "jsonschema" in json.loads((out / "manifest.json").read_bytes())["requires"]

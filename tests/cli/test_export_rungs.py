@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stepdown.build.measure import Measured
 from stepdown.certificate import path
 from stepdown.certificate.files import read_certificate
 from stepdown.certificate.observations import outcome
 from stepdown.certificate.prospects import Prospects
-from stepdown.loop.measuring import Measured
 from tests.cli.conftest import stepdown
 from tests.cli.test_export import FORMATS, attempts, export, run
 from tests.cli.tickets import PHRASES, TASK, ticket
 from tests.gateway.serving import puzzle
 
 pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
-KINDS = ["linear", "static"]
+KINDS = ["linear", "token_cnn"]
 FOLDERS = [f"{place}-{kind}" for place, kind in enumerate(KINDS, start=1)]
 
 
@@ -83,7 +83,7 @@ def test_every_rung_has_a_folder_and_is_asked_in_turn(two_rungs: Path, tmp_path:
 def test_a_rung_that_is_missing_is_said(two_rungs: Path, tmp_path: Path) -> None:
     home = Path(shutil.copytree(two_rungs, tmp_path / "home"))
     record = json.loads(next(home.glob(f".stepdown/builds/{TASK}/0*/record.json")).read_bytes())
-    static = next(one["artefact"] for one in record["students"] if one["kind"] == "static")
+    static = next(one["artefact"] for one in record["students"] if one["kind"] == "token_cnn")
     shutil.rmtree(home / ".stepdown" / "artefacts" / static)
     refused = export(home, tmp_path / "out", "onnx")
     assert refused.code != 0

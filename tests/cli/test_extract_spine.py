@@ -16,8 +16,8 @@ from stepdown.core.family import families
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.parse import parse
-from stepdown.loop.discovery import calls_of, resolve_learnable
-from stepdown.loop.home import open_home
+from stepdown.project.discovery import calls_of, resolve_learnable
+from stepdown.project.home import open_home
 from tests.cli import bookings
 from tests.cli.bookings import SETTINGS, TASK, Shape, booking, message, request
 from tests.cli.conftest import stepdown

@@ -10,7 +10,7 @@ import pytest
 
 from stepdown.core.draw import DRAWN, Draw, pack_keys
 from stepdown.core.store import Feedback
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.cli.conftest import Said, stepdown
 from tests.cli.tickets import TASK, label, write_gold, write_tickets
 from tests.gateway.serving import copied

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stepdown.certificate.ledger import ATTEMPTED
-from stepdown.loop.home import open_home
-from stepdown.loop.records import latest
+from stepdown.project.builds import latest
+from stepdown.project.home import open_home
 from tests.cli.conftest import Said, stepdown
 from tests.cli.tickets import TASK, label, lines, ticket
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from stepdown.core.events import verify_chain
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import LINEAR_ONLY, TASK, write_gold, write_tickets
 

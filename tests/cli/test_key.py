@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stepdown.gateway.keys import KeyRing
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.cli.conftest import Said, stepdown
 
 

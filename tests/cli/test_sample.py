@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from stepdown.core.draw import DRAWN
-from stepdown.loop.home import open_home
-from stepdown.loop.records import latest
+from stepdown.project.builds import latest
+from stepdown.project.home import open_home
 from tests.cli.conftest import Said, stepdown
 from tests.cli.tickets import PHRASES, TASK, label, lines, ticket
 
@@ -252,7 +252,7 @@ def test_a_declaration_can_be_taken_back_and_what_it_is_then_is_said(home: Path)
 
 
 def _is_drawn(home: Path, name: str) -> bool:
-    from stepdown.loop.drawing import read_draws
+    from stepdown.project.evidence_draws import read_draws
 
     with open_home(home).store() as store:
         return any(draw.place(name) is not None for draw in read_draws(store, TASK))

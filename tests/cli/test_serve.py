@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.batteries.conftest import drop_schema
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK

@@ -10,8 +10,8 @@ import pytest
 
 from stepdown.core.calls import Call
 from stepdown.core.tasks import Match, Task
-from stepdown.loop.discovery import calls_of
-from stepdown.loop.home import open_home
+from stepdown.project.discovery import calls_of
+from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 
 WORDS = ["invoice", "parcel", "refund", "login", "password", "delivery", "charge", "account", "card", "order"]

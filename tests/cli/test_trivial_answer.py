@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stepdown.loop.home import open_home
-from stepdown.loop.records import latest
+from stepdown.project.builds import latest
+from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import PHRASES, TASK, lines, ticket
 

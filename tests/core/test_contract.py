@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stepdown.core.contract import Contract, parse_contract, parse_duration, parse_task_settings
 from stepdown.core.errors import ContractError
-from stepdown.loop.settings import TEMPLATE, Settings, parse_settings
+from stepdown.project.settings import TEMPLATE, Settings, parse_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 

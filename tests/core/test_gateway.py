@@ -14,7 +14,7 @@ from stepdown.core.errors import ContractError
 from stepdown.core.gateway import KEY_VARIABLE, GatewaySettings, UpstreamSettings
 from stepdown.core.limits import Limits
 from stepdown.core.secret import Secret
-from stepdown.loop.settings import TEMPLATE, Settings, parse_settings
+from stepdown.project.settings import TEMPLATE, Settings, parse_settings
 
 HIDDEN = "sk-hunter2"
 DOCS = Path(__file__).parents[2] / "docs" / "gateway.md"

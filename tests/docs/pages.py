@@ -17,7 +17,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepdown.loop.settings import parse_settings
+from stepdown.project.settings import parse_settings
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n+^```(?P<said>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -22,12 +22,12 @@ def student(kind: str, wrong: int, latency: float, cost: float, reference: str =
 def test_better_at_everything_beyond_noise_dominates() -> None:
     ladder = [
         student("linear", 90, 5e-5, 0.001),
-        student("static", 140, 2e-4, 0.004),
+        student("token_cnn", 140, 2e-4, 0.004),
         student("encoder", 50, 1e-3, 0.02),
     ]
     assert [each.dominated_by for each in mark_dominated(ladder)] == ["", "linear", ""]
     (dropped,) = explain_dominated(ladder)
-    assert dropped.kind == "static"
+    assert dropped.kind == "token_cnn"
     assert dropped.why.startswith(
         "linear is better at everything: 9.0% of its answers are wrong against 14.0% (n = 1000"
     )
@@ -35,14 +35,18 @@ def test_better_at_everything_beyond_noise_dominates() -> None:
 
 
 def test_within_noise_or_dearer_dominates_nobody() -> None:
-    close = [student("linear", 90, 5e-5, 0.001), student("static", 100, 2e-4, 0.004)]
-    dear = [student("linear", 50, 5e-5, 0.005), student("static", 140, 2e-4, 0.004)]
-    apart = [student("linear", 50, 5e-5, 0.001, "incumbent"), student("static", 140, 2e-4, 0.004)]
+    close = [student("linear", 90, 5e-5, 0.001), student("token_cnn", 100, 2e-4, 0.004)]
+    dear = [student("linear", 50, 5e-5, 0.005), student("token_cnn", 140, 2e-4, 0.004)]
+    apart = [student("linear", 50, 5e-5, 0.001, "incumbent"), student("token_cnn", 140, 2e-4, 0.004)]
     for ladder in (close, dear, apart, []):
         assert mark_dominated(ladder) == ladder
         assert explain_dominated(ladder) == []
 
 
 def test_the_best_of_several_is_named_and_never_one_that_is_dominated() -> None:
-    ladder = [student("static", 200, 1e-3, 0.01), student("linear", 120, 5e-4, 0.005), student("tiny", 60, 1e-4, 0.001)]
+    ladder = [
+        student("token_cnn", 200, 1e-3, 0.01),
+        student("linear", 120, 5e-4, 0.005),
+        student("tiny", 60, 1e-4, 0.001),
+    ]
     assert [each.dominated_by for each in mark_dominated(ladder)] == ["tiny", "tiny", ""]

@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.wires import openai_chat
 from stepdown.gateway.asking import Incumbent
 from stepdown.gateway.breaker import BreakerLimits
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.messages import Request, UnfinishedStream
-from stepdown.gateway.retrying import Patience
+from stepdown.gateway.retry_policy import RetryPolicy
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
+from stepdown.wires import openai_chat
 
 COMPLETION: dict[str, Any] = {
     "id": "chatcmpl-1",
@@ -64,7 +64,7 @@ def incumbent(*urls: str | UpstreamOptions, breaker: BreakerLimits | None = None
         url if isinstance(url, UpstreamOptions) else UpstreamOptions(url=url, name=str(number), **options)
         for number, url in enumerate(urls)
     ]
-    patience = Patience(backoff_s=0.01, most_backoff_s=0.02, most_retry_after_s=0.5)
+    patience = RetryPolicy(backoff_s=0.01, most_backoff_s=0.02, most_retry_after_s=0.5)
     pairs = [(one, open_upstream(one)) for one in made]
     return Incumbent(pairs, time.monotonic, random.Random(7), patience, breaker)
 

@@ -11,11 +11,11 @@ from stepdown.core.contract import Privacy
 from stepdown.core.family import families
 from stepdown.core.keys import Key
 from stepdown.core.tasks import Match, Task
-from stepdown.core.wires import openai_chat
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.outcome import is_student
-from stepdown.gateway.served import Manners, ServedTask
+from stepdown.gateway.served import ResponseTemplate, ServedTask
+from stepdown.wires import openai_chat
 
 AT = 500_000 * 3600.0 + 60.0
 KEY = Key(id="k1", name="reporting", digest="d", prefix="sk-stepdown-abcd", created_at=0.0)
@@ -26,7 +26,7 @@ def task(name: str = "intent", privacy: Privacy = "any") -> ServedTask:
         task=Task(name=name, family="classify", match=Match(workload=name)),
         family=families().load("classify"),
         privacy=privacy,
-        manners=Manners(like={"role": "assistant", "content": "{}"}, model="gpt-4o-mini", cost_usd=0.002),
+        template=ResponseTemplate(like={"role": "assistant", "content": "{}"}, model="gpt-4o-mini", cost_usd=0.002),
         rung_usd={"linear": 0.0005},
     )
 

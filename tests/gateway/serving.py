@@ -21,8 +21,8 @@ import msgspec
 from stepdown.certificate.files import read_certificate, write_certificate
 from stepdown.certificate.hashes import contract_hash, contract_table
 from stepdown.core.calls import Call
-from stepdown.loop.home import open_home
-from stepdown.loop.records import built_tasks, latest
+from stepdown.project.builds import built_tasks, latest
+from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import PHRASES, TASK, label, lines, ticket, write_gold
 

@@ -15,8 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stepdown.core.calls import Call
-from stepdown.loop.home import open_home
-from stepdown.loop.records import latest
+from stepdown.project.builds import latest
+from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK
 from tests.gateway.large_model import EVENTS, LargeModel, Says, Seen, usual_answer

@@ -10,11 +10,11 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from stepdown.core.secret import Secret
-from stepdown.core.wires import anthropic_messages, openai_chat
-from stepdown.core.wires.event_stream import events
 from stepdown.gateway.breaker import BreakerLimits
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.upstream import UpstreamOptions
+from stepdown.wires import anthropic_messages, openai_chat
+from stepdown.wires.event_stream import events
 from tests.gateway.asked import CHUNKS, COMPLETION, MESSAGE, answer, exchange, incumbent, json_of, whole
 from tests.gateway.http.sockets import (
     Script,

@@ -12,10 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepdown.core.cascade import Decision
 from stepdown.core.keys import Key
-from stepdown.core.wires import anthropic_messages, openai_chat
-from stepdown.core.wires.event_stream import events
 from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Response
@@ -23,6 +20,9 @@ from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.middleware.caching import caching
 from stepdown.gateway.outcome import outcome_of
 from stepdown.gateway.served import ServedTask
+from stepdown.runtime.cascade import Decision
+from stepdown.wires import anthropic_messages, openai_chat
+from stepdown.wires.event_stream import events
 from tests.gateway.exchanges import AT, KEY, answer, exchange, task
 
 

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from stepdown.core.calls import Call
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.gateway.large_model import EVENTS, LargeModel, Says
 from tests.gateway.serving import Gateway, kept, launch, serving, soon

@@ -18,7 +18,7 @@ import yaml
 
 from stepdown.core.gateway import GatewaySettings
 from stepdown.gateway.openapi import describe
-from stepdown.loop.settings import parse_settings
+from stepdown.project.settings import parse_settings
 from tests.cli.conftest import stepdown
 
 ROOT = Path(__file__).parents[2]

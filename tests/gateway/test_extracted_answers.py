@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from langchain_openai import ChatOpenAI
 
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.cli.bookings import BOOKING, SCHEMA, SETTINGS, SYSTEM, TOOLS, WORDS, booking, message, request, tool
 from tests.cli.conftest import stepdown
 from tests.gateway.large_model import LargeModel
@@ -65,7 +65,7 @@ def claude_of(gateway: Gateway) -> anthropic.Anthropic:
 def test_content_is_what_the_incumbent_writes_to_the_letter(json_gateway: Gateway, number: int) -> None:
     text, right = booking(number)
     got = ask(json_gateway, request(text))
-    assert got.headers["x-stepdown-rung"] == "gazetteer", got.headers
+    assert got.headers["x-stepdown-rung"] == "crf", got.headers
     assert got.json()["choices"][0]["message"] == {"role": "assistant", "refusal": None, **message(right)}
 
 
@@ -154,7 +154,7 @@ def test_an_anthropic_client_gets_tool_use(tools_gateway: Gateway) -> None:
     said: Any = {"model": "gpt-4o-mini", "max_tokens": 200, "system": SYSTEM, "tools": CLAUDE_TOOLS}
     said["messages"] = [{"role": "user", "content": CANCEL}]
     raw = claude_of(tools_gateway).messages.with_raw_response.create(**said)
-    assert raw.headers["x-stepdown-rung"] == "gazetteer"
+    assert raw.headers["x-stepdown-rung"] == "crf"
     whole = raw.parse()
     with claude_of(tools_gateway).messages.stream(**said) as stream:
         pieces = [event.partial_json for event in stream if event.type == "input_json"]
@@ -198,7 +198,7 @@ def test_what_tools_are_offered_and_chosen_decides_who_answers(
 ) -> None:
     got = ask(tools_gateway, {**request(CANCEL, "tools"), **more})
     assert got.status_code == 200
-    assert got.headers["x-stepdown-rung"] == ("incumbent" if reason else "gazetteer")
+    assert got.headers["x-stepdown-rung"] == ("incumbent" if reason else "crf")
     assert got.headers.get("x-stepdown-reason", "").startswith(reason)
 
 
@@ -222,7 +222,7 @@ def test_what_comes_after_a_tools_result_is_the_incumbents(tools_gateway: Gatewa
 def test_calls_of_tools_are_recorded_as_they_were(tools_gateway: Gateway, stream: bool) -> None:
     got = ask(tools_gateway, {**request(CANCEL, "tools"), "stream": stream})
     call = kept(tools_gateway.home, got.headers["x-stepdown-id"])
-    assert call.rung == "gazetteer"
+    assert call.rung == "crf"
     assert call.message is not None
     (called,) = call.message["tool_calls"]
     assert called["function"] == {"name": "cancel_booking", "arguments": json.dumps(CANCELLED)}

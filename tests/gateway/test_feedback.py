@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from stepdown.core.store import Gold, GoldBasis, Verdict
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK
 from tests.gateway.large_model import LargeModel, Says

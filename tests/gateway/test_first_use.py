@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from openai import OpenAI
 
 from stepdown.core.tasks import Match
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import label, lines, response, ticket
 from tests.gateway.serving import Gateway, serving

@@ -16,7 +16,6 @@ import pytest
 from scipy.stats import binomtest
 
 from stepdown.core.calls import Call, as_production_makes_them, incumbent_calls
-from stepdown.core.cascade import Decision
 from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import JSON, Response
@@ -25,8 +24,9 @@ from stepdown.gateway.middleware.caching import caching
 from stepdown.gateway.middleware.holdback import holdback
 from stepdown.gateway.outcome import outcome_of
 from stepdown.gateway.served import ServedTask
-from stepdown.loop.discovery import calls_of
-from stepdown.loop.home import open_home
+from stepdown.project.discovery import calls_of
+from stepdown.project.home import open_home
+from stepdown.runtime.cascade import Decision
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import SYSTEM, TASK
 from tests.gateway.exchanges import AT, answer, exchange, task
@@ -318,7 +318,7 @@ def test_the_share_that_is_drawn(share: float) -> None:
     [
         {"served": None},
         {"served": served(holdback=1.0, decide=None)},
-        {"served": served(holdback=1.0, manners=None)},
+        {"served": served(holdback=1.0, template=None)},
         {"served": served(holdback=1.0, privacy="local-only")},
         {"served": served(holdback=1.0), "at": AT + 10},
         {"served": served(holdback=1.0), "can_ask": False},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import SYSTEM, TASK
 from tests.gateway.large_model import LargeModel

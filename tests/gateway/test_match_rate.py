@@ -10,7 +10,7 @@ import pytest
 
 from stepdown.core.store import Served, Store
 from stepdown.gateway.match_rate import match_rate_collapses
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from stepdown.stores.store import open_store
 from tests.cli.conftest import stepdown
 from tests.gateway.serving import serving

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from stepdown.core.wires import anthropic_messages
 from stepdown.gateway import metric_names as names
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.outcome import outcome_of
 from stepdown.gateway.run_folder import SILENT_S, RunFolder
 from stepdown.gateway.tallies import Sums, Tally
+from stepdown.wires import anthropic_messages
 from tests.gateway.exchanges import exchange, task
 
 

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from stepdown.core.gateway import GatewaySettings
-from stepdown.core.wires import anthropic_messages, openai_chat
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.openapi import describe
-from stepdown.loop.home import open_home
-from stepdown.loop.serving import Gateway
+from stepdown.project.home import open_home
+from stepdown.serve.worker import Gateway
+from stepdown.wires import anthropic_messages, openai_chat
 
 
 async def _surface(folder: Path) -> tuple[dict[str, list[str]], dict[str, Any]]:

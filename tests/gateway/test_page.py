@@ -12,7 +12,7 @@ import pytest
 from stepdown.gateway.metric_names import METRICS
 from stepdown.gateway.openapi import describe
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream, upstream_kinds
-from stepdown.loop.settings import parse_settings
+from stepdown.project.settings import parse_settings
 from tests.cli.conftest import stepdown
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text(encoding="utf-8")

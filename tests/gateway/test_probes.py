@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from stepdown.core.canonical import canonical_json
-from stepdown.core.cascade import CascadeSpec
+from stepdown.runtime.cascade import CascadeSpec
 from stepdown.students.artefact import read_manifest, seal
 from stepdown.students.probes import PROBES, Probes
 from tests.cli.conftest import stepdown

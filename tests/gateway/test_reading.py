@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepdown.core.wires import openai_chat
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.reading import MOST_VALUES, read_request
+from stepdown.wires import openai_chat
 from tests.gateway.large_model import LargeModel
 from tests.gateway.serving import Gateway
 

@@ -17,7 +17,6 @@ from stepdown.core.calls import Call
 from stepdown.core.errors import StoreError
 from stepdown.core.gateway import GatewaySettings
 from stepdown.core.store import Store
-from stepdown.core.wires import anthropic_messages
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.mover import Listener, Mover
@@ -26,6 +25,7 @@ from stepdown.gateway.recorder import Recorder
 from stepdown.gateway.records import pack
 from stepdown.gateway.segments import SegmentWriter, segments
 from stepdown.stores.store import open_store, store_kinds
+from stepdown.wires import anthropic_messages
 from tests.gateway.exchanges import AT, KEY, answer, exchange, task
 from tests.gateway.waiting import wait_until
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from stepdown.core.limits import Limits
 from stepdown.core.tasks import Match, Task
-from stepdown.core.wires import openai_chat
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.limits import Estimate, Limiter, Refusal, Reserved
 from stepdown.gateway.outcome import estimate_of
-from stepdown.gateway.served import Manners, ServedTask
+from stepdown.gateway.served import ResponseTemplate, ServedTask
+from stepdown.wires import openai_chat
 from tests.cli.conftest import stepdown
 from tests.gateway.large_model import LargeModel, Says
 from tests.gateway.serving import SETTINGS, Gateway, copied, serving, soon, sure, unsure
@@ -129,7 +129,9 @@ def test_under_way_and_spent_never_pass_a_budget_by_more_than_one_request(steps:
 
 def test_a_long_prompt_is_set_aside_by_its_length() -> None:
     """Also where nobody says how long the answer may be, and the task's calls usually cost little."""
-    task = ServedTask(task=Task(name="t", family="", match=Match()), family=None, manners=Manners({}, cost_usd=0.001))
+    task = ServedTask(
+        task=Task(name="t", family="", match=Match()), family=None, template=ResponseTemplate({}, cost_usd=0.001)
+    )
     usd = {}
     for length in (40, 400_000):
         asked = Exchange(Request("POST", "/v1/chat/completions"), openai_chat, 0.0, 0.0)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from stepdown.core.family import families
 from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template, input_text
-from stepdown.core.wires import anthropic_messages, openai_chat
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.served import ServedTask
+from stepdown.wires import anthropic_messages, openai_chat
 
 CLASSIFY = families().load("classify")
 

@@ -14,18 +14,18 @@ import pytest
 import yaml
 
 from stepdown.core.calls import Call
-from stepdown.core.cascade import Decision
 from stepdown.core.family import families
 from stepdown.core.tasks import Match, Task
-from stepdown.core.wires import anthropic_messages, openai_chat
-from stepdown.core.wires.event_stream import events
-from stepdown.core.wires.wire import Wire
 from stepdown.gateway.answers import chat_completion
 from stepdown.gateway.envelope import beside, learn, on_wire
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.served import ServedTask
-from stepdown.loop.manners import manners_of
+from stepdown.project.response_template import template_of
+from stepdown.runtime.cascade import Decision
+from stepdown.wires import anthropic_messages, openai_chat
+from stepdown.wires.event_stream import events
+from stepdown.wires.wire import Wire
 from tests.conftest import SHARED
 from tests.gateway.large_model import LargeModel
 from tests.gateway.serving import SETTINGS, asked, build_home, copied, serving, sure
@@ -112,13 +112,13 @@ def student(wire: Wire, request: dict[str, Any], response: Any) -> tuple[dict[st
         if answer is None or family.like_key is None:
             continue
         priced: Any = SimpleNamespace(incumbent=SimpleNamespace(cost_per_1k=None))
-        manners = manners_of(task, [call, call], priced)
-        assert manners is not None
-        served = ServedTask(task=task, family=family, manners=manners, certificate="c" * 64)
+        template = template_of(task, [call, call], priced)
+        assert template is not None
+        served = ServedTask(task=task, family=family, template=template, certificate="c" * 64)
         one = Exchange(Request("POST", ""), wire, 1.8e9, 0.0)  # type: ignore[arg-type]
         one.body, one.chat = request, chat
         completion = chat_completion(one, served, Decision(answer=answer, confidence=0.9, rung="linear"))
-        return on_wire(manners.envelope, wire.NAME, completion), one
+        return on_wire(template.envelope, wire.NAME, completion), one
     return None
 
 

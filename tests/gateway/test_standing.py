@@ -15,8 +15,8 @@ import pytest
 
 from stepdown.certificate.files import read_certificate, write_certificate
 from stepdown.core.canonical import canonical_json
-from stepdown.core.cascade import CascadeSpec
 from stepdown.core.keys import Key, token_digest
+from stepdown.runtime.cascade import CascadeSpec
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import SYSTEM, TASK
 from tests.gateway.large_model import SAID, LargeModel

@@ -190,7 +190,7 @@ def students(gold: bool = True) -> tuple[StudentMeasurement, ...]:
     return (
         student("linear", 0.118, 0.231, {"p50": 6.1e-5, "cost": 2.1e-6, "size": 6.4, "trained": 7.2}, gold),
         student(
-            "static",
+            "token_cnn",
             0.127,
             0.248,
             {"p50": 9.5e-5, "cost": 3.2e-6, "size": 14.8, "trained": 9.8, "dominated": "linear"},
@@ -503,7 +503,7 @@ def certified(**changes: Any) -> BuildRecord:
             "torch": "2.13.0",
         },
         "plan": {
-            "ladder": ["linear", "static", "frozen", "encoder"],
+            "ladder": ["linear", "token_cnn", "frozen", "encoder"],
             "threads": 1,
             "splits": {"train": 0.57, "tune": 0.12, "certify": 0.16, "test": 0.15},
         },
@@ -611,7 +611,7 @@ def extraction(loss: str = "exact-match", **changes: Any) -> BuildRecord:
     rungs = {"version": 1, "task": "assistant", "rungs": [{"kind": "tagger", "threshold": 0.31}]}
     students = tuple(
         msgspec.structs.replace(one, kind=kind, quality=of_fields(one.quality))
-        for one, kind in zip(record.students[2:], ("gazetteer", "tagger"), strict=True)
+        for one, kind in zip(record.students[2:], ("crf", "tagger"), strict=True)
     )
     values: dict[str, Any] = {
         "task": "assistant",

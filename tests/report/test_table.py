@@ -29,7 +29,7 @@ def test_every_option_has_a_line(records: ModuleType) -> None:
         "Qwen3-30B-A3B",
         "cascade",
         "linear",
-        "static",
+        "token_cnn",
         "frozen",
         "encoder",
     ]

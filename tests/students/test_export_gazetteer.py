@@ -14,7 +14,7 @@ from stepdown.core.extraction.answers import flat, nested
 from stepdown.core.students import TrainingContext
 from stepdown.students.artefact import open_student
 from stepdown.students.exported_program import ask
-from stepdown.students.kinds import gazetteer
+from stepdown.students.kinds import crf as gazetteer
 from stepdown.students.patterns.options import Options
 from stepdown.students.tiny_extraction import tiny_extraction
 
@@ -48,7 +48,7 @@ def test_it_answers_as_its_parent_does(tmp_path: Path, fields: tuple[str, ...]) 
     expected = parent.answer_many(asked)
     assert parent.answer(asked[0])[0]
     for name in FORMATS:
-        model = export_one("gazetteer", name, folder, tmp_path / name)
+        model = export_one("crf", name, folder, tmp_path / name)
         said = ask(tmp_path / name, model.requires, asked)[0]
         assert said.answers == expected.answers
         np.testing.assert_allclose(said.signals, expected.signals, atol=1e-5)

@@ -20,7 +20,7 @@ from stepdown.core.extraction.form import Field, Form
 from stepdown.core.extraction.graphemes import is_boundary
 from stepdown.core.students import Student, TrainingContext, TrainingData
 from stepdown.students.artefact import open_student
-from stepdown.students.kinds import gazetteer
+from stepdown.students.kinds import crf as gazetteer
 from stepdown.students.patterns.chain import Chain, allowed_steps
 from stepdown.students.patterns.chain_training import ChainOptions, Sequences, fit_chain
 from stepdown.students.patterns.gazetteer_lists import Gazetteer, by_value, listed_at

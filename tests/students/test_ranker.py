@@ -11,7 +11,8 @@ from tests.batteries.trained import trained_folder
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.form import Field, Form
 from stepdown.students.artefact import open_student
-from stepdown.students.kinds import gazetteer, ranker, tagger
+from stepdown.students.kinds import crf as gazetteer
+from stepdown.students.kinds import ranker, tagger
 from stepdown.students.kinds.ranker import RankerStudent
 from stepdown.students.ranking.candidates import MOST, candidates
 from stepdown.students.ranking.rank_answering import options_of

@@ -14,7 +14,7 @@ from stepdown.core.calls import Call
 from stepdown.core.family import families
 from stepdown.core.store import Gold, Verdict
 from stepdown.core.tasks import Match, Task
-from stepdown.loop.settings import parse_settings
+from stepdown.project.settings import parse_settings
 from stepdown.traffic.format import ReadOptions, formats
 from stepdown.traffic.gold import read_gold, read_verdicts
 from stepdown.traffic.pricing import Prices

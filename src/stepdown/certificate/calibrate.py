@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.certificate.observations import Floats, Observations
-from stepdown.core.cascade import Confidence
 from stepdown.core.contract import Evidence as Reference
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.students import ABSTAINS
+from stepdown.runtime.cascade import Confidence
 from stepdown.stats.calibration import Calibrator, fit_calibrator
 
 ENOUGH_GOLD = 100
@@ -75,8 +75,11 @@ def _abstaining(calibrator: Mapping[str, Any], signals: Floats) -> NDArray[np.bo
 
 def fit_all(seen: Observations) -> tuple[dict[str, Any], ...]:
     """A calibrator for every student of tune's observations."""
-    rows = zip(seen.signals, seen.losses, seen.entrants, strict=True)
-    return tuple(fit_confidence(signals, loss, seen.reference, entrant.signal_names) for signals, loss, entrant in rows)
+    rows = zip(seen.signals, seen.losses, seen.candidate_students, strict=True)
+    return tuple(
+        fit_confidence(signals, loss, seen.reference, student_of_candidate.signal_names)
+        for signals, loss, student_of_candidate in rows
+    )
 
 
 def all_confidences(calibrators: Sequence[Mapping[str, Any]], seen: Observations) -> Floats:

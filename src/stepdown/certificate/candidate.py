@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from stepdown.certificate.calibrate import all_confidences
-from stepdown.certificate.observations import Entrant, Floats, Observations
+from stepdown.certificate.observations import CandidateStudent, Floats, Observations
 from stepdown.core.canonical import digest_of, without_younger
-from stepdown.core.cascade import CascadeSpec, Rung
 from stepdown.core.certificate import PathPoint
+from stepdown.runtime.cascade import CascadeSpec, Rung
 
 _YOUNGER = ("hopeful",)
 
@@ -29,7 +29,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = 1
     task: str
-    entrants: tuple[Entrant, ...]
+    candidate_students: tuple[CandidateStudent, ...]
     calibrators: tuple[dict[str, Any], ...]
     points: tuple[PathPoint, ...]
     tune_reference: str
@@ -50,15 +50,24 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     def cascade(self, point: int | None) -> CascadeSpec:
         """The cascade at one point of the path; the one that always escalates for None."""
-        chosen = (NEVER,) * len(self.entrants) if point is None else self.points[point].thresholds
+        chosen = (NEVER,) * len(self.candidate_students) if point is None else self.points[point].thresholds
         rungs = tuple(
-            Rung(kind=entrant.kind, artefact=entrant.artefact, calibrator=calibrator, threshold=threshold)
-            for entrant, calibrator, threshold in zip(self.entrants, self.calibrators, chosen, strict=True)
+            Rung(
+                kind=student_of_candidate.kind,
+                artefact=student_of_candidate.artefact,
+                calibrator=calibrator,
+                threshold=threshold,
+            )
+            for student_of_candidate, calibrator, threshold in zip(
+                self.candidate_students, self.calibrators, chosen, strict=True
+            )
         )
         return CascadeSpec(task=self.task, rungs=rungs)
 
     def confidences(self, seen: Observations) -> Floats:
         """Calibrated confidences (rungs, n). Raises ValueError when `seen` is of other students."""
-        if [entrant.artefact for entrant in seen.entrants] != [entrant.artefact for entrant in self.entrants]:
+        if [student_of_candidate.artefact for student_of_candidate in seen.candidate_students] != [
+            student_of_candidate.artefact for student_of_candidate in self.candidate_students
+        ]:
             raise ValueError("Got observations of other students; expected those of the candidate's rungs, in order.")
         return all_confidences(self.calibrators, seen)

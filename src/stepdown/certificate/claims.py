@@ -215,7 +215,7 @@ class Demands:
     @property
     def _dearest(self) -> float:
         """The ceiling on one request, in USD: the incumbent's as stated, and every rung that was asked before it."""
-        local = sum(entrant.cost_usd for entrant in self.evidence.seen.entrants)
+        local = sum(student_of_candidate.cost_usd for student_of_candidate in self.evidence.seen.candidate_students)
         return max((self.evidence.cost_ceiling_usd or 0.0) + local, 1e-12) * (1.0 + 1e-9)
 
     def _claim(

@@ -186,11 +186,19 @@ def gather(candidate: Candidate, seen: Observations, terms: Terms = Terms(), key
     terms.cost_ceiling_usd: the most that escalating one request can cost; the claim of the cost holds for traffic no
     dearer. Raises ValueError when a rung's student was not observed.
     """
-    position = {entrant.artefact: index for index, entrant in enumerate(seen.entrants)}
-    missing = [entrant.kind for entrant in candidate.entrants if entrant.artefact not in position]
+    position = {
+        student_of_candidate.artefact: index for index, student_of_candidate in enumerate(seen.candidate_students)
+    }
+    missing = [
+        student_of_candidate.kind
+        for student_of_candidate in candidate.candidate_students
+        if student_of_candidate.artefact not in position
+    ]
     if missing:
         raise ValueError(f"Got observations without {', '.join(missing)}; expected every rung of the candidate.")
-    own = seen.students([position[entrant.artefact] for entrant in candidate.entrants])
+    own = seen.students(
+        [position[student_of_candidate.artefact] for student_of_candidate in candidate.candidate_students]
+    )
     return Evidence(candidate, own, candidate.confidences(own), tuple(keys), terms or Terms())
 
 
@@ -262,7 +270,7 @@ def _rows(evidence: Evidence) -> Iterator[Row]:
 
 
 def _evidence(header: Header, rows: Sequence[Row]) -> Evidence:
-    rungs = len(header.candidate.entrants)
+    rungs = len(header.candidate.candidate_students)
     judged = None
     if header.kind == "judged":
         verdicts = _table([row.judged_losses or [] for row in rows], rungs)
@@ -274,7 +282,7 @@ def _evidence(header: Header, rows: Sequence[Row]) -> Evidence:
         ids=tuple(row.id for row in rows),
         reference=header.kind,
         references=tuple(row.reference for row in rows),
-        entrants=header.candidate.entrants,
+        candidate_students=header.candidate.candidate_students,
         signals=tuple(_signals([row.signals[rung] for row in rows]) for rung in range(rungs)),
         losses=_table([row.losses for row in rows], rungs),
         incumbent_loss=_column([row.incumbent_loss for row in rows]),

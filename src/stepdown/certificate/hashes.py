@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from stepdown.core.canonical import digest_of
-from stepdown.core.cascade import CascadeSpec
 from stepdown.core.contract import Contract
 from stepdown.core.errors import ContractError
+from stepdown.runtime.cascade import CascadeSpec
 
 UNREADABLE = "unreadable"
 _YOUNGER = ("loss", "unit", "dearest_call_usd")

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.cascade import choose_rungs
 from stepdown.core.contract import Evidence as Reference
+from stepdown.runtime.cascade import choose_rungs
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -25,7 +25,7 @@ SEPARATOR = "\x1f"
 """Between the values of one slice name, where a row belongs to several: an answer has several fields."""
 
 
-class Entrant(msgspec.Struct, frozen=True, kw_only=True):
+class CandidateStudent(msgspec.Struct, frozen=True, kw_only=True):
     """A student that may become a rung. cost_usd: what one answer costs on the user's own machine."""
 
     kind: str
@@ -65,7 +65,7 @@ class Observations:
     ids: tuple[str, ...]
     reference: Reference
     references: tuple[str, ...]
-    entrants: tuple[Entrant, ...]
+    candidate_students: tuple[CandidateStudent, ...]
     signals: tuple[Floats, ...]
     losses: Floats
     incumbent_loss: Floats
@@ -78,7 +78,7 @@ class Observations:
     agrees: Bools | None = None
 
     def __post_init__(self) -> None:
-        rows, students = len(self.ids), len(self.entrants)
+        rows, students = len(self.ids), len(self.candidate_students)
         if not self.slices:
             object.__setattr__(self, "slices", tuple({} for _ in range(rows)))
         if not self.units:
@@ -157,7 +157,7 @@ class Observations:
         judged = self.judged
         return replace(
             self,
-            entrants=tuple(self.entrants[student] for student in chosen),
+            candidate_students=tuple(self.candidate_students[student] for student in chosen),
             signals=tuple(self.signals[student] for student in chosen),
             losses=self.losses[index],
             latency_s=None if self.latency_s is None else self.latency_s[index],
@@ -223,9 +223,9 @@ def _difference(rung: Integers, losses: Floats, incumbent_loss: Floats) -> Float
 
 
 def _cost(rung: Integers, seen: Observations) -> Floats | None:
-    if not seen.entrants:
+    if not seen.candidate_students:
         return seen.escalation_cost_usd
-    spent = np.cumsum([entrant.cost_usd for entrant in seen.entrants])
+    spent = np.cumsum([student_of_candidate.cost_usd for student_of_candidate in seen.candidate_students])
     local = spent[rung]  # −1 reads the last: an escalated row has asked every rung
     if seen.escalation_cost_usd is None:
         return np.asarray(local, dtype=np.float64) if (rung >= 0).all() else None

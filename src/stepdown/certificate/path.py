@@ -82,7 +82,7 @@ def choose_candidate(task: str, prospects: Prospects) -> Candidate:
     prospects = replace(prospects, seen=seen)
     calibrators = fit_all(seen)
     tuning = Tuning(seen, calibrators, all_confidences(calibrators, seen))
-    singles = [_walk(tuning, prospects, (student,)) for student in range(len(seen.entrants))]
+    singles = [_walk(tuning, prospects, (student,)) for student in range(len(seen.candidate_students))]
     if not singles:
         return _candidate(task, tuning, None, "There was no student to choose from.", contract.slices)
     walk, why = _best_single(singles, tuning)
@@ -96,10 +96,10 @@ def _best_single(singles: list[Walk], tuning: Tuning) -> tuple[Walk, str]:
     alike = [walk for walk in singles if walk.value >= most - RUNG_MUST_EARN * abs(most)]
     best = min(alike, key=lambda walk: float(walk.likely_end.excess.mean()))
     chosen = next(walk for walk in alike if not _clearly_worse(walk, best))
-    kind = tuning.seen.entrants[chosen.students[0]].kind
+    kind = tuning.seen.candidate_students[chosen.students[0]].kind
     if len(alike) == 1:
         return chosen, f"{kind} has the most saving to expect ({most:.1%} of the incumbent's cost)."
-    others = ", ".join(tuning.seen.entrants[walk.students[0]].kind for walk in alike if walk is not chosen)
+    others = ", ".join(tuning.seen.candidate_students[walk.students[0]].kind for walk in alike if walk is not chosen)
     return chosen, f"{kind} saves as much as {others} and is the cheapest that is not clearly worse than the best."
 
 
@@ -111,13 +111,13 @@ def _clearly_worse(walk: Walk, best: Walk) -> bool:
 def _more_rungs(walk: Walk, tuning: Tuning, prospects: Prospects) -> tuple[Walk, list[str]]:
     reasons = []
     while len(walk.students) < MOST_RUNGS:
-        others = [student for student in range(len(tuning.seen.entrants)) if student not in walk.students]
+        others = [student for student in range(len(tuning.seen.candidate_students)) if student not in walk.students]
         wider = [_walk(tuning, prospects, tuple(sorted({*walk.students, student}))) for student in others]
         if not wider:
             break
         best = max(wider, key=lambda each: each.value)
         added = next(student for student in best.students if student not in walk.students)
-        kind, gain = tuning.seen.entrants[added].kind, best.value - walk.value
+        kind, gain = tuning.seen.candidate_students[added].kind, best.value - walk.value
         if gain < RUNG_MUST_EARN * max(walk.value, 1e-9):
             reasons.append(f"A further rung would not pay: {kind} would add {max(gain, 0.0):.1%}, less than 1 %.")
             break
@@ -224,7 +224,7 @@ def _candidate(task: str, tuning: Tuning, walk: Walk | None, why: str, slices: t
     )
     return Candidate(
         task=task,
-        entrants=tuple(tuning.seen.entrants[student] for student in students),
+        candidate_students=tuple(tuning.seen.candidate_students[student] for student in students),
         calibrators=tuple(tuning.calibrators[student] for student in students),
         points=points,
         tune_reference=tuning.seen.reference,

@@ -43,7 +43,12 @@ class Expected:
 
 def expect(candidate: Candidate, tune: Observations) -> Expected:
     """Read off tune; where tune has no gold, either is taken to be right as often as the other where they differ."""
-    own = tune.students([[each.artefact for each in tune.entrants].index(one.artefact) for one in candidate.entrants])
+    own = tune.students(
+        [
+            [each.artefact for each in tune.candidate_students].index(one.artefact)
+            for one in candidate.candidate_students
+        ]
+    )
     own = own.rows(np.flatnonzero(own.labelled))
     last = candidate.points[-1 if candidate.hopeful is None else candidate.hopeful]
     found = outcome(own, candidate.confidences(own), last.thresholds)

@@ -17,8 +17,8 @@ from stepdown.certificate.claims import COST, EXCESS, LATENCY, SLICE, Demands
 from stepdown.certificate.evidence import Evidence
 from stepdown.certificate.observations import Floats, Outcome, needs_label
 from stepdown.certificate.planning import rows_of_units
-from stepdown.core.cascade import choose_rungs
 from stepdown.core.certificate import Claim
+from stepdown.runtime.cascade import choose_rungs
 from stepdown.stats import excess_loss, unit_mean
 from stepdown.stats.betting import Bounds
 from stepdown.stats.power import Goal, labels_for_betting, labels_for_binomial, labels_for_paired

@@ -17,12 +17,12 @@ from stepdown.certificate.files import open_sealed
 from stepdown.certificate.hashes import cascade_hash, contract_hash, read_contract
 from stepdown.certificate.ledger import ATTEMPTED, Attempt, attempt
 from stepdown.core.canonical import digest_of
-from stepdown.core.cascade import CascadeSpec
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest
 from stepdown.core.errors import InputError, TamperedError
 from stepdown.core.events import Event
+from stepdown.runtime.cascade import CascadeSpec
 from stepdown.stats.spending import attempt_error
 
 _RELATIVE = 1e-9

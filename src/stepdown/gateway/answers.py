@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.cascade import Decision
-from stepdown.gateway.departures import said_characters
 from stepdown.gateway.envelope import enclosed, id_on_wire
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import EVENT_STREAM, JSON, Response
-from stepdown.gateway.served import Manners, ServedTask
+from stepdown.gateway.request_compatibility import said_characters
+from stepdown.gateway.served import ResponseTemplate, ServedTask
 from stepdown.gateway.shape import choice_of_tools
+from stepdown.runtime.cascade import Decision
 
 NO_CACHE = (b"cache-control", b"no-cache")
 MAX_CHOICES = 128
@@ -31,21 +31,21 @@ def choices_asked(chat: dict[str, Any]) -> int:
 
 def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) -> dict[str, Any]:
     """The chat completion that the incumbent could have given. Its usage is an estimate from recorded calls."""
-    manners = task.manners or Manners(like={})
+    template = task.template or ResponseTemplate(like={})
     assert task.family is not None
-    like = manners.likes.get(task.family.like_key(task.task, decision.answer), manners.like)
+    like = template.likes.get(task.family.like_key(task.task, decision.answer), template.like)
     message = task.family.write_answer(task.task, decision.answer, decision.confidence, like)
     count = choices_asked(exchange.chat) or 1
-    prompt = max(1, round(_characters(exchange.chat) * manners.prompt_tokens_per_character))
-    completion = max(1, round(said_characters(message) * manners.completion_tokens_per_character)) * count
+    prompt = max(1, round(_characters(exchange.chat) * template.prompt_tokens_per_character))
+    completion = max(1, round(said_characters(message) * template.completion_tokens_per_character)) * count
     ended = next((key for key in ("tool_calls", "function_call") if message.get(key)), "stop")
     if ended != "stop":  # Under a forced tool some incumbents say "stop".
-        ended = manners.finish.get(choice_of_tools(exchange.chat), ended)
+        ended = template.finish.get(choice_of_tools(exchange.chat), ended)
     completion_of = {
-        "id": id_on_wire(manners.envelope, exchange.wire.NAME, exchange.id),
+        "id": id_on_wire(template.envelope, exchange.wire.NAME, exchange.id),
         "object": "chat.completion",
         "created": int(exchange.at),
-        "model": manners.model or str(exchange.chat.get("model") or task.name),
+        "model": template.model or str(exchange.chat.get("model") or task.name),
         "choices": [
             {"index": index, "message": _named(message, exchange, index), "finish_reason": ended}
             for index in range(count)
@@ -57,7 +57,7 @@ def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) ->
         },
         "system_fingerprint": f"stepdown-{task.certificate[:12]}",
     }
-    return enclosed(manners.envelope, completion_of)
+    return enclosed(template.envelope, completion_of)
 
 
 def _named(message: dict[str, Any], exchange: Exchange, choice: int) -> dict[str, Any]:

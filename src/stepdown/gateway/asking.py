@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from stepdown.core.wires.event_stream import frame
 from stepdown.gateway.breaker import Breaker, BreakerLimits, BreakerState
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.messages import (
@@ -23,18 +22,19 @@ from stepdown.gateway.http.messages import (
     UnfinishedStream,
     UpstreamError,
 )
-from stepdown.gateway.retrying import UPSTREAM_FAULTS, Patience, may_be_retried, retry_after_s
+from stepdown.gateway.retry_policy import UPSTREAM_FAULTS, RetryPolicy, may_be_retried, retry_after_s
 from stepdown.gateway.upstream import CannotBeSaid, ClientWasTold, Unsupported, Upstream, UpstreamOptions
+from stepdown.wires.event_stream import frame
 
 
-class Chance(Protocol):
+class Random(Protocol):
     """A random generator: numpy's or the standard library's."""
 
     def random(self) -> float:
         """Uniform in [0, 1)."""
 
 
-class Seat:
+class UpstreamState:
     """An upstream with what is known of its health. retries, failures: counted since the start; failures by kind."""
 
     __slots__ = ("breaker", "failures", "name", "options", "retries", "upstream")
@@ -56,12 +56,12 @@ class Incumbent:
         self,
         upstreams: Sequence[tuple[UpstreamOptions, Upstream]],
         clock: Callable[[], float],
-        generator: Chance,
-        patience: Patience | None = None,
+        generator: Random,
+        patience: RetryPolicy | None = None,
         breaker: BreakerLimits | None = None,
     ) -> None:
-        self._clock, self._generator, self._patience = clock, generator, patience or Patience()
-        self.seats = [Seat(options, upstream, breaker) for options, upstream in upstreams]
+        self._clock, self._generator, self._patience = clock, generator, patience or RetryPolicy()
+        self.seats = [UpstreamState(options, upstream, breaker) for options, upstream in upstreams]
         self._any = [seat for seat in self.seats if not seat.options.models]
         named = {model for seat in self.seats for model in seat.options.models}
         self._of_model = {
@@ -135,7 +135,7 @@ class Incumbent:
         for seat in self.seats:
             await seat.upstream.close()
 
-    async def _ask_seat(self, seat: Seat, exchange: Exchange) -> Reply | UpstreamError:
+    async def _ask_seat(self, seat: UpstreamState, exchange: Exchange) -> Reply | UpstreamError:
         """One upstream, with its retries. Whatever was got last, failures included."""
         until = self._clock() + seat.options.total_s
         timed_out = False
@@ -158,7 +158,7 @@ class Incumbent:
             seat.retries += 1
         raise AssertionError("the last attempt returns")
 
-    async def _attempt(self, seat: Seat, exchange: Exchange, within_s: float | None) -> Reply | UpstreamError:
+    async def _attempt(self, seat: UpstreamState, exchange: Exchange, within_s: float | None) -> Reply | UpstreamError:
         breaker = seat.breaker
         try:
             if within_s is None:
@@ -189,7 +189,7 @@ class Incumbent:
             reply.body = self._watched(seat, exchange, reply.body)
         return reply
 
-    def _failure(self, seat: Seat, error: UpstreamError) -> UpstreamError:
+    def _failure(self, seat: UpstreamState, error: UpstreamError) -> UpstreamError:
         seat.failures[error.kind] += 1
         if isinstance(error, Saturated):
             seat.breaker.abandoned()
@@ -197,7 +197,9 @@ class Incumbent:
             seat.breaker.failed(self._clock())
         return error
 
-    async def _watched(self, seat: Seat, exchange: Exchange, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _watched(
+        self, seat: UpstreamState, exchange: Exchange, pieces: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
         """A stream's pieces; where they break off, the error as the client's wire says it, and UnfinishedStream."""
         begun_at, before_s = self._clock(), exchange.upstream_s or 0.0
         try:
@@ -219,7 +221,7 @@ class Incumbent:
             if close is not None:
                 await close()
 
-    def _failed(self, exchange: Exchange, seats: Sequence[Seat], failure: UpstreamError | None) -> Reply:
+    def _failed(self, exchange: Exchange, seats: Sequence[UpstreamState], failure: UpstreamError | None) -> Reply:
         headers: list[tuple[bytes, bytes]] = []
         if failure is not None:
             status, message, code = _status_of(failure), str(failure), failure.kind

@@ -11,10 +11,10 @@ import msgspec
 
 from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json, digest
-from stepdown.core.cascade import INCUMBENT
 from stepdown.gateway.exchange import CACHE, Exchange
 from stepdown.gateway.outcome import Outcome, is_student, whole_answer
 from stepdown.gateway.served import ServedTask
+from stepdown.runtime.cascade import INCUMBENT
 
 MAX_BYTES = 64 << 20
 

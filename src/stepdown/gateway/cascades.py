@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stepdown.core.cascade import INCUMBENT, Cascade, Decision
+from stepdown.runtime.cascade import INCUMBENT, Cascade, Decision
 
 log = logging.getLogger("stepdown.gateway")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.wires import anthropic_messages, openai_chat
+from stepdown.wires import anthropic_messages, openai_chat
 
 BESIDE = "envelope"
 """Under which a recorded answer of another wire has what its chat shape has no room for."""

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import msgspec
 
-from stepdown.core.wires import anthropic_messages, openai_chat
 from stepdown.gateway.http.messages import JSON, Response
+from stepdown.wires import anthropic_messages, openai_chat
 
 Header = tuple[bytes, bytes]
 

@@ -8,13 +8,13 @@ from types import ModuleType
 from typing import Any
 
 from stepdown.core.calls import Selection
-from stepdown.core.cascade import INCUMBENT
 from stepdown.core.contract import Privacy
 from stepdown.core.keys import Key
 from stepdown.core.tasks import Input
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.limits import Reserved
 from stepdown.gateway.served import ServedTask
+from stepdown.runtime.cascade import INCUMBENT
 
 ABSTAINED, CACHE, REFUSED, FAILED = "abstained", "cache", "refused", "error"
 """What stands for the rung where neither a student nor the incumbent answered."""

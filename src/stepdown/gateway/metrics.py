@@ -7,13 +7,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from stepdown.core.cascade import INCUMBENT
 from stepdown.core.store import Served
 from stepdown.gateway import metric_names as names
 from stepdown.gateway.exchange import REFUSED, Exchange
 from stepdown.gateway.exposition import CONTENT_TYPE, process_figures, rendered
 from stepdown.gateway.metric_names import Metric
 from stepdown.gateway.snapshot import Labels, Snapshot, merged
+from stepdown.runtime.cascade import INCUMBENT
 
 Reading = Callable[[], Mapping[Labels, float]]
 """A gauge's values by their labels' values, read when the metrics are shown."""

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
 
-from stepdown.core.cascade import INCUMBENT
 from stepdown.core.keys import Key
 from stepdown.core.tasks import input_text, is_empty
 from stepdown.gateway.answers import chat_completion, choices_asked, header_text, student_headers, wire_response
 from stepdown.gateway.cascades import BUSY, StudentFailed
-from stepdown.gateway.departures import MAX_INPUT_CHARACTERS, why_not_as_asked
 from stepdown.gateway.envelope import on_wire
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Reply
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.middleware.holdback import HOLDBACK
 from stepdown.gateway.reading import read_request
+from stepdown.gateway.request_compatibility import MAX_INPUT_CHARACTERS, incompatibility
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.served import ServedTask
 from stepdown.gateway.shape import answer_shape, choice_of_tools, may_choose
+from stepdown.runtime.cascade import INCUMBENT
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -96,18 +96,18 @@ class ModelCalls:
             return HOLDBACK
         if exchange.route == "incumbent":
             return "asked for"
-        if task.decide is None or task.manners is None:
+        if task.decide is None or task.template is None:
             return task.why_not
         if not task.is_in_force(exchange.at):
             return "certificate lapsed"
         model = str(exchange.chat.get("model"))
-        if model not in task.manners.models and model != task.task.match.model:
+        if model not in task.template.models and model != task.task.match.model:
             return "model differs"
         if exchange.value is None:
             return "prompt differs"
-        if answer_shape(exchange.chat) not in task.manners.shapes:
+        if answer_shape(exchange.chat) not in task.template.shapes:
             return "answer shape differs"
-        if not may_choose(choice_of_tools(exchange.chat), task.manners.choices):
+        if not may_choose(choice_of_tools(exchange.chat), task.template.choices):
             return "tool_choice"
         if exchange.chat.get("logprobs") or exchange.chat.get("top_logprobs"):
             return "logprobs asked"
@@ -118,7 +118,7 @@ class ModelCalls:
     async def _answer_here(self, exchange: Exchange, task: ServedTask) -> Response | None:
         """A student's answer; None, and the reason noted, where none is sure enough."""
         assert task.decide is not None
-        assert task.manners is not None
+        assert task.template is not None
         assert exchange.value is not None
         text = input_text(exchange.value)
         if len(text) > MAX_INPUT_CHARACTERS or is_empty(exchange.value):
@@ -139,12 +139,12 @@ class ModelCalls:
         if decision.answer is None:
             return None
         completion = chat_completion(exchange, task, decision)
-        other = why_not_as_asked(exchange.chat, completion, task.manners)
+        other = incompatibility(exchange.chat, completion, task.template)
         if other:
             exchange.reason = other
             return None
         exchange.rung = decision.rung
-        body = on_wire(task.manners.envelope, exchange.wire.NAME, completion)
+        body = on_wire(task.template.envelope, exchange.wire.NAME, completion)
         return wire_response(exchange, body, student_headers(exchange, task))
 
     async def _escalate(self, exchange: Exchange, task: ServedTask | None) -> Response:

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.wires import anthropic_messages, openai_chat
 from stepdown.gateway.http.messages import JSON, Request, Response
 from stepdown.gateway.openapi_schemas import Schema, headers_of_answers, parameters, ref, schemas
+from stepdown.wires import anthropic_messages, openai_chat
 
 _ANY_PATH = (
     "What is below /v1/ and not listed here (embeddings, files …) passes through to the first upstream that has it. "

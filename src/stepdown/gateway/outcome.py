@@ -12,12 +12,12 @@ import msgspec
 import zstandard
 
 from stepdown.core.calls import STUDENT_PROVIDER, Account, Call
-from stepdown.core.cascade import INCUMBENT
-from stepdown.core.wires.event_stream import events, looks_like
-from stepdown.gateway.departures import tokens_allowed
 from stepdown.gateway.envelope import beside
 from stepdown.gateway.exchange import ABSTAINED, CACHE, FAILED, REFUSED, Exchange
 from stepdown.gateway.limits import Estimate
+from stepdown.gateway.request_compatibility import tokens_allowed
+from stepdown.runtime.cascade import INCUMBENT
+from stepdown.wires.event_stream import events, looks_like
 
 Cost = Callable[[Call], float | None]
 """USD of a call; None where its model has no price or its tokens are not known."""
@@ -125,7 +125,7 @@ def _price(outcome: Outcome, call: Call, exchange: Exchange, response: dict[str,
         priced = msgspec.structs.replace(priced, response={**response, "usage": usage})
         outcome.estimated = True
     outcome.prompt_tokens, outcome.completion_tokens = min(max(prompt, 0), _MOST), min(max(completion, 0), _MOST)
-    usual = exchange.task.manners.cost_usd if exchange.task and exchange.task.manners else 0.0
+    usual = exchange.task.template.cost_usd if exchange.task and exchange.task.template else 0.0
     as_incumbent = msgspec.structs.replace(priced, provider="")
     if exchange.rung == CACHE:
         outcome.cost_usd = 0.0
@@ -250,9 +250,9 @@ def _message(error: Any) -> str:
 def estimate_of(exchange: Exchange, cost: Cost) -> Estimate:
     """What a request may use: its prompt by its length, the answer as long as it allows, or as usual."""
     chat, task = exchange.chat, exchange.task
-    manners = task.manners if task else None
+    template = task.template if task else None
     prompt = round(
-        _length(chat.get("messages")) * (manners.prompt_tokens_per_character if manners else _TOKENS_PER_CHARACTER)
+        _length(chat.get("messages")) * (template.prompt_tokens_per_character if template else _TOKENS_PER_CHARACTER)
     )
     allowed = tokens_allowed(chat)
     count = chat.get("n")
@@ -261,15 +261,15 @@ def estimate_of(exchange: Exchange, cost: Cost) -> Estimate:
     asked = (exchange.outgoing or exchange.body).get("model")
     model = task.incumbent if task and task.incumbent and asked == task.task.match.model else str(asked)
     call = Call(id="", request={}, response={"model": model, "usage": usage}, timestamp=exchange.at)
-    usual = manners.cost_usd if manners and allowed is None else 0.0
+    usual = template.cost_usd if template and allowed is None else 0.0
     return Estimate(prompt + answer, max(usual, cost(call) or 0.0))
 
 
 def _estimated(exchange: Exchange, response: dict[str, Any]) -> tuple[int, int]:
     """Tokens from the lengths of texts, where an upstream said none (streams that were not asked to, or cut off)."""
-    manners = exchange.task.manners if exchange.task else None
-    per_prompt = manners.prompt_tokens_per_character if manners else _TOKENS_PER_CHARACTER
-    per_completion = manners.completion_tokens_per_character if manners else _TOKENS_PER_CHARACTER
+    template = exchange.task.template if exchange.task else None
+    per_prompt = template.prompt_tokens_per_character if template else _TOKENS_PER_CHARACTER
+    per_completion = template.completion_tokens_per_character if template else _TOKENS_PER_CHARACTER
     said = sum(_length(choice.get("message")) for choice in response.get("choices") or () if isinstance(choice, dict))
     asked = _length(exchange.chat.get("messages"))
     return round(asked * per_prompt), round(said * per_completion)

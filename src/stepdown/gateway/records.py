@@ -14,12 +14,12 @@ from stepdown.core.calls import Call
 from stepdown.core.keys import Key
 from stepdown.core.store import Served
 from stepdown.core.tasks import Match, Task
-from stepdown.core.wires.wire import wire_named
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.outcome import Outcome
 from stepdown.gateway.reading import decode_body
-from stepdown.gateway.served import Manners, ServedTask
+from stepdown.gateway.served import ResponseTemplate, ServedTask
+from stepdown.wires.wire import wire_named
 
 _SAME = (
     *("id", "at", "workload", "rung", "reason", "confidence", "upstream", "status", "streamed", "error"),
@@ -28,7 +28,7 @@ _SAME = (
 """What a record has of an exchange as it is. New ones go to the end."""
 _TRACE_HEADERS = (b"traceparent", b"tracestate")
 _TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_NO_MANNERS = Manners(like={})
+_NO_MANNERS = ResponseTemplate(like={})
 
 
 class _Finished(msgspec.Struct, array_like=True, tag=0):
@@ -69,9 +69,9 @@ def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
     if outcome is not None:  # What is masked or not kept leaves no text of the client's here either.
         trace = {name: value for name, value in trace.items() if _TRACE_PARENT.fullmatch(value)}
     if task is not None:
-        manners = task.manners or _NO_MANNERS
-        per_character = (manners.prompt_tokens_per_character, manners.completion_tokens_per_character)
-        facts = (task.name, task.certificate, manners.cost_usd, exchange.own_usd, *per_character)
+        template = task.template or _NO_MANNERS
+        per_character = (template.prompt_tokens_per_character, template.completion_tokens_per_character)
+        facts = (task.name, task.certificate, template.cost_usd, exchange.own_usd, *per_character)
     return _encode(
         _Finished(
             _same(exchange),
@@ -139,7 +139,7 @@ def _task(name: str, certificate: str, cost_usd: float, prompt: float, completio
         task=Task(name=name, family="", match=Match()),
         family=None,
         certificate=certificate,
-        manners=Manners(
+        template=ResponseTemplate(
             like={},
             prompt_tokens_per_character=prompt,
             completion_tokens_per_character=completion,

@@ -42,7 +42,9 @@ def redacting(mask: Mask) -> Middleware:
         request, task = exchange.request, exchange.task
         try:
             known = (
-                {task.incumbent, task.task.match.model, *(task.manners.models if task.manners else ())} if task else ()
+                {task.incumbent, task.task.match.model, *(task.template.models if task.template else ())}
+                if task
+                else ()
             )
             body = await asyncio.get_running_loop().run_in_executor(None, masked_body, exchange.body, mask, known)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""A task as the gateway serves it: how it is recognised, its cascade while the certificate stands, and its manners."""
+"""A task as the gateway serves it: how it is recognised, its cascade while the certificate stands, and its template."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stepdown.core.cascade import Decision
 from stepdown.core.contract import Privacy
 from stepdown.core.family import Family
 from stepdown.core.tasks import Task
 from stepdown.gateway.envelope import UNKNOWN, Envelope
 from stepdown.gateway.shape import FREE
+from stepdown.runtime.cascade import Decision
 
 Decide = Callable[[str, bool], Awaitable[Decision]]
 """Answers a text, off the event loop; True where the surest rung must answer although none is sure enough."""
 
 
 @dataclass(frozen=True)
-class Manners:
+class ResponseTemplate:
     """How the incumbent answers this task, so that a student can answer in its shape.
 
     like: one of its own messages as a pattern; likes: one for each kind of answer, where messages hold more than it
@@ -78,7 +78,7 @@ class ServedTask:
     certificate: str = ""
     valid_from: float = 0.0
     valid_until: float = 0.0
-    manners: Manners | None = None
+    template: ResponseTemplate | None = None
     rung_usd: Mapping[str, float] = field(default_factory=dict)
     incumbent: str = ""
     cache_s: float = 0.0
@@ -96,7 +96,7 @@ class ServedTask:
 
     def is_in_force(self, at: float) -> bool:
         """Whether a cascade answers requests of that time (seconds since the epoch)."""
-        return self.decide is not None and self.manners is not None and self.valid_from <= at < self.valid_until
+        return self.decide is not None and self.template is not None and self.valid_from <= at < self.valid_until
 
     @property
     def workload(self) -> str:

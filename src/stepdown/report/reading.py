@@ -15,10 +15,10 @@ from stepdown.report.loss_words import ERROR, LossWords, complement, loss_words
 
 _KINDS = {
     "linear": "word and character n-grams with a linear head",
-    "static": "static token embeddings distilled from an encoder, with a linear head",
+    "token_cnn": "static token embeddings distilled from an encoder, with a linear head",
     "frozen": "a small pretrained encoder left as it is, with a head trained on this task",
     "encoder": "a small encoder fine-tuned on this task",
-    "gazetteer": "values and patterns seen in the training answers, looked up in the text",
+    "crf": "values and patterns seen in the training answers, looked up in the text",
     "tagger": "a small encoder with a head per token, and one for each field that is chosen",
     "seq2seq": "a small encoder-decoder",
     "decoder": "a small causal language model",

@@ -28,7 +28,7 @@ _ALSO = {
 
 
 @dataclass(frozen=True)
-class Said:
+class ProgramAnswer:
     """What one exported model says to n texts. signals: (n, k). confidences: (n,). seconds: (n,), NaN if not timed."""
 
     answers: list[Answer]
@@ -37,7 +37,7 @@ class Said:
     seconds: NDArray[np.float64]
 
 
-def ask(folder: Path, requires: Sequence[str], texts: Sequence[str], timed: Sequence[int] = ()) -> list[Said]:
+def ask(folder: Path, requires: Sequence[str], texts: Sequence[str], timed: Sequence[int] = ()) -> list[ProgramAnswer]:
     """What every model of the export in `folder` says to all texts, by the code that is exported.
 
     requires: the packages it may import. timed: rows to time one by one afterwards. Raises StepdownError, with the
@@ -48,7 +48,7 @@ def ask(folder: Path, requires: Sequence[str], texts: Sequence[str], timed: Sequ
 
 def ask_each(
     folder: Path, requires: Sequence[str], texts: Sequence[Sequence[str]], timed: Sequence[int] = ()
-) -> list[Said]:
+) -> list[ProgramAnswer]:
     """The same with texts for each model."""
     allowed = [*requires, *(also for package in requires for also in _ALSO.get(package, ()))]
     question = {
@@ -85,8 +85,8 @@ def _run(folder: Path, question: str) -> list[Any]:
     return found
 
 
-def _said(one: dict[str, Any]) -> Said:
-    return Said(
+def _said(one: dict[str, Any]) -> ProgramAnswer:
+    return ProgramAnswer(
         answers=one["answers"],
         signals=np.array(one["signals"], dtype=np.float64).reshape(len(one["answers"]), -1),
         confidences=np.array(one["confidences"], dtype=np.float64),

@@ -115,9 +115,11 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
         report = _Report(context.progress, plan.kind, done / total, plan.seconds / total)
         share = plan.seconds / max(plan.seconds, total - done, 1e-9)
         own = replace(context, progress=report, deadline=context.deadline.part(share) if context.deadline else None)
-        lesson = _Lesson(data, data_digest, opened.get(plan.teacher or ""), teacher.manifest.digest if teacher else "")
+        objective = _Lesson(
+            data, data_digest, opened.get(plan.teacher or ""), teacher.manifest.digest if teacher else ""
+        )
         try:
-            one = _fit_one(plan, lesson, own, plan.kind in fitted if fitted else None)
+            one = _fit_one(plan, objective, own, plan.kind in fitted if fitted else None)
             fitted[plan.kind] = one
             plans.append(one.plan)
         except ResourceError:
@@ -136,7 +138,7 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
 
 
 def digest_training_data(data: TrainingData) -> str:
-    """The sha256 of all that a student learns from: the same dataset with other targets is another lesson."""
+    """The sha256 of all that a student learns from: the same dataset with other targets is another objective."""
     hasher = hashlib.sha256()
     plain: tuple[Any, ...] = (data.task, data.family, data.labels, data.dataset_hash)
     form = () if data.form is None else (data.form,)
@@ -158,9 +160,17 @@ class _Lesson:
     teacher_hash: str
 
 
-def _fit_one(plan: PlannedStudent, lesson: _Lesson, context: FitContext, is_again: bool | None) -> FittedStudent:
+def _fit_one(plan: PlannedStudent, objective: _Lesson, context: FitContext, is_again: bool | None) -> FittedStudent:
     """is_again: whether the kind is there already; None for the first student of all, which is trained in any case."""
-    parts = (__version__, _MADE, plan.kind, asdict(plan.options), lesson.digest, context.seed, lesson.teacher_hash)
+    parts = (
+        __version__,
+        _MADE,
+        plan.kind,
+        asdict(plan.options),
+        objective.digest,
+        context.seed,
+        objective.teacher_hash,
+    )
     key = digest_of((*parts, plan.cuts) if plan.cuts else parts)
     note = context.work / "finished" / f"{key}.json"
     earlier = _earlier(note, context.artefacts)
@@ -169,7 +179,7 @@ def _fit_one(plan: PlannedStudent, lesson: _Lesson, context: FitContext, is_agai
         return FittedStudent(replace(plan, cuts=finished.cuts), folder, manifest, reused=True)
     checkpoints = context.work / CHECKPOINTS / key[:16]
     if is_again is not None and not checkpoints.exists():
-        _check_time(plan, lesson.data, context, is_again)
+        _check_time(plan, objective.data, context, is_again)
     folder = context.work / "unfinished" / key[:16]
     training = TrainingContext(
         folder=folder,
@@ -178,16 +188,16 @@ def _fit_one(plan: PlannedStudent, lesson: _Lesson, context: FitContext, is_agai
         seconds=plan.seconds,
         threads=context.threads,
         progress=context.progress,
-        teacher=lesson.teacher,
-        teacher_hash=lesson.teacher_hash,
+        teacher=objective.teacher,
+        teacher_hash=objective.teacher_hash,
         network=context.network,
         clock=Clock(context.deadline, plan.cuts),
         checkpoints=checkpoints,
     )
     try:
         folder.mkdir(parents=True)
-        trained = student_kinds().load(plan.kind).train(lesson.data, plan.options, training)
-        manifest = add_probes(folder, trained, lesson.data.texts)
+        trained = student_kinds().load(plan.kind).train(objective.data, plan.options, training)
+        manifest = add_probes(folder, trained, objective.data.texts)
         placed = place(folder, context.artefacts)
         cuts = training.clock.cuts
         _write_note(note, _Finished(kind=plan.kind, artefact=manifest.digest, cuts=cuts))

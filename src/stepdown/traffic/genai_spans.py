@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from stepdown.core.wires.loose import mapping, mappings, text
 from stepdown.traffic.loose_chat import Answer, answers_of, finish_of, has_text, messages_of, tools_of, unpacked
 from stepdown.traffic.rows import first_of, named
+from stepdown.wires.loose import mapping, mappings, text
 
 _CHATS = frozenset({"chat", "text_completion", "generate_content", "completion"})
 _ROLES = ("system", "user", "assistant", "tool")

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.wires import anthropic_messages
-from stepdown.core.wires.accounts import FINISH_REASONS
-from stepdown.core.wires.loose import mapping, mappings, text
 from stepdown.traffic.source import too_deep
+from stepdown.wires import anthropic_messages
+from stepdown.wires.accounts import FINISH_REASONS
+from stepdown.wires.loose import mapping, mappings, text
 
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant", "developer": "developer"}
 _KNOWN_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})

@@ -7,8 +7,8 @@ import binascii
 import re
 from typing import Any
 
-from stepdown.core.wires.loose import mapping, mappings, text
 from stepdown.traffic.source import MAX_DEPTH
+from stepdown.wires.loose import mapping, mappings, text
 
 _HEX = re.compile(r"(?:[0-9a-fA-F]{16}|[0-9a-fA-F]{32})")
 

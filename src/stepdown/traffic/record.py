@@ -11,8 +11,8 @@ import msgspec
 
 from stepdown.core.calls import Broken, Call
 from stepdown.core.canonical import canonical_json, digest
-from stepdown.core.wires import anthropic_messages, openai_chat, openai_responses
 from stepdown.traffic.source import Source
+from stepdown.wires import anthropic_messages, openai_chat, openai_responses
 
 ERROR_CHARACTERS = 500
 

@@ -12,9 +12,9 @@ import pytest
 from stepdown.core.errors import UsageError
 from stepdown.core.keys import TOKEN_START
 from stepdown.core.secret import Secret
-from stepdown.core.wires import anthropic_messages, openai_chat
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
+from stepdown.wires import anthropic_messages, openai_chat
 from tests.gateway.asked import COMPLETION, MESSAGE, answer, exchange, incumbent
 from tests.gateway.http.sockets import read_request, scripted
 

@@ -14,10 +14,10 @@ from openai.types.chat import ChatCompletionChunk
 
 from stepdown.core.calls import Call
 from stepdown.core.errors import InputError, UsageError
-from stepdown.core.wires import anthropic_messages, openai_chat
-from stepdown.core.wires.event_stream import events
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
+from stepdown.wires import anthropic_messages, openai_chat
+from stepdown.wires.event_stream import events
 from tests.gateway.asked import COMPLETION, exchange, incumbent, json_of, whole
 
 HELLO = {"model": "large", "messages": [{"role": "user", "content": "hello"}]}

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepdown.core.wires import openai_chat
 from stepdown.gateway.upstreams._usage import UsageFilter, with_usage
+from stepdown.wires import openai_chat
 from tests.gateway.asked import exchange
 from tests.gateway.large_model import SAID, LargeModel, Says, Seen, usual_answer
 from tests.gateway.serving import asked, kept, puzzle, serving

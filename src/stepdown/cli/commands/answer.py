@@ -13,8 +13,8 @@ from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.core.calls import Broken
 from stepdown.core.errors import InputError, UsageError
-from stepdown.loop.answering import Answerer, Row, answer_rows, read_rows
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
+from stepdown.serve.answer import Answerer, Row, answer_rows, read_rows
 
 SHOWN_BROKEN = 5
 

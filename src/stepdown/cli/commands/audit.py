@@ -13,10 +13,10 @@ from stepdown.cli.options import common
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import TamperedError
 from stepdown.core.events import anchor_of
-from stepdown.loop.home import open_home, write_whole
-from stepdown.loop.integrity import audit
-from stepdown.loop.journal import check_present, check_replaceable, head_to_sign, read_anchor
-from stepdown.loop.signing import make_key, sign
+from stepdown.project.home import open_home, write_whole
+from stepdown.project.integrity import audit
+from stepdown.project.journal import check_present, check_replaceable, head_to_sign, read_anchor
+from stepdown.project.signing import make_key, sign
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _THERE = click.Path(path_type=Path, exists=True, dir_okay=False)

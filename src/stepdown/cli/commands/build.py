@@ -9,17 +9,17 @@ from typing import Any
 
 import click
 
+from stepdown.build.dry_run import as_json, sentences, try_build
+from stepdown.build.job import BuildRequest
+from stepdown.build.outcome import Outcome, outcome
+from stepdown.build.pipeline import build
+from stepdown.build.summary import attempt_sentence, summary
 from stepdown.cli.console import Console
 from stepdown.cli.options import Duration, common
 from stepdown.core.record import BuildRecord
 from stepdown.core.statement import is_local_only
-from stepdown.loop.building import build
-from stepdown.loop.home import open_home
-from stepdown.loop.job import BuildRequest
-from stepdown.loop.outcome import Outcome, outcome
-from stepdown.loop.records import BuildFolder
-from stepdown.loop.summary import attempt_sentence, summary
-from stepdown.loop.trying import as_json, sentences, try_build
+from stepdown.project.builds import BuildFolder
+from stepdown.project.home import open_home
 from stepdown.report.table import summary_lines, summary_table
 
 

@@ -9,8 +9,8 @@ import click
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.core.figures import moment
-from stepdown.loop.home import open_home
-from stepdown.loop.promoting import BuildView, list_builds
+from stepdown.project.home import open_home
+from stepdown.project.promote import BuildView, list_builds
 
 
 @click.command()

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from stepdown.cli.console import Console
 from stepdown.cli.options import Moment, common
-from stepdown.loop.call_rows import CallRow, read_calls
-from stepdown.loop.home import open_home
+from stepdown.project.call_rows import CallRow, read_calls
+from stepdown.project.home import open_home
 
 SHOWN = 20
 

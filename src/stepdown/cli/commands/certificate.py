@@ -14,10 +14,10 @@ from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.core.errors import TamperedError, UsageError
 from stepdown.core.figures import moment
-from stepdown.loop.certificates import show, verify_build
-from stepdown.loop.folders import is_certified_folder, verify_folder
-from stepdown.loop.home import open_home
-from stepdown.loop.records import built_tasks
+from stepdown.project.builds import built_tasks
+from stepdown.project.certificates import show, verify_build
+from stepdown.project.certified_folders import is_certified_folder, verify_folder
+from stepdown.project.home import open_home
 
 
 @click.group()

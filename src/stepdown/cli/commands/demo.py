@@ -7,18 +7,18 @@ from pathlib import Path
 
 import click
 
+from stepdown.build.demo import TASK, prepare
+from stepdown.build.job import BuildRequest
+from stepdown.build.outcome import outcome
+from stepdown.build.pipeline import build
+from stepdown.build.scan import scan_task
+from stepdown.build.summary import summary
 from stepdown.certificate.describe import describe
 from stepdown.cli.commands.build import exit_code, show
 from stepdown.cli.console import Console
 from stepdown.cli.options import Duration, common
-from stepdown.loop.building import build
-from stepdown.loop.demo import TASK, prepare
-from stepdown.loop.demo_serving import ask_gateway
-from stepdown.loop.discovery import discover
-from stepdown.loop.job import BuildRequest
-from stepdown.loop.outcome import outcome
-from stepdown.loop.scanning import scan_task
-from stepdown.loop.summary import summary
+from stepdown.project.discovery import discover
+from stepdown.serve.demo import ask_gateway
 
 
 @click.command()

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
+from stepdown.build.export import Exported, ExportRequest, export
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.core.exports import ExportedRung
-from stepdown.loop.exporting import Exported, ExportRequest, export
-from stepdown.loop.home import open_home
+from stepdown.project.home import open_home
 from stepdown.students.exporter import exporters
 
 

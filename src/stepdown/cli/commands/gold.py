@@ -10,8 +10,8 @@ from rich.text import Text
 
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
-from stepdown.loop.gold_rows import GoldRow, RemoveRequest, list_gold, remove_gold
-from stepdown.loop.home import open_home
+from stepdown.project.gold_rows import GoldRow, RemoveRequest, list_gold, remove_gold
+from stepdown.project.home import open_home
 
 SHOWN = 200
 

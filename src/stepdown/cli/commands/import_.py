@@ -12,8 +12,8 @@ from stepdown.cli.console import Console
 from stepdown.cli.format_flags import format_flags
 from stepdown.cli.options import common
 from stepdown.core.errors import InputError, UsageError
-from stepdown.loop.home import open_home
-from stepdown.loop.importing import ImportRequest, ImportResult, import_traffic
+from stepdown.project.home import open_home
+from stepdown.project.import_traffic import ImportRequest, ImportResult, import_traffic
 
 
 @click.command()

@@ -8,8 +8,8 @@ import click
 
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
-from stepdown.loop.home import make_folder, open_home, write_whole
-from stepdown.loop.settings import FILE_NAME, TEMPLATE
+from stepdown.project.home import make_folder, open_home, write_whole
+from stepdown.project.settings import FILE_NAME, TEMPLATE
 
 
 @click.command()

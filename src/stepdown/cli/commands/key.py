@@ -13,8 +13,8 @@ from rich.text import Text
 from stepdown.cli.console import Console
 from stepdown.cli.options import Duration, common
 from stepdown.core.limits import Limits
-from stepdown.loop.home import open_home
-from stepdown.loop.keys import KeyRequest, KeyView, create_key, list_keys, revoke_key
+from stepdown.project.home import open_home
+from stepdown.project.keys import KeyRequest, KeyView, create_key, list_keys, revoke_key
 
 
 @click.group()

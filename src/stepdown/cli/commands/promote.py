@@ -9,8 +9,8 @@ import msgspec
 
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
-from stepdown.loop.home import open_home
-from stepdown.loop.promoting import change_sentence, promote
+from stepdown.project.home import open_home
+from stepdown.project.promote import change_sentence, promote
 
 
 @click.command()

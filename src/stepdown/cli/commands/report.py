@@ -8,10 +8,10 @@ import click
 
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
-from stepdown.loop.home import open_home, write_whole
-from stepdown.loop.in_force import standing
-from stepdown.loop.journal import note_report, read_journal
-from stepdown.loop.records import find_build, latest
+from stepdown.project.builds import find_build, latest
+from stepdown.project.home import open_home, write_whole
+from stepdown.project.in_force import standing
+from stepdown.project.journal import note_report, read_journal
 from stepdown.report.render import render
 
 

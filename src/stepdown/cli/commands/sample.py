@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
+from stepdown.build.sample import Sample, SampleRequest, draw_sample
 from stepdown.certificate.planning import LEAST_ROWS
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.core.errors import UsageError
-from stepdown.loop.home import open_home
-from stepdown.loop.sampling import Sample, SampleRequest, draw_sample
+from stepdown.project.home import open_home
 
 
 @click.command()

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from stepdown.build.scan import scan_task
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.evaluation.scan import ScanReport
-from stepdown.loop.home import open_home
-from stepdown.loop.scanning import scan_task
+from stepdown.project.home import open_home
 
 
 @click.command()

@@ -9,8 +9,8 @@ import msgspec
 
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
-from stepdown.loop.home import open_home
-from stepdown.loop.serve_process import serve
+from stepdown.project.home import open_home
+from stepdown.serve.processes import serve
 
 
 @click.command()

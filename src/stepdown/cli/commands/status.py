@@ -9,9 +9,9 @@ import click
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
 from stepdown.core.errors import TamperedError
-from stepdown.loop.home import open_home
-from stepdown.loop.journal import read_anchor
-from stepdown.loop.status import ServedStatus, TaskStatus, read_status
+from stepdown.project.home import open_home
+from stepdown.project.journal import read_anchor
+from stepdown.project.status import ServedStatus, TaskStatus, read_status
 
 
 @click.command()

@@ -8,8 +8,8 @@ import click
 
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
-from stepdown.loop.home import open_home
-from stepdown.loop.task_changes import TaskChange, merge_tasks, rename_task, split_task
+from stepdown.project.home import open_home
+from stepdown.project.task_changes import TaskChange, merge_tasks, rename_task, split_task
 
 
 @click.group()

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from stepdown.core.keys import Key
-from stepdown.gateway.departures import what_differs
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.exchange import REFUSED, Exchange, Middleware, Next, answered
 from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.request_compatibility import what_differs
 
 SECRET_HEADERS = (b"authorization", b"x-api-key", b"api-key")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from stepdown.core.cascade import INCUMBENT
 from stepdown.gateway.answers import header_text, wire_response
 from stepdown.gateway.cache import AnswerCache, CachedAnswer
 from stepdown.gateway.exchange import CACHE, Exchange, Middleware, Next, answered
@@ -12,6 +11,7 @@ from stepdown.gateway.http.messages import Response
 from stepdown.gateway.metric_names import CACHE_LOOKUPS
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.middleware.holdback import HOLDBACK
+from stepdown.runtime.cascade import INCUMBENT
 
 
 def caching(cache: AnswerCache, metrics: Metrics) -> Middleware:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
-from stepdown.gateway.asking import Chance
+from stepdown.gateway.asking import Random
 from stepdown.gateway.exchange import Exchange, Middleware, Next
 from stepdown.gateway.http.messages import Response
 
@@ -17,7 +17,7 @@ HOLDBACK: Final[Literal["holdback"]] = "holdback"
 """The selection of such a call, and the reason that its client is given."""
 
 
-def holdback(generator: Chance, can_ask: Callable[[], bool]) -> Middleware:
+def holdback(generator: Random, can_ask: Callable[[], bool]) -> Middleware:
     """Draw which requests are held back. It stands behind admission and before the cache.
 
     generator: unpredictable to clients. can_ask: whether an upstream can be asked at all. While none can, nothing is

@@ -12,7 +12,6 @@ import msgspec
 
 from stepdown.core.errors import UsageError
 from stepdown.core.keys import TOKEN_START
-from stepdown.core.wires.wire import wire_named
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.client import HttpPool, Origin
 from stepdown.gateway.http.messages import JSON, BrokenReply, Request
@@ -20,6 +19,7 @@ from stepdown.gateway.upstream import UpstreamOptions
 from stepdown.gateway.upstreams import _translating, _usage
 from stepdown.gateway.upstreams._echoes import Unechoed
 from stepdown.gateway.upstreams._whole import whole_body, whole_stream
+from stepdown.wires.wire import wire_named
 
 CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 _VERSION = re.compile(rb"[\w.-]{1,40}").fullmatch

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.wires.stream_translator import StreamTranslator
-from stepdown.core.wires.wire import stream_translator, translate_error, translate_request, translate_response
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.messages import EVENT_STREAM, JSON, BrokenReply, UpstreamError
 from stepdown.gateway.upstream import CannotBeSaid, ClientWasTold
 from stepdown.gateway.upstreams import _usage
 from stepdown.gateway.upstreams._echoes import Unechoed
+from stepdown.wires.stream_translator import StreamTranslator
+from stepdown.wires.wire import stream_translator, translate_error, translate_request, translate_response
 
 _REPLACED = frozenset({b"content-type", b"content-encoding"})
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.wires import openai_chat
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import UpstreamError
+from stepdown.wires import openai_chat
 
 OPTION = b"stream_options"
 _ASKED = b'"stream_options":{"include_usage":true}'

@@ -20,12 +20,12 @@ import msgspec
 from stepdown.core.calls import Call, incumbent_calls
 from stepdown.core.canonical import canonical_json, digest
 from stepdown.core.errors import InputError, StepdownError, UsageError
-from stepdown.core.wires.wire import translate_response
 from stepdown.gateway.envelope import BESIDE, without_beside
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.messages import EVENT_STREAM, JSON, BrokenReply, Request
 from stepdown.gateway.upstream import CannotBeSaid, Unsupported, Upstream, UpstreamOptions
 from stepdown.gateway.upstreams._usage import told
+from stepdown.wires.wire import translate_response
 
 EXTRA = ""
 WIRE = "openai"

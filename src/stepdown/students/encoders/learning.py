@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepdown.core.students import Lineage, TrainingContext
 from stepdown.students.encoders.checkpoints import Checkpoints
-from stepdown.students.encoders.lesson import Lesson, Recipe
+from stepdown.students.encoders.objective import Recipe, TrainingObjective
 from stepdown.students.encoders.preparing import Prepared
 from stepdown.students.encoders.threads import torch_threads
 from stepdown.students.shrink import prune
@@ -39,60 +39,60 @@ class Learned:
     lineage: tuple[Lineage, ...]
 
 
-def learn(prepared: Prepared, lesson: Lesson, plan: Plan, context: TrainingContext) -> Learned:
+def learn(prepared: Prepared, objective: TrainingObjective, plan: Plan, context: TrainingContext) -> Learned:
     """Train `prepared.network`: all its layers, then those that are kept, by what the whole says.
 
     Where all are kept, they learn on from their own word. A teacher in the context is asked where the network does not
-    teach itself. Unlabelled texts, prepared after the lesson's own, are learned from by distillation alone. Where the
+    teach itself. Unlabelled texts, prepared after the objective's own, are learned from by distillation alone. Where the
     clock leaves all layers too little time to have learned the task, what they say teaches nobody.
     """
     with torch_threads(context.threads):
         there = prepared.network.shape.layers
         kept = prune.spread(min(plan.layers or there, there), there)
         if not plan.teacher.epochs:
-            return _learn_directly(prepared, lesson, kept, plan, context)
-        return _learn_from_all_layers(prepared, lesson, kept, plan, context)
+            return _learn_directly(prepared, objective, kept, plan, context)
+        return _learn_from_all_layers(prepared, objective, kept, plan, context)
 
 
 def _learn_directly(
-    prepared: Prepared, lesson: Lesson, kept: list[int], plan: Plan, context: TrainingContext
+    prepared: Prepared, objective: TrainingObjective, kept: list[int], plan: Plan, context: TrainingContext
 ) -> Learned:
     network, lineage = prepared.network, []
     if len(kept) < network.shape.layers:
         network, pruned = prune.layers(network, kept)
         lineage.append(pruned)
-    taught = lesson.shown_by_student(context.teacher, context.teacher_hash, prepared) if context.teacher else None
+    taught = objective.shown_by_student(context.teacher, context.teacher_hash, prepared) if context.teacher else None
     if taught:
-        lesson, shown = taught
+        objective, shown = taught
         lineage.append(shown)
-    lesson.start_heads(network)
+    objective.start_heads(network)
     part = _Part("fine-tuning", "student", 1.0 - _ROUNDING, (0.0, 0.95))
-    lineage.append(_train(network, lesson, plan.student, context, part)[1])
+    lineage.append(_train(network, objective, plan.student, context, part)[1])
     return Learned(network, tuple(lineage))
 
 
 def _learn_from_all_layers(
-    prepared: Prepared, lesson: Lesson, kept: list[int], plan: Plan, context: TrainingContext
+    prepared: Prepared, objective: TrainingObjective, kept: list[int], plan: Plan, context: TrainingContext
 ) -> Learned:
     network, there = prepared.network, prepared.network.shape.layers
     work = plan.teacher.epochs * (there - plan.teacher.frozen), plan.student.epochs * (len(kept) - plan.student.frozen)
     share = work[0] / sum(work)
     checkpoints = Checkpoints(context.checkpoints)
-    second = checkpoints.remembered("second", lambda: lesson.second_opinion(network, prepared, context.seed))
-    lesson.start_heads(network)
+    second = checkpoints.remembered("second", lambda: objective.second_opinion(network, prepared, context.seed))
+    objective.start_heads(network)
     half = 0.05 + 0.9 * share
     part = _Part("fine-tuning all layers", "teacher", share * (1.0 - _ROUNDING), (0.05, half))
-    trained, taught = _train(network, lesson, plan.teacher, context, part)
+    trained, taught = _train(network, objective, plan.teacher, context, part)
     steps = [taught]
     if trained.epochs >= min(LEAST_EPOCHS, plan.teacher.epochs):
-        lesson, shown = lesson.shown_by_network(network, prepared, second)
+        objective, shown = objective.shown_by_network(network, prepared, second)
         steps.append(shown)
     if len(kept) < there:
         network, pruned = prune.layers(network, kept)
         steps.insert(1, pruned)
     what = f"distilling into {len(kept)} of {there} layers"
     part = _Part(what, "student", 1.0 - _ROUNDING, (half, 0.95))
-    return Learned(network, (*steps, _train(network, lesson, plan.student, context, part)[1]))
+    return Learned(network, (*steps, _train(network, objective, plan.student, context, part)[1]))
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class _Part:
 
 
 def _train(
-    network: Encoder, lesson: Lesson, recipe: Recipe, context: TrainingContext, part: _Part
+    network: Encoder, objective: TrainingObjective, recipe: Recipe, context: TrainingContext, part: _Part
 ) -> tuple[Trained, Lineage]:
     from stepdown.students.encoders.training import Phase, fine_tune
 
@@ -119,12 +119,12 @@ def _train(
         checkpoints=Checkpoints(context.checkpoints),
         progress=lambda share: context.progress(part.what, start + (end - start) * share),
     )
-    trained = fine_tune(network, lesson, recipe, phase)
+    trained = fine_tune(network, objective, recipe, phase)
     parameters: dict[str, Any] = {
         "layers": network.shape.layers,
         "frozen": recipe.frozen,
         "epochs": round(trained.epochs, 3),
-        "rows": len(lesson),
+        "rows": len(objective),
         "loss": round(trained.loss, 4),
     }
     if trained.steps < trained.planned:

@@ -67,7 +67,7 @@ class Shape:
     tags: int = 0
 
 
-class Said(NamedTuple):
+class EncoderOutput(NamedTuple):
     """What a network says of a batch, float32: logits (batch, labels), embeddings (batch, hidden), and tag logits
     (batch, tokens, tags) from a network with a token head."""
 
@@ -202,12 +202,12 @@ class Encoder(nn.Module):
         lengths: Tensor,
         dropout: Dropout | None = None,
         lower: tuple[int, Tensor] | None = None,
-    ) -> Said:
+    ) -> EncoderOutput:
         """All there is to say of a batch, float32 whatever the autocast."""
         vectors = self.read(ids, lengths, dropout, lower)
         embedded = self.pool(vectors, lengths)
         with torch.autocast("cpu", enabled=False):
-            return Said(self.head(embedded), embedded, self.tagger(vectors) if self.tagger else None)
+            return EncoderOutput(self.head(embedded), embedded, self.tagger(vectors) if self.tagger else None)
 
 
 def _present(tokens: int, lengths: Tensor) -> Tensor:

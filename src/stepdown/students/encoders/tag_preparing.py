@@ -1,4 +1,4 @@
-"""From answers to a tagger's lesson: where values stand, in which units, and what is left unsaid."""
+"""From answers to a tagger's objective: where values stand, in which units, and what is left unsaid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stepdown.core.extraction.spans import Alignment, align
 from stepdown.core.students import TrainingData
 from stepdown.students.encoders.served import Reading
 from stepdown.students.encoders.tag_layout import Layout, Units, units_of
-from stepdown.students.encoders.tag_lesson import TagLesson
+from stepdown.students.encoders.tag_objective import TagObjective
 from stepdown.students.encoders.tag_targets import UNKNOWN, TagTargets, tags_of
 from stepdown.students.targets import MIN_ROWS
 
@@ -75,8 +75,8 @@ def make_lesson(
     layout: Layout,
     whole_words: bool,
     tag_smoothing: float,
-) -> TagLesson:
-    """The lesson of the data's rows. readings: of its texts, then of its unlabelled ones."""
+) -> TagObjective:
+    """The objective of the data's rows. readings: of its texts, then of its unlabelled ones."""
     units = [units_of(reading, whole_words) for reading in readings]
     rows = aligned.rows
     weights = np.where([row is not None for row in rows], data.weights, 0.0)
@@ -88,7 +88,7 @@ def make_lesson(
         weights=weights.astype(np.float32),
     )
     sequences = [reading.ids for reading in readings[: len(rows)]]
-    return TagLesson(sequences, [each.places for each in units], layout, targets, tag_smoothing)
+    return TagObjective(sequences, [each.places for each in units], layout, targets, tag_smoothing)
 
 
 def _tags(row: Alignment | None, units: Units, layout: Layout) -> Any:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from stepdown.core.pace import Clock
 from stepdown.students.encoders.checkpoints import Checkpoints, Facts, Saved
-from stepdown.students.encoders.lesson import Lesson, Reading, Recipe
 from stepdown.students.encoders.lower_layers import LowerLayers, fits
 from stepdown.students.encoders.network import Dropout, Encoder
+from stepdown.students.encoders.objective import Reading, Recipe, TrainingObjective
 
 _POOL_OF_BATCHES = 64
 
@@ -46,12 +46,12 @@ class Trained:
     epochs: float
 
 
-def fine_tune(network: Encoder, lesson: Lesson, recipe: Recipe, phase: Phase) -> Trained:
+def fine_tune(network: Encoder, objective: TrainingObjective, recipe: Recipe, phase: Phase) -> Trained:
     """Change the network's weights in place, as long as the clock allows, from where a checkpoint left off.
 
     Batches hold texts of like length, so that little is padded, and come in random order.
     """
-    batches = max(1, len(lesson) // recipe.batch)
+    batches = max(1, len(objective) // recipe.batch)
     planned = max(1, round(recipe.epochs * batches))
     saved = phase.checkpoints.read(phase.name)
     pace = phase.clock.pace(phase.name, planned, phase.share, saved.facts.cuts if saved else ())
@@ -59,7 +59,7 @@ def fine_tune(network: Encoder, lesson: Lesson, recipe: Recipe, phase: Phase) ->
         pace.goes_on(saved.facts.step)  # what was cut then is told again
         _take_weights(network, saved)
         return _trained(saved.facts, planned, batches)
-    training = _Training(network, lesson, recipe, phase.seed)
+    training = _Training(network, objective, recipe, phase.seed)
     step, shown = training.restore(saved) if saved else 0, 0.0
     while pace.goes_on(step):
         training.learn(step, pace.rate(step))
@@ -89,14 +89,14 @@ def _take_weights(network: Encoder, saved: Saved) -> None:
 class _Training:
     """The weights, the optimiser and the random numbers between two steps."""
 
-    def __init__(self, network: Encoder, lesson: Lesson, recipe: Recipe, seed: int) -> None:
-        self._network, self._lesson, self._recipe, self._seed = network, lesson, recipe, seed
-        frozen = recipe.frozen if fits(lesson.sequences, network.shape.hidden) else 0
-        self._lower = _freeze(network, lesson, frozen) if frozen else None
+    def __init__(self, network: Encoder, objective: TrainingObjective, recipe: Recipe, seed: int) -> None:
+        self._network, self._lesson, self._recipe, self._seed = network, objective, recipe, seed
+        frozen = recipe.frozen if fits(objective.sequences, network.shape.hidden) else 0
+        self._lower = _freeze(network, objective, frozen) if frozen else None
         self._optimiser = torch.optim.AdamW(_parameter_groups(network, recipe), betas=(0.9, 0.98), fused=True)
         self._peaks = [group["lr"] for group in self._optimiser.param_groups]
         self._learned = {name: each for name, each in network.named_parameters() if each.requires_grad}
-        self._batches = max(1, len(lesson) // recipe.batch)
+        self._batches = max(1, len(objective) // recipe.batch)
         self._epoch = -1
         self._dropout = Dropout(recipe.dropout, seed)
         self._order: list[NDArray[np.int64]] = []
@@ -153,18 +153,18 @@ class _Training:
         self._order = _batches(self._lesson, self._recipe.batch, np.random.default_rng([self._seed, epoch]))
 
 
-def _freeze(network: Encoder, lesson: Lesson, count: int) -> LowerLayers:
+def _freeze(network: Encoder, objective: TrainingObjective, count: int) -> LowerLayers:
     below = [network.tokens, network.embedding_norm, *network.layers[:count]]
     network.positions.requires_grad_(False)
     for part in (*below, *network.layers[count:]):
         part.requires_grad_(part not in below)
-    return LowerLayers(network, lesson.sequences, count)
+    return LowerLayers(network, objective.sequences, count)
 
 
-def _batches(lesson: Lesson, size: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:
-    order = generator.permutation(len(lesson))
+def _batches(objective: TrainingObjective, size: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:
+    order = generator.permutation(len(objective))
     order = order[: max(1, len(order) // size) * size]
-    lengths = np.array([len(sequence) for sequence in lesson.sequences])
+    lengths = np.array([len(sequence) for sequence in objective.sequences])
     batches: list[NDArray[np.int64]] = []
     for start in range(0, len(order), size * _POOL_OF_BATCHES):
         pool = order[start : start + size * _POOL_OF_BATCHES]

@@ -13,9 +13,9 @@ from stepdown.core.dataset import Answer
 from stepdown.core.students import ArtefactManifest, Predictions, TrainingContext, TrainingData
 from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.students.artefact import seal
-from stepdown.students.encoders.label_lesson import LabelLesson
+from stepdown.students.encoders.label_objective import LabelObjective
 from stepdown.students.encoders.learning import Plan, learn
-from stepdown.students.encoders.lesson import Recipe
+from stepdown.students.encoders.objective import Recipe
 from stepdown.students.encoders.preparing import LONGEST_LEARNED, prepare, require_training
 from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
 from stepdown.students.encoders.served import ServedEncoder, Tokeniser
@@ -141,8 +141,8 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     texts = [*data.texts, *data.extra_texts]
     pruning = prune.Options(options.vocabulary_min_count, options.vocabulary_general)
     prepared = prepare(base, texts, len(data.labels), options.max_length, pruning)
-    lesson = LabelLesson(prepared.sequences[: len(data.texts)], targets)
-    learned = learn(prepared, lesson, _plan(options), context)
+    objective = LabelObjective(prepared.sequences[: len(data.texts)], targets)
+    learned = learn(prepared, objective, _plan(options), context)
     context.progress("rounding to int8", 0.97)
     written = quantise.quantise(learned.network, prepared.sequences, quantise.Options(precision=options.precision))
     (context.folder / GRAPH).write_bytes(written.graph)

@@ -21,7 +21,7 @@ from stepdown.core.students import ArtefactManifest, Lineage, Predictions, Train
 from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.students.artefact import seal
 from stepdown.students.encoders.learning import Plan, learn
-from stepdown.students.encoders.lesson import Recipe
+from stepdown.students.encoders.objective import Recipe
 from stepdown.students.encoders.preparing import prepare, require_training
 from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
 from stepdown.students.encoders.served import ServedEncoder, Tokeniser
@@ -184,8 +184,8 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     )
     readings = prepared.tokeniser.read_many(texts)
     whole_words = options.units == "words" if options.units != "auto" else words_fit(aligned, readings, layout)
-    lesson = make_lesson(data, aligned, readings, layout, whole_words, options.tag_smoothing)
-    learned = learn(prepared, lesson, _plan(options), context)
+    objective = make_lesson(data, aligned, readings, layout, whole_words, options.tag_smoothing)
+    learned = learn(prepared, objective, _plan(options), context)
     context.progress("rounding to int8", 0.97)
     written = quantise.quantise(
         learned.network,

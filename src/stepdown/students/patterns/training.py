@@ -14,9 +14,9 @@ from stepdown.students.encoders.tag_preparing import Aligned
 from stepdown.students.logistic import LogisticOptions
 from stepdown.students.ngrams import choose_vocabulary, count_ngrams, features
 from stepdown.students.patterns.chain import LEAST
+from stepdown.students.patterns.chain_examples import Limits, TrainingObjective, make_lesson
 from stepdown.students.patterns.chain_training import ChainOptions, fit_chain
 from stepdown.students.patterns.closed_heads import HeadTargets, fit_heads
-from stepdown.students.patterns.lesson import Lesson, Limits, make_lesson
 from stepdown.students.patterns.options import Options
 from stepdown.students.patterns.tokens import Tokens, read_tokens
 from stepdown.students.quantised import quantise_rows
@@ -67,12 +67,12 @@ def train_chain(
     tokens: list[Tokens] = [read_tokens(text, options.max_tokens) for text in data.texts]
     most = max(1_000, min(options.max_features, MAX_WEIGHTS // layout.tags))
     weights = _weights(data, aligned).tolist()
-    lesson: Lesson = make_lesson(
+    objective: TrainingObjective = make_lesson(
         tokens, aligned.rows, weights, layout, Limits(options.min_count, most, options.unknown), context.seed
     )
     settings = ChainOptions(options.epochs, rate=options.rate, dropout=options.dropout)
     weight, transitions = fit_chain(
-        lesson.sequences,
+        objective.sequences,
         layout.tags,
         settings,
         context.seed,
@@ -84,14 +84,14 @@ def train_chain(
         {"weights": stored.values, "scales": stored.scales, "transitions": transitions},
         context.folder / f"{PATTERNS}.safetensors",
     )
-    values = Values(names=lesson.names, values=lesson.values)
+    values = Values(names=objective.names, values=objective.values)
     (context.folder / f"{PATTERNS}.json").write_bytes(canonical_json(values))
     return {
-        "patterns": len(lesson.names),
-        "listed": len(lesson.values),
-        "texts": len(lesson.sequences),
-        "spans": lesson.spans,
-        "spans_of_whole_words": lesson.tagged,
+        "patterns": len(objective.names),
+        "listed": len(objective.values),
+        "texts": len(objective.sequences),
+        "spans": objective.spans,
+        "spans_of_whole_words": objective.tagged,
     }
 
 

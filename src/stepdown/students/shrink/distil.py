@@ -86,8 +86,8 @@ def untouched(
     logits = np.zeros((len(features), targets.labels), dtype=np.float32)
     for held in range(options.folds):
         seen = np.flatnonzero(fold != held)
-        lesson = _rows_of(targets, seen)
-        head = fit_embedding_head(features[seen], lesson, options.penalty, options.iterations)
+        objective = _rows_of(targets, seen)
+        head = fit_embedding_head(features[seen], objective, options.penalty, options.iterations)
         answered = np.flatnonzero(fold == held)
         logits[answered] = head.logits(features[answered])
         logits[rows:] += head.logits(features[rows:]) / options.folds

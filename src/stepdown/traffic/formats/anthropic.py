@@ -8,11 +8,11 @@ from typing import Any, cast
 import msgspec
 
 from stepdown.core.calls import Broken, Call
-from stepdown.core.wires import anthropic_messages
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.json_records import Sizes, decoded, peek, records, share
 from stepdown.traffic.record import Record, Wire, call_of, wire_of
 from stepdown.traffic.source import Source
+from stepdown.wires import anthropic_messages
 
 EXTRA = ""
 

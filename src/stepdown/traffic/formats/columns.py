@@ -11,12 +11,12 @@ import msgspec
 
 from stepdown.core.calls import Broken, Call
 from stepdown.core.errors import nearest
-from stepdown.core.wires import openai_chat
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.json_records import Sizes, decoded, peek, records, share
 from stepdown.traffic.record import Record, call_of
 from stepdown.traffic.source import Source
 from stepdown.traffic.tables import columns_of, rows
+from stepdown.wires import openai_chat
 
 EXTRA = ""
 

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from stepdown.core.calls import Broken, Call
-from stepdown.core.wires import anthropic_messages, event_stream, openai_chat, openai_responses
-from stepdown.core.wires.loose import mapping, text
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.loose_chat import answers_of, completion, messages_of, unpacked, usage_of, without_nulls
 from stepdown.traffic.record import Record, Wire, call_of, error_text, wire_of
 from stepdown.traffic.rows import first_of, named, number, rows_of, scalars, sniffed_share
 from stepdown.traffic.source import Source
+from stepdown.wires import anthropic_messages, event_stream, openai_chat, openai_responses
+from stepdown.wires.loose import mapping, text
 
 EXTRA = ""
 

@@ -14,8 +14,6 @@ from typing import Any, cast
 import msgspec
 
 from stepdown.core.calls import Broken, Call
-from stepdown.core.wires import openai_chat, openai_responses
-from stepdown.core.wires.loose import mapping, text
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.loose_chat import (
     answers_of,
@@ -30,6 +28,8 @@ from stepdown.traffic.loose_chat import (
 from stepdown.traffic.record import Record, Wire, call_of, error_text, seconds
 from stepdown.traffic.rows import first_of, named, number, rows_of, scalars, sniffed_share
 from stepdown.traffic.source import Source
+from stepdown.wires import openai_chat, openai_responses
+from stepdown.wires.loose import mapping, text
 
 EXTRA = ""
 

@@ -13,8 +13,6 @@ from typing import Any, cast
 import msgspec
 
 from stepdown.core.calls import Broken, Call
-from stepdown.core.wires import openai_chat
-from stepdown.core.wires.loose import mapping, mappings, text
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.loose_chat import (
     answers_of,
@@ -31,6 +29,8 @@ from stepdown.traffic.record import Record, Wire, call_of, wire_of
 from stepdown.traffic.rows import first_of, named, rows_of, scalars, sniffed_share
 from stepdown.traffic.source import Source
 from stepdown.traffic.trace_spool import Span, SpooledCall, TraceSpool
+from stepdown.wires import openai_chat
+from stepdown.wires.loose import mapping, mappings, text
 
 EXTRA = ""
 

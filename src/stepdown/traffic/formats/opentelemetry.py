@@ -16,8 +16,6 @@ from typing import Any, cast
 import msgspec
 
 from stepdown.core.calls import Broken, Call
-from stepdown.core.wires import openai_chat
-from stepdown.core.wires.loose import mapping, mappings, text
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.genai_spans import (
     DETAILS,
@@ -35,6 +33,8 @@ from stepdown.traffic.record import Record, Wire, call_of
 from stepdown.traffic.rows import first_of, named, rows_of, sniffed_share
 from stepdown.traffic.source import Source
 from stepdown.traffic.trace_spool import Span, SpooledCall, TraceSpool
+from stepdown.wires import openai_chat
+from stepdown.wires.loose import mapping, mappings, text
 
 EXTRA = ""
 

@@ -24,10 +24,10 @@ import yaml
 import zstandard
 
 from stepdown.core.calls import Broken, Call
-from stepdown.core.wires import anthropic_messages, event_stream, openai_chat, openai_responses
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.record import Record, Wire, call_of, error_text
 from stepdown.traffic.source import MAX_DEPTH, Source, too_deep
+from stepdown.wires import anthropic_messages, event_stream, openai_chat, openai_responses
 
 EXTRA = ""
 

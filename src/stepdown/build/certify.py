@@ -1,0 +1,181 @@
+"""The fourth stage: the path on tune, then one walk along it on the evidence, journalled before it is walked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+
+from stepdown.certificate.candidate import Candidate
+from stepdown.certificate.certify import Issue, certify
+from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
+from stepdown.certificate.ledger import ATTEMPTED, LOOKED, Attempt, asked_before, attempt, looks
+from stepdown.certificate.observations import Observations
+from stepdown.certificate.path import choose_candidate
+from stepdown.certificate.planning import COMPLETE, whole_units_up_to
+from stepdown.certificate.prospects import Prospects
+from stepdown.certificate.refusal import needed_labels
+from stepdown.core.certificate import Certificate, Journalled, Population
+from stepdown.core.dataset import Dataset, Example
+from stepdown.core.draw import Draw
+from stepdown.project.evidence_draws import drawn_at, ledger_events, plan_labels, planned_rows
+from stepdown.build.job import Job
+from stepdown.build.label_plan import first_plan, label_next
+from stepdown.build.measure import Measured
+from stepdown.build.gold_objections import objection
+from stepdown.certificate.split_answers import Answered, content_keys, observe_evidence, observe_judged
+from stepdown.build.evidence_timings import time_once
+from stepdown.stats.spending import attempt_error
+
+DEAREST = 2.0
+"""So many times the dearest call outside of the evidence is the ceiling on the price of one, where none is stated."""
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A certificate or a refusal, and all that it rests on. whole: the evidence of the whole draw, of which what was
+    tested may be a beginning."""
+
+    certificate: Certificate
+    candidate: Candidate
+    evidence: Evidence
+    attempt: Attempt
+    whole: Evidence
+
+
+def certify_cascade(job: Job, dataset: Dataset, measured: Measured) -> Certified:
+    """Fix the candidate on tune; where the evidence is complete, spend one attempt of it, and test."""
+    draw, answered = dataset.draw, measured.answered["certify"]
+    if draw is None:
+        raise ValueError("Got a dataset without a draw; expected one as `curate` makes it.")
+    seen = _certify_rows(job, measured, draw).students(measured.kept)
+    error = attempt_error(1.0 - job.contract.confidence, 1)
+    prospects = Prospects(measured.tune.students(measured.kept), job.contract, max(len(set(seen.units)), 1), error)
+    candidate = choose_candidate(job.task.name, prospects)
+    basis = Basis(
+        population=population(job, draw),
+        unit=draw.unit,
+        drawn=seen.n,
+        excluded=dict(dataset.unusable),
+        objection=objection(job, measured, draw),
+    )
+    whole = gather(candidate, seen, Terms(_ceiling(job, dataset), basis), content_keys(answered.examples))
+    plan = first_plan(whole, measured.tune, job.contract)
+    evidence, is_ready = rows_to_test(job, draw, whole, plan)
+    certificate, spent = _test(job, dataset, evidence, is_ready and not basis.objection)
+    while (wider := next_look(job, draw, whole, evidence, certificate)) is not None:
+        evidence = wider
+        certificate, spent = _test(job, dataset, evidence, True)
+    return Certified(certificate, candidate, evidence, spent, whole)
+
+
+def population(job: Job, draw: Draw) -> Population:
+    """What a draw was drawn from, as a certificate has it."""
+    assumption = {"traffic": "all" if draw.complete and job.contract.against == "gold" else "", "judged": ""}
+    return Population(
+        calls=draw.calls,
+        units=draw.units,
+        first=draw.first,
+        last=draw.last,
+        draw=draw.digest,
+        drawn_at=drawn_at(job.store, draw),
+        largest_unit=draw.largest,
+        window=draw.window,
+        assumption=assumption.get(draw.scope, draw.scope),
+        replaces=draw.replaces,
+    )
+
+
+def rows_to_test(job: Job, draw: Draw, whole: Evidence, plan: int) -> tuple[Evidence, bool]:
+    """The beginning of the draw that is to be tested, and whether enough of it is labelled.
+
+    All of it where nothing waits for a label. Else as many rows as were planned before anyone labelled; where nothing
+    was planned, `plan`, and those labels are waited for.
+    """
+    if whole.n == 0 or _is_labelled(whole):
+        return _upto(job, draw, whole, whole.n), whole.n > 0
+    planned = planned_rows(job.store, draw)
+    chosen = _upto(job, draw, whole, whole_units_up_to(whole.seen.units, planned or plan))
+    return chosen, bool(planned) and _is_labelled(chosen)
+
+
+def _is_labelled(evidence: Evidence) -> bool:
+    differs, unlabelled = needed_labels(evidence)
+    return bool(unlabelled.sum() <= (1.0 - COMPLETE) * differs.sum())
+
+
+def _upto(job: Job, draw: Draw, whole: Evidence, rows: int) -> Evidence:
+    """The first rows, as a further look where the same candidate has been looked at with fewer."""
+    before = looks(job.store.events(ATTEMPTED), whole.candidate.digest, job.contract, draw.digest)
+    ends = tuple(end for end in before if end < rows)
+    terms = replace(whole.terms, stages=(*ends, rows), final=rows == whole.n)
+    return Evidence(
+        whole.candidate,
+        whole.seen.rows(np.arange(rows)),
+        whole.confidences[:, :rows],
+        whole.keys[:rows],
+        terms,
+    )
+
+
+def next_look(job: Job, draw: Draw, whole: Evidence, evidence: Evidence, certificate: Certificate) -> Evidence | None:
+    """More rows of the draw, where they would help and none of them waits for a label; None where not."""
+    rows = label_next(certificate, whole, evidence.n) if certificate.attempt else 0
+    if rows <= evidence.n:
+        return None
+    wider = _upto(job, draw, whole, rows)
+    if not _is_labelled(wider):
+        return None
+    plan_labels(job.store, draw, rows, job.home.clock())
+    return wider
+
+
+def _test(job: Job, dataset: Dataset, evidence: Evidence, is_ready: bool) -> tuple[Certificate, Attempt]:
+    spent = attempt(ledger_events(job.store), evidence, job.contract)
+    now = job.home.clock()
+    issue = Issue(at=now, seed=job.request.seed)
+    if is_ready:
+        # Journalled first: an attempt whose process dies has still looked at the evidence. The same question asked
+        # again is answered as it was, with the date of then: it is as old as its evidence.
+        event = asked_before(job.store.events(ATTEMPTED), spent)
+        event = event or job.store.append(ATTEMPTED, job.task.name, spent.event, at=now)
+        begun = next((one.at for one in job.store.events()), now)
+        journal = Journalled(head=event.digest, events=event.sequence, begun_at=begun)
+        issue = Issue(at=event.at, seed=job.request.seed, journal=journal)
+    else:
+        if evidence.seen.reference == "gold" and evidence.n:
+            looked = {"candidate": evidence.candidate.digest, "draw": evidence.basis.population.draw}
+            job.store.append(LOOKED, job.task.name, looked, at=now)
+        # Nothing is tested and nothing spent, whatever was spent on these rows before.
+        spent = msgspec.structs.replace(spent, number=0, error_share=attempt_error(1.0 - job.contract.confidence, 1))
+    return certify(evidence, job.contract, spent, dataset.manifest, issue), spent
+
+
+def _certify_rows(job: Job, measured: Measured, draw: Draw) -> Observations:
+    answered, kind = measured.answered["certify"], job.contract.against
+    latency = time_once(job, measured.students, measured.candidate_students, answered.examples, draw)
+    if kind == "judged":
+        own = Answered(with_drawn_gold(answered.examples), answered.predictions)
+        return observe_judged(own, measured.candidate_students, job.grader, measured.curated.verdicts, latency)
+    return observe_evidence(answered, measured.candidate_students, job.grader, kind, latency)
+
+
+def with_drawn_gold(examples: Sequence[Example]) -> list[Example]:
+    """Judged rows with the gold that is a random sample of them: what its owner drew, else an unbroken beginning."""
+    declared = [one for one in examples if one.gold is not None and one.gold_basis in ("random-sample", "all")]
+    if declared:
+        kept = {one.id for one in declared}
+    else:
+        bare = next((place for place, one in enumerate(examples) if one.gold is None), len(examples))
+        kept = {one.id for one in examples[:bare]}
+    return [one if one.id in kept else msgspec.structs.replace(one, gold=None) for one in examples]
+
+
+def _ceiling(job: Job, dataset: Dataset) -> float | None:
+    """The most that one call costs: as the contract states it, else from the calls that are no evidence."""
+    if job.contract.dearest_call_usd is not None:
+        return job.contract.dearest_call_usd
+    costs = [one.cost_usd for one in dataset.examples if one.split != "certify" and one.cost_usd is not None]
+    return DEAREST * max(costs) if costs else None

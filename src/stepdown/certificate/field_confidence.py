@@ -1,0 +1,148 @@
+"""How sure a student is of each field of an answer, calibrated on tune."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepdown.certificate.calibrate import confidences
+from stepdown.certificate.split_answers import Answered, calibration_kind, references_of
+from stepdown.core.canonical import canonical_json
+from stepdown.core.dataset import Answer, Example
+from stepdown.core.errors import TamperedError
+from stepdown.core.students import Predictions
+from stepdown.stats.calibration import Calibrator, fit_calibrator
+
+Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+Parts = Callable[[Answer], Mapping[str, Any]]
+Calibrators = dict[str, dict[str, Any]]
+"""By field's name, a calibrator as plain numbers; its signals are those of `field_signals`."""
+OpenCalibrators = dict[str, Calibrator]
+
+
+@dataclass(frozen=True)
+class FieldTable:
+    """n rows of one student by f fields: every field that it decides about, or that an answer or reference has.
+
+    raw: (n, f), the student's own probability of a field being right, NaN where it did not decide about it. given,
+    there: (n, f), whether its answer and the reference have the field. wrong, incumbent_wrong: (n, f), whether the
+    field is missing, too many, or has another value. sure: (n,), the calibrated confidence in the whole answer, 0 where
+    the student abstains.
+    """
+
+    names: tuple[str, ...]
+    raw: Floats
+    given: Booleans
+    there: Booleans
+    wrong: Booleans
+    incumbent_wrong: Booleans
+    sure: Floats
+
+
+def read_fields(
+    examples: Sequence[Example], predictions: Predictions, sure: Floats, parts: Parts
+) -> tuple[FieldTable | None, str]:
+    """The table of the rows that have a reference, and which reference that is ("gold" or "agreement").
+
+    None where there are no such rows, or the student says nothing of single fields.
+    """
+    kind = calibration_kind(examples)
+    references = references_of(examples, kind)
+    kept = [row for row, reference in enumerate(references) if reference is not None]
+    if predictions.parts is None or not kept:
+        return None, kind
+    said = [_values(predictions.answers[row], parts) for row in kept]
+    wanted = [_values(references[row], parts) for row in kept]
+    theirs = [_values(examples[row].incumbent, parts) for row in kept]
+    chances = [predictions.parts[row] for row in kept]
+    names = tuple(sorted(set().union(*said, *wanted, *theirs, *chances)))
+    raw = [[chance.get(name, np.nan) for name in names] for chance in chances]
+    table = FieldTable(
+        names=names,
+        raw=np.array(raw, dtype=np.float64).reshape(len(kept), len(names)),
+        given=_table([[name in row for name in names] for row in said], names),
+        there=_table([[name in row for name in names] for row in wanted], names),
+        wrong=_differing(said, wanted, names),
+        incumbent_wrong=_differing(theirs, wanted, names),
+        sure=np.asarray(sure, dtype=np.float64)[kept],
+    )
+    return table, kind
+
+
+def _values(answer: Answer | None, parts: Parts) -> dict[str, bytes]:
+    return {} if answer is None else {name: canonical_json(value) for name, value in parts(answer).items()}
+
+
+def _differing(one: list[dict[str, bytes]], other: list[dict[str, bytes]], names: tuple[str, ...]) -> Booleans:
+    pairs = zip(one, other, strict=True)
+    return _table([[said.get(name) != wanted.get(name) for name in names] for said, wanted in pairs], names)
+
+
+def _table(rows: list[list[bool]], names: tuple[str, ...]) -> Booleans:
+    return np.array(rows, dtype=bool).reshape(len(rows), len(names))
+
+
+def field_signals(raw: Floats, given: Booleans) -> Floats:
+    """What a field's calibrator reads (n, 2): the log-odds of the raw probability, and whether the field is given."""
+    held = np.clip(raw, 1e-9, 1.0 - 1e-9)
+    return np.column_stack([np.log(held / (1.0 - held)), given.astype(np.float64)])
+
+
+def table_of(
+    answered: Answered, place: int, calibrator: Mapping[str, object], parts: Parts
+) -> tuple[FieldTable | None, str]:
+    """`read_fields` of the student at that place. calibrator: of its confidence in the whole answer."""
+    if not answered.predictions:
+        return None, ""
+    predictions = answered.predictions[place]
+    return read_fields(answered.examples, predictions, confidences(calibrator, predictions.signals), parts)
+
+
+def fit_fields(table: FieldTable) -> Calibrators:
+    """A calibrator for each field that the student decides about, from the rows on which it does not abstain."""
+    found: Calibrators = {}
+    for place, name in enumerate(table.names):
+        known = ~np.isnan(table.raw[:, place]) & (table.sure > 0.0)
+        if known.any():
+            signals = field_signals(table.raw[known, place], table.given[known, place])
+            found[name] = fit_calibrator(signals, (~table.wrong[known, place]).astype(np.float64)).to_dict()
+    return found
+
+
+def field_confidences(table: FieldTable, calibrators: Calibrators) -> Floats:
+    """The calibrated probability (n, f) of each field being right; NaN where the student did not decide about it, 0 in
+    rows on which it abstains and for fields that tune knows nothing of."""
+    found = np.where(np.isnan(table.raw), np.nan, 0.0)
+    for place, name in enumerate(table.names):
+        known = ~np.isnan(table.raw[:, place]) & (table.sure > 0.0)
+        if name in calibrators and known.any():
+            signals = field_signals(table.raw[known, place], table.given[known, place])
+            found[known, place] = Calibrator.from_dict(calibrators[name]).probabilities(signals)
+    return found
+
+
+def open_fields(calibrators: Calibrators) -> OpenCalibrators:
+    """The calibrators of a build, ready for use. Raises TamperedError where the numbers are not a calibrator's."""
+    try:
+        return {name: Calibrator.from_dict(each) for name, each in calibrators.items()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise TamperedError(
+            f"The confidences by field cannot be read: {error}", "They were written whole.", "Build the task again."
+        ) from None
+
+
+def confidences_of(
+    answer: Answer, chances: Mapping[str, float], parts: Parts, calibrators: OpenCalibrators
+) -> dict[str, float]:
+    """For one answer, the calibrated probability of each of its fields being right, as far as it is known."""
+    found = {}
+    for name in parts(answer):
+        if name in chances and name in calibrators:
+            signals = field_signals(np.array([chances[name]]), np.array([True]))
+            found[name] = float(calibrators[name].probabilities(signals)[0])
+    return found

@@ -1,1 +1,0 @@
-"""The only assembler: settings, wiring and the spine."""

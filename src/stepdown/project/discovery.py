@@ -1,0 +1,146 @@
+"""Which tasks are in the traffic, and which calls are a task's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from stepdown.core.calls import Call, incumbent_calls
+from stepdown.core.contract import TaskSettings
+from stepdown.core.errors import NotEnoughData, UnknownKind
+from stepdown.core.family import families
+from stepdown.core.ownership import Owners, own_calls
+from stepdown.core.store import Store
+from stepdown.core.students import Progress
+from stepdown.core.tasks import Match, Task
+from stepdown.project.home import Home
+from stepdown.project.settings import Settings
+from stepdown.project.settings_check import check_settings, check_slices, is_template_of, strangers
+from stepdown.project.task_identity import settle_names
+from stepdown.traffic.grouping import find_tasks
+from stepdown.traffic.pricing import Prices
+from stepdown.traffic.summary import TaskSummary
+
+
+def discover(home: Home, progress: Progress) -> list[TaskSummary]:
+    """The tasks in the project's traffic, largest first, remembered for later commands. Those that are known keep their
+    names and their calls, whatever else is found."""
+    with home.store() as store:
+        if store.count_calls() == 0:
+            raise NotEnoughData("There are no calls yet.", "Expected imported traffic.", "Run: stepdown import FILE…")
+        progress("looking for tasks", 0.0)
+        summaries = look_for_tasks(store, home.settings, home.clock())
+        if not summaries:
+            raise NotEnoughData(
+                "Every call there is was answered by a student.",
+                "Expected some that the incumbent answered: students must not learn from themselves.",
+                "Import some, or let the gateway ask the incumbent (x-stepdown-route: incumbent).",
+            )
+        check_settings(store, home.settings)
+    return summaries
+
+
+def look_for_tasks(store: Store, settings: Settings, now: float) -> list[TaskSummary]:
+    """Read every call once, and remember the tasks that they are of. now: seconds since the epoch."""
+    settle_names(store, settings, now)
+    known = {name: with_settings(task, settings) for name, task in store.tasks().items()}
+    calls = incumbent_calls(store.calls())
+    summaries = find_tasks(calls, Prices(settings.prices), said=settings.tasks, known=known)
+    for summary in summaries:
+        store.put_task(with_settings(summary.task, settings), now)
+    return summaries
+
+
+def resolve(store: Store, settings: Settings, name: str, now: float) -> Task:
+    """The task of that name: remembered, else found in its workload's calls, else in all calls. now: seconds since the
+    epoch. Raises UnknownKind; ContractError where the settings are for a task that there is not."""
+    task = _resolved(store, settings, name, now)
+    if strangers(store, settings):
+        look_for_tasks(store, settings, now)  # They may be there, and nobody has looked yet.
+        check_settings(store, settings)
+    check_slices(store, settings, task)
+    return task
+
+
+def _resolved(store: Store, settings: Settings, name: str, now: float) -> Task:
+    settle_names(store, settings, now)
+    known = store.tasks()
+    said, prices = settings.task(name), Prices(settings.prices)
+    if name in known and _is_clear(known[name], said):
+        return with_settings(known[name], settings)
+    wanted = said.match.workload or name
+    if name not in known and wanted in store.workloads():
+        found = find_tasks(incumbent_calls(store.calls(wanted)), prices, said={wanted: said})
+        largest = max(found, key=lambda one: one.calls, default=None)
+        if largest is not None:
+            task = with_settings(msgspec.structs.replace(largest.task, name=name), settings)
+            store.put_task(task, now)
+            return task
+    if name in known:
+        task = with_settings(known[name], settings)
+        found = find_tasks(calls_of(store, task), prices, said={name: said}, known={name: task})
+        largest = max(found, key=lambda one: one.calls, default=None)
+        if largest is not None:
+            store.put_task(with_settings(msgspec.structs.replace(largest.task, name=name), settings), now)
+            return with_settings(store.tasks()[name], settings)
+    look_for_tasks(store, settings, now)
+    known = store.tasks()
+    if name not in known:
+        raise UnknownKind("task", name, known)
+    return known[name]
+
+
+def _is_clear(task: Task, said: TaskSettings) -> bool:
+    """Whether what is remembered of a task holds a family and an input, and was read as the settings say; if not, the
+    traffic is read again. So it is for a form: calls that came since may have fields that it lacks."""
+    as_said = said.family in ("", task.family) and said.answer in ("", task.answer)
+    return as_said and task.form is None and bool(task.family) and (task.template is None or bool(task.template.slots))
+
+
+def resolve_learnable(store: Store, settings: Settings, name: str, now: float) -> Task:
+    """The task of that name, of a family that students can learn. Raises UnknownKind, NotEnoughData."""
+    task = resolve(store, settings, name, now)
+    if not task.family:
+        raise NotEnoughData(
+            f"The answers of {task.name!r} are of no kind that a student can learn yet, or too few to tell.",
+            "Expected labels out of a closed set, each seen more than once, or JSON objects or tool calls of one kind.",
+            "Import more calls, or set `family` and `answer` of the task in stepdown.toml; `stepdown tasks` says more.",
+        )
+    families().load(task.family)
+    return task
+
+
+def with_settings(task: Task, settings: Settings) -> Task:
+    """What was found, with what the user says of it on top."""
+    said = settings.task(task.name)
+    return msgspec.structs.replace(
+        task,
+        family=said.family or task.family,
+        answer=said.answer or task.answer,
+        match=_matched(task, said.match),
+    )
+
+
+def _matched(task: Task, said: Match) -> Match:
+    """How a task is matched: as the settings say, where they say anything of it; the names that it had stay its own. A
+    template that they write shortly, or as it is now, is the one that the task was found by."""
+    found = task.match
+    if said == Match() or (said.template and not is_template_of(said.template, task)):
+        return found  # `check_settings` has a word on what no task has.
+    own = found.template or (task.template.fingerprint if task.template is not None else "")
+    return msgspec.structs.replace(
+        said,
+        template=own if said.template else "",
+        names=tuple(dict.fromkeys((*said.names, *found.names))),
+        within=said.within or found.within,
+    )
+
+
+def calls_of(store: Store, task: Task) -> Iterator[Call]:
+    """The calls of a task that the incumbent answered, streaming, in the order they came in.
+
+    Gold for a call that a student answered is left out with it: only what the student was sure of is such a call, and
+    there is no answer of the incumbent's to set beside it, so that it would make the incumbent look worse than it is.
+    """
+    yield from incumbent_calls(own_calls(store, Owners({**store.tasks(), task.name: task}.values()), task.name))

@@ -1,0 +1,1 @@
+"""What answers: cascades of opened students. Needs core alone."""

@@ -1,0 +1,1 @@
+"""One serving process: the gateway put together with stores, students and prices."""

@@ -1,0 +1,75 @@
+"""Deciding one by one and deciding a whole table at once are the same rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepdown.core.students import Predictions
+from stepdown.runtime.cascade import INCUMBENT, Cascade, CascadeSpec, OpenRung, Rung, choose_rungs
+
+
+@dataclass
+class Sure:
+    """A student that is as sure as the text's number for it says."""
+
+    kind: str
+    place: int
+    signal_names: tuple[str, ...] = ("top",)
+
+    def answer(self, text: str) -> tuple[str, tuple[float, ...]]:
+        return self.kind, (float(text.split()[self.place]),)
+
+    def answer_many(self, texts: Sequence[str]) -> Predictions:
+        answers = [self.answer(text) for text in texts]
+        return Predictions([answer for answer, _ in answers], np.array([signals for _, signals in answers]))
+
+
+shares = st.floats(0, 1, allow_nan=False)
+
+
+@given(st.lists(st.tuples(shares, shares), min_size=1, max_size=20), shares, shares)
+def test_the_first_sure_rung_answers(rows: list[tuple[float, float]], first: float, second: float) -> None:
+    cascade = Cascade(
+        rungs=tuple(
+            OpenRung(student=Sure(name, place), confidence=lambda signals: signals[0], threshold=threshold)
+            for place, (name, threshold) in enumerate([("a", first), ("b", second)])
+        )
+    )
+    chosen = choose_rungs(np.array(rows).T, [first, second])
+    for row, rung in zip(rows, chosen, strict=True):
+        decision = cascade.decide(f"{row[0]!r} {row[1]!r}")
+        assert decision.rung == (INCUMBENT if rung < 0 else "ab"[rung])
+        assert (decision.answer is None) == (rung < 0)
+
+
+def test_no_rungs_escalate_everything() -> None:
+    assert Cascade(rungs=()).decide("x").rung == INCUMBENT
+    assert choose_rungs(np.zeros((0, 3)), []).tolist() == [-1, -1, -1]
+
+
+def test_a_cascades_hash_moves_with_its_thresholds() -> None:
+    def spec(threshold: float) -> CascadeSpec:
+        return CascadeSpec(task="t", rungs=(Rung(kind="a", artefact="h", calibrator={}, threshold=threshold),))
+
+    assert spec(0.5).digest == spec(0.5).digest != spec(0.51).digest
+
+
+@given(shares)
+def test_a_student_that_says_it_has_no_answer_is_never_accepted(other: float) -> None:
+    """Confidence 0 says so, whatever the threshold: the last one of every path is 0."""
+    cascade = Cascade(
+        rungs=tuple(
+            OpenRung(student=Sure(name, place), confidence=lambda signals: signals[0], threshold=0.0)
+            for place, name in enumerate("ab")
+        )
+    )
+    text = f"0.0 {other!r}"
+    expected = "b" if other > 0.0 else INCUMBENT
+    assert cascade.decide(text).rung == cascade.decide_many([text, text])[1].rung == expected
+    assert cascade.insist(text).rung == expected
+    assert choose_rungs(np.array([[0.0], [other]]), [0.0, 0.0]).tolist() == [1 if other > 0.0 else -1]
