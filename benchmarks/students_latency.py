@@ -1,6 +1,6 @@
 """How long one answer takes, and how good it is: every asked kind of student on banking77, one thread.
 
-    python -m benchmarks.students_latency [--kind linear --kind static] [--data ../shared/data/banking77]
+    python -m benchmarks.students_latency [--kind linear --kind token_cnn] [--data ../shared/data/banking77]
 
 Prints one row per kind: accuracy on the test split, seconds of training, size, and the p50 and p95 of single answers,
 featurisation included, after a warm-up, over the whole test split.

@@ -1,4 +1,4 @@
-"""A gazetteer student that only copies, or only chooses, leaves the house as well; so does one that reads lines."""
+"""A CRF student that only copies, or only chooses, leaves the house as well; so does one that reads lines."""
 
 from __future__ import annotations
 

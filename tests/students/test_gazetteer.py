@@ -1,4 +1,4 @@
-"""The gazetteer student: tokens of any text, a chain that sums to one, known values, real utterances, its limits."""
+"""The CRF student: tokens of any text, a chain that sums to one, known values, real utterances, its limits."""
 
 from __future__ import annotations
 

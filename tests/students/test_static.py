@@ -1,4 +1,4 @@
-"""The static student: what is folded is exact, and what it starts from."""
+"""The token CNN: what is folded is exact, and what it starts from."""
 
 from __future__ import annotations
 

@@ -16,13 +16,12 @@ from stepdown.certificate.files import seal
 from stepdown.core.canonical import canonical_json
 from stepdown.runtime.cascade import CascadeSpec
 from stepdown.core.certificate import Certificate
-from stepdown.core.exports import Comparison, ExportedModel, ExportedRung, ExportManifest
+from stepdown.core.exports import MANIFEST, Comparison, ExportedModel, ExportedRung, ExportManifest
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.curation.dataset_file import read_dataset
 from stepdown.evaluation.speed import size_on_disk
 from stepdown.build.export_folder import (
-    MANIFEST,
     REQUIREMENTS,
     check_target,
     drafted,

@@ -12,11 +12,11 @@ import msgspec
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import ResourceError, UsageError
-from stepdown.core.exports import ExportManifest
+from stepdown.core.exports import MANIFEST, ExportManifest
 from stepdown.project.home import make_folder
 from stepdown.students.exporter import sha256
 
-MANIFEST, REQUIREMENTS = "manifest.json", "requirements.txt"
+REQUIREMENTS = "requirements.txt"
 
 
 def check_target(target: Path, force: bool) -> None:

@@ -36,7 +36,6 @@ from stepdown.evaluation.speed import Served, incumbent_latency, measure_speed, 
 from stepdown.evaluation.trivial import trivial_answer
 from stepdown.build.certify import Certified
 from stepdown.build.curate import Curated
-from stepdown.build.environment import describe_environment
 from stepdown.build.field_escalation import escalate_all
 from stepdown.project.in_force import open_cascade
 from stepdown.build.job import Job
@@ -45,6 +44,10 @@ from stepdown.build.measure import Measured, references_in, rows_to_show, sample
 from stepdown.certificate.split_answers import references_of
 from stepdown.project.builds import BuildFolder
 from stepdown.build.roi_inputs import task_roi
+import importlib.metadata
+import os
+import platform
+from typing import Any
 
 SHOWN_DISAGREEMENTS = 24
 OPENER = "stepdown.serve.answer:open_build"
@@ -248,3 +251,23 @@ def _disagreements(
         return align(form, roles, text, answer).spans if form else ()
 
     return pick_disagreements(examples, answers, sure, job.task.family, SHOWN_DISAGREEMENTS, places)
+
+
+PACKAGES = ("numpy", "onnxruntime", "tokenizers", "torch", "transformers", "scikit-learn", "genai-prices")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Python, the machine and the versions of what the figures depend on."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "cores": os.cpu_count() or 0,
+        "packages": versions,
+    }

@@ -29,7 +29,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = 1
     task: str
-    candidate_students: tuple[CandidateStudent, ...]
+    candidate_students: tuple[CandidateStudent, ...] = msgspec.field(name="entrants")
     calibrators: tuple[dict[str, Any], ...]
     points: tuple[PathPoint, ...]
     tune_reference: str

@@ -10,6 +10,9 @@ from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.estimates import Estimate
 
+MANIFEST = "manifest.json"
+"""The file of an exported folder that lists the others by hash."""
+
 Why = Literal["another answer", "across its threshold", "another confidence"]
 
 

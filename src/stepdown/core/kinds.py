@@ -11,6 +11,7 @@ import functools
 import importlib
 import importlib.metadata
 import pkgutil
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Generic, TypeVar, cast
 
@@ -23,13 +24,18 @@ class Kinds(Generic[K]):
     """All kinds of one family, found by looking. `K` is the protocol that each module keeps.
 
     package: the folder of the built-in kinds, dotted ("stepdown.traffic.formats").
-    what: the word for one of them in messages ("format").
+    what: the word for one of them in messages ("format"). former: names of earlier versions to those of now.
     Third parties name their module under the entry-point group "stepdown.<what>", dashes for spaces.
     """
 
-    def __init__(self, package: str, what: str) -> None:
+    def __init__(self, package: str, what: str, former: Mapping[str, str] | None = None) -> None:
         self._package = package
         self._what = what
+        self._former = dict(former or {})
+
+    def current(self, name: str) -> str:
+        """What a kind is called now, by any name that it had: files and settings keep the old ones."""
+        return self._former.get(name, name)
 
     def names(self) -> list[str]:
         """Every kind's name, sorted. Nothing is imported but the folder itself."""
@@ -38,6 +44,7 @@ class Kinds(Generic[K]):
     def load(self, name: str) -> K:
         """The kind's module. Raises UnknownKind, which says the nearest name."""
         modules = self._modules()
+        name = self.current(name)
         if name not in modules:
             raise UnknownKind(self._what, name, modules)
         return cast(K, importlib.import_module(modules[name]))

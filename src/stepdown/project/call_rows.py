@@ -13,7 +13,7 @@ from stepdown.core.errors import UnknownKind
 from stepdown.core.family import families
 from stepdown.core.ownership import Owners
 from stepdown.core.tasks import Task, message_text
-from stepdown.project.call_task import known_tasks
+from stepdown.project.discovery import known_tasks
 from stepdown.project.home import Home
 from stepdown.runtime.cascade import INCUMBENT
 

@@ -17,7 +17,7 @@ from stepdown.certificate.verify import Check, Linked, Verification, verify, ver
 from stepdown.core.canonical import canonical_json
 from stepdown.core.certificate import Certificate
 from stepdown.core.errors import InputError, StepdownError, UsageError
-from stepdown.core.exports import ExportedRung, ExportManifest
+from stepdown.core.exports import MANIFEST, ExportedRung, ExportManifest
 from stepdown.curation.dataset_file import read_dataset
 from stepdown.project.builds import BuildFolder
 from stepdown.runtime.cascade import CascadeSpec

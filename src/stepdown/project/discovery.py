@@ -144,3 +144,15 @@ def calls_of(store: Store, task: Task) -> Iterator[Call]:
     there is no answer of the incumbent's to set beside it, so that it would make the incumbent look worse than it is.
     """
     yield from incumbent_calls(own_calls(store, Owners({**store.tasks(), task.name: task}.values()), task.name))
+
+
+def known_tasks(store: Store, settings: Settings) -> dict[str, Task]:
+    """Every task by name, as the settings have it: those that are remembered, those of the settings, and the workloads
+    that no task has."""
+    named = {name: Task(name=name, family="", match=Match(workload=name)) for name in settings.tasks}
+    tasks = {name: with_settings(task, settings) for name, task in {**named, **store.tasks()}.items()}
+    taken = {task.match.workload for task in tasks.values()}
+    for name in store.workloads():
+        if name and name not in taken:
+            tasks.setdefault(name, Task(name=name, family="", match=Match(workload=name)))
+    return tasks

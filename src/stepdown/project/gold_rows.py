@@ -16,7 +16,7 @@ from stepdown.core.ownership import Owners
 from stepdown.core.store import Feedback, Gold, GoldBasis, Store
 from stepdown.project.builds import built_tasks
 from stepdown.project.call_ids import ids_of
-from stepdown.project.call_task import known_tasks
+from stepdown.project.discovery import known_tasks
 from stepdown.project.feedback import note_feedback
 from stepdown.project.home import Home
 from stepdown.project.import_traffic import GOLD_REMOVED, IMPORTED_INTO, note_strangers

@@ -23,7 +23,7 @@ from stepdown.core.errors import ResourceError, StepdownError, UsageError
 from stepdown.core.gateway import GatewaySettings
 from stepdown.gateway.http.target import is_loopback
 from stepdown.project.home import Home
-from stepdown.project.issued_keys import IssuedKeys
+from stepdown.project.keys import IssuedKeys
 from stepdown.project.settings_check import check_settings
 
 log = logging.getLogger("stepdown.gateway")

@@ -29,10 +29,9 @@ from stepdown.project.discovery import calls_of, with_settings
 from stepdown.project.home import Home
 from stepdown.project.in_force import Standing, answering, decided, inspect, open_cascade
 from stepdown.project.journal import Journal
-from stepdown.project.remembered import as_remembered
 from stepdown.project.response_template import SAMPLE, template_from_calls, thaw
 from stepdown.project.settings import FILE_NAME, Settings, read_settings
-from stepdown.project.task_identity import one_again, twins_of
+from stepdown.project.task_identity import as_remembered, one_again, twins_of
 from stepdown.runtime.cascade import Cascade, CascadeSpec
 
 log = logging.getLogger("stepdown.gateway")

@@ -54,7 +54,7 @@ from stepdown.gateway.spending import read_totals
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 from stepdown.project.feedback import keep_feedback, note_feedback
 from stepdown.project.home import Home
-from stepdown.project.issued_keys import IssuedKeys
+from stepdown.project.keys import IssuedKeys
 from stepdown.serve.async_store import AsyncStore
 from stepdown.serve.served_tasks import ServedTasks
 from stepdown.traffic.pricing import Prices

@@ -20,6 +20,7 @@ from stepdown.core.kinds import Kinds
 from stepdown.core.students import ArtefactManifest
 from stepdown.students.artefact import read_manifest
 from stepdown.students.bundling import bundle, source_of
+from stepdown.students.kinds import FORMER
 
 PROGRAMS = "stepdown.students.programs"
 GRAPH_MODULE = f"{PROGRAMS}.graph"
@@ -82,7 +83,7 @@ def exporters() -> Kinds[Exporter]:
 
 def exportables() -> Kinds[Exportable]:
     """What every kind of student that can be exported gives to the formats."""
-    return Kinds("stepdown.students.exports", "student export")
+    return Kinds("stepdown.students.exports", "student export", FORMER)
 
 
 def export_student(artefact: Path, format_name: str, model: Path, program: Path) -> ExportedModel:

@@ -1,4 +1,4 @@
-"""One vector per piece of an encoder's vocabulary: where a static student starts."""
+"""One vector per piece of an encoder's vocabulary: where a token CNN starts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def token_vectors(base: Pretrained, pieces: NDArray[np.int64]) -> NDArray[np.flo
         if name is None:
             raise InputError(
                 f"{WEIGHTS} of the pretrained encoder {base.name!r} holds no {_EMBEDDINGS}.",
-                "A static student starts from the token embeddings of a BERT, DistilBERT or RoBERTa encoder.",
+                "A token CNN starts from the token embeddings of a BERT, DistilBERT or RoBERTa encoder.",
                 "Choose such a base.",
             )
         vectors: NDArray[np.float32] = weights.get_tensor(name)[pieces].astype(np.float32)

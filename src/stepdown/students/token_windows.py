@@ -100,7 +100,7 @@ def fit_windows(
     try:
         import torch
     except ImportError:
-        raise MissingExtra("torch", "train", "Training a static student") from None
+        raise MissingExtra("torch", "train", "Training a token CNN") from None
     before = torch.get_num_threads()
     # The steps are too small to share: on a busy machine threads would wait for each other most of the time.
     torch.set_num_threads(1)

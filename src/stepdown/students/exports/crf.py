@@ -1,4 +1,4 @@
-"""The gazetteer student as a graph: rows of n-grams for what is chosen, rows of word patterns for what is copied."""
+"""The CRF student as a graph: rows of n-grams for what is chosen, rows of word patterns for what is copied."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def export(folder: Path, manifest: ArtefactManifest) -> Export:
 
     layout = layout_of(*form_in(folder))
     files = {FORM: (folder / FORM).read_bytes()}
-    graph = Writing("places", "Exporting a gazetteer")
+    graph = Writing("places", "Exporting a CRF student")
     outputs: dict[str, list[int | str]] = {}
     counts = [graph.between("places", [place], [place + 1]) for place in range(3)]
     after_ngrams = graph.node("Add", graph.shared([3]), counts[0])

@@ -1,4 +1,4 @@
-"""The static student as a graph: three table rows a token, windows of three, two poolings and a product."""
+"""The token CNN as a graph: three table rows a token, windows of three, two poolings and a product."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def export(folder: Path, manifest: ArtefactManifest) -> Export:
 
     arrays = load_file(folder / "tables.safetensors")
     hidden = len(arrays["offset"])
-    graph = Writing("ids", "Exporting a static student")
+    graph = Writing("ids", "Exporting a token CNN")
     tables, scales = arrays["tables"].reshape(-1, 3, hidden), arrays["scales"].reshape(-1, 3)
     parts = graph.rows_at(graph.rounded_table("", tables, scales), "ids")
     edge = graph.weight("edge", np.zeros((1, 3, hidden), dtype=np.float32))

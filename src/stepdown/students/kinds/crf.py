@@ -1,4 +1,4 @@
-"""gazetteer: known values and word patterns mark what is copied, n-grams choose the rest. The cheap rung here."""
+"""crf: known values and word patterns mark what is copied, n-grams choose the rest. The cheap rung here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SIGNAL_NAMES = (*ANSWERED, "known", "listed")
 
 
 class CrfStudent:
-    """An opened gazetteer student. table: of closed fields, reader: of copied ones; None where there are none."""
+    """An opened CRF student. table: of closed fields, reader: of copied ones; None where there are none."""
 
     kind = "crf"
     signal_names = SIGNAL_NAMES
@@ -108,7 +108,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     started = time.perf_counter()
     if data.form is None:
         raise UsageError(
-            f"A gazetteer is to learn {data.task!r}, whose answers have no fields.",
+            f"A CRF student is to learn {data.task!r}, whose answers have no fields.",
             "It needs a form.",
             "Build from answers that have fields.",
         )

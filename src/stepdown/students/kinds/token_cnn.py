@@ -1,4 +1,4 @@
-"""static: an encoder's token vectors, fine-tuned in windows of three, folded into tables: an answer is a few sums."""
+"""token_cnn: an encoder's token vectors, fine-tuned in windows of three, folded into tables: an answer is a few sums."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _START_S = 4.0
 
 @dataclass(frozen=True)
 class Options:
-    """How a static student is trained."""
+    """How a token CNN is trained."""
 
     base: str = DEFAULT
     """The encoder whose token vectors it starts from: a folder or a name."""
@@ -62,7 +62,7 @@ class Options:
 
 
 class TokenCnnStudent:
-    """An opened static student."""
+    """An opened token CNN."""
 
     kind = "token_cnn"
     signal_names = SIGNAL_NAMES

@@ -1,4 +1,4 @@
-"""What of a gazetteer student's training can be chosen."""
+"""What of a CRF student's training can be chosen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Options:
-    """How a gazetteer student is trained."""
+    """How a CRF student is trained."""
 
     epochs: int = 10
     """How often the chain of tags sees every text."""

@@ -1,4 +1,4 @@
-"""The two halves of a gazetteer student, trained and written: heads for closed fields, a chain for copied ones."""
+"""The two halves of a CRF student, trained and written: heads for closed fields, a chain for copied ones."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from stepdown.students.programs.pattern_places import Listed, PatternPlaces
 
 
 class Model:
-    """An exported gazetteer student. Its graph takes three numbers, then the places of three kinds of features:
+    """An exported CRF student. Its graph takes three numbers, then the places of three kinds of features:
 
     how many of n-grams there are, how many of patterns of the whole text, and how many each token has, filled up with
     the row of zeros. It gives logits (labels,), and scores (tokens, tags) of each token by itself; where nothing is

@@ -11,7 +11,7 @@ from stepdown.students.signals import one_answer
 
 
 class Model:
-    """An exported static student; its graph takes ids (tokens,) and gives logits (labels,) and how many are known."""
+    """An exported token CNN; its graph takes ids (tokens,) and gives logits (labels,) and how many are known."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self._labels = settings["labels"]
