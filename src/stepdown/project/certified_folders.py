@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import msgspec
 
-from stepdown.build.export_folder import MANIFEST
 from stepdown.certificate.evidence import read_evidence
 from stepdown.certificate.files import read_certificate
 from stepdown.certificate.verify import Check, Linked, Verification, verify, verify_hashes

@@ -43,8 +43,8 @@ def learn(prepared: Prepared, objective: TrainingObjective, plan: Plan, context:
     """Train `prepared.network`: all its layers, then those that are kept, by what the whole says.
 
     Where all are kept, they learn on from their own word. A teacher in the context is asked where the network does not
-    teach itself. Unlabelled texts, prepared after the objective's own, are learned from by distillation alone. Where the
-    clock leaves all layers too little time to have learned the task, what they say teaches nobody.
+    teach itself. Unlabelled texts, prepared after the objective's own, are learned from by distillation alone. Where
+    the clock leaves all layers too little time to have learned the task, what they say teaches nobody.
     """
     with torch_threads(context.threads):
         there = prepared.network.shape.layers

@@ -1,4 +1,4 @@
-"""token_cnn: an encoder's token vectors, fine-tuned in windows of three, folded into tables: an answer is a few sums."""
+"""token_cnn: an encoder's token vectors, fine-tuned in windows of three, folded into tables: an answer is some sums."""
 
 from __future__ import annotations
 
