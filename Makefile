@@ -11,10 +11,6 @@ export HF_HUB_OFFLINE ?= 1
 # Two trainings side by side would wait for each other's threads in busy loops.
 export OMP_WAIT_POLICY ?= passive
 
-# What trains nothing and simulates little: a minute and a half, for while one works.
-CHECKED := core stats traffic curation certificate report evaluation gateway/http
-SIMULATED := validity validity_extraction real_traffic
-
 .PHONY: demo test check lint bench setup clean
 
 demo: $(VENV)/.train
@@ -23,8 +19,9 @@ demo: $(VENV)/.train
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# What trains, builds and simulates nothing at length: for while one works.
 check: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(CHECKED:%=tests/%) $(SIMULATED:%=--ignore=tests/certificate/test_%.py)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests benchmarks

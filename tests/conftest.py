@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests.fixture_cache import KeptFolder, run_cache
 from tests.gateway.large_model import LargeModel
 
 # What a check says must depend on the change and not on luck. STEPDOWN_TEST_RANDOM=N looks further, N examples each.
@@ -34,28 +35,44 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20261120)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a folder that is trained or built is slow, however long that takes when it is kept."""
+    for item in items:
+        if "kept_folder" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
-def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kept_folder(tmp_path_factory: pytest.TempPathFactory) -> KeptFolder:
+    """kept_folder(name, make, *arguments, fresh=False): a copy of what make(folder, *arguments) wrote, in this run or,
+    unless fresh, in an earlier one. Never change it."""
+    base, worker = tmp_path_factory.getbasetemp(), os.environ.get("PYTEST_XDIST_WORKER", "")
+    return run_cache(base.parent if worker else base, worker).folder
+
+
+@pytest.fixture(scope="session")
+def certified(kept_folder: KeptFolder) -> Path:
     """A project folder with a certified cascade for tickets: copy it, never change it."""
     from tests.gateway.serving import build_home
 
-    return build_home(tmp_path_factory.mktemp("certified") / "home")
+    return kept_folder("certified", build_home)
 
 
 @pytest.fixture(scope="session")
-def booked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def booked(kept_folder: KeptFolder) -> Path:
     """As `certified`, for bookings whose answers are JSON objects."""
     from tests.cli.bookings import build_home
 
-    return build_home(tmp_path_factory.mktemp("booked") / "home", "json")
+    return kept_folder("booked", build_home, "json")
 
 
 @pytest.fixture(scope="session")
-def booked_by_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def booked_by_tools(kept_folder: KeptFolder) -> Path:
     """As `certified`, for bookings whose answers call tools."""
     from tests.cli.bookings import build_home
 
-    return build_home(tmp_path_factory.mktemp("booked-by-tools") / "home", "tools")
+    return kept_folder("booked-by-tools", build_home, "tools")
 
 
 @pytest.fixture(scope="module")

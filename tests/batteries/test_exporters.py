@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from tests.batteries.test_students import ODD_TEXTS
 from tests.batteries.trained import trained_folder
+from tests.fixture_cache import KeptFolder
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import UsageError
@@ -72,10 +73,10 @@ def write_program(folder: Path, kinds: Mapping[str, Sequence[str]]) -> None:
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(request: pytest.FixtureRequest, kept_folder: KeptFolder, tmp_path_factory: pytest.TempPathFactory) -> Made:
     kind, name = request.param
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
-    artefact = trained_folder(kind, tmp_path_factory)
+    artefact = trained_folder(kind, kept_folder)
     folder = tmp_path_factory.mktemp("export") / "model"
     model = export_one(kind, name, artefact, folder)
     texts = [*student_kinds().load(kind).examples().texts[::7], *ODD_TEXTS]
@@ -117,11 +118,11 @@ def test_the_program_answers_by_itself(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=FILLING)
-def strict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def strict(request: pytest.FixtureRequest, kept_folder: KeptFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artefact of a kind that fills in forms, whose form states a schema that not all of its answers fit."""
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
     folder = tmp_path_factory.mktemp("strict") / "artefact"
-    shutil.copytree(trained_folder(request.param, tmp_path_factory), folder)
+    shutil.copytree(trained_folder(request.param, kept_folder), folder)
     said = json.loads((folder / "form.json").read_bytes())
     closed, choice = _closed(request.param)
     said["form"]["schemas"] = {"": {"properties": {closed: {"const": choice}}, "required": [closed]}}
@@ -157,11 +158,9 @@ def test_it_leaves_what_does_not_fit_its_schema_to_the_incumbent(strict: Path, t
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_rungs_of_all_kinds_share_a_program(
-    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_rungs_of_all_kinds_share_a_program(name: str, tmp_path: Path, kept_folder: KeptFolder) -> None:
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
-    artefacts = {kind: trained_folder(kind, tmp_path_factory) for kind in exportables().names()}
+    artefacts = {kind: trained_folder(kind, kept_folder) for kind in exportables().names()}
     models = [export_student(artefact, name, tmp_path / kind, tmp_path) for kind, artefact in artefacts.items()]
     write_program(tmp_path, {kind: read_manifest(artefact).signal_names for kind, artefact in artefacts.items()})
     texts = ["can I take out Salt for Ada Moor, it is urgent", "when do you open?"]
@@ -172,10 +171,10 @@ def test_rungs_of_all_kinds_share_a_program(
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_kind_without_an_export_is_refused_by_name(
-    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, kept_folder: KeptFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
-    artefact = trained_folder("linear", tmp_path_factory)
+    artefact = trained_folder("linear", kept_folder)
     known = exporting.exportables()
     monkeypatch.setattr(known, "names", lambda: ["encoder"])
     monkeypatch.setattr(exporting, "exportables", lambda: known)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.batteries.trained import trained_folder
+from tests.fixture_cache import KeptFolder
 
 from stepdown.students.encoders.onnx_graph import LARGEST_FACTOR, rounded_rows
 from stepdown.students.encoders.served import session
@@ -22,10 +23,10 @@ NO_PRODUCT = {"Gather"}
 
 
 @pytest.fixture(scope="module", params=student_kinds().names())
-def factors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+def factors(request: pytest.FixtureRequest, kept_folder: KeptFolder) -> list[np.ndarray]:
     """The int8 matrices (inner, outer) of every product in a kind's graph, trained on its own examples."""
     pytest.importorskip("torch", reason="training needs the extra 'train'")
-    paths = list(trained_folder(request.param, tmp_path_factory).glob("**/*.onnx"))
+    paths = list(trained_folder(request.param, kept_folder).glob("**/*.onnx"))
     if not paths:
         pytest.skip(f"{request.param} has no graph")
     return [matrix for path in paths for matrix in int8_factors(path)]

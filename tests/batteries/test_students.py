@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.batteries.trained import trained_folder
+from tests.fixture_cache import KeptFolder
 
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import NotEnoughData, TamperedError
@@ -82,10 +83,10 @@ def _train(kind: StudentKind, data: TrainingData, folder: Path, home: Path, brie
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(request: pytest.FixtureRequest, kept_folder: KeptFolder) -> Trained:
     kind = student_kinds().load(request.param)
     pytest.importorskip("torch", reason="training needs the extra 'train'")
-    folder = trained_folder(request.param, tmp_path_factory)
+    folder = trained_folder(request.param, kept_folder, fresh=True)
     manifest = read_manifest(folder)
     return Trained(request.param, kind, kind.examples(), folder, folder.parent, manifest, open_student(folder))
 

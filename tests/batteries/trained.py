@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import inspect
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import pytest
+from tests.fixture_cache import KeptFolder
 
 from stepdown.core.students import TrainingContext
 from stepdown.students.kinds import student_kinds
 
 
-def trained_folder(name: str, factory: pytest.TempPathFactory) -> Path:
-    """The artefact of the kind `name`, trained on its own examples with seed 7. Never change it."""
-    base = factory.getbasetemp()
-    shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "trained"
-    shared.mkdir(exist_ok=True)
-    folder = shared / name
-    with (shared / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "manifest.json").exists():
-            folder.mkdir(exist_ok=True)
-            kind = student_kinds().load(name)
-            data = kind.examples()
-            options = kind.options_for(len(data.texts), len(data.labels), 60.0)
-            kind.train(data, options, TrainingContext(folder, shared, 7, 60.0, 2, lambda what, share: None))
-    return folder
+def trained_folder(name: str, kept_folder: KeptFolder, fresh: bool = False) -> Path:
+    """The artefact of the kind `name`, trained on its own examples with seed 7. Never change it. fresh: in this run."""
+    source = inspect.getsourcefile(sys.modules[student_kinds().load(name).train.__module__])
+    assert source is not None
+    return kept_folder(f"trained-{name}", train, name, Path(source), fresh=fresh)
+
+
+def train(folder: Path, name: str, source: Path) -> None:
+    """source: of the kind, which need not be stepdown's own; what is kept belongs to it."""
+    kind = student_kinds().load(name)
+    data = kind.examples()
+    options = kind.options_for(len(data.texts), len(data.labels), 60.0)
+    with TemporaryDirectory() as home:
+        kind.train(data, options, TrainingContext(folder, Path(home), 7, 60.0, 2, lambda what, share: None))

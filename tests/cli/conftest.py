@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from stepdown.cli.main import run
+from tests.fixture_cache import KeptFolder
 
 DATA = Path(str(files("stepdown") / "demo_data"))
 TASK = "banking-intent"
@@ -75,11 +76,30 @@ def gold(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, traffic: Path, gold: Path) -> tuple[Path, dict[str, Any]]:
-    """(home, what `build --json` printed)."""
-    home = tmp_path_factory.mktemp("home")
+def built(kept_folder: KeptFolder, traffic: Path, gold: Path) -> tuple[Path, dict[str, Any]]:
+    """(home, what `build --json` printed), of this run: its tests are of the build."""
+    home = kept_folder("built", build_shipped, traffic, gold, fresh=True)
+    return home, json.loads((home / "built.json").read_text())
+
+
+def build_shipped(home: Path, traffic: Path, gold: Path) -> None:
     imported = stepdown("import", str(traffic), "--gold", str(gold), "--home", str(home), "--json")
     assert imported.code == 0, imported.err
     done = stepdown("build", TASK, "--budget", "22s", "--home", str(home), "--json")
     assert done.code == 0, done.err
-    return home, done.json
+    (home / "built.json").write_text(json.dumps(done.json))
+
+
+@pytest.fixture(scope="session")
+def booked(kept_folder: KeptFolder) -> Path:
+    """As the others', and of this run: tests of the command line look at the build itself."""
+    from tests.cli.bookings import build_home
+
+    return kept_folder("booked", build_home, "json", fresh=True)
+
+
+@pytest.fixture(scope="session")
+def booked_by_tools(kept_folder: KeptFolder) -> Path:
+    from tests.cli.bookings import build_home
+
+    return kept_folder("booked-by-tools", build_home, "tools", fresh=True)

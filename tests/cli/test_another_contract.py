@@ -20,17 +20,20 @@ from stepdown.project.in_force import standing_now, why_other_contract
 from stepdown.project.settings import parse_settings
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK
+from tests.fixture_cache import KeptFolder
 from tests.gateway.serving import SETTINGS, sure
 
 
 @pytest.fixture(scope="module")
-def overridden(certified: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def overridden(certified: Path, kept_folder: KeptFolder) -> Path:
     """A project whose newest build was asked for a wider margin than its settings have."""
-    home = tmp_path_factory.mktemp("overridden") / "home"
-    shutil.copytree(certified, home)
+    return kept_folder("overridden", build_overridden, certified)
+
+
+def build_overridden(home: Path, certified: Path) -> None:
+    shutil.copytree(certified, home, dirs_exist_ok=True)
     built = stepdown("build", TASK, "--budget", "6s", "--margin", "0.1", "--home", str(home), "--json")
     assert built.code == 0, built.err
-    return home
 
 
 def standing(home: Path) -> str:

@@ -22,6 +22,7 @@ from stepdown.project.home import Home, open_home
 from stepdown.project.promote import promote, roll_back
 from tests.cli.conftest import Said, stepdown
 from tests.cli.tickets import TASK
+from tests.fixture_cache import KeptFolder
 from tests.gateway.serving import SETTINGS, copied, sure
 
 
@@ -46,12 +47,15 @@ def folder(home: Path, name: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def twice(certified: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def twice(certified: Path, kept_folder: KeptFolder) -> Path:
     """A project with two builds for the contract in the settings, the second of which answers, and two what-ifs."""
-    home = copied(certified, tmp_path_factory.mktemp("twice") / "home")
+    return kept_folder("two-builds-two-what-ifs", build_three_more, certified)
+
+
+def build_three_more(home: Path, certified: Path) -> None:
+    copied(certified, home)
     for options in (("--seed", "1"), ("--margin", "0"), ("--margin", "0.2")):
         build(home, *options)
-    return home
 
 
 @pytest.fixture

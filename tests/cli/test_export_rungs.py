@@ -17,6 +17,7 @@ from stepdown.certificate.prospects import Prospects
 from tests.cli.conftest import stepdown
 from tests.cli.test_export import FORMATS, attempts, export, run
 from tests.cli.tickets import PHRASES, TASK, ticket
+from tests.fixture_cache import KeptFolder
 from tests.gateway.serving import puzzle
 
 pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
@@ -25,9 +26,13 @@ FOLDERS = [f"{place}-{kind}" for place, kind in enumerate(KINDS, start=1)]
 
 
 @pytest.fixture(scope="module")
-def two_rungs(certified: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_rungs(certified: Path, kept_folder: KeptFolder) -> Path:
     """The tickets built again from the same students, both of them in the cascade though it does not pay."""
-    home = Path(shutil.copytree(certified, tmp_path_factory.mktemp("two-rungs") / "home"))
+    return kept_folder("two-rungs", build_two_rungs, certified)
+
+
+def build_two_rungs(home: Path, certified: Path) -> None:
+    shutil.copytree(certified, home, dirs_exist_ok=True)
 
     def both(walk: path.Walk, tuning: path.Tuning, prospects: Prospects) -> tuple[path.Walk, list[str]]:
         """The first rung keeps what it is surest of, about half; the path goes down the second one's confidences."""
@@ -44,7 +49,6 @@ def two_rungs(certified: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         patched.setattr(path, "_more_rungs", both)
         built = stepdown("build", TASK, "--budget", "6s", "--home", str(home), "--json")
     assert built.code == 0, built.err
-    return home
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -12,18 +12,21 @@ import pytest
 
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK, write_gold, write_tickets
+from tests.fixture_cache import KeptFolder
 
 
 @pytest.fixture(scope="module")
-def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def certified(kept_folder: KeptFolder) -> Path:
     """A project folder with a certified cascade for made tickets."""
-    home = tmp_path_factory.mktemp("certified")
+    return kept_folder("tampered-with", build_tickets)
+
+
+def build_tickets(home: Path) -> None:
     (home / "stepdown.toml").write_text("[tasks.tickets.contract]\nmargin = 0.1\n")
     tickets, gold = write_tickets(home / "t.jsonl", 500), write_gold(home / "gold.csv", 500)
     stepdown("import", str(tickets), "--gold", str(gold), "--home", str(home))
     built = stepdown("build", TASK, "--budget", "10s", "--home", str(home), "--json")
     assert built.code == 0, built.err
-    return home
 
 
 @pytest.fixture

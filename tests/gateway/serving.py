@@ -26,7 +26,7 @@ from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import PHRASES, TASK, label, lines, ticket, write_gold
 
-START_S, END_S = 60.0, 30.0
+START_S, END_S = 120.0, 60.0
 COUNT = 1000
 SETTINGS = "[tasks.tickets.contract]\nmargin = 0.05\nholdback = 0.0\n"
 
@@ -36,7 +36,7 @@ class Gateway:
 
     def __init__(self, process: subprocess.Popen[bytes], url: str, home: Path, errors: Path) -> None:
         self.process, self.url, self.home, self._errors = process, url, home, errors
-        self.client = httpx.Client(base_url=url, timeout=15.0, trust_env=False)
+        self.client = httpx.Client(base_url=url, timeout=60.0, trust_env=False)
 
     @property
     def log(self) -> str:
@@ -111,7 +111,7 @@ def build_home(
 
 def copied(home: Path, to: Path, settings: str = SETTINGS) -> Path:
     """The same project once more, under other settings, its certificates issued for the contracts in them."""
-    shutil.copytree(home, to)
+    shutil.copytree(home, to, dirs_exist_ok=True)
     (to / "stepdown.toml").write_text(settings)
     project = open_home(to)
     for task in built_tasks(project):
@@ -173,11 +173,11 @@ def kept(home: Path, call_id: str) -> Call:
             found.extend(store.calls_by_id([call_id]))
         return bool(found)
 
-    assert soon(there, 30.0), f"{call_id} was never written"
+    assert soon(there), f"{call_id} was never written"
     return found[0]
 
 
-def soon(holds: Callable[[], bool], within_s: float = 10.0) -> bool:
+def soon(holds: Callable[[], bool], within_s: float = 60.0) -> bool:
     """Whether something comes to hold."""
     until = time.monotonic() + within_s
     while not (held := holds()) and time.monotonic() < until:

@@ -32,7 +32,7 @@ WIRES = [openai_chat, anthropic_messages]
 
 
 def on_loop(coroutine: Any) -> Any:
-    return asyncio.run(asyncio.wait_for(coroutine, 30))
+    return asyncio.run(asyncio.wait_for(coroutine, 120))
 
 
 def error(status: int, message: str = "no", headers: bytes = b"") -> bytes:
@@ -263,7 +263,7 @@ def test_a_probe_whose_client_goes_away_leaves_room_for_another() -> None:
             assert (await asking.ask(exchange())).status == 502
             assert await settled(lambda: asking.states() == {"0": "half-open"})
             probe = asyncio.create_task(asking.ask(exchange()))
-            await asyncio.sleep(0.05)
+            assert await settled(lambda: server.connections == 2)
             probe.cancel()
             await asyncio.gather(probe, return_exceptions=True)
             assert await settled(lambda: server.closed == 2)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK
+from tests.fixture_cache import KeptFolder
 from tests.gateway.large_model import LargeModel
 from tests.gateway.serving import Gateway, copied, serving, soon, sure
 
@@ -16,11 +17,14 @@ SURE = sure()[0]
 
 
 @pytest.fixture(scope="module")
-def twice(certified: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def twice(certified: Path, kept_folder: KeptFolder) -> Path:
     """A project with two builds that may answer; the second does."""
-    home = copied(certified, tmp_path_factory.mktemp("twice") / "home")
+    return kept_folder("two-builds", build_again, certified)
+
+
+def build_again(home: Path, certified: Path) -> None:
+    copied(certified, home)
     assert stepdown("build", TASK, "--budget", "6s", "--seed", "1", "--home", str(home)).code == 0
-    return home
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import PHRASES, TASK, label, lines, ticket
+from tests.fixture_cache import KeptFolder
 from tests.gateway.large_model import LargeModel
 from tests.gateway.serving import SETTINGS, Gateway, serving, sure
 
@@ -43,8 +44,11 @@ def call(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("routed")
+def home(kept_folder: KeptFolder) -> Path:
+    return kept_folder("routed", build_routed)
+
+
+def build_routed(folder: Path) -> None:
     (folder / "stepdown.toml").write_text(SETTINGS)
     (folder / "calls.jsonl").write_bytes(lines(call(number) for number in range(1_000)))
     rows = [f"c{number},{label(number)}\n" for number in range(1_000)]
@@ -55,7 +59,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert built.code == 0, built.err
     kinds = {one["kind"] for one in built.json["students"]}
     assert "linear" in kinds, "the ladder of labels"
-    return folder
 
 
 @pytest.fixture(scope="module")

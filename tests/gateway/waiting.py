@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(holds: Callable[[], bool], patience_s: float = 20.0) -> None:
+def wait_until(holds: Callable[[], bool], patience_s: float = 60.0) -> None:
     """Return when it holds. Raises AssertionError when it does not for so long that it never will."""
     until = time.monotonic() + patience_s
     while not holds():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.batteries.trained import trained_folder
+from tests.fixture_cache import KeptFolder
 
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.form import Field, Form
@@ -25,8 +26,8 @@ pytest.importorskip("scipy", reason="training needs the extra 'train'")
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> RankerStudent:
-    opened = open_student(trained_folder("ranker", tmp_path_factory))
+def student(kept_folder: KeptFolder) -> RankerStudent:
+    opened = open_student(trained_folder("ranker", kept_folder))
     assert isinstance(opened, RankerStudent)
     return opened
 

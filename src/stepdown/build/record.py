@@ -253,7 +253,7 @@ def _disagreements(
     return pick_disagreements(examples, answers, sure, job.task.family, SHOWN_DISAGREEMENTS, places)
 
 
-PACKAGES = ("numpy", "onnxruntime", "tokenizers", "torch", "transformers", "scikit-learn", "genai-prices")
+PACKAGES = ("numpy", "onnxruntime", "scipy", "tokenizers", "torch", "genai-prices")
 
 
 def describe_environment() -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.gateway.http.sockets import PATIENCE_S
+
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
@@ -19,6 +21,6 @@ def run(request: pytest.FixtureRequest) -> Run:
 
     def on_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(asyncio.wait_for(coroutine, 30))
+            return runner.run(asyncio.wait_for(coroutine, 2 * PATIENCE_S))
 
     return on_loop

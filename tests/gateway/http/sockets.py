@@ -13,6 +13,8 @@ from stepdown.gateway.http.server import AdmitHead, HttpServer, ServerLimits
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
+PATIENCE_S = 60.0
+"""Longer than anything here takes on a machine that has much else to do."""
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -134,15 +136,15 @@ async def serving(
         await server.drain(0.0)
 
 
-def until(awaitable: Any, seconds: float = 20.0) -> Any:
+def until(awaitable: Any, seconds: float = PATIENCE_S) -> Any:
     """A guard against hanging for ever; no test means to reach it."""
     return asyncio.wait_for(awaitable, seconds)
 
 
 async def settled(holds: Callable[[], bool]) -> bool:
-    """Whether something comes true within a while."""
-    for _ in range(500):
-        if holds():
-            return True
+    """Whether something comes true before it never will."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + PATIENCE_S
+    while not (held := holds()) and loop.time() < end:
         await asyncio.sleep(0.01)
-    return holds()
+    return held

@@ -311,7 +311,7 @@ def test_leaving_a_stream_or_being_cancelled_closes_the_connection(run: Run) -> 
             response.close()
             assert await settled(lambda: server.closed == 2)
             task = asyncio.create_task(ask(pool))
-            await asyncio.sleep(0.05)
+            assert await settled(lambda: server.connections == 3)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -332,7 +332,7 @@ def test_closing_the_pool_tells_those_who_wait(run: Run) -> None:
         async with scripted(silence, half) as server:
             pool = pool_to(server)
             waits = [asyncio.create_task(ask(pool)) for _ in range(2)]
-            await asyncio.sleep(0.1)
+            assert await settled(lambda: server.connections == 2)
             await pool.close()
             results = await asyncio.gather(*waits, return_exceptions=True)
             assert [type(result) for result in results] == [BrokenReply, BrokenReply]
@@ -348,9 +348,9 @@ def test_a_full_pool_makes_requests_wait_and_says_so_when_it_takes_too_long(run:
             assert server.connections == 2
             await pool.close()
         async with scripted(silence) as server:
-            pool = pool_to(server, most=1, connect_s=0.05)
+            pool = pool_to(server, most=1, connect_s=0.5)
             first = asyncio.create_task(ask(pool))
-            await asyncio.sleep(0.02)
+            assert await settled(lambda: server.connections == 1)
             with pytest.raises(Saturated):
                 await ask(pool)
             first.cancel()

@@ -155,8 +155,7 @@ def test_a_client_that_closes_its_side_gets_its_answers(run: Run) -> None:
             await asyncio.sleep(0.002)
             return await (stream if request.path == "/s" else echo)(request)
 
-        # Five pieces of a stream take longer than a client that says nothing more may wait for the first.
-        async with serving(slow, ServerLimits(half_closed_s=1.0)) as served:
+        async with serving(slow, ServerLimits(half_closed_s=10.0)) as served:
             for raw, count in ((GET, 1), (GET * 3, 3), (GET * 300, 300), (GET.replace(b"/x", b"/s"), 1)):
                 reader, writer = await served.connect()
                 writer.write(raw)
@@ -213,7 +212,7 @@ def test_bodies_under_way_are_bounded_all_together_and_small_ones_get_in(run: Ru
             await go.wait()
             return Response(200, [], b"%d" % len(request.body))
 
-        limits = ServerLimits(max_body=4 << 20, max_bodies=8 << 20)
+        limits = ServerLimits(max_body=4 << 20, max_bodies=8 << 20, body_s=60.0)
         async with serving(waits, limits) as served:
             large = b"x" * (3 << 20)
             first = [asyncio.ensure_future(served.say(post(large))) for _ in range(2)]
@@ -243,7 +242,7 @@ def test_what_waits_to_be_parsed_counts_as_under_way(run: Run) -> None:
             await go.wait()
             return Response(200, [], b"")
 
-        async with serving(waits, ServerLimits(max_bodies=256 << 10, half_closed_s=5.0)) as served:
+        async with serving(waits, ServerLimits(max_bodies=256 << 10, half_closed_s=60.0)) as served:
             talks = [asyncio.ensure_future(served.say(GET * 4000 + LAST)) for _ in range(12)]
             assert await settled(lambda: served.server.busy == 12)
             await asyncio.sleep(0.1)
