@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from tests.fixture_cache import KeptFolder
 
 from stepdown.core.students import TrainingContext
+from stepdown.core.training_time import REFERENCE
 from stepdown.students.kinds import student_kinds
 
 
@@ -24,6 +25,6 @@ def train(folder: Path, name: str, source: Path) -> None:
     """source: of the kind, which need not be stepdown's own; what is kept belongs to it."""
     kind = student_kinds().load(name)
     data = kind.examples()
-    options = kind.options_for(len(data.texts), len(data.labels), 60.0)
+    options = kind.options_for(data.size, 60.0, REFERENCE)
     with TemporaryDirectory() as home:
         kind.train(data, options, TrainingContext(folder, Path(home), 7, 60.0, 2, lambda what, share: None))

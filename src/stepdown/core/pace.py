@@ -89,8 +89,12 @@ class Pace:
             self._change(step, wanted)
 
     def _change(self, step: int, total: int) -> None:
-        share = self.rate(step) if step >= self._warm else 1.0
-        self._from = (step, share)
+        if step < self._warm:
+            # Still rising: a shorter plan rises in proportion, and falls from the top.
+            self._warm = max(1, step, round(self._warm * total / max(1, self.total)))
+            self._from = (self._warm, 1.0)
+        else:
+            self._from = (step, self.rate(step))
         self.total = total
         self.cuts.append((step, total))
 

@@ -22,6 +22,9 @@ from stepdown.core.training_time import MachineSpeed, TrainingSize, training_siz
 ABSTAINS = "abstains"
 """The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
 
+CHECKPOINT_S = 20.0
+"""So many seconds of training may be lost to a killed process."""
+
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done in [0, 1]."""
 
@@ -133,7 +136,8 @@ class TrainingContext:
     """Where and how to train. folder: empty, for the artefact. seconds: what the plan expects it to take.
 
     teacher: an opened, larger student to distil from, or None. home: where shared blobs and caches may be kept. clock:
-    what training asks between its steps. checkpoints: where what was reached may be kept, None to keep nothing.
+    what training asks between its steps. checkpoints: where what was reached may be kept, at most every `checkpoint_s`
+    seconds; None to keep nothing.
     """
 
     folder: Path
@@ -147,6 +151,7 @@ class TrainingContext:
     network: bool = False
     clock: Clock = field(default_factory=Clock)
     checkpoints: Path | None = None
+    checkpoint_s: float = CHECKPOINT_S
 
 
 TIME_OF_A_SCAN = "in the time of a scan"

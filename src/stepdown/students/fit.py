@@ -21,6 +21,7 @@ from stepdown.core.errors import ResourceError, StepdownError, UsageError
 from stepdown.core.pace import Clock, Cuts, Deadline
 from stepdown.core.record import Dropped
 from stepdown.core.students import (
+    CHECKPOINT_S,
     ArtefactManifest,
     Predictions,
     Progress,
@@ -30,7 +31,6 @@ from stepdown.core.students import (
 )
 from stepdown.core.training_time import REFERENCE, MachineSpeed
 from stepdown.students.artefact import add_probes, open_student, place, read_manifest
-from stepdown.students.encoders.checkpoints import EVERY_S
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import PlannedStudent
 
@@ -130,7 +130,9 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
             dropped.append(Dropped(kind=plan.kind, why=str(error)))
         except KeyboardInterrupt:
             names = ", ".join(fitted) or "no student"
-            report(f"stopped; kept: {names}, and a checkpoint at most {EVERY_S:.0f} s old of what takes longer", 0.0)
+            report(
+                f"stopped; kept: {names}, and a checkpoint at most {CHECKPOINT_S:.0f} s old of what takes longer", 0.0
+            )
             raise
         done += plan.seconds
         report("done", 1.0)

@@ -22,7 +22,6 @@ from stepdown.core.pace import Cuts
 if TYPE_CHECKING:
     from torch import Tensor
 
-EVERY_S = 20.0
 _FACTS = "facts"
 
 
@@ -46,7 +45,7 @@ class Saved:
 class Checkpoints:
     """The checkpoints of one student: a file a phase. folder: None for a training that keeps none."""
 
-    def __init__(self, folder: Path | None, every_s: float = EVERY_S) -> None:
+    def __init__(self, folder: Path | None, every_s: float) -> None:
         self._folder = folder
         self._every_s = every_s
         self._written = time.monotonic()

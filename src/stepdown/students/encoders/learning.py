@@ -77,7 +77,7 @@ def _learn_from_all_layers(
     network, there = prepared.network, prepared.network.shape.layers
     work = plan.teacher.epochs * (there - plan.teacher.frozen), plan.student.epochs * (len(kept) - plan.student.frozen)
     share = work[0] / sum(work)
-    checkpoints = Checkpoints(context.checkpoints)
+    checkpoints = Checkpoints(context.checkpoints, context.checkpoint_s)
     second = checkpoints.remembered("second", lambda: objective.second_opinion(network, prepared, context.seed))
     objective.start_heads(network)
     half = 0.05 + 0.9 * share
@@ -116,7 +116,7 @@ def _train(
         seed=context.seed,
         clock=context.clock,
         share=part.share,
-        checkpoints=Checkpoints(context.checkpoints),
+        checkpoints=Checkpoints(context.checkpoints, context.checkpoint_s),
         progress=lambda share: context.progress(part.what, start + (end - start) * share),
     )
     trained = fine_tune(network, objective, recipe, phase)
