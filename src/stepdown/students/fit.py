@@ -55,6 +55,7 @@ class FitContext:
     progress: Progress
     network: bool = False
     deadline: Deadline | None = None
+    checkpoint_s: float = CHECKPOINT_S
     speed: MachineSpeed = REFERENCE
 
 
@@ -195,6 +196,7 @@ def _fit_one(plan: PlannedStudent, objective: _Lesson, context: FitContext, is_a
         network=context.network,
         clock=Clock(context.deadline, plan.cuts),
         checkpoints=checkpoints,
+        checkpoint_s=context.checkpoint_s,
     )
     try:
         folder.mkdir(parents=True)
