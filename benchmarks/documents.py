@@ -32,9 +32,9 @@ from stepdown.core.contract import parse_duration
 from stepdown.core.inputs import inputs_of
 from stepdown.project.home import open_home
 from stepdown.project.import_traffic import ImportRequest, import_traffic
+from stepdown.runtime.artefact import open_student
 from stepdown.runtime.cascade import INCUMBENT
 from stepdown.serve.answer import Answerer
-from stepdown.students.artefact import open_student
 
 NAME = "invoices"
 MARGIN = 0.03

@@ -19,7 +19,8 @@ import numpy as np
 from stepdown.core.canonical import digest_of
 from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingContext, TrainingData
-from stepdown.students.artefact import open_student, size_bytes
+from stepdown.runtime.artefact import open_student
+from stepdown.students.artefact import size_bytes
 from stepdown.students.kinds import student_kinds
 from stepdown.students.train import train_student
 

@@ -13,10 +13,9 @@ from functools import cache, lru_cache
 from typing import Any, cast
 
 import msgspec
-from stepdown.build.gold_objections import objection
 
 from benchmarks._evidence.rooms import Order
-from stepdown.build.certify import next_look, population, rows_to_test, with_drawn_gold
+from stepdown.build.certify import gold_to_check, next_look, population, rows_to_test, with_drawn_gold
 from stepdown.build.curate import incumbent_verdicts
 from stepdown.build.job import BuildRequest, Job
 from stepdown.build.label_plan import first_plan, label_next, rows_planned, to_label
@@ -27,6 +26,7 @@ from stepdown.certificate.candidate import fit_all
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
 from stepdown.certificate.forecast import PathForecast
+from stepdown.certificate.gold_objection import objection
 from stepdown.certificate.ledger import attempt
 from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
@@ -189,7 +189,7 @@ class Project:
             unit=draw.unit,
             drawn=seen.n,
             excluded=dict(dataset.unusable),
-            objection=objection(job, measured, draw),
+            objection=objection(gold_to_check(job, measured), draw.scope),
         )
         whole = gather(candidate, seen, Terms(None, basis), content_keys(answered.examples))
         if order.whole_draw:

@@ -20,9 +20,9 @@ from stepdown.core.calls import Call
 from stepdown.core.family import families
 from stepdown.core.inputs import Input, inputs_of
 from stepdown.core.students import Student
+from stepdown.runtime.artefact import open_student
 from stepdown.runtime.cascade import ABSTAINS, INCUMBENT
 from stepdown.serve.answer import Answerer
-from stepdown.students.artefact import open_student
 
 WARM_UP = 100
 MOST_TIMED = 1000

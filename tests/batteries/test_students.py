@@ -20,8 +20,9 @@ from stepdown.core.family import families
 from stepdown.core.inputs import Input, inputs_of
 from stepdown.core.students import NUMPY, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
 from stepdown.core.tasks import Match, Task
+from stepdown.runtime.artefact import open_student, read_manifest
 from stepdown.runtime.cascade import ABSTAINS
-from stepdown.students.artefact import open_student, read_manifest
+from stepdown.runtime.kinds import served_kinds
 from stepdown.students.kinds import student_kinds
 from stepdown.students.train import train_student
 
@@ -46,7 +47,7 @@ class Refuse:
             raise ImportError(name + " belongs to the training stack")
 sys.meta_path.insert(0, Refuse())
 from pathlib import Path
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.core.inputs import Input
 print(open_student(Path(sys.argv[1])).answer(Input(sys.argv[2]))[0])
 """
@@ -105,8 +106,9 @@ def test_it_learns_its_own_examples(trained: Trained) -> None:
 def test_the_manifest_tells_what_it_is(trained: Trained) -> None:
     manifest = trained.manifest
     assert (manifest.kind, manifest.labels) == (trained.name, trained.data.labels)
-    assert manifest.runtime == trained.kind.RUNTIME.name
-    assert {Path(name).suffix for name in manifest.files} <= trained.kind.RUNTIME.suffixes
+    runtime = served_kinds().load(trained.name).RUNTIME
+    assert manifest.runtime == runtime.name
+    assert {Path(name).suffix for name in manifest.files} <= runtime.suffixes
     assert manifest.signal_names == tuple(trained.student.signal_names)
     assert manifest.seed == 7
     assert sum(manifest.learned_from.values()) == len(trained.data.texts)

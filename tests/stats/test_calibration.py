@@ -9,7 +9,8 @@ from hypothesis.extra.numpy import arrays
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from stepdown.stats.calibration import CalibrationOptions, Calibrator, fit_calibrator
+from stepdown.core.calibrator import Calibrator
+from stepdown.stats.calibration import CalibrationOptions, fit_calibrator
 from stepdown.stats.isotonic import isotonic_knots, pool_adjacent_violators
 from stepdown.stats.logistic import fit_logistic
 from stepdown.stats.reliability import brier_score, expected_calibration_error, reliability_curve

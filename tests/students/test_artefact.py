@@ -11,7 +11,8 @@ import pytest
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import InputError, TamperedError
 from stepdown.core.students import ArtefactManifest
-from stepdown.students.artefact import MANIFEST, place, read_manifest, seal
+from stepdown.runtime.artefact import MANIFEST, read_manifest
+from stepdown.students.artefact import place, seal
 
 
 def _manifest(trained_s: float = 1.5) -> ArtefactManifest:

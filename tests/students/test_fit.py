@@ -14,7 +14,7 @@ import pytest
 
 from stepdown.core.errors import UsageError
 from stepdown.core.students import TrainingData
-from stepdown.students.artefact import read_manifest
+from stepdown.runtime.artefact import read_manifest
 from stepdown.students.fit import FitContext, digest_training_data, fit_ladder
 from stepdown.students.kinds import linear
 from stepdown.students.ladder import PlannedStudent

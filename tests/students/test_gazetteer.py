@@ -20,12 +20,12 @@ from stepdown.core.extraction.form import Field, Form
 from stepdown.core.extraction.graphemes import is_boundary
 from stepdown.core.inputs import Input, inputs_of
 from stepdown.core.students import Student, TrainingContext, TrainingData
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
+from stepdown.runtime.patterns.chain import Chain, allowed_steps
+from stepdown.runtime.patterns.gazetteer_lists import Gazetteer, by_value, listed_at
+from stepdown.runtime.patterns.tokens import read_tokens
 from stepdown.students.kinds import crf as gazetteer
-from stepdown.students.patterns.chain import Chain, allowed_steps
 from stepdown.students.patterns.chain_training import ChainOptions, Sequences, fit_chain
-from stepdown.students.patterns.gazetteer_lists import Gazetteer, by_value, listed_at
-from stepdown.students.patterns.tokens import read_tokens
 from stepdown.students.tiny_extraction import tiny_extraction
 from stepdown.students.train import train_student
 

@@ -10,7 +10,7 @@ import pytest
 
 from stepdown.core.inputs import Input
 from stepdown.core.students import ArtefactManifest, TrainingContext, TrainingData
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.students.kinds import encoder, frozen, linear
 from stepdown.students.tiny_task import tiny_task
 

@@ -13,7 +13,8 @@ import pytest
 
 from stepdown.core.inputs import Input, inputs_of
 from stepdown.core.students import Predictions, TrainingContext, TrainingData
-from stepdown.students.artefact import open_student, size_bytes
+from stepdown.runtime.artefact import open_student
+from stepdown.students.artefact import size_bytes
 from stepdown.students.kinds import linear
 from stepdown.students.tiny_task import tiny_task
 from stepdown.students.train import train_student

@@ -12,11 +12,8 @@ import pytest
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import DifferentAnswersError, TamperedError
 from stepdown.core.inputs import Input, inputs_of
-from stepdown.students.artefact import open_student, read_manifest, seal
-from stepdown.students.fit import FitContext, fit_ladder
-from stepdown.students.kinds import linear
-from stepdown.students.ladder import PlannedStudent
-from stepdown.students.probes import (
+from stepdown.runtime.artefact import open_student, read_manifest
+from stepdown.runtime.probes import (
     COUNT,
     LONGEST,
     ONE_IN,
@@ -28,6 +25,10 @@ from stepdown.students.probes import (
     take_probes,
     write_probes,
 )
+from stepdown.students.artefact import seal
+from stepdown.students.fit import FitContext, fit_ladder
+from stepdown.students.kinds import linear
+from stepdown.students.ladder import PlannedStudent
 from stepdown.students.tiny_task import tiny_task
 
 pytest.importorskip("scipy", reason="training needs the extra 'train'")

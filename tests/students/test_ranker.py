@@ -12,14 +12,14 @@ from tests.fixture_cache import KeptFolder
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.form import Field, Form
 from stepdown.core.inputs import Input
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
+from stepdown.runtime.kinds.ranker import RankerStudent
+from stepdown.runtime.ranking.candidates import MOST, candidates
+from stepdown.runtime.ranking.rank_answering import options_of
+from stepdown.runtime.ranking.strangeness import learn_familiar
+from stepdown.runtime.ranking.surroundings import describe
 from stepdown.students.kinds import crf as gazetteer
 from stepdown.students.kinds import ranker, tagger
-from stepdown.students.kinds.ranker import RankerStudent
-from stepdown.students.ranking.candidates import MOST, candidates
-from stepdown.students.ranking.rank_answering import options_of
-from stepdown.students.ranking.strangeness import learn_familiar
-from stepdown.students.ranking.surroundings import describe
 from stepdown.students.tiny_documents import tiny_documents
 from stepdown.students.tiny_extraction import tiny_extraction
 

@@ -4,7 +4,8 @@ import onnxruntime
 import pytest
 
 from stepdown.core.errors import InputError, TamperedError, UsageError
-from stepdown.students.encoders.served import CHARACTERS_PER_TOKEN, Tokeniser, session
+from stepdown.runtime.encoder import session
+from stepdown.runtime.tokeniser import CHARACTERS_PER_TOKEN, Tokeniser
 
 
 def test_a_text_that_does_not_fit_is_marked(tokenizer_content: str) -> None:

@@ -10,7 +10,7 @@ from stepdown.core.errors import NotEnoughData, UsageError
 from stepdown.core.extraction.form import Field, Form
 from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingContext, TrainingData
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.students.kinds import tagger
 from stepdown.students.tiny_extraction import tiny_extraction
 from stepdown.students.train import train_student

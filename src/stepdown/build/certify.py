@@ -67,7 +67,7 @@ def certify_cascade(job: Job, dataset: Dataset, measured: MeasuredStudents) -> C
         unit=draw.unit,
         drawn=seen.n,
         excluded=dict(dataset.unusable),
-        objection=objection(_gold(job, measured), draw.scope),
+        objection=objection(gold_to_check(job, measured), draw.scope),
     )
     whole = gather(candidate, seen, Terms(_ceiling(job, dataset), basis), content_keys(answered.examples))
     plan = first_plan(whole, measured.tune, job.contract)
@@ -79,7 +79,7 @@ def certify_cascade(job: Job, dataset: Dataset, measured: MeasuredStudents) -> C
     return Certified(certificate, candidate, evidence, spent, whole)
 
 
-def _gold(job: Job, measured: MeasuredStudents) -> GoldToCheck:
+def gold_to_check(job: Job, measured: MeasuredStudents) -> GoldToCheck:
     return GoldToCheck(
         task=job.task.name,
         answered=measured.answered,

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from stepdown.build.export_source import Source
 from stepdown.core.canonical import canonical_json
+from stepdown.core.certificate import Certificate
 from stepdown.core.errors import ResourceError, UsageError
-from stepdown.core.exports import MANIFEST, ExportManifest
-from stepdown.project.home import make_folder
-from stepdown.students.exporter import sha256
+from stepdown.core.exports import MANIFEST, ExportedModel, ExportedRung, ExportManifest
+from stepdown.project.home import Home, make_folder
+from stepdown.runtime.artefact import sha256
+from stepdown.runtime.cascade import CascadeSpec
+from stepdown.runtime.program import CASCADE, FolderCascade, FolderRung
+from stepdown.students.exporter import RUN, export_student, run_program
 
 REQUIREMENTS = "requirements.txt"
 
@@ -68,6 +73,47 @@ def publish(draft: Path, target: Path) -> None:
         aside.rename(target)
         raise
     shutil.rmtree(aside)
+
+
+def write_models(
+    home: Home, spec: CascadeSpec, format_name: str, draft: Path, texts: Sequence[str]
+) -> list[ExportedModel]:
+    """Every rung's model, and the program that asks them. Raises as `export_student` does."""
+    (draft / RUN).write_text(run_program(), encoding="utf-8")
+    return [
+        export_student(home.artefacts / rung.artefact, format_name, draft, folder, texts)
+        for rung, folder in zip(spec.rungs, folders_of(spec), strict=True)
+    ]
+
+
+def folders_of(spec: CascadeSpec) -> list[str]:
+    """Where each rung lies: in folders that sort in their order."""
+    return [f"{place}-{rung.kind}" for place, rung in enumerate(spec.rungs, start=1)]
+
+
+def write_cascade(
+    draft: Path,
+    source: Source,
+    spec: CascadeSpec,
+    rungs: Sequence[ExportedRung] | None,
+    certificate: Certificate | None,
+) -> None:
+    """What the program reads. rungs: None before they are measured."""
+    described = tuple(
+        FolderRung(
+            folder=folder,
+            kind=rung.kind,
+            threshold=rung.threshold,
+            calibrator=rung.calibrator,
+            model=rungs[place].model.digest if rungs else "",
+            parent=rung.artefact,
+        )
+        for place, (rung, folder) in enumerate(zip(spec.rungs, folders_of(spec), strict=True))
+    )
+    certified_until = certificate.expires_at if certificate else None
+    family = source.record.family
+    stated = FolderCascade(task=spec.task, family=family, certified_until=certified_until, rungs=described)
+    write_json(draft / CASCADE, stated)
 
 
 def hashes(folder: Path) -> dict[str, str]:

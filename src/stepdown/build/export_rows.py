@@ -17,8 +17,8 @@ from stepdown.core.errors import StepdownError
 from stepdown.core.exports import Comparison, Difference, Why
 from stepdown.core.students import Predictions
 from stepdown.project.home import Home
+from stepdown.runtime.artefact import open_student
 from stepdown.runtime.cascade import CascadeSpec, Rung
-from stepdown.students.artefact import open_student
 from stepdown.students.exported_program import ProgramAnswer, ask
 
 SPLITS = ("tune", "certify")

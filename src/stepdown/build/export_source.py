@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stepdown.build.recertify import Parent
-from stepdown.certificate.evidence import read_evidence
+from stepdown.certificate.evidence import Evidence, read_evidence
+from stepdown.core.certificate import Certificate
+from stepdown.core.dataset import DatasetManifest
 from stepdown.core.errors import DifferentAnswersError, StepdownError, TamperedError
 from stepdown.core.record import BuildRecord
 from stepdown.curation.dataset_file import read_dataset
@@ -13,6 +14,15 @@ from stepdown.project.builds import BuildFolder
 from stepdown.project.home import Home
 from stepdown.project.in_force import standing_now
 from stepdown.runtime.cascade import CascadeSpec
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A build's certificate, what it rests on, and the dataset it was made from."""
+
+    certificate: Certificate
+    evidence: Evidence
+    dataset: DatasetManifest
 
 
 @dataclass(frozen=True)

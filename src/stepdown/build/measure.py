@@ -30,7 +30,7 @@ from stepdown.project.home import write_whole
 from stepdown.students.fit import FittedStudent
 
 UNSEEN: tuple[SplitName, ...] = ("tune", "certify", "test")
-OPENER = "stepdown.students.artefact:open_student"
+OPENER = "stepdown.runtime.artefact:open_student"
 
 
 @dataclass(frozen=True)

@@ -29,18 +29,18 @@ and those are the same. A certificate of an export lapses with its parent's: the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 
 from stepdown.build.export_rows import Compared, Rows
+from stepdown.build.export_source import Parent
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Evidence, gather
 from stepdown.certificate.hashes import read_contract
 from stepdown.certificate.ledger import Attempt, attempt
 from stepdown.core.certificate import Certificate
-from stepdown.core.dataset import DatasetManifest
 from stepdown.core.draw import ATTEMPTED
 from stepdown.core.errors import TamperedError
 from stepdown.core.exports import ExportedRung
@@ -50,15 +50,6 @@ from stepdown.students.exported_program import ProgramAnswer
 
 SAME = 1e-5
 REISSUED = "certificate-reissued"
-
-
-@dataclass(frozen=True)
-class Parent:
-    """A build's certificate, what it rests on, and the dataset it was made from."""
-
-    certificate: Certificate
-    evidence: Evidence
-    dataset: DatasetManifest
 
 
 def recertify(

@@ -14,7 +14,7 @@ from stepdown.core.dataset import Dataset, Example
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.record import Dropped
 from stepdown.core.students import Student, TrainingData
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.students.fit import FitContext, FittedStudent, fit_ladder
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import PlannedStudent, choose_ladder, why_not

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.calibrator import Calibrator
 from stepdown.core.contract import Evidence as Reference
 from stepdown.core.errors import NotEnoughData
-from stepdown.runtime.cascade import ABSTAINS, Confidence
-from stepdown.stats.calibration import Calibrator, fit_calibrator
+from stepdown.runtime.cascade import ABSTAINS
+from stepdown.stats.calibration import fit_calibrator
 
 Floats = NDArray[np.float64]
 
@@ -45,18 +46,6 @@ def fit_confidence(signals: Floats, loss: Floats, reference: str, names: Sequenc
     fitted_to = answered if answered.any() else known
     fitted = fit_calibrator(signals[fitted_to], 1.0 - loss[fitted_to]).to_dict()
     return {**fitted, **gate, "reference": reference, "rows": int(fitted_to.sum())}
-
-
-def open_confidence(calibrator: Mapping[str, Any]) -> Confidence:
-    """The calibrator of a rung as a function of one answer's signals, for serving: about a microsecond a call.
-
-    Raises ValueError when the numbers are not a calibrator's.
-    """
-    fitted = Calibrator.from_dict(calibrator).probability
-    if ABSTAINS not in calibrator:
-        return fitted
-    place = int(calibrator[ABSTAINS])
-    return lambda signals: 0.0 if signals[place] >= 0.5 else fitted(signals)
 
 
 def confidences(calibrator: Mapping[str, Any], signals: Floats) -> Floats:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from stepdown.certificate.calibrate import confidences
 from stepdown.certificate.split_answers import SplitAnswers, calibration_kind, references_of
+from stepdown.core.calibrator import Calibrator
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer, Example
 from stepdown.core.errors import TamperedError
 from stepdown.core.students import Predictions
-from stepdown.stats.calibration import Calibrator, fit_calibrator
+from stepdown.stats.calibration import fit_calibrator
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]

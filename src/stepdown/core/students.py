@@ -193,8 +193,6 @@ class StudentKind(Protocol):
 
     FAMILIES: tuple[str, ...]
     EXTRA: str
-    RUNTIME: Runtime
-    SIGNAL_NAMES: tuple[str, ...]
     COST_ORDER: float
     """Rough cost of one answer, where `linear` (about 50 µs on one core) is 1; the ladder is tried cheapest first."""
 
@@ -209,9 +207,6 @@ class StudentKind(Protocol):
 
     def train(self, data: TrainingData, options: Any, context: TrainingContext) -> Trained:
         """Train and write the artefact's files into context.folder; `students.train.train_student` seals them."""
-
-    def open(self, folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> Student:
-        """Open a verified artefact folder. numpy, onnxruntime and tokenizers only."""
 
     def examples(self) -> TrainingData:
         """A tiny task that this kind learns in seconds; the battery over all kinds trains on it."""

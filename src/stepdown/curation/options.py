@@ -13,6 +13,7 @@ from stepdown.core.dataset import Answer
 from stepdown.core.draw import Draw
 from stepdown.core.store import Gold
 from stepdown.core.vocabulary import GoldReading
+from stepdown.runtime.cascade import MOST_CHARACTERS
 
 OutOfSample = Callable[[list[str], list[str]], NDArray[np.float64]]
 """Texts and their answers → cross-fitted probabilities, float (n, labels), the labels sorted."""
@@ -68,7 +69,7 @@ class CurationOptions:
     flagged_weight: float = 0.5
     certify_rows: int | None = None
     tune_rows: int | None = None
-    max_characters: int = 100_000
+    max_characters: int = MOST_CHARACTERS
     slice_of: Callable[[Answer], str] = str
     task: str = ""
     unit: str = ""

@@ -19,7 +19,7 @@ from stepdown.project.evidence_draws import ledger_events, read_draws
 from stepdown.project.home import Home
 from stepdown.project.in_force import Standing, answering, issued, standing
 from stepdown.project.journal import read_journal
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 
 T = TypeVar("T")
 

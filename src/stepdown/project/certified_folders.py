@@ -19,16 +19,13 @@ from stepdown.core.errors import InputError, StepdownError, UsageError
 from stepdown.core.exports import MANIFEST, ExportedRung, ExportManifest
 from stepdown.curation.dataset_file import read_dataset
 from stepdown.project.builds import BuildFolder
+from stepdown.runtime.artefact import open_student, sha256
 from stepdown.runtime.cascade import CascadeSpec
-from stepdown.students.artefact import open_student
-from stepdown.students.exporter import sha256
+from stepdown.runtime.run import CODE
 
 T = TypeVar("T")
 
 LARGEST_JSON = 64 << 20
-
-CODE = (".py", ".pyc", ".pyd", ".so")
-"""Endings of what Python loads by itself where it lies beside a program."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +148,9 @@ def _changed(folder: Path, name: str, known: str) -> str:
 
 def _model(folder: Path, rung: ExportedRung) -> Check:
     """Whether a model's own list of files, by which certificates name it, is of the files that lie there."""
-    place = PurePosixPath(rung.folder)
+    place = rung.folder if rung.model.program else "."
     for name, known in sorted(rung.model.files.items()):
-        own = name if name.startswith("models/") else (place / name).as_posix()
+        own = name if name.startswith("models/") else PurePosixPath(place, name).as_posix()
         if said := _changed(folder, own, known):
             return Check(name=f"model {rung.model.kind}", passed=False, detail=f"{own}: {said}")
     return Check(name=f"model {rung.model.kind}", passed=True)

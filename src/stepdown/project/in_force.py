@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from stepdown.certificate.calibrate import open_confidence
 from stepdown.certificate.hashes import contract_hash, contract_table, read_contract
 from stepdown.core.canonical import digest_of
 from stepdown.core.certificate import Certificate
@@ -21,8 +20,8 @@ from stepdown.project.builds import SERVING, SHOWN_ONLY, BuildFolder, build_name
 from stepdown.project.home import Home, make_folder, open_private
 from stepdown.project.journal import Journal, read_journal
 from stepdown.project.settings import FILE_NAME, Settings
-from stepdown.runtime.cascade import Cascade, CascadeSpec, OpenRung
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_cascade as open_rungs
+from stepdown.runtime.cascade import Cascade, CascadeSpec
 
 UNSIGNED = "the journal is not signed up to this certificate; run stepdown audit sign"
 OTHER_CONTRACT = "the certificate is for another contract: "
@@ -70,11 +69,8 @@ class Standing:
 def open_cascade(home: Home, spec: CascadeSpec, threads: int = 1) -> Cascade:
     """A cascade with its students opened on the device in the settings. Raises TamperedError naming what changed;
     DifferentAnswersError where a student answers differently on this machine than where it was built."""
-    rungs = []
-    for rung in spec.rungs:
-        student = open_student(home.artefacts / rung.artefact, threads, home.settings.machine.device)
-        rungs.append(OpenRung(student=student, confidence=open_confidence(rung.calibrator), threshold=rung.threshold))
-    return Cascade(rungs=tuple(rungs))
+    rungs = ((rung, home.artefacts / rung.artefact) for rung in spec.rungs)
+    return open_rungs(rungs, threads, home.settings.machine.device)
 
 
 def chosen(home: Home, journal: Journal, task: str) -> str:

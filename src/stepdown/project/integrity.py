@@ -22,8 +22,8 @@ from stepdown.project.in_force import UNSIGNED, answering, issued
 from stepdown.project.journal import FEEDBACK, Journal, check_present, read_journal
 from stepdown.project.keys import KEY_CREATED, KEY_REVOKED
 from stepdown.project.settings import FILE_NAME
+from stepdown.runtime.artefact import read_manifest
 from stepdown.stores.sql_store import REMEMBERED, TASK_FORGOTTEN
-from stepdown.students.artefact import read_manifest
 
 SHOWN_CALLS = 5
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.calibrator import sigmoid
+
 Floats = NDArray[np.float64]
 
 
@@ -36,12 +38,6 @@ def fit_logistic(features: Floats, targets: Floats, ridge: float = 1.0, *, incre
             weights[kept] = coefficients[1:]
             return LogisticFit(float(coefficients[0]), weights)
         kept[np.flatnonzero(kept)[negative]] = False
-
-
-def sigmoid(value: Floats) -> Floats:
-    """1 / (1 + exp(-value)) without overflow."""
-    small = np.exp(-np.abs(value))
-    return np.where(value >= 0.0, 1.0 / (1.0 + small), small / (1.0 + small))
 
 
 def _smoothed(targets: Floats) -> Floats:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from stepdown.core.errors import UsageError
 from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingData
+from stepdown.runtime.signals import softmax
 from stepdown.students.logistic import LogisticOptions, fit_logistic
 from stepdown.students.ngrams import choose_vocabulary, count_ngrams, features
-from stepdown.students.signals import softmax
 from stepdown.students.targets import Targets, read_targets
 
 MAX_FEATURES = 20_000

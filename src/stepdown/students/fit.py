@@ -29,7 +29,8 @@ from stepdown.core.students import (
     TrainingContext,
     TrainingData,
 )
-from stepdown.students.artefact import add_probes, open_student, place, read_manifest
+from stepdown.runtime.artefact import open_student, read_manifest
+from stepdown.students.artefact import add_probes, place
 from stepdown.students.ladder import PlannedStudent
 from stepdown.students.train import train_student
 

@@ -11,24 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.errors import MissingExtra
-from stepdown.students.words import character_ngrams, phrases, split_words
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Which n-grams are known. Features are numbered words first, then phrases, then character n-grams."""
-
-    words: tuple[str, ...]
-    phrases: tuple[str, ...]
-    grams: tuple[str, ...]
-    shortest: int
-    longest: int
-
-    def __len__(self) -> int:
-        return len(self.words) + len(self.phrases) + len(self.grams)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+from stepdown.runtime.ngram_table import Vocabulary
+from stepdown.runtime.words import character_ngrams, phrases, split_words
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from stepdown.core.errors import NotEnoughData
 from stepdown.core.family import loss_named
 from stepdown.core.students import TIME_OF_A_SCAN, StudentKind, TrainingContext, TrainingData
 from stepdown.runtime.cascade import ABSTAINS
+from stepdown.runtime.kinds import served_kinds
 from stepdown.stats.calibration import fit_calibrator
 from stepdown.students.cross_validate import assign_folds
 from stepdown.students.kinds import student_kinds
@@ -67,7 +68,7 @@ def answer_out_of_sample(data: TrainingData, seed: int, folds: int = 3, threads:
                 progress=_quietly,
             )
             manifest = train_student(name, _rows(data, np.flatnonzero(fold_of_row != fold)[::share]), options, context)
-            student = kind.open(Path(folder), manifest, threads, "cpu")
+            student = served_kinds().load(name).open(Path(folder), manifest, threads, "cpu")
             said = student.answer_many([data.inputs[row] for row in held_out])
         signals = np.empty((len(data.texts), said.signals.shape[1])) if signals is None else signals
         signals[held_out], names = said.signals, student.signal_names

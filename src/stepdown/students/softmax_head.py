@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.errors import MissingExtra
+from stepdown.runtime.kinds.frozen import SoftmaxHead
 from stepdown.students.targets import Targets
 
 FloatArray = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class SoftmaxHead:
-    """logits = features @ weight + bias. weight: float32 (dimensions, labels); bias: float32 (labels,)."""
-
-    weight: FloatArray
-    bias: FloatArray
-
-    def logits(self, features: FloatArray) -> FloatArray:
-        """float32 (n, labels) for features (n, dimensions)."""
-        scores: FloatArray = features @ self.weight + self.bias
-        return scores
 
 
 def fit_softmax_head(

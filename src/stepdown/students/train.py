@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from stepdown.core.students import ArtefactManifest, TrainingContext, TrainingData
+from stepdown.runtime.kinds import served_kinds
 from stepdown.students.artefact import seal
 from stepdown.students.kinds import student_kinds
 from stepdown.students.targets import taught_by
@@ -20,17 +21,17 @@ def train_student(name: str, data: TrainingData, options: Any, context: Training
     InputError, UsageError.
     """
     started = time.perf_counter()
-    kind = student_kinds().load(name)
+    kind, served = student_kinds().load(name), served_kinds().load(name)
     if hasattr(options, "soft_share"):
         data = taught_by(data, context.teacher)
     trained = kind.train(data, options, context)
     manifest = ArtefactManifest(
         kind=name,
-        runtime=kind.RUNTIME.name,
+        runtime=served.RUNTIME.name,
         task=data.task,
         family=data.family,
         labels=data.labels,
-        signal_names=kind.SIGNAL_NAMES,
+        signal_names=served.SIGNAL_NAMES,
         files={},
         seed=context.seed,
         trained_s=time.perf_counter() - started,

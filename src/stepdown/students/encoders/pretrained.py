@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 
 from stepdown.core.errors import InputError, MissingExtra, TamperedError, UsageError
+from stepdown.runtime.tokeniser import TOKENIZER
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 WEIGHTS = "model.safetensors"
-TOKENIZER = "tokenizer.json"
 CONFIG = "config.json"
 POOLING = "1_Pooling/config.json"
 MAX_JSON_BYTES = 64 * 2**20

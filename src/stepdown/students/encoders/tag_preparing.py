@@ -14,8 +14,8 @@ from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.outlook import untrainable_reason
 from stepdown.core.extraction.spans import Alignment, align
 from stepdown.core.students import TrainingData
-from stepdown.students.encoders.served import Reading
-from stepdown.students.encoders.tag_layout import Layout, Units, units_of
+from stepdown.runtime.readings import Reading
+from stepdown.runtime.tags.layout import Layout, Units, units_of
 from stepdown.students.encoders.tag_objective import TagObjective
 from stepdown.students.encoders.tag_targets import UNKNOWN, TagTargets, tags_of
 from stepdown.students.targets import MIN_ROWS

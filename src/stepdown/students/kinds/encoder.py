@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import numpy as np
-
-from stepdown.core.dataset import Answer
-from stepdown.core.inputs import Input
 from stepdown.core.students import (
-    ONNXRUNTIME,
-    ArtefactManifest,
-    Device,
-    Predictions,
     Trained,
     TrainingContext,
     TrainingData,
 )
+from stepdown.runtime.encoder import GRAPH
+from stepdown.runtime.tokeniser import TOKENIZER
 from stepdown.students.encoders.label_objective import LabelObjective
 from stepdown.students.encoders.learning import Plan, learn
 from stepdown.students.encoders.objective import Recipe
 from stepdown.students.encoders.preparing import prepare, require_training
-from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
-from stepdown.students.encoders.served import ServedEncoder, Tokeniser
+from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.shrink import prune, quantise
-from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
 from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
 EXTRA = "train"
-RUNTIME = ONNXRUNTIME
 COST_ORDER = 20.0
 TEACHES = True
-SIGNAL_NAMES = (*SIGNALS, "truncated")
-GRAPH = "encoder.onnx"
 _ROW_LAYER_S = 3.2e-4
 """Seconds to train one row of some 16 tokens through one layer, on two cores with fast bfloat16."""
 _START_S = 8.0
@@ -80,31 +67,6 @@ class Options:
     """int8, or float32 for machines without fast int8 arithmetic."""
 
 
-class EncoderStudent:
-    """An opened encoder."""
-
-    kind = "encoder"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(self, labels: tuple[str, ...], encoder: ServedEncoder) -> None:
-        self._labels = labels
-        self._encoder = encoder
-
-    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
-        """The most likely label with its signals."""
-        logits, truncated = self._encoder.run(input.text)
-        best, *signals = one_answer(logits)
-        return self._labels[best], (*signals, float(truncated))
-
-    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
-        """The same for many inputs, with probabilities."""
-        if not inputs:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        logits, truncated = self._encoder.run_many([input.text for input in inputs])
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.column_stack([logit_signals(logits), truncated]), softmax(logits))
-
-
 def seconds_needed(rows: int, labels: int, options: Options) -> float:
     """Reading, the cross-fitted heads, then the epochs of all layers and of those that are kept."""
     layers = _DEPTH * options.teacher_epochs + (options.layers or _DEPTH) * options.epochs
@@ -141,12 +103,6 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
     (context.folder / GRAPH).write_bytes(written.graph)
     (context.folder / TOKENIZER).write_text(prepared.tokenizer, encoding="utf-8")
     return Trained((*prepared.lineage, *learned.lineage, written.lineage), base.described())
-
-
-def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> EncoderStudent:
-    """Read the tokenizer and load the graph."""
-    tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
-    return EncoderStudent(manifest.labels, ServedEncoder(folder / GRAPH, tokeniser, threads, device))
 
 
 def examples() -> TrainingData:

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-
-from stepdown.core.dataset import Answer
-from stepdown.core.inputs import Input
 from stepdown.core.students import (
-    ONNXRUNTIME,
-    ArtefactManifest,
-    Device,
-    Predictions,
     Trained,
     TrainingContext,
     TrainingData,
 )
-from stepdown.students.encoders.embedding_head import fit_embedding_head, unit
+from stepdown.runtime.encoder import GRAPH, ServedEncoder
+from stepdown.runtime.kinds.frozen import HEAD, unit
+from stepdown.runtime.tokeniser import TOKENIZER, Tokeniser
+from stepdown.students.encoders.embedding_head import fit_embedding_head
 from stepdown.students.encoders.preparing import prepare, require_training
-from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
-from stepdown.students.encoders.served import ServedEncoder, Tokeniser
+from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.shrink import prune, quantise
-from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
-from stepdown.students.softmax_head import SoftmaxHead
 from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
 EXTRA = "train"
-RUNTIME = ONNXRUNTIME
 COST_ORDER = 30.0
-SIGNAL_NAMES = (*SIGNALS, "truncated")
-GRAPH, HEAD = "encoder.onnx", "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -61,33 +48,6 @@ class Options:
     """How much to doubt an answer of the incumbent's: the probability spread over all labels."""
     soft_share: float = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
-
-
-class FrozenStudent:
-    """An opened frozen encoder with its head."""
-
-    kind = "frozen"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(self, labels: tuple[str, ...], encoder: ServedEncoder, head: SoftmaxHead) -> None:
-        self._labels = labels
-        self._encoder = encoder
-        self._head = head
-
-    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
-        """The most likely label with its signals."""
-        embedding, truncated = self._encoder.run(input.text)
-        best, *signals = one_answer(self._head.logits(unit(embedding[None]))[0])
-        return self._labels[best], (*signals, float(truncated))
-
-    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
-        """The same for many inputs, with probabilities."""
-        if not inputs:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        embeddings, truncated = self._encoder.run_many([input.text for input in inputs])
-        logits = self._head.logits(unit(embeddings))
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.column_stack([logit_signals(logits), truncated]), softmax(logits))
 
 
 def seconds_needed(rows: int, labels: int, options: Options) -> float:
@@ -122,7 +82,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
     (context.folder / GRAPH).write_bytes(written.graph)
     (context.folder / TOKENIZER).write_text(prepared.tokenizer, encoding="utf-8")
     context.progress("embedding texts", 0.2)
-    encoder = _encoder(context.folder, options.max_length, context.threads, "cpu")
+    encoder = ServedEncoder(written.graph, Tokeniser(prepared.tokenizer, options.max_length), context.threads)
     features = unit(encoder.run_many(data.texts)[0])
     context.progress("fitting the head", 0.8)
     head = fit_embedding_head(features, targets, options.penalty, options.iterations)
@@ -130,20 +90,6 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
     return Trained((*prepared.lineage, written.lineage, context.fitted({"penalty": options.penalty})), base.described())
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> FrozenStudent:
-    """Read the tokenizer and the head, load the graph."""
-    from safetensors.numpy import load_file
-
-    arrays = load_file(folder / HEAD)
-    encoder = _encoder(folder, int(manifest.options["max_length"]), threads, device)
-    return FrozenStudent(manifest.labels, encoder, SoftmaxHead(arrays["weight"], arrays["bias"]))
-
-
 def examples() -> TrainingData:
     """A tiny task that this kind learns in seconds."""
     return tiny_task()
-
-
-def _encoder(folder: Path, max_length: int, threads: int, device: Device) -> ServedEncoder:
-    tokeniser = Tokeniser((folder / TOKENIZER).read_text("utf-8"), max_length)
-    return ServedEncoder(folder / GRAPH, tokeniser, threads, device)

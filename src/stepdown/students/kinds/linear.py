@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
-from stepdown.core.inputs import Input
 from stepdown.core.students import (
-    NUMPY,
-    ArtefactManifest,
-    Device,
     Lineage,
-    Predictions,
     Trained,
     TrainingContext,
     TrainingData,
 )
+from stepdown.runtime.form_files import NGRAMS
+from stepdown.runtime.kinds.linear import WEIGHTS
+from stepdown.runtime.quantised import quantise_rows
 from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.students.logistic import MAX_CELLS, LogisticOptions, fit_logistic
-from stepdown.students.ngram_table import NgramTable
-from stepdown.students.ngrams import Vocabulary, choose_vocabulary, count_ngrams, features
-from stepdown.students.quantised import QuantisedRows, quantise_rows
-from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
+from stepdown.students.ngrams import choose_vocabulary, count_ngrams, features
 from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
 EXTRA = "train"
-RUNTIME = NUMPY
 COST_ORDER = 1.0
-SIGNAL_NAMES = (*SIGNALS, "known", "truncated")
 MAX_WEIGHTS = 24_000_000
 
 
@@ -60,31 +50,6 @@ class Options:
     """How much to doubt an answer of the incumbent's: the probability spread over all labels."""
     soft_share: float = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
-
-
-class LinearStudent:
-    """An opened linear student."""
-
-    kind = "linear"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(self, labels: tuple[str, ...], table: NgramTable) -> None:
-        self._labels = labels
-        self._table = table
-
-    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
-        """The most likely label with its signals."""
-        logits, known, truncated = self._table.logits(input.text)
-        best, *signals = one_answer(logits)
-        return self._labels[best], (*signals, known, truncated)
-
-    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
-        """The same for many inputs, with probabilities."""
-        logits, extra = self._table.logits_many([input.text for input in inputs])
-        if not inputs:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.hstack([logit_signals(logits), extra]), softmax(logits))
 
 
 def seconds_needed(rows: int, labels: int, options: Options) -> float:
@@ -121,21 +86,11 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
     stored = quantise_rows(weight * idf[:, None])
     save_file(
         {"weights": stored.values, "scales": stored.scales, "squares": idf * idf, "bias": bias},
-        context.folder / "weights.safetensors",
+        context.folder / f"{WEIGHTS}.safetensors",
     )
-    (context.folder / "ngrams.json").write_bytes(canonical_json(vocabulary.as_dict()))
+    (context.folder / f"{NGRAMS}.json").write_bytes(canonical_json(vocabulary.as_dict()))
     fitted = context.fitted({"features": len(vocabulary), "penalty": options.penalty})
     return Trained((fitted, Lineage(step="quantise", parameters={"weights": "int8 per row"})))
-
-
-def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> LinearStudent:
-    """Read the table; words get their character n-grams folded in here, once."""
-    from safetensors.numpy import load_file
-
-    vocabulary = msgspec.json.decode((folder / "ngrams.json").read_bytes(), type=Vocabulary)
-    arrays = load_file(folder / "weights.safetensors")
-    stored = QuantisedRows(arrays["weights"], arrays["scales"])
-    return LinearStudent(manifest.labels, NgramTable(vocabulary, stored, arrays["squares"], arrays["bias"]))
 
 
 def out_of_sample(data: TrainingData, seed: int, folds: int, threads: int) -> tuple[list[Answer], NDArray[np.float64]]:

@@ -2,52 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from stepdown.core.canonical import canonical_json
-from stepdown.core.dataset import Answer
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.deriving import MOST_CHARACTERS
 from stepdown.core.extraction.spans import Alignment
-from stepdown.core.extraction.writing import fitting
-from stepdown.core.inputs import Input
 from stepdown.core.students import (
-    NUMPY,
-    ArtefactManifest,
-    Device,
     Lineage,
-    Predictions,
     Trained,
     TrainingContext,
     TrainingData,
 )
+from stepdown.runtime.form_files import FORM, FormFile
+from stepdown.runtime.kinds.ranker import RANKS, Ranks
+from stepdown.runtime.quantised import quantise_rows
+from stepdown.runtime.ranking.candidates import candidates
+from stepdown.runtime.ranking.rank_answering import RankAnswering
+from stepdown.runtime.ranking.strangeness import learn_familiar
+from stepdown.runtime.ranking.surroundings import describe
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, unlearnable
-from stepdown.students.form_files import FORM, FormFile, open_ngrams, read_json, require_scipy
-from stepdown.students.ngram_table import NgramTable
 from stepdown.students.patterns.options import Options as HeadOptions
-from stepdown.students.patterns.training import NGRAMS, train_heads
-from stepdown.students.quantised import QuantisedRows, quantise_rows
-from stepdown.students.ranking.candidates import candidates
-from stepdown.students.ranking.rank_answering import SIGNAL_NAMES, RankAnswering, Ranked
+from stepdown.students.patterns.training import require_scipy, train_heads
 from stepdown.students.ranking.rank_training import Question, fit_field, vocabulary
-from stepdown.students.ranking.scoring import Table, offer
-from stepdown.students.ranking.strangeness import Familiar, learn_familiar
 from stepdown.students.ranking.suited import why_not_ranked
-from stepdown.students.ranking.surroundings import describe
 from stepdown.students.targets import form_of
 from stepdown.students.tiny_documents import tiny_documents
 
 FAMILIES = ("extract",)
 EXTRA = "train"
-RUNTIME = NUMPY
 COST_ORDER = 200.0
-RANKS = "ranks"
 
 
 @dataclass(frozen=True)
@@ -68,44 +55,6 @@ class Options:
     """The same penalty for the closed fields' heads."""
     max_characters: int = MOST_CHARACTERS
     """Longer texts are left to the incumbent: the signals `truncated` and `abstains` say so."""
-
-
-class _Ranks(msgspec.Struct, frozen=True, kw_only=True):
-    """What `ranks.json` holds. names: the features, in the order of their weights. absent: by copied field, the score
-    of its not being there. contexts, most: of `strangeness.Familiar`."""
-
-    names: tuple[str, ...]
-    absent: tuple[float, ...]
-    contexts: tuple[str, ...]
-    most: float
-
-
-class RankerStudent:
-    """An opened ranker. heads: of closed fields, None where there are none."""
-
-    kind = "ranker"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(self, answering: RankAnswering, table: Table, heads: NgramTable | None, longest: int) -> None:
-        self._answering, self._table, self._heads, self._longest = answering, table, heads, longest
-        self._nothing = np.zeros(answering.layout.labels, dtype=np.float32)
-
-    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
-        """The values read and chosen, with their signals."""
-        ranked = self._answer(input.text)
-        return ranked.answer, ranked.signals
-
-    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
-        """The same for many inputs, with each field's chances."""
-        found = [self._answer(input.text) for input in inputs]
-        signals = np.array([each.signals for each in found], dtype=np.float64).reshape(-1, len(SIGNAL_NAMES))
-        return Predictions([each.answer for each in found], signals, parts=[each.parts for each in found])
-
-    def _answer(self, text: str) -> Ranked:
-        logits = self._heads.logits(text)[0] if self._heads else self._nothing
-        read = text[: self._longest]
-        offered, known = offer(self._answering, self._table, read)
-        return self._answering.answer(read, offered, logits, known, len(text) > self._longest)
 
 
 def why_not(data: TrainingData) -> str:
@@ -187,7 +136,7 @@ def _train_ranks(
     stored = quantise_rows(weights)
     save_file({"weights": stored.values, "scales": stored.scales}, context.folder / f"{RANKS}.safetensors")
     familiar = learn_familiar((data.texts[row], _starts(aligned.rows[row])) for row in rows)
-    ranks = _Ranks(
+    ranks = Ranks(
         names=names,
         absent=tuple(round(each, 4) for each in absent),
         contexts=tuple(sorted(familiar.contexts)),
@@ -202,22 +151,6 @@ def _starts(row: Alignment | None) -> dict[str, list[int]]:
     for span in row.spans if row else ():
         found.setdefault(span.field, []).append(span.start)
     return found
-
-
-def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> RankerStudent:
-    """Read the form, the ranks and the n-grams. Raises TamperedError for what cannot be read."""
-    from safetensors.numpy import load_file
-
-    reading = read_json(folder, FORM, FormFile)
-    ranks = read_json(folder, f"{RANKS}.json", _Ranks)
-    fits = fitting(reading.form) if reading.form.schemas else None
-    familiar = Familiar(frozenset(ranks.contexts), ranks.most)
-    answering = RankAnswering(reading.form, reading.roles, fits, familiar)
-    heads = open_ngrams(folder, NGRAMS) if answering.layout.groups else None
-    arrays = load_file(folder / f"{RANKS}.safetensors")
-    ids = {name: place for place, name in enumerate(ranks.names)}
-    table = Table(ids, ranks.absent, QuantisedRows(arrays["weights"], arrays["scales"]).rows(slice(None)))
-    return RankerStudent(answering, table, heads, int(manifest.options["max_characters"]))
 
 
 def examples() -> TrainingData:

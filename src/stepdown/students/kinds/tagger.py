@@ -6,37 +6,29 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from stepdown.core.canonical import canonical_json
-from stepdown.core.dataset import Answer
 from stepdown.core.errors import UsageError
-from stepdown.core.extraction.form import Form, Role
-from stepdown.core.extraction.writing import fitting
-from stepdown.core.inputs import Input
+from stepdown.core.extraction.form import Role
 from stepdown.core.students import (
-    ONNXRUNTIME,
-    ArtefactManifest,
-    Device,
     Lineage,
-    Predictions,
     Trained,
     TrainingContext,
     TrainingData,
 )
+from stepdown.runtime.encoder import GRAPH
+from stepdown.runtime.form_files import FORM
+from stepdown.runtime.kinds.tagger import TaggerForm
+from stepdown.runtime.tags.decoding import same_decisions
+from stepdown.runtime.tags.layout import layout_of
+from stepdown.runtime.tokeniser import TOKENIZER
 from stepdown.students.encoders.learning import Plan, learn
 from stepdown.students.encoders.objective import Recipe
 from stepdown.students.encoders.preparing import prepare, require_training
-from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
-from stepdown.students.encoders.served import ServedEncoder, Tokeniser
-from stepdown.students.encoders.tag_answering import SIGNAL_NAMES, Answered, Answering
-from stepdown.students.encoders.tag_decoding import same_decisions
-from stepdown.students.encoders.tag_layout import layout_of, units_of
+from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, make_lesson, unlearnable, words_fit
-from stepdown.students.form_files import FORM, read_json
 from stepdown.students.ranking.suited import RANKED, why_not_ranked
 from stepdown.students.shrink import prune, quantise
 from stepdown.students.targets import form_of
@@ -44,10 +36,8 @@ from stepdown.students.tiny_extraction import tiny_extraction
 
 FAMILIES = ("extract",)
 EXTRA = "train"
-RUNTIME = ONNXRUNTIME
 COST_ORDER = 22.0
 TEACHES = True
-GRAPH = "encoder.onnx"
 _ROW_LAYER_S = 1.8e-3
 """Seconds to train one row of some 13 tokens through one layer, on two cores that have no fast bfloat16."""
 _START_S = 8.0
@@ -92,43 +82,6 @@ class Options:
     """What is tagged: "words", "pieces" of words, or "auto": words where nearly all values begin and end with them."""
     precision: str = "int8"
     """int8, or float32 for machines without fast int8 arithmetic."""
-
-
-class _Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What `form.json` holds: how outputs are read."""
-
-    form: Form
-    roles: tuple[Role, ...]
-    whole_words: bool
-
-
-class TaggerStudent:
-    """An opened tagger."""
-
-    kind = "tagger"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(self, answering: Answering, whole_words: bool, encoder: ServedEncoder) -> None:
-        self._answering = answering
-        self._whole_words = whole_words
-        self._encoder = encoder
-
-    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
-        """The answer that is tagged and chosen, with its signals."""
-        reading, outputs = self._encoder.read(input.text)
-        units = units_of(reading, self._whole_words)
-        answered = self._answering.answer(input.text, units, outputs, reading.truncated)
-        return answered.answer, answered.signals
-
-    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
-        """The same for many inputs, with each field's chances."""
-        answered: list[Answered] = []
-        texts = [input.text for input in inputs]
-        for text, (reading, outputs) in zip(texts, self._encoder.read_many(texts), strict=True):
-            units = units_of(reading, self._whole_words)
-            answered.append(self._answering.answer(text, units, outputs, reading.truncated, parts=True))
-        signals = np.array([each.signals for each in answered], dtype=np.float64).reshape(-1, len(SIGNAL_NAMES))
-        return Predictions([each.answer for each in answered], signals, parts=[each.parts for each in answered])
 
 
 def why_not(data: TrainingData) -> str:
@@ -194,18 +147,9 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
     )
     (context.folder / GRAPH).write_bytes(written.graph)
     (context.folder / TOKENIZER).write_text(prepared.tokenizer, encoding="utf-8")
-    (context.folder / FORM).write_bytes(canonical_json(_Reading(form=form, roles=roles, whole_words=whole_words)))
+    (context.folder / FORM).write_bytes(canonical_json(TaggerForm(form=form, roles=roles, whole_words=whole_words)))
     lineage = (*prepared.lineage, *learned.lineage, written.lineage)
     return Trained(_with_alignment(lineage, aligned, roles, whole_words), base.described())
-
-
-def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> TaggerStudent:
-    """Read the form and the tokenizer, load the graph. Raises TamperedError for a form that cannot be read."""
-    reading = read_json(folder, FORM, _Reading)
-    tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
-    encoder = ServedEncoder(folder / GRAPH, tokeniser, threads, device)
-    fits = fitting(reading.form) if reading.form.schemas else None
-    return TaggerStudent(Answering(reading.form, reading.roles, fits), reading.whole_words, encoder)
 
 
 def examples() -> TrainingData:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,34 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.dataset import Answer
-from stepdown.core.inputs import Input
 from stepdown.core.students import (
-    NUMPY,
-    ArtefactManifest,
-    Device,
     Lineage,
-    Predictions,
     Trained,
     TrainingContext,
     TrainingData,
 )
+from stepdown.runtime.kinds.token_cnn import TABLES, TokenWindows
+from stepdown.runtime.quantised import quantise_rows
+from stepdown.runtime.tokeniser import TOKENIZER, Tokeniser
 from stepdown.students.encoders.preparing import require_training
-from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
-from stepdown.students.encoders.served import Tokeniser
-from stepdown.students.quantised import QuantisedRows, quantise_rows
+from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.shrink import prune
-from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
 from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 from stepdown.students.token_vectors import starting_vectors, token_vectors
-from stepdown.students.token_windows import Fitting, TokenWindows, fit_windows
+from stepdown.students.token_windows import Fitting, fit_windows
 
 FAMILIES = ("classify",)
 EXTRA = "train"
-RUNTIME = NUMPY
 COST_ORDER = 1.5
-SIGNAL_NAMES = (*SIGNALS, "known", "truncated")
 _START_S = 4.0
 
 
@@ -67,41 +58,6 @@ class Options:
     """How much more to doubt an answer of the incumbent's."""
     soft_share: float = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
-
-
-class TokenCnnStudent:
-    """An opened token CNN."""
-
-    kind = "token_cnn"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(
-        self, labels: tuple[str, ...], tokeniser: Tokeniser, windows: TokenWindows, seen: NDArray[np.float32]
-    ) -> None:
-        self._labels = labels
-        self._tokeniser = tokeniser
-        self._windows = windows
-        self._seen = seen
-
-    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
-        """The most likely label with its signals."""
-        tokens, truncated = self._tokeniser.encode(input.text)
-        best, *signals = one_answer(self._windows.logits(tokens))
-        return self._labels[best], (*signals, self._known(tokens), float(truncated))
-
-    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
-        """The same for many inputs, with probabilities."""
-        if not inputs:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        sequences, truncated = self._tokeniser.encode_many([input.text for input in inputs])
-        logits = self._windows.logits_many(sequences)
-        known = [self._known(tokens) for tokens in sequences]
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.column_stack([logit_signals(logits), known, truncated]), softmax(logits))
-
-    def _known(self, tokens: NDArray[np.int64]) -> float:
-        """The share of a text's tokens that stood in the training texts."""
-        return float(self._seen[tokens].sum()) / len(tokens) if len(tokens) else 1.0
 
 
 def seconds_needed(rows: int, labels: int, options: Options) -> float:
@@ -150,18 +106,6 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
     return Trained((*steps, Lineage(step="quantise", parameters={"tables": "int8 per row"})), base.described())
 
 
-def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> TokenCnnStudent:
-    """Read the tokenizer, the vectors and the head."""
-    from safetensors.numpy import load_file
-
-    tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
-    arrays = load_file(folder / "tables.safetensors")
-    hidden = len(arrays["offset"])
-    tables = QuantisedRows(arrays["tables"], arrays["scales"]).rows(slice(None)).reshape(-1, 3, hidden)
-    windows = TokenWindows(tables, arrays["offset"], arrays["weight"], arrays["bias"])
-    return TokenCnnStudent(manifest.labels, tokeniser, windows, arrays["seen"].astype(np.float32))
-
-
 def examples() -> TrainingData:
     """A tiny task that this kind learns in seconds."""
     return tiny_task()
@@ -179,5 +123,5 @@ def _save(folder: Path, windows: TokenWindows, seen: NDArray[np.bool_], tokenize
         "weight": np.ascontiguousarray(windows.weight),
         "bias": windows.bias,
     }
-    save_file(arrays, folder / "tables.safetensors")
+    save_file(arrays, folder / TABLES)
     (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.students.patterns.chain import LEAST, allowed_steps
+from stepdown.runtime.patterns.chain import LEAST, allowed_steps
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from stepdown.core.inputs import inputs_of
 from stepdown.core.students import Lineage, Student
-from stepdown.students.encoders.embedding_head import fit_embedding_head, unit
+from stepdown.runtime.kinds.frozen import unit
+from stepdown.students.encoders.embedding_head import fit_embedding_head
 from stepdown.students.targets import Targets
 
 if TYPE_CHECKING:
