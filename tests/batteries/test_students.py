@@ -196,7 +196,7 @@ def test_another_device_is_refused_where_its_runtime_lacks_it_and_gives_the_same
     try:
         there = open_student(trained.folder, device="cuda")
     except UsageError as refusal:
-        assert trained.kind.RUNTIME != NUMPY
+        assert served_kinds().load(trained.name).RUNTIME != NUMPY
         assert "'cuda'" in str(refusal)
     else:
         assert there.answer_many(inputs).answers == trained.student.answer_many(inputs).answers
