@@ -19,7 +19,7 @@ from stepdown.project.journal import note_feedback
 
 @contextmanager
 def prepared(home: Home, request: BuildRequest, progress: Progress) -> Iterator[Job]:
-    """A job whose task and contract are known to be ones that can be built, with the task held for it alone."""
+    """A job with a task and contract that can be built, while the task is locked for it."""
     with home.store() as store:
         progress("reading", 0.0)
         note_feedback(store, home.clock(), every_s=0.0)

@@ -76,7 +76,7 @@ def training_data(job: Job, dataset: Dataset) -> TrainingData:
     return TrainingData(
         task=job.task.name,
         family=job.task.family,
-        inputs=[row.asked for row in taught],
+        inputs=[row.student_input for row in taught],
         targets=targets,
         sources=["gold" if row.gold is not None else "incumbent" for row in taught],
         weights=np.array([row.weight for row in taught], dtype=np.float64),
@@ -85,7 +85,7 @@ def training_data(job: Job, dataset: Dataset) -> TrainingData:
         # is a further look at the same candidate.
         dataset_hash=digest_of(rows),
         soft=recorded_probabilities(taught, labels),
-        extra_inputs=[row.asked for row in rows if target_of(row) is None],
+        extra_inputs=[row.student_input for row in rows if target_of(row) is None],
         form=job.task.form,
     )
 

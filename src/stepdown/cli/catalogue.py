@@ -84,7 +84,7 @@ def rows_of(kinds: Kinds[Any]) -> list[KindRow]:
 
 
 def _row(kinds: Kinds[Any], name: str) -> KindRow:
-    shown = name.replace("_", "-") if kinds.what == "loss" else name.rstrip("_")
+    shown = name.rstrip("_").replace("_", "-") if kinds.what in ("loss", "command") else name
     try:
         module = kinds.load(name)
     except MissingExtra as error:

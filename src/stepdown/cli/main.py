@@ -31,6 +31,7 @@ ORDER = (
     "builds",
     "promote",
     "rollback",
+    "import-build",
     "answer",
     "status",
     "demo",
@@ -38,15 +39,15 @@ ORDER = (
 
 
 class Verbs(click.Group):
-    """The verbs are the files of `commands/` and those of third parties."""
+    """The verbs are the files of `commands/`, with "-" for "_", and those of third parties."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        found = [name.rstrip("_") for name in commands().names()]
+        found = [name.rstrip("_").replace("_", "-") for name in commands().names()]
         return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         try:
-            command = commands().load(cmd_name).command
+            command = commands().load(cmd_name.replace("-", "_")).command
         except UnknownKind:
             return None
         command.name = cmd_name

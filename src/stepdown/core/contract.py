@@ -132,6 +132,14 @@ def parse_task_settings(name: str, table: dict[str, Any]) -> TaskSettings:
     return _convert({**table, "contract": contract}, TaskSettings, where)
 
 
+def duration_text(seconds: float) -> str:
+    """As `parse_duration` reads it, in the largest unit that it is a whole number of."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
+        if (seconds / size).is_integer():
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
+
+
 def parse_duration(text: str) -> float:
     """Seconds in "90s", "10m", "12h" or "30d". Raises ContractError."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", text)

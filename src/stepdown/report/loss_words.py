@@ -1,4 +1,4 @@
-"""The contract's loss in the words that people read: an error, or what is lost of a measure such as exact match."""
+"""Words for the contract's loss: an error, or the loss of a measure such as exact match."""
 
 from __future__ import annotations
 

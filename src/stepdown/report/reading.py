@@ -89,7 +89,10 @@ def read(record: BuildRecord) -> Reading:
 
 def _counts(qualities: list[Quality]) -> dict[tuple[str, str], int]:
     """Rows by split and reference."""
-    return {(each.split, each.reference): max((m.n for m in each.metrics.values()), default=0) for each in qualities}
+    return {
+        (quality.split, quality.reference): max((m.n for m in quality.metrics.values()), default=0)
+        for quality in qualities
+    }
 
 
 def rows_in_words(split: str, reference: str, n: int) -> str:

@@ -66,6 +66,7 @@ def export_student(artefact: Path, format_name: str, export: Path, place: str, t
     folder.mkdir(parents=True)
     facts = exporter.write(artefact, manifest, folder, texts)
     sealed = seal(folder, msgspec.structs.replace(manifest, files={}))
+    shutil.copyfile(run.__file__, export / RUN)
     for name, path in source.items():
         (export / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, export / name)
@@ -76,7 +77,7 @@ def export_student(artefact: Path, format_name: str, export: Path, place: str, t
         parent=manifest.digest,
         format=format_name,
         signal_names=manifest.signal_names,
-        files={name: sha256(export / name) for name in sorted({*own, *beside, *source})},
+        files={name: sha256(export / name) for name in sorted({*own, *beside, *source, RUN})},
         requires=requires,
         facts=facts,
     )
@@ -120,11 +121,6 @@ def _what_answers(path: Path, package: str) -> CodeType:
         if isinstance(each, ast.ImportFrom) and each.level:
             each.module, each.level = package, 0
     return compile(tree, str(path), "exec")
-
-
-def run_program() -> str:
-    """The source of `run.py`."""
-    return Path(run.__file__).read_text(encoding="utf-8")
 
 
 class _OwnModules(ModuleFinder):

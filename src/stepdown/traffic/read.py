@@ -37,8 +37,8 @@ def read_calls(
             yield source.broken(0, _unrecognised(head, known), head)
         else:
             files.setdefault(name, []).append(source)
-    for name, found in files.items():
-        yield from known[name].read(found, chosen[name])
+    for name, digest in files.items():
+        yield from known[name].read(digest, chosen[name])
 
 
 def _only_owner(known: Mapping[str, Format], options: Mapping[str, Any]) -> str | None:

@@ -147,17 +147,17 @@ def _unwrapped(task: Task, value: Any) -> Any:
     if not isinstance(value, str) or value.strip()[:1] not in {"{", "[", '"'}:
         return value if spot is None else tool_label.read_gold(value, spot)
     try:
-        found = load_json(value)
+        label = load_json(value)
     except ValueError:
         return value
     if spot is not None:
-        found = tool_label.read_gold(found, spot)
-    elif isinstance(found, dict) and parse_path(task.answer):
+        label = tool_label.read_gold(label, spot)
+    elif isinstance(label, dict) and parse_path(task.answer):
         with suppress(KeyError):
-            found = read_path(value, task.answer)
-    if isinstance(found, dict | list) and len(found) == 1:
-        (found,) = found.values() if isinstance(found, dict) else found
-    return value if isinstance(found, dict | list) else found
+            label = read_path(value, task.answer)
+    if isinstance(label, dict | list) and len(label) == 1:
+        (label,) = label.values() if isinstance(label, dict) else label
+    return value if isinstance(label, dict | list) else label
 
 
 def _label(value: Any) -> str | None:

@@ -227,7 +227,7 @@ def like(task: Task, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for key, value in whole.items():
         if key not in known and not is_confidence(key, value) and task.answer == "$":
             others = {
-                canonical_json(found.get(key)) for content in contents if (found := object_in(content)) is not None
+                canonical_json(answer.get(key)) for content in contents if (answer := object_in(content)) is not None
             }
             if len(others) > 1:
                 whole[key] = "" if isinstance(value, str) else None
