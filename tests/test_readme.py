@@ -12,8 +12,8 @@ from tests.cli.conftest import stepdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOUR = README.split("## A tour")[1].split("```")[1]
-COMMANDS = [shlex.split(line, comments=True) for line in TOUR.splitlines() if line.startswith("stepdown ")]
+SHOWN = "".join(README.split(f"## {title}")[1].split("```")[1] for title in ("Five commands", "A tour"))
+COMMANDS = [shlex.split(line, comments=True) for line in SHOWN.splitlines() if line.startswith("stepdown ")]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
