@@ -188,12 +188,17 @@ def test_rungs_of_all_kinds_share_a_program(name: str, tmp_path: Path, kept_fold
 
 @pytest.fixture
 def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A package that is installed and names a kind "foreign"."""
+    """A package that is installed and names a kind "foreign", whose module needs another of the package."""
     site = tmp_path / "site"
     (site / "foreign-1.0.dist-info").mkdir(parents=True)
     (site / "foreign-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
-    (site / "foreign-1.0.dist-info" / "entry_points.txt").write_text("[stepdown.student]\nforeign = foreign_kind\n")
-    (site / "foreign_kind.py").write_text("")
+    (site / "foreign-1.0.dist-info" / "entry_points.txt").write_text("[stepdown.student]\nforeign = foreign.kind\n")
+    (site / "foreign").mkdir()
+    (site / "foreign" / "__init__.py").write_text("")
+    (site / "foreign" / "words.py").write_text("")
+    (site / "foreign" / "kind.py").write_text(
+        "from stepdown.core.students import NUMPY\nfrom . import words\nRUNTIME = NUMPY\n"
+    )
     monkeypatch.syspath_prepend(site)
     kinds._third_party.cache_clear()
     yield
@@ -201,8 +206,8 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_kind_of_a_third_party_is_refused_by_name(name: str, tmp_path: Path, foreign: None) -> None:
-    """Its module is no part of the code that exports carry."""
+def test_a_kind_of_several_modules_is_refused_by_name(name: str, tmp_path: Path, foreign: None) -> None:
+    """An export carries one module of a third party's."""
     artefact = tmp_path / "artefact"
     artefact.mkdir()
     manifest = ArtefactManifest(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepdown.build.measure import Measured
+from stepdown.build.measure import MeasuredStudents
 from stepdown.certificate import path
 from stepdown.certificate.files import read_certificate
 from stepdown.certificate.forecast import PathForecast
@@ -45,7 +45,7 @@ def build_two_rungs(home: Path, certified: Path) -> None:
         return path.Walk((0, 1), at, found, savings, chances), ["Both were asked for."]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Measured, "kept", property(lambda measured: [0, 1]))
+        patched.setattr(MeasuredStudents, "kept", property(lambda measured: [0, 1]))
         patched.setattr(path, "_more_rungs", both)
         built = stepdown("build", TASK, "--budget", "6s", "--home", str(home), "--json")
     assert built.code == 0, built.err

@@ -19,7 +19,7 @@ from stepdown.core.served import Served
 from stepdown.core.store import Gold
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.curate import curate
-from stepdown.curation.drawing import draw_evidence, stand
+from stepdown.curation.drawing import draw_evidence, draw_scope
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.split import split
 
@@ -52,7 +52,7 @@ def labelled(examples, names, basis="", own=""):
 
 
 def drawn(examples, options):
-    return draw_evidence(examples, stand(examples, {}, options), options)
+    return draw_evidence(examples, draw_scope(examples, {}, options), options)
 
 
 def names_of(draw, examples):

@@ -35,7 +35,7 @@ OPENER = "stepdown.runtime.artefact:open_student"
 
 @dataclass(frozen=True)
 class MeasuredStudents:
-    """Students with their measurements, what they said on each split, and tune as the certificate room reads it.
+    """Students with their measurements, their answers on each split, and the observations of tune.
 
     calibrators: one for each student, fitted on tune. fields: those of its fields, by name, where it is sure of each.
     """
@@ -51,8 +51,8 @@ class MeasuredStudents:
 
     @property
     def kept(self) -> list[int]:
-        """The places of the students that no other beats at everything."""
-        return [place for place, one in enumerate(self.measurements) if not one.dominated_by]
+        """The positions of the students that no other student dominates."""
+        return [place for place, measurement in enumerate(self.measurements) if not measurement.dominated_by]
 
 
 def measure_students(
@@ -69,8 +69,8 @@ def measure_students(
     measurements = []
     for place, fitted in enumerate(learned.fitted):
         job.progress(f"measuring: {fitted.plan.kind}", place / len(learned.fitted))
-        said = {split: one.predictions[place] for split, one in answered.items() if one.predictions}
-        quality = _quality(job, answered, said, calibrators[place])
+        predictions = {split: one.predictions[place] for split, one in answered.items() if one.predictions}
+        quality = _quality(job, answered, predictions, calibrators[place])
         measurements.append(_measurement(job, fitted, learned.students[place], quality, curated))
     marked = tuple(mark_dominated(measurements))
     priced = tuple(
@@ -101,8 +101,8 @@ def _measurement(
 
 
 def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) -> Speed:
-    """Measured once for an artefact, a machine and its price: a build that is run again then asks the same question of
-    the evidence, down to what a rung costs, and spends no more of it."""
+    """The speed of a student, measured once for an artefact, a machine and its price: a repeated build then asks the
+    same question of the evidence, and spends no more of it."""
     key = digest_of((fitted.manifest.digest, job.machine, describe_machine(), job.device))
     path = job.home.state / "cache" / "speed" / f"{key}.json"
     try:
@@ -117,23 +117,26 @@ def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) 
 
 
 def _quality(
-    job: Job, answered: dict[SplitName, SplitAnswers], said: dict[SplitName, Predictions], calibrator: dict[str, object]
+    job: Job,
+    answered: dict[SplitName, SplitAnswers],
+    predictions_by_split: dict[SplitName, Predictions],
+    calibrator: dict[str, object],
 ) -> tuple[Quality, ...]:
-    """On the splits that are no evidence: of that, only the certificate speaks."""
-    found = []
+    """The quality on the splits that are not evidence, by every reference."""
+    measured = []
     for split in SHOWN_SPLITS:
-        if split not in said:
+        if split not in predictions_by_split:
             continue
-        predictions, examples = said[split], answered[split].examples
+        predictions, examples = predictions_by_split[split], answered[split].examples
         sure: NDArray[np.float64] = confidences(calibrator, predictions.signals)
         for reference in references_in(examples):
             family, said_of = job.task.family, predictions.answers
-            found.append(measure_quality(said_of, sure, examples, family, split, reference, job.grading))
-    return tuple(found)
+            measured.append(measure_quality(said_of, sure, examples, family, split, reference, job.grading))
+    return tuple(measured)
 
 
 def references_in(examples: list[Example]) -> list[str]:
-    """What these rows can be held against."""
+    """The references that these rows have: "gold", "incumbent"."""
     has_gold = any(example.gold is not None for example in examples)
     has_incumbent = any(example.incumbent is not None for example in examples)
     return [name for name, there in (("gold", has_gold), ("incumbent", has_incumbent)) if there]
@@ -152,4 +155,4 @@ def rows_to_show(measured: MeasuredStudents) -> Rows | None:
 def sample_inputs(examples: list[Example], most: int = 500) -> list[Input]:
     """Real inputs for timing, spread over the rows."""
     step = max(1, len(examples) // most)
-    return [example.asked for example in examples[::step]][:most]
+    return [example.student_input for example in examples[::step]][:most]

@@ -118,7 +118,7 @@ class Evidence:
 
     @property
     def stages(self) -> tuple[slice, ...]:
-        """The rows that each look added, this look's last."""
+        """The rows that each look added; the last slice is of this look."""
         ends = self.terms.stages or (self.n,)
         return tuple(slice(start, end) for start, end in zip((0, *ends), ends, strict=False))
 
@@ -142,7 +142,7 @@ class Evidence:
         return [digest_of(rows[stage]) for stage in self.stages]
 
     def _read(self) -> Iterator[list[Any]]:
-        """Per row: the incumbent's loss, the judge's verdicts, the prices and the timings, where there are any."""
+        """For each row the incumbent's loss, the judge's verdicts, the price and the timings, where known."""
         seen = self.seen
         yield _without_nan(seen.incumbent_loss)
         if seen.judged is not None:
@@ -223,11 +223,11 @@ def parse_evidence(data: bytes, name: str = "evidence") -> Evidence:
     try:
         evidence = _evidence(header, rows)
     except (ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{name} does not fit together: {error}", "", "Take the file as it was written.") from None
+        raise InputError(f"{name} is inconsistent: {error}", "", "Take the file as it was written.") from None
     if evidence.to_bytes() != data:
         raise InputError(
-            f"{name} is not as it was written.",
-            "Its lines say the same in other bytes, or more than a reader of this version knows.",
+            f"{name} has changed since it was written.",
+            "Its lines hold the same values in other bytes, or fields that this version does not know.",
             "Take the file from where the certificate was issued.",
         )
     return evidence
@@ -298,13 +298,13 @@ def _evidence(header: Header, rows: Sequence[Row]) -> Evidence:
 def _table(rows: Sequence[Sequence[float | None]], rungs: int) -> Floats:
     """Rows (n, rungs) as a table (rungs, n), None as NaN. Raises ValueError when a row has another length."""
     if any(len(row) != rungs for row in rows):
-        raise ValueError(f"A row has not one entry for each of {rungs} rungs.")
+        raise ValueError(f"A row does not have one entry for each of {rungs} rungs.")
     return np.array(rows, dtype=np.float64).reshape(len(rows), rungs).T.copy()
 
 
 def _flags(rows: Sequence[Sequence[bool]], rungs: int) -> Bools:
     if any(len(row) != rungs for row in rows):
-        raise ValueError(f"A row has not one entry for each of {rungs} rungs.")
+        raise ValueError(f"A row does not have one entry for each of {rungs} rungs.")
     return np.array(rows, dtype=bool).reshape(len(rows), rungs).T.copy()
 
 

@@ -136,7 +136,7 @@ def _label_rows(rows: Rows, incumbent: Rows | None) -> tuple[LabelRow, ...]:
     errors = _errors(counts)
     theirs = {} if incumbent is None else _errors(count_pairs(incumbent.answers, incumbent.references, cut))
     confused = most_confused(rows.answers, rows.references, cut)
-    found = [
+    label_rows = [
         LabelRow(
             name=name,
             n=int(there[place]),
@@ -150,7 +150,7 @@ def _label_rows(rows: Rows, incumbent: Rows | None) -> tuple[LabelRow, ...]:
         for place, name in enumerate(counts.names)
         if name in errors
     ]
-    return tuple(sorted(found, key=lambda row: (-row.error.value, -row.n, row.name)))
+    return tuple(sorted(label_rows, key=lambda row: (-row.error.value, -row.n, row.name)))
 
 
 def _errors(counts: PairCounts) -> dict[str, Estimate]:
@@ -208,11 +208,11 @@ def cascade_curve(
     losses: of the cascade's own answer at each step; read only where accepted. certified: the chosen step's index.
     """
     table = np.atleast_2d(np.asarray(losses, dtype=np.float64))
-    found: list[CurvePoint] = []
+    points: list[CurvePoint] = []
     for step, mask in enumerate(accepted):
         lost, theirs = _paired(table[step if len(table) > 1 else 0], incumbent_losses)
-        found += _points(lost, theirs, [(mask, step == certified)])
-    return tuple(sorted(found, key=lambda point: (point.coverage, point.certified)))
+        points += _points(lost, theirs, [(mask, step == certified)])
+    return tuple(sorted(points, key=lambda point: (point.coverage, point.certified)))
 
 
 def _points(lost: Floats, theirs: Floats, masks: Sequence[tuple[Booleans, bool]]) -> tuple[CurvePoint, ...]:

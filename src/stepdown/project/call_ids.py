@@ -1,4 +1,4 @@
-"""Calls by the ids that people have: the call's own, or the one that its client saw in the response."""
+"""Calls by either id: the call's own, or the one in the response that its client received."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def by_call(store: Store, rows: Iterable[T], may_be: Callable[[str], bool] = lam
 
 
 def _are_one(store: Store, ids: list[str]) -> bool:
-    """Whether calls ask the same and are answered alike."""
+    """Whether calls have equal requests and answers."""
     return len({_content(call) for call in store.calls_by_id(ids)}) == 1
 
 

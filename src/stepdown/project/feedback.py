@@ -77,7 +77,7 @@ def _fitting(store: Store, call: Call, task: Task | None, value: Any) -> Any:
     if why_not and (canonical is None or not any(store.has_gold_value(name, canonical) for name in names)):
         raise Refused(
             422,
-            f"The gold value cannot be an answer of the task {task.name!r}. {why_not}. What the task has not had yet "
+            f"The gold value cannot be an answer of the task {task.name!r}. {why_not}. A new answer "
             "comes with imported gold.",
             "invalid_gold",
         )
@@ -88,9 +88,9 @@ def _call(store: Store, name: str, key: Key | None) -> Call:
     """The newest call of that id, or with an answer of that id, that the key may speak of. Raises Refused, in the same
     words for a call of somebody else's and for none."""
     ids = [name, *store.call_ids_of(name)]
-    found = {call.id: call for call in store.calls_by_id(ids)}
+    calls_by_id = {call.id: call for call in store.calls_by_id(ids)}
     for call_id in ids:
-        call = found.get(call_id)
+        call = calls_by_id.get(call_id)
         if call is not None and (key is None or key.may_label or call.client_id == key.id):
             return call
     raise Refused(
@@ -103,9 +103,9 @@ def _call(store: Store, name: str, key: Key | None) -> Call:
 
 def _answer_of(call: Call, task: Task | None) -> Any:
     if task is not None and task.family:
-        found = families().load(task.family).read_answer(task, call)
-        if found is not None:
-            return found
+        answer = families().load(task.family).read_answer(task, call)
+        if answer is not None:
+            return answer
     if call.content is None:
         raise Refused(422, "The call has no answer that could be accepted or judged.", "no_answer")
     return call.content

@@ -188,10 +188,10 @@ class Router:
     def _templates(self, sample: Sequence[tuple[Call, Prompt]]) -> Iterator[Cluster]:
         """The templates in a sample: first those that say much; among the prompts of none, those that say little and
         are answered with little."""
-        found = clusters([prompt for _, prompt in sample])
-        sure = [cluster for cluster in found if self._is_template(cluster)]
+        mined = clusters([prompt for _, prompt in sample])
+        sure = [cluster for cluster in mined if self._is_template(cluster)]
         yield from sure
-        left = [prompt for cluster in found if cluster not in sure for prompt in cluster.prompts]
+        left = [prompt for cluster in mined if cluster not in sure for prompt in cluster.prompts]
         if left:
             yield from short_clusters(left, {prompt: answer_kind(call) for call, prompt in sample})
 
@@ -238,8 +238,8 @@ class Router:
             if message.role in {"system", "developer"}:
                 if any(part.slot and kind_of(part.slot) in ("", "space") for part in message.parts):
                     return None
-                found = (key for key, text in self._systems.items() if cut_text(message.parts, text) is not None)
-                return self._chats.get(next(found, ""))
+                keys = (key for key, text in self._systems.items() if cut_text(message.parts, text) is not None)
+                return self._chats.get(next(keys, ""))
         return None
 
 
@@ -255,8 +255,8 @@ def system_text(request: dict[str, Any]) -> str:
 def _has_free_turns(prompts: list[Prompt]) -> bool:
     """Whether what an assistant said earlier differs from call to call: a conversation, not few-shot examples."""
     for place, role in enumerate(prompts[0].roles):
-        said = {prompt.texts[place] for prompt in prompts}
-        if role not in _ASKING_ROLES and len(said) > max(3, len(prompts) / 4):
+        replies = {prompt.texts[place] for prompt in prompts}
+        if role not in _ASKING_ROLES and len(replies) > max(3, len(prompts) / 4):
             return True
     return False
 

@@ -87,7 +87,7 @@ def translate_error(body: Any, status: int, upstream: str, client: str) -> dict[
 
 
 def error_of(error: WireError, client: str) -> dict[str, Any]:
-    """An error of our own as a client takes it."""
+    """A gateway's own error in the client's wire."""
     return wire_named(client).error_body(error.status, error.kind, error.message, error.code)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.errors import MissingExtra
+from stepdown.core.errors import needs
 from stepdown.core.kinds import Kinds
 from stepdown.core.students import ArtefactManifest
 
@@ -40,11 +40,9 @@ def graphs() -> Kinds[HasGraph]:
 
 def onnx_package() -> Any:
     """The package onnx. Raises MissingExtra."""
-    try:
+    with needs("train", "Exporting to onnx"):
         import onnx.compose
         import onnx.parser
-    except ImportError:
-        raise MissingExtra("onnx", "train", "Exporting to onnx") from None
     return onnx
 
 
