@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stepdown.build.job import Job
 from stepdown.build.label_plan import first_plan, label_next
-from stepdown.build.measure import MeasuredStudents
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
