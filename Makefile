@@ -19,7 +19,7 @@ demo: $(VENV)/.train
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# What trains, builds and simulates nothing at length: for while one works.
+# What neither trains nor builds, and starts no whole gateway: a minute and a half, for while one works.
 check: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 

@@ -18,14 +18,7 @@ from stepdown.core.errors import NotEnoughData, TamperedError, UsageError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.family import families
 from stepdown.core.inputs import Input, inputs_of
-from stepdown.core.students import (
-    NUMPY,
-    ArtefactManifest,
-    Student,
-    StudentKind,
-    TrainingContext,
-    TrainingData,
-)
+from stepdown.core.students import NUMPY, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
 from stepdown.core.tasks import Match, Task
 from stepdown.runtime.artefact import open_student, read_manifest
 from stepdown.runtime.cascade import ABSTAINS

@@ -22,6 +22,8 @@ from stepdown.core.contract import Contract
 from stepdown.core.contract import Evidence as Reference
 from stepdown.stats.binomial import probability_at_least
 
+pytestmark = pytest.mark.slow
+
 
 class Split:
     """Some rows with the student's probabilities on them."""

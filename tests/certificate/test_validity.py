@@ -22,6 +22,8 @@ from stepdown.core.draw import ATTEMPTED
 from stepdown.core.events import Event, next_event
 from stepdown.stats.binomial import probability_at_least
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 100
 
 

@@ -11,6 +11,8 @@ from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK, lines, ticket
 
+pytestmark = pytest.mark.slow
+
 BUILD = ("build", TASK, "--budget", "6s", "--against", "agreement")
 
 

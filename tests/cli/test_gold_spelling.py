@@ -16,6 +16,8 @@ from stepdown.project.home import open_home
 from tests.cli.conftest import Said, stepdown
 from tests.cli.tickets import TASK, label, lines, ticket
 
+pytestmark = pytest.mark.slow
+
 COUNT = 900
 MARGIN = "[tasks.tickets.contract]\nmargin = 0.05\n"
 NAMES = {"refund": "Refund", "shipping": "Shipping", "account": "Account Access", "praise": "Praise"}

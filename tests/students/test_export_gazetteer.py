@@ -19,6 +19,8 @@ from stepdown.students.patterns.options import Options
 from stepdown.students.tiny_extraction import tiny_extraction
 from stepdown.students.train import train_student
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 FIELDS = {

@@ -29,6 +29,8 @@ from stepdown.students.patterns.chain_training import ChainOptions, Sequences, f
 from stepdown.students.tiny_extraction import tiny_extraction
 from stepdown.students.train import train_student
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 
 CITIES = ("Oslo", "Zürich", "New York", "Rio de Janeiro", "Lima", "Wien", "Bern", "La Paz")

@@ -7,7 +7,7 @@ import pytest
 from stepdown.core.contract import Contract
 from stepdown.core.family import families
 from stepdown.students.kinds import student_kinds
-from stepdown.students.ladder import choose_ladder
+from stepdown.students.ladder import LadderWishes, choose_ladder
 
 
 def _kinds_of(family: str) -> list[str]:
@@ -57,6 +57,28 @@ def test_a_tight_latency_leaves_out_what_is_slow() -> None:
 
 
 def test_a_kind_that_cannot_learn_these_answers_is_dropped_by_its_own_words() -> None:
-    planned, dropped = choose_ladder(2_000, 7, Contract(), 4000.0, "extract", {"tagger": "the field 'x' is free text"})
+    wishes = LadderWishes({"tagger": "the field 'x' is free text"})
+    planned, dropped = choose_ladder(2_000, 7, Contract(), 4000.0, "extract", wishes)
     assert "tagger" not in {plan.kind for plan in planned}
     assert {one.kind: one.why for one in dropped}["tagger"] == "the field 'x' is free text"
+
+
+def test_what_the_user_gives_stands_in_the_plan_and_counts_in_its_time() -> None:
+    own = {plan.kind: plan for plan in choose_ladder(2_000, 20, Contract(), 400.0, "classify")[0]}["encoder"]
+    given = LadderWishes(options={"encoder": {"layers": 6}})
+    planned = {plan.kind: plan for plan in choose_ladder(2_000, 20, Contract(), 400.0, "classify", given)[0]}
+    assert planned["encoder"].options.layers == 6 != own.options.layers
+    kind = student_kinds().load("encoder")
+    assert planned["encoder"].seconds == kind.seconds_needed(2_000, 20, planned["encoder"].options)
+    assert sum(plan.seconds for plan in planned.values()) <= 400.0
+
+
+def test_what_the_user_gives_may_be_too_slow_or_quicker_than_any_plan() -> None:
+    slow = LadderWishes(options={"encoder": {"epochs": 500.0}})
+    dropped = {one.kind: one.why for one in choose_ladder(2_000, 20, Contract(), 400.0, "classify", slow)[1]}
+    assert "budget" in dropped["encoder"]
+    short_s = 12.0
+    assert "encoder" not in {one.kind for one in choose_ladder(2_000, 20, Contract(), short_s, "classify")[0]}
+    quick = LadderWishes({"token_cnn": "-", "frozen": "-"}, {"encoder": {"teacher_epochs": 0.0, "epochs": 0.2}})
+    planned = {one.kind for one in choose_ladder(1_000, 4, Contract(), short_s, "classify", quick)[0]}
+    assert "encoder" in planned

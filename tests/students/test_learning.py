@@ -18,6 +18,8 @@ pytest.importorskip("torch", reason="training needs the extra 'train'")
 from stepdown.students.encoders import training
 from stepdown.students.train import train_student
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def base(tmp_path: Path, write_encoder) -> str:

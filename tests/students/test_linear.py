@@ -19,6 +19,8 @@ from stepdown.students.kinds import linear
 from stepdown.students.tiny_task import tiny_task
 from stepdown.students.train import train_student
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 
 

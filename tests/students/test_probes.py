@@ -31,6 +31,8 @@ from stepdown.students.kinds import linear
 from stepdown.students.ladder import PlannedStudent
 from stepdown.students.tiny_task import tiny_task
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 
 PLAN = PlannedStudent("linear", linear.Options(), 5.0, None, "the cheapest")

@@ -15,6 +15,8 @@ from stepdown.students.kinds import tagger
 from stepdown.students.tiny_extraction import tiny_extraction
 from stepdown.students.train import train_student
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("torch", reason="training needs the extra 'train'")
 
 

@@ -178,7 +178,7 @@ def _certify_rows(job: Job, measured: MeasuredStudents, draw: Draw) -> Observati
     latency = time_once(job, measured.students, measured.candidate_students, answered.examples, draw)
     if kind == "judged":
         own = SplitAnswers(with_drawn_gold(answered.examples), answered.predictions)
-        return observe_judged(own, measured.candidate_students, job.grader, measured.curated.verdicts, latency)
+        return observe_judged(own, measured.candidate_students, job.grader, measured.verdicts, latency)
     return observe_evidence(answered, measured.candidate_students, job.grader, kind, latency)
 
 

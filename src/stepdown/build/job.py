@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from stepdown.certificate.split_answers import Grader
-from stepdown.core.contract import Contract, Evidence
+from stepdown.core.contract import Contract, Evidence, TaskSettings
 from stepdown.core.family import Family, Loss, families, loss_named
 from stepdown.core.store import Store
 from stepdown.core.students import Device, Progress
@@ -19,11 +19,13 @@ from stepdown.core.vocabulary import GoldReading
 from stepdown.evaluation.cost import MachinePrice
 from stepdown.evaluation.quality import QualityOptions
 from stepdown.project.home import Home
+from stepdown.students.choice import Given, StudentChoice, read_choice
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What a build is asked for. margin, confidence and against override the contract's where they are not None."""
+    """What a build is asked for. margin, confidence and against override the contract's where they are not None;
+    kinds and options (as text) of students go before those of stepdown.toml."""
 
     task: str
     budget_s: float = 360.0
@@ -32,6 +34,12 @@ class BuildRequest:
     margin: float | None = None
     confidence: float | None = None
     against: Evidence | None = None
+    kinds: tuple[str, ...] = ()
+    options: Given = field(default_factory=dict)
+
+    def choice(self, family: str, settings: TaskSettings) -> StudentChoice:
+        """The students to train. Raises UnknownKind, UsageError."""
+        return read_choice(family, self.kinds or settings.kinds, settings.students, self.options)
 
     def contract(self, said: Contract) -> Contract:
         """The contract with this request's demands on top. Raises ContractError."""
@@ -49,6 +57,7 @@ class Job:
     progress: Progress
     task: Task
     contract: Contract
+    choice: StudentChoice = field(default_factory=StudentChoice)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -56,7 +56,7 @@ def measure_students(
     )
     tune = observe(answered["tune"], priced, job.grader, kind, None)
     fields = tuple(_fields(job, answered["tune"], place, calibrator) for place, calibrator in enumerate(calibrators))
-    return MeasuredStudents(learned.students, marked, answered, priced, tune, calibrators, fields, curated)
+    return MeasuredStudents(learned.students, marked, answered, priced, tune, calibrators, fields, curated.verdicts)
 
 
 def _fields(job: Job, tune: SplitAnswers, place: int, calibrator: dict[str, object]) -> Calibrators:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stepdown.build.curate import Curated
 from stepdown.certificate.field_confidence import Calibrators
 from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.split_answers import SplitAnswers
@@ -12,6 +12,7 @@ from stepdown.core.dataset import Example, SplitName
 from stepdown.core.inputs import Input
 from stepdown.core.measurements import StudentMeasurement
 from stepdown.core.shown_rows import SHOWN_SPLITS, Rows, shown_rows
+from stepdown.core.store import Verdict
 from stepdown.core.students import Student
 
 
@@ -20,6 +21,7 @@ class MeasuredStudents:
     """Students with their measurements, their answers on each split, and the observations of tune.
 
     calibrators: one for each student, fitted on tune. fields: those of its fields, by name, where it is sure of each.
+    verdicts: a judge's verdicts, by call.
     """
 
     students: tuple[Student, ...]
@@ -29,7 +31,7 @@ class MeasuredStudents:
     tune: Observations
     calibrators: tuple[dict[str, object], ...]
     fields: tuple[Calibrators, ...]
-    curated: Curated
+    verdicts: Mapping[str, Sequence[Verdict]]
 
     @property
     def kept(self) -> list[int]:
@@ -57,4 +59,4 @@ def rows_to_show(measured: MeasuredStudents) -> Rows | None:
 def sample_inputs(examples: list[Example], most: int = 500) -> list[Input]:
     """Real inputs for timing, spread over the rows."""
     step = max(1, len(examples) // most)
-    return [example.asked for example in examples[::step]][:most]
+    return [example.student_input for example in examples[::step]][:most]

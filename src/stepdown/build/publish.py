@@ -26,6 +26,7 @@ from stepdown.project.builds import UNFINISHED, BuildFolder, Pending, publish
 from stepdown.project.discovery import with_settings
 from stepdown.project.home import make_folder, write_whole
 from stepdown.project.in_force import changing, chosen, why_other_contract
+from stepdown.project.issuance import issuance_of, link_artefacts
 from stepdown.project.journal import BUILT, read_journal
 from stepdown.project.response_template import freeze
 from stepdown.project.settings import Settings, read_settings, settings_digest
@@ -68,6 +69,7 @@ def keep(
         "files": draft.hashes(),
         "settings": settings_digest(job.home.folder),
     }
+    link_artefacts((rung.artefact for rung in draft.read_cascade().rungs), job.home.artefacts, draft.artefacts)
     folder = BuildFolder(parent / name)
     os.replace(draft.path, folder.path)
     # An old question asked again is answered with the date of then: what has lapsed takes nobody's place.
@@ -76,7 +78,9 @@ def keep(
     with changing(job.home, job.task.name):
         before = _answers(job)
         # The journal first: what is published must be known to it, whenever the process is killed.
-        job.store.append(BUILT, job.task.name, {**fact, "serves": serves, "before": before}, at=job.home.clock())
+        known = {**fact, "serves": serves, "before": before}
+        built = job.store.append(BUILT, job.task.name, known, at=job.home.clock())
+        folder.write(folder.issued, issuance_of(job.store, built, certificate))
         publish(job.home, job.task.name, folder, serves)
     return folder
 

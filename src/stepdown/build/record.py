@@ -47,6 +47,8 @@ from stepdown.evaluation.trivial import trivial_answer
 from stepdown.project.builds import BuildFolder
 from stepdown.project.in_force import open_cascade
 from stepdown.runtime.cascade import INCUMBENT, choose_rungs
+from stepdown.students.choice import StudentChoice
+from stepdown.students.kinds import student_kinds
 
 SHOWN_DISAGREEMENTS = 24
 OPENER = "stepdown.serve.answer:open_build"
@@ -87,12 +89,14 @@ def record_build(
             "students": [one.as_dict() for one in learned.plan],
             "reused": [one.plan.kind for one in learned.fitted if one.reused],
             "cascade": certified.candidate.why,
+            **({"asked": job.choice.as_dict()} if job.choice != StudentChoice() else {}),
         },
         loss=job.loss.name,
         shown=_shown_metrics(),
         roles=learned.data.roles,
         refused=dict(job.task.form.refused) if job.task.form else {},
         field_escalation=escalate_all(job, measured, shown),
+        kinds={one.kind: student_kinds().describe(one.kind) for one in learned.plan},
         trivial=trivial_answer(curated.dataset, job.task.family, job.contract),
     )
 

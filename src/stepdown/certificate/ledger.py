@@ -35,7 +35,7 @@ from stepdown.core.events import Event
 from stepdown.stats.spending import attempt_error
 
 _ID_BYTES, _CONTENT_BYTES = 4, 8
-_QUESTION = ("candidate", "contract", "evidence")
+QUESTION = ("candidate", "contract", "evidence")
 
 Keys = NDArray[np.uint64]
 
@@ -53,7 +53,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class _Entry:
-    """An attempt as the journal has it. content: () in journals of before rows were known by content."""
+    """An attempt as the journal has it. content: () in journals of before rows were known by content. others: attempts
+    before it on the same evidence that another project's journal has, where it came with a build of that one."""
 
     question: tuple[str, ...]
     ids: Keys
@@ -63,6 +64,7 @@ class _Entry:
     stages: tuple[int, ...]
     final: bool
     looked: tuple[str, ...]
+    others: int = 0
 
 
 def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> Attempt:
@@ -78,7 +80,7 @@ def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> 
         "contract": contract_hash(contract),
         "evidence": evidence.rows_hash,
     }
-    question_parts = tuple(question[part] for part in _QUESTION)
+    question_parts = tuple(question[part] for part in QUESTION)
     stages, final = evidence.terms.stages, evidence.terms.final
     looked = tuple(evidence.stage_hashes) if evidence.keys else ()
     entry = _Entry(question_parts, ids, content, population.draw, population.replaces, stages, final, looked)
@@ -92,7 +94,7 @@ def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> 
 
 def asked_before(events: Iterable[Event], spent: Attempt) -> Event | None:
     """The journal's event of an earlier attempt at the same question, or None: repeating it tests nothing new."""
-    question = {part: spent.event[part] for part in _QUESTION}
+    question = {part: spent.event[part] for part in QUESTION}
     return next((event for event in events if event.kind == ATTEMPTED and question.items() <= event.data.items()), None)
 
 
@@ -128,6 +130,7 @@ def row_keys(names: Sequence[str], size: int = _ID_BYTES) -> Keys:
 def _number(events: Iterable[Event], entry: _Entry, by_agreement: bool) -> int:
     earlier: dict[tuple[str, ...], _Entry] = {}
     looked: set[str] = set()
+    own = 0
     for event in events:
         if event.kind == LOOKED and by_agreement and event.data.get("draw") == entry.draw:
             looked.add(str(event.data.get("candidate")))
@@ -135,10 +138,13 @@ def _number(events: Iterable[Event], entry: _Entry, by_agreement: bool) -> int:
             continue
         before = _read(event)
         if before.question == entry.question:
+            own = before.others
             break
-        if not _is_look_of(before, entry):
+        if _is_look_of(before, entry):
+            own = max(own, before.others)
+        else:
             earlier[before.question] = before
-    return 1 + _linked(list(earlier.values()), entry) + len(looked - {entry.question[0]})
+    return 1 + own + _linked(list(earlier.values()), entry) + len(looked - {entry.question[0]})
 
 
 def _is_look_of(before: _Entry, entry: _Entry) -> bool:
@@ -161,7 +167,7 @@ def _linked(waiting: list[_Entry], entry: _Entry) -> int:
         ]
         if not joined:
             return reached
-        reached += len(joined)
+        reached += sum(1 + each.others for each in joined)
         gone = {id(each) for each in joined}
         waiting = [each for each in waiting if id(each) not in gone]
         ids = np.unique(np.concatenate([ids, *(each.ids for each in joined)]))
@@ -177,7 +183,7 @@ def _read(event: Event) -> _Entry:
     try:
         data = event.data
         return _Entry(
-            question=tuple(str(data[part]) for part in _QUESTION),
+            question=tuple(str(data[part]) for part in QUESTION),
             ids=_unpacked(data["rows"], _ID_BYTES),
             content=_unpacked(data.get("content", ""), _CONTENT_BYTES),
             draw=str(data.get("draw", "")),
@@ -185,6 +191,7 @@ def _read(event: Event) -> _Entry:
             stages=tuple(int(end) for end in data.get("stages", ())),
             final=bool(data.get("final", True)),
             looked=tuple(str(each) for each in data.get("looked", ())),
+            others=max(0, int(data.get("others", 0))),
         )
     except (KeyError, TypeError, ValueError):
         raise TamperedError(

@@ -55,7 +55,7 @@ class SplitAnswers:
 def answer_split(students: Sequence[Student], dataset: Dataset, split: SplitName) -> SplitAnswers:
     """Ask every student about every example of a split, in batches."""
     examples = dataset.split(split)
-    inputs = [example.asked for example in examples]
+    inputs = [example.student_input for example in examples]
     return SplitAnswers(examples, tuple(student.answer_many(inputs) for student in students) if inputs else ())
 
 
@@ -173,7 +173,7 @@ def time_rows(
 ) -> NDArray[np.float64]:
     """Seconds of one request for a random sample of rows, by student; NaN where not timed: (students, rows)."""
     timed = np.full((len(students), len(examples)), np.nan)
-    inputs = [example.asked for example in examples]
+    inputs = [example.student_input for example in examples]
     order = generator.permutation(len(examples))[:TIMED_ROWS]
     for index, student in enumerate(students):
         for row in order[:20]:

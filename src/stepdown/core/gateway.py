@@ -33,7 +33,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     every URL's query (Azure). models: those it takes, empty for all. Times in seconds: to connect, to the first byte of
     the answer, and in all. retries: of what may be retried, on the same upstream. pass_headers: names of the client's
     headers that go upstream beside the few that every wire needs. ask_usage: whether streams are asked to say what they
-    used where their client does not ask: without, their calls have no price.
+    used where their client does not ask: without, their calls have no price. options: of the kind's own.
     """
 
     url: str
@@ -50,6 +50,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     retries: int = 2
     pass_headers: tuple[str, ...] = ()
     ask_usage: bool = True
+    options: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         for name in ("connect_s", "first_byte_s", "total_s"):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from stepdown.core.certificate import Certificate, Claim
 from stepdown.core.contract import Contract
+from stepdown.core.family import all_losses
 from stepdown.core.figures import clean, count, day, moment, percent, share, signed, usd
 
 SLICE = "slice:"
@@ -13,7 +14,6 @@ NOT_RECORDED = "the population was not recorded"
 MOST_REASONS = 8
 
 _MINUS = "\N{MINUS SIGN}"
-_LOSSES = {"exact-match": f"1 {_MINUS} exact match", "field-f1": f"1 {_MINUS} field F1"}
 _UNITS = {"call": "calls", "client_id": "clients", "near-duplicate": "groups of near-duplicates"}
 _KINDS = {
     "gold": "gold: trusted answers to the same calls",
@@ -339,7 +339,8 @@ def _loss(certificate: Certificate) -> str:
     name = certificate.contract.get("loss")
     if not isinstance(name, str) or not name:
         return "excess loss"
-    return f"excess loss ({_LOSSES.get(name) or clean(name)})"
+    loss = all_losses().get(name)
+    return f"excess loss ({f'1 {_MINUS} {loss.noun}' if loss and loss.measure else clean(name)})"
 
 
 def _calls(number: int) -> str:

@@ -22,7 +22,7 @@ from importlib import import_module
 from importlib.resources import files
 from typing import Any
 
-from stepdown.core.errors import MissingExtra, UsageError
+from stepdown.core.errors import UsageError, needs
 
 NOTHING, PERSON, ORGANISATION = "", "PERSON", "ORGANISATION"
 DOUBT = 8.0
@@ -173,10 +173,8 @@ def _weights() -> Weights:
 
 @cache
 def _pipeline(chosen: str) -> Callable[[str], Any]:
-    try:
+    with needs("names", f"{VARIABLE}={chosen}"):
         spacy = import_module("spacy")
-    except ImportError:
-        raise MissingExtra("spacy", "names", f"{VARIABLE}={chosen}") from None
     try:
         loaded: Callable[[str], Any] = spacy.load(chosen, exclude=["parser", "tagger", "lemmatizer", "attribute_ruler"])
     except OSError:

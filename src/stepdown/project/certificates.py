@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
+
+import msgspec
 
 from stepdown.certificate.evidence_file import read_evidence
 from stepdown.certificate.files import open_sealed
@@ -17,7 +20,8 @@ from stepdown.curation.dataset_file import read_dataset
 from stepdown.project.builds import BuildFolder, find_build, latest
 from stepdown.project.evidence_draws import ledger_events, read_draws
 from stepdown.project.home import Home
-from stepdown.project.in_force import Standing, answering, issued, standing
+from stepdown.project.in_force import Issued, Standing, answering, issued, standing
+from stepdown.project.issuance import read_issuance
 from stepdown.project.journal import read_journal
 from stepdown.runtime.artefact import open_student
 
@@ -63,10 +67,21 @@ def verify_build(home: Home, task: str, progress: Progress, build: str = "") -> 
     verification = verify_files(folder.certificate, folder.evidence, linked)
     certificate = _checked(checks, "certificate file", lambda: open_sealed(folder.certificate).certificate)
     if certificate is not None:
-        why_not = _checked(checks, "task file", lambda: issued(journal, folder, certificate).why_not)
-        checks.append(Check(name="journal", passed=not why_not, detail=why_not or ""))
+        said = _checked(checks, "task file", lambda: issued(journal, folder, certificate)) or Issued("")
+        checks.append(Check(name="journal", passed=not said.why_not, detail=said.why_not))
+        if said.imported:
+            checks.append(Check(name="issued by another project", passed=True, detail=str(said.imported)))
+            draws = (*draws, *_imported_draws(folder))
     _checked(checks, "evidence as drawn", lambda: _check_drawn(folder, draws))
     return Verification(checks=(*checks, *verification.checks))
+
+
+def _imported_draws(folder: BuildFolder) -> Iterator[Draw]:
+    """The draw that came with a build of another project, as that one's journal has it."""
+    with suppress(StepdownError, msgspec.ValidationError):
+        drawn = read_issuance(folder).drawn
+        if drawn is not None:
+            yield msgspec.convert(drawn.data, Draw)
 
 
 def _check_drawn(folder: BuildFolder, draws: tuple[Draw, ...]) -> None:

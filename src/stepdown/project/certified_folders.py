@@ -18,7 +18,7 @@ from stepdown.core.certificate import Certificate
 from stepdown.core.errors import InputError, StepdownError, UsageError
 from stepdown.core.exports import MANIFEST, ExportedRung, ExportManifest
 from stepdown.curation.dataset_file import read_dataset
-from stepdown.project.builds import BuildFolder
+from stepdown.project.builds import ARTEFACTS, BuildFolder
 from stepdown.runtime.artefact import open_student, sha256
 from stepdown.runtime.cascade import CascadeSpec
 from stepdown.runtime.run import CODE
@@ -91,7 +91,8 @@ def _verify_build(folder: Path, evidence: Path | None) -> Checked:
     certificate = _checked(checks, "certificate", build.read_certificate)
     cascade = _checked(checks, "cascade file", build.read_cascade)
     dataset = _checked(checks, "dataset", lambda: read_dataset(build.dataset))
-    artefacts = folder.absolute().parent.parent.parent / "artefacts"
+    homes = folder.absolute().parent.parent.parent / ARTEFACTS
+    artefacts = build.artefacts if build.artefacts.is_dir() else homes
     if artefacts.is_dir():
         for rung in cascade.rungs if cascade else ():
             name = PurePosixPath(rung.artefact).name
@@ -163,19 +164,15 @@ def _check_cascade(folder: Path, manifest: ExportManifest, certificate: Certific
     spec = msgspec.convert(certificate.cascade, CascadeSpec)
     run = _decoded(folder / "cascade.json", dict)
     certified = [
-        {
-            "kind": rung.kind,
-            "threshold": rung.threshold,
-            "calibrator": rung.calibrator,
-            "model": rung.artefact,
-            "folder": exported.folder,
-        }
+        {**msgspec.structs.asdict(rung), "folder": exported.folder}
         for rung, exported in zip(spec.rungs, manifest.rungs, strict=True)
     ]
-    there = [{name: one.get(name) for name in certified[0]} for one in run.get("rungs", ())] if certified else []
+    # Exports of earlier versions call it a model.
+    rungs = [{**one, "artefact": one.get("artefact", one.get("model"))} for one in run.get("rungs", ())]
+    there = [{name: one.get(name) for name in certified[0]} for one in rungs] if certified else []
     of_manifest = [rung.model.digest for rung in manifest.rungs]
-    if canonical_json(there) != canonical_json(certified) or of_manifest != [one["model"] for one in certified]:
-        raise InputError("Its rungs differ from those of the certificate.", "", "Export it again.")
+    if canonical_json(there) != canonical_json(certified) or of_manifest != [one["artefact"] for one in certified]:
+        raise InputError("Its rungs are not those that the certificate names.", "", "Export it again.")
     if run.get("certified_until") != certificate.expires_at or run.get("task") != certificate.task:
         raise InputError("Its task or expiry differs from the certificate.", "", "Export it again.")
 

@@ -13,11 +13,13 @@ from stepdown.core.events import Anchor, Event, anchor_of, continue_chain
 from stepdown.core.store import Store
 from stepdown.project.builds import BuildFolder
 from stepdown.project.home import Home
+from stepdown.project.issuance import read_issuance
 from stepdown.project.signing import SignedHead, can_check, check_signature, read_signed
 from stepdown.stores.sql_store import REMEMBERED, TASK_FORGOTTEN
 
-BUILT, RENDERED = "built", "rendered"
-"""Events: a build with its files' hashes; a report of one that was drawn anew."""
+BUILT, RENDERED, IMPORTED = "built", "rendered", "build-imported"
+"""Events: a build with its files' hashes; a report of one that was drawn anew; a build that another project's journal
+issued, with that one's word of it (`issued`, `attempt`)."""
 PROMOTED, ROLLED_BACK = "promoted", "rolled-back"
 """Events: another build of a task answers from now on, because somebody said so. data: `build`, `certificate`, and
 `before`, the build that answered until then. "built" has `serves` (whether it answers from now on) and `before`."""
@@ -131,8 +133,8 @@ class Journal:
     def _noted(self, events: Iterable[Event]) -> Iterable[Event]:
         for event in events:
             yield event  # the chain is checked up to here before anything is believed
-            self._issues += event.kind in (BUILT, RENDERED, PROMOTED, ROLLED_BACK)
-            if event.kind == BUILT:
+            self._issues += event.kind in (BUILT, IMPORTED, RENDERED, PROMOTED, ROLLED_BACK)
+            if event.kind in (BUILT, IMPORTED):
                 self._built.setdefault((event.task, str(event.data.get("certificate"))), []).append(event)
             if event.kind == REMEMBERED:
                 self.remembered[event.task] = str(event.data.get("row"))
@@ -140,7 +142,7 @@ class Journal:
                 self.remembered.pop(event.task, None)
             if event.kind == RENDERED:
                 self._rendered.setdefault(str(event.data.get("build")), {}).update(event.data.get("files") or {})
-            if event.kind in (PROMOTED, ROLLED_BACK) or (event.kind == BUILT and event.data.get("serves")):
+            if event.kind in (PROMOTED, ROLLED_BACK) or (event.kind in (BUILT, IMPORTED) and event.data.get("serves")):
                 self._changes.setdefault(event.task, []).append(event)
 
     def _heads(self) -> list[tuple[Anchor, str]]:
@@ -188,7 +190,10 @@ def note_report(home: Home, folder: BuildFolder, page: str) -> None:
                 files[folder.report.name],
             ):
                 data = {"build": folder.path.name, "files": files}
-                store.append(RENDERED, certificate.task, data, at=home.clock())
+                drawn = store.append(RENDERED, certificate.task, data, at=home.clock())
+                if event.kind == BUILT and folder.issued.exists():
+                    known = read_issuance(folder)
+                    folder.write(folder.issued, msgspec.structs.replace(known, rendered=(*known.rendered, drawn)))
                 return
 
 

@@ -10,7 +10,7 @@ from stepdown.core.errors import NotEnoughData, StepdownError, TamperedError
 from stepdown.core.store import Store
 from stepdown.project.builds import BuildFolder, build_named, find_build, finished_builds, latest, note_serving
 from stepdown.project.home import Home
-from stepdown.project.in_force import changing, chosen, decided, inspect, judged
+from stepdown.project.in_force import ImportedFrom, changing, chosen, decided, inspect, judged
 from stepdown.project.journal import PROMOTED, ROLLED_BACK, Journal, read_journal
 
 
@@ -31,6 +31,7 @@ class BuildView(msgspec.Struct, frozen=True, kw_only=True):
     offload: float = 0.0
     margin: float | None = None
     against: str = ""
+    imported: ImportedFrom | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +142,7 @@ def _view(home: Home, journal: Journal, folder: BuildFolder, task: str, answers:
         in_force=stands.in_force,
         why_not=stands.why_not,
         can_answer=judged(home, inspected).in_force,
+        imported=stands.imported,
     )
     if certificate is None:
         return view

@@ -13,7 +13,7 @@ from stepdown.gateway.match_rate import match_rate_collapses
 from stepdown.project.builds import BuildFolder, built_tasks, latest
 from stepdown.project.gold_rows import removed_notes
 from stepdown.project.home import Home
-from stepdown.project.in_force import answering, standing
+from stepdown.project.in_force import ImportedFrom, answering, standing
 from stepdown.project.integrity import build_findings, readable_by_others, store_findings
 from stepdown.project.journal import Journal, check_anchor, read_journal
 from stepdown.project.settings import FILE_NAME, settings_digest
@@ -43,6 +43,7 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     report: str
     newest: str = ""
     certificate: str = ""
+    imported: ImportedFrom | None = None
 
 
 class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,6 +223,7 @@ def _task_status(home: Home, journal: Journal, name: str) -> TaskStatus:
         report=str(own.folder.report),
         newest=newest if newest != own.build else "",
         certificate=certificate.digest if certificate else "",
+        imported=own.imported,
     )
 
 

@@ -71,7 +71,7 @@ def _details(record: BuildRecord) -> list[str]:
     certificate = record.certificate
     kinds = rung_kinds(record) or ["none"]
     rungs = [
-        f"{escape_markdown(kind)} ({words})" if (words := kind_in_words(kind)) else escape_markdown(kind)
+        f"{escape_markdown(kind)} ({words})" if (words := kind_in_words(record, kind)) else escape_markdown(kind)
         for kind in kinds
     ]
     facts = [

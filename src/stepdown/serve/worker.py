@@ -392,6 +392,7 @@ def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOpti
             passes_client_key=place == 0,
             pass_headers=said.pass_headers,
             ask_usage=said.ask_usage,
+            given=said.options,
         )
         for place, said in enumerate(settings.all_upstreams())
     ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stepdown.core.contract import Contract
 from stepdown.core.kinds import Kinds
 from stepdown.core.record import Dropped
 from stepdown.core.students import StudentKind, TrainingData
+from stepdown.students.choice import Given, plan_options
 from stepdown.students.kinds import student_kinds
 
 COST_ORDER_S = 30e-6
@@ -35,31 +36,39 @@ class PlannedStudent:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class LadderWishes:
+    """unable: kinds to leave out, with the reason. options: those that the user gave, by kind."""
+
+    unable: Mapping[str, str] = field(default_factory=dict)
+    options: Given = field(default_factory=dict)
+
+
 def choose_ladder(
     rows: int,
     labels: int,
     contract: Contract,
     seconds: float,
     family: str,
-    unable: Mapping[str, str] | None = None,
+    wishes: LadderWishes | None = None,
     kinds: Kinds[StudentKind] | None = None,
 ) -> tuple[list[PlannedStudent], list[Dropped]]:
     """The ladder in order of training (a teacher before its students), and what was left out with the reason.
 
-    seconds: for training all of them. unable: kinds that cannot learn the answers, with the reason (`why_not`). Nothing
+    seconds: for training all of them. wishes: what to leave out, and what the user chose. Nothing
     is trained or timed here; the same arguments give the same ladder.
     """
-    found = (kinds or student_kinds()).all()
+    found, wishes = (kinds or student_kinds()).all(), wishes or LadderWishes()
     candidates = {name: kind for name, kind in found.items() if family in kind.FAMILIES}
     dropped = []
     for name, kind in list(candidates.items()):
-        reason = (unable or {}).get(name) or _breaks_contract(kind, contract)
+        reason = wishes.unable.get(name) or _breaks_contract(kind, contract)
         if reason:
             dropped.append(Dropped(kind=name, why=reason))
             del candidates[name]
     names = sorted(candidates, key=lambda name: (_teaches(candidates[name]), candidates[name].COST_ORDER, name))
     while True:
-        plans, short = _share_out(names, candidates, rows, labels, seconds)
+        plans, short = _share_out(names, candidates, rows, labels, seconds, wishes.options)
         if not short:
             break
         # The most costly goes first: what it would have taken may be enough for the others.
@@ -83,7 +92,7 @@ def why_not(data: TrainingData, kinds: Kinds[StudentKind] | None = None) -> dict
 
 
 def _share_out(
-    names: list[str], kinds: dict[str, StudentKind], rows: int, labels: int, seconds: float
+    names: list[str], kinds: dict[str, StudentKind], rows: int, labels: int, seconds: float, given: Given
 ) -> tuple[dict[str, tuple[Any, float]], dict[str, str]]:
     """Options and expected seconds by kind, cheapest first; and why, for those that the time does not allow."""
     plans: dict[str, tuple[Any, float]] = {}
@@ -91,7 +100,7 @@ def _share_out(
     left = seconds
     for position, name in enumerate(names):
         offered = left if position == len(names) - 1 else left * _OFFER
-        options = kinds[name].options_for(rows, labels, offered)
+        options = plan_options(kinds[name], rows, labels, offered, given.get(name, {}))
         if options is None:
             short[name] = (
                 f"Training it on {rows:,} rows with {labels:,} labels takes longer than the {offered:.0f} s that the "

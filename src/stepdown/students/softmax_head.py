@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.errors import MissingExtra
+from stepdown.core.errors import needs
 from stepdown.runtime.kinds.frozen import SoftmaxHead
 from stepdown.students.targets import Targets
 
@@ -20,10 +20,8 @@ def fit_softmax_head(
     features: (n, dimensions), best with columns of about unit variance. penalty: relative to the mean loss of a row.
     Needs n × labels floats of memory. Raises MissingExtra without scipy.
     """
-    try:
+    with needs("train", "Training a student's head"):
         from scipy.optimize import minimize
-    except ImportError:
-        raise MissingExtra("scipy", "train", "Training a student's head") from None
     n, dimensions = features.shape
     labels = targets.labels
     wanted = targets.rows(slice(None))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.errors import MissingExtra
+from stepdown.core.errors import needs
 from stepdown.runtime.kinds.token_cnn import TINY, TokenWindows
 from stepdown.students.targets import Targets
 
@@ -49,10 +49,8 @@ def fit_windows(
 
     start: (pieces, d). Texts are read up to 64 tokens while training. Raises MissingExtra without torch.
     """
-    try:
+    with needs("train", "Training a token CNN"):
         import torch
-    except ImportError:
-        raise MissingExtra("torch", "train", "Training a token CNN") from None
     before = torch.get_num_threads()
     # The steps are too small to share: on a busy machine threads would wait for each other most of the time.
     torch.set_num_threads(1)

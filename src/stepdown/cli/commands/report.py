@@ -33,5 +33,7 @@ def command(task: str, build: str, to: Path | None, home: Path | None, console: 
         stands = standing(opened, read_journal(opened, store), folder, task)
     console.say(f"Report: {target}")
     console.say(f"Not in force: {stands.why_not}." if stands.why_not else "In force.")
-    said = {"build": stands.build, "in_force": stands.in_force, "why_not": stands.why_not}
+    if stands.imported:
+        console.say(f"The build was {stands.imported}.")
+    said = {"build": stands.build, "in_force": stands.in_force, "why_not": stands.why_not, "imported": stands.imported}
     console.result({"task": task, "report": str(target), **said})

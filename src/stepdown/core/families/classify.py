@@ -13,11 +13,10 @@ from stepdown.core import tool_label
 from stepdown.core.answer_path import load_json, parse_path, read_path, write_path
 from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json
-from stepdown.core.dataset import Answer
 from stepdown.core.errors import nearest
 from stepdown.core.extraction.messages import confidence_like, is_confidence, tool_calls_in
 from stepdown.core.extraction.traits import is_more_than_a_label
-from stepdown.core.family import Loss, Shape
+from stepdown.core.family import Shape
 from stepdown.core.tasks import Task
 from stepdown.core.tool_label import spot_of
 
@@ -29,11 +28,7 @@ _LEAST_OF_SEVERAL = 0.7
 _CONFIDENCE_FIELDS = ("confidence", "score", "probability", "certainty")
 
 
-def _error(answer: Answer | None, reference: Answer) -> float:
-    return float(answer != reference)
-
-
-LOSSES = {"error": Loss("error", "zero_one", _error)}
+LOSS = "error"
 
 
 def fits(calls: Sequence[Call]) -> float:

@@ -123,15 +123,15 @@ def _options(record: BuildRecord) -> list[Option]:
         options.append(
             Option("Cascade", "cascade", kinds, cascade.quality, cascade.speed, cascade.cost_per_1k, latency)
         )
-    return options + [_student(student) for student in record.students]
+    return options + [_student(record, student) for student in record.students]
 
 
-def _student(student: StudentMeasurement) -> Option:
+def _student(record: BuildRecord, student: StudentMeasurement) -> Option:
     speed = student.speed
     return Option(
         name=clean(student.kind),
         role="dominated" if student.dominated_by else "student",
-        words=kind_in_words(student.kind),
+        words=kind_in_words(record, student.kind),
         quality=student.quality,
         speed=speed,
         cost=speed.cost_per_1k,

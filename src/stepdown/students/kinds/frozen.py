@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from stepdown.core.options import Count, NotNegative, Share, Whole
 from stepdown.core.students import (
     Trained,
     TrainingContext,
@@ -32,21 +34,21 @@ class Options:
     """The pretrained encoder: a folder, or a name in the local hub cache, an installed package or the hub."""
     revision: str = "main"
     """The base's revision on the hub."""
-    max_length: int = 128
+    max_length: Count = 128
     """Longer texts, in tokens, are cut and carry the signal `truncated`."""
-    vocabulary_min_count: int = 1
+    vocabulary_min_count: Whole = 1
     """Pieces of the vocabulary that stand this often in the texts are kept; 0 keeps the whole vocabulary."""
-    vocabulary_general: int = 8_000
+    vocabulary_general: Whole = 8_000
     """So many of the most frequent pieces in general are kept as well."""
-    precision: str = "int8"
+    precision: Literal["int8", "float32"] = "int8"
     """int8, or float32 for machines without fast int8 arithmetic."""
-    penalty: float = 3e-3
+    penalty: NotNegative = 3e-3
     """L2 penalty on the head, relative to the mean loss of a row, for features of unit variance."""
-    iterations: int = 150
+    iterations: Count = 150
     """At most this many steps of L-BFGS."""
-    incumbent_smoothing: float = 0.1
+    incumbent_smoothing: Share = 0.1
     """How much to doubt an answer of the incumbent's: the probability spread over all labels."""
-    soft_share: float = 0.5
+    soft_share: Share = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
 
 

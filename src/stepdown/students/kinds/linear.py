@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
+from stepdown.core.options import Count, NotNegative, Share
 from stepdown.core.students import (
     Lineage,
     Trained,
@@ -34,21 +35,21 @@ MAX_WEIGHTS = 24_000_000
 class Options:
     """How a linear student is trained."""
 
-    shortest: int = 2
+    shortest: Count = 2
     """The shortest character n-gram."""
-    longest: int = 5
+    longest: Count = 5
     """The longest character n-gram."""
-    min_count: int = 2
+    min_count: Count = 2
     """In how many texts an n-gram must stand to be learned."""
-    max_features: int = 100_000
+    max_features: Count = 100_000
     """At most this many n-grams, the most frequent first; fewer where there are very many labels."""
-    penalty: float = 1e-5
+    penalty: NotNegative = 1e-5
     """L2 penalty on the weights, relative to the mean loss of a row."""
-    iterations: int = 35
+    iterations: Count = 35
     """At most this many steps of L-BFGS."""
-    incumbent_smoothing: float = 0.1
+    incumbent_smoothing: Share = 0.1
     """How much to doubt an answer of the incumbent's: the probability spread over all labels."""
-    soft_share: float = 0.5
+    soft_share: Share = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
 
 

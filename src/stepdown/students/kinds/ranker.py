@@ -11,6 +11,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.deriving import MOST_CHARACTERS
 from stepdown.core.extraction.spans import Alignment
+from stepdown.core.options import Count, NotNegative, Share
 from stepdown.core.students import (
     Lineage,
     Trained,
@@ -41,19 +42,19 @@ COST_ORDER = 200.0
 class Options:
     """How a ranker is trained."""
 
-    min_count: int = 3
+    min_count: Count = 3
     """In how many texts what is seen of a candidate must stand to be learned."""
-    max_features: int = 60_000
+    max_features: Count = 60_000
     """At most so many, the most frequent first."""
-    penalty: float = 2e-5
+    penalty: NotNegative = 2e-5
     """L2 penalty on the weights, relative to the mean loss of a row."""
-    iterations: int = 80
+    iterations: Count = 80
     """At most this many steps of L-BFGS for each field."""
-    incumbent_smoothing: float = 0.1
+    incumbent_smoothing: Share = 0.1
     """How much to doubt a choice of the incumbent's: the probability spread over all choices."""
-    closed_penalty: float = 1e-5
+    closed_penalty: NotNegative = 1e-5
     """The same penalty for the closed fields' heads."""
-    max_characters: int = MOST_CHARACTERS
+    max_characters: Count = MOST_CHARACTERS
     """Longer texts are left to the incumbent: the signals `truncated` and `abstains` say so."""
 
 

@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import msgspec
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import UsageError
 from stepdown.core.extraction.form import Role
+from stepdown.core.options import Count, NotNegative, Positive, Share, Whole
 from stepdown.core.students import (
     Lineage,
     Trained,
@@ -57,30 +59,30 @@ class Options:
     """The pretrained encoder: a folder, or a name in the local hub cache, an installed package or the hub."""
     revision: str = "main"
     """The base's revision on the hub."""
-    layers: int = 3
+    layers: Whole = 3
     """How many layers the student keeps; 0 for all of them."""
-    teacher_epochs: float = 6.0
+    teacher_epochs: NotNegative = 6.0
     """Epochs of fine-tuning all layers first, to distil from; 0 to fine-tune the kept layers at once."""
-    epochs: float = 6.0
+    epochs: Positive = 6.0
     """Epochs of training the layers that are kept."""
-    learning_rate: float = 1.5e-4
+    learning_rate: Positive = 1.5e-4
     """The peak rate of the top layer while fine-tuning all layers; what is distilled learns at 1.5 times that where all
     layers are kept, at three times that where fewer are."""
-    batch: int = 32
+    batch: Count = 32
     """Rows per step."""
-    max_length: int = 256
+    max_length: Count = 256
     """Longer texts, in tokens, are left to the incumbent: the signals `truncated` and `abstains` say so."""
-    vocabulary_min_count: int = 1
+    vocabulary_min_count: Whole = 1
     """Pieces of the vocabulary that stand this often in the texts are kept; 0 keeps the whole vocabulary."""
-    vocabulary_general: int = 8_000
+    vocabulary_general: Whole = 8_000
     """So many of the most frequent pieces in general are kept as well."""
-    label_smoothing: float = 0.1
+    label_smoothing: Share = 0.1
     """The probability spread over all choices of a closed field in every target."""
-    tag_smoothing: float = 0.02
+    tag_smoothing: Share = 0.02
     """The same for the tags of a text."""
-    units: str = "auto"
+    units: Literal["auto", "words", "pieces"] = "auto"
     """What is tagged: "words", "pieces" of words, or "auto": words where nearly all values begin and end with them."""
-    precision: str = "int8"
+    precision: Literal["int8", "float32"] = "int8"
     """int8, or float32 for machines without fast int8 arithmetic."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.options import Count, Positive, Share, Whole
 from stepdown.core.students import (
     Lineage,
     Trained,
@@ -40,23 +41,23 @@ class Options:
     """The encoder whose token vectors it starts from: a folder or a name."""
     revision: str = "main"
     """The base's revision on the hub."""
-    dimensions: int = 192
+    dimensions: Count = 192
     """How many principal components of the token vectors are kept."""
-    hidden: int = 192
+    hidden: Count = 192
     """How many filters read each window of three tokens."""
-    general: int = 1_000
+    general: Whole = 1_000
     """So many of the most frequent pieces are kept besides those that stand in the texts."""
-    max_length: int = 512
+    max_length: Count = 512
     """Longer texts, in tokens, are cut and carry the signal `truncated`."""
-    epochs: int = 8
+    epochs: Count = 8
     """Epochs of fine-tuning vectors, filters and head."""
-    rate: float = 3e-3
+    rate: Positive = 3e-3
     """The peak learning rate."""
-    label_smoothing: float = 0.1
+    label_smoothing: Share = 0.1
     """The probability spread over all labels in every target."""
-    incumbent_smoothing: float = 0.1
+    incumbent_smoothing: Share = 0.1
     """How much more to doubt an answer of the incumbent's."""
-    soft_share: float = 0.5
+    soft_share: Share = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
 
 
