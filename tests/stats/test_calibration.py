@@ -10,9 +10,13 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from stepdown.core.calibrator import Calibrator
-from stepdown.stats.calibration import CalibrationOptions, fit_calibrator
-from stepdown.stats.isotonic import isotonic_knots, pool_adjacent_violators
-from stepdown.stats.logistic import fit_logistic
+from stepdown.stats.calibration import (
+    CalibrationOptions,
+    fit_calibrator,
+    fit_logistic,
+    isotonic_knots,
+    pool_adjacent_violators,
+)
 from stepdown.stats.reliability import expected_calibration_error, reliability_curve
 
 SHAPES = ["logistic", "isotonic", "logistic_isotonic"]
