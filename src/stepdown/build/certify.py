@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stepdown.build.job import Job
 from stepdown.build.label_plan import first_plan, label_next
-from stepdown.build.measure import MeasuredStudents
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
@@ -185,7 +185,7 @@ def _certify_rows(job: Job, measured: MeasuredStudents, draw: Draw) -> Observati
     latency = time_once(job, measured.students, measured.candidate_students, answered.examples, draw)
     if kind == "judged":
         own = SplitAnswers(with_drawn_gold(answered.examples), answered.predictions)
-        return observe_judged(own, measured.candidate_students, job.grader, measured.curated.verdicts, latency)
+        return observe_judged(own, measured.candidate_students, job.grader, measured.verdicts, latency)
     return observe_evidence(answered, measured.candidate_students, job.grader, kind, latency)
 
 

@@ -18,7 +18,7 @@ from stepdown.build.certify import Certified
 from stepdown.build.curate import Curated
 from stepdown.build.field_escalation import escalate_all
 from stepdown.build.job import Job
-from stepdown.build.measure import MeasuredStudents, references_in, rows_to_show, sample_inputs
+from stepdown.build.measured_students import MeasuredStudents, references_in, rows_to_show, sample_inputs
 from stepdown.build.roi_inputs import task_roi
 from stepdown.build.train import Learned
 from stepdown.certificate.calibrate import confidences

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from stepdown.certificate.evidence import read_evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.certificate.files import read_certificate
 from stepdown.certificate.verify import Check, Linked, Verification, verify, verify_hashes
 from stepdown.core.canonical import canonical_json

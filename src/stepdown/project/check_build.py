@@ -10,7 +10,8 @@ from typing import TypeVar
 import msgspec
 import zstandard
 
-from stepdown.certificate.evidence import Evidence, read_evidence
+from stepdown.certificate.evidence import Evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.certificate.hashes import contract_hash
 from stepdown.certificate.ledger import QUESTION
 from stepdown.certificate.verify import Linked, verify
