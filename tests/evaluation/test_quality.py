@@ -100,6 +100,7 @@ def test_excess_is_the_paired_difference(banking_test: list[Example]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_ten_thousand_labels_are_no_trouble() -> None:
     generator = np.random.default_rng(0)
     rows = [example(number, f"l{generator.integers(10_000)}", f"l{number % 10_000}") for number in range(20_000)]
