@@ -16,6 +16,7 @@ export OMP_WAIT_POLICY ?= passive
 demo: $(VENV)/.train
 	$(BIN)/stepdown demo
 
+# What fixtures train is kept in .cache/tests for a day; STEPDOWN_TEST_CACHE=off trains it anew.
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

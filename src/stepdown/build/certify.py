@@ -26,7 +26,14 @@ from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import COMPLETE, whole_units_up_to
 from stepdown.certificate.refusal import needed_labels
-from stepdown.certificate.split_answers import SplitAnswers, content_keys, observe_evidence, observe_judged, time_rows
+from stepdown.certificate.split_answers import (
+    TIMING_S,
+    SplitAnswers,
+    content_keys,
+    observe_evidence,
+    observe_judged,
+    time_rows,
+)
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.certificate import Certificate, Journalled, Population
 from stepdown.core.dataset import Dataset, Example
@@ -235,7 +242,9 @@ def _timed(
             return [float("nan") if second is None else second for second in seconds]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         pass
-    timed: list[float] = time_rows([student], examples, np.random.default_rng(0))[0].tolist()
+    timed: list[float] = time_rows([student], examples, np.random.default_rng(0), job.timing_share * TIMING_S)[
+        0
+    ].tolist()
     write_whole(path, canonical_json(_sealed([None if math.isnan(one) else one for one in timed])))
     return timed
 

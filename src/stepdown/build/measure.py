@@ -88,7 +88,7 @@ def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) 
         pass
     inputs = sample_inputs(curated.dataset.split("tune") or curated.dataset.split("train"))
     served = Served(one=student.answer, many=student.answer_many, folder=fitted.folder, opener=OPENER)
-    speed = measure_speed(served, inputs, job.machine)
+    speed = measure_speed(served, inputs, job.machine, job.timing)
     write_whole(path, canonical_json(speed))
     return speed
 
