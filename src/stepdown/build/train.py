@@ -29,6 +29,8 @@ from stepdown.students.machine_speed import machine_speed
 LEAST_TRAINING_S = 5.0
 LEAST_WITH_TORCH_S = 40.0
 """Below this budget nothing is trained that needs torch, whose import alone takes seconds."""
+LEAST_LEFT = 0.6
+"""Where less of the budget is left before training has begun, torch is not measured either."""
 MOST_PLAN_BYTES = 16 << 20
 _PLANNED = 0.85
 """Of the time there is, what a plan fills: a little noise on the machine then cuts nothing."""
@@ -54,7 +56,8 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     """Choose the ladder for the budget, or take it from a record, and train it. Raises NotEnoughData when no student
     could be trained, InputError for a record that holds no plan."""
     data = training_data(job, dataset)
-    with_torch = job.request.budget_s >= LEAST_WITH_TORCH_S
+    budget_s = job.request.budget_s
+    with_torch = budget_s >= LEAST_WITH_TORCH_S and job.deadline.left > LEAST_LEFT * budget_s
     speed = machine_speed(job.home.state / "cache", describe_machine(), job.request.threads, with_torch)
     after = _after_training(job, dataset, speed)
     if job.request.plan is None:
