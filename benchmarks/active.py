@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.power import ERROR, HARDER, REALISTIC
 from benchmarks.streams import SHARES, Stream, certified_step, power_law
 from stepdown.stats import target_betting
-from stepdown.stats.fixed_sequence import walk_sequence
+from stepdown.stats.multiple_testing import walk_sequence
 
 Floats = NDArray[np.float64]
 

@@ -37,11 +37,12 @@ import msgspec
 from benchmarks._gateway.homes import stepdown
 from stepdown.core.canonical import digest_of
 from stepdown.core.errors import StepdownError
+from stepdown.core.inputs import Input
 from stepdown.core.store import Feedback
 from stepdown.gateway.cascades import RungThreads
-from stepdown.project.feedback import note_feedback
 from stepdown.project.home import Home, open_home, write_whole
 from stepdown.project.integrity import audit
+from stepdown.project.journal import note_feedback
 from stepdown.project.signing import can_check, make_key
 from stepdown.project.status import read_status
 from stepdown.serve.served_tasks import ServedTasks
@@ -167,7 +168,7 @@ async def _answers(task: Any) -> Any:
     if task.decide is None or task.template is None:
         return None
     texts = [text for text, _ in inputs(task.name, ASKED)]
-    decided = [await task.decide(text, False) for text in texts]  # one by one: batches differ in the last bits
+    decided = [await task.decide(Input(text), False) for text in texts]  # one by one: batches differ in the last bits
     written = [
         task.family.write_answer(task.task, one.answer, one.confidence, task.template.like) if one.answer else None
         for one in decided

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, issue_certificate
 from stepdown.certificate.evidence import gather
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.ledger import Attempt
 from stepdown.certificate.observations import CandidateStudent, Observations, Support
 from stepdown.certificate.path import choose_candidate
-from stepdown.certificate.prospects import Prospects
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.contract import Evidence as Reference
@@ -120,7 +120,7 @@ def draw(world: World, people: Population, rows: int, generator: np.random.Gener
 
 def true_excess(world: World, people: Population, certificate: Certificate, candidate: Candidate) -> float:
     """The exact expected excess loss of the certified cascade in this world."""
-    index = [int(student_of_candidate.artefact, 16) for student_of_candidate in candidate.candidate_students]
+    index = [int(candidate_student.artefact, 16) for candidate_student in candidate.candidate_students]
     reported = np.log((people.signals[index] + 0.02) / (1.02 - people.signals[index]))
     blank = np.zeros((len(index), CELLS))
     everyone = Observations(
@@ -157,7 +157,7 @@ def trial(world: World, seed: int) -> Trial:
     certify = draw(world, people, world.certify_rows, generator, "c")
     contract = Contract(margin=world.margin, confidence=world.confidence, against=world.reference)
     error = 1.0 - world.confidence  # the whole budget, so that the boundary is tested, not the ledger's reserve
-    candidate = choose_candidate(world.name, Prospects(tune, contract, world.certify_rows, error))
+    candidate = choose_candidate(world.name, PathForecast(tune, contract, world.certify_rows, error))
     evidence = gather(candidate, certify)
     certificate = issue_certificate(evidence, contract, Attempt(number=1, error_share=error), "0" * 64, Issue(0.0))
     tested = sum(point.p_value is not None for point in certificate.path)

@@ -23,7 +23,7 @@ from stepdown.core.calls import Call
 from stepdown.core.store import Gold
 from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template
 from stepdown.curation.curate import curate
-from stepdown.curation.label_noise import estimate_noise
+from stepdown.curation.doubtful_answers import estimate_noise
 from stepdown.curation.near_duplicates import find_links
 from stepdown.curation.normal_text import normal_text, text_key
 from stepdown.curation.options import CurationOptions

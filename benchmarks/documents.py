@@ -29,11 +29,12 @@ from benchmarks._extraction.task import SECONDS_APART, STARTED, Answer, json_sch
 from stepdown.build.job import BuildRequest
 from stepdown.build.pipeline import build
 from stepdown.core.contract import parse_duration
+from stepdown.core.inputs import inputs_of
 from stepdown.project.home import open_home
 from stepdown.project.import_traffic import ImportRequest, import_traffic
+from stepdown.runtime.artefact import open_student
 from stepdown.runtime.cascade import INCUMBENT
 from stepdown.serve.answer import Answerer
-from stepdown.students.artefact import open_student
 
 NAME = "invoices"
 MARGIN = 0.03
@@ -193,7 +194,7 @@ def _run(found: Sequence[Document], where: Path, chosen: argparse.Namespace) -> 
     for one in record.students:
         student = open_student(home.artefacts / one.artefact, threads=1)
         for name, rows in sides.items():
-            said = student.answer_many(texts[name])
+            said = student.answer_many(inputs_of(texts[name]))
             away = said.signals[:, list(student.signal_names).index("abstains")] >= 0.5
             answers = [None if left else answer for answer, left in zip(said.answers, away, strict=True)]
             groups.append(measure(f"{one.kind} alone, {name}", rows, answers))

@@ -19,9 +19,12 @@ from typing import Any
 import numpy as np
 
 from stepdown.core.canonical import digest_of
+from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingContext, TrainingData
-from stepdown.students.artefact import open_student, size_bytes
+from stepdown.runtime.artefact import open_student
+from stepdown.students.artefact import size_bytes
 from stepdown.students.kinds import encoder, frozen
+from stepdown.students.train import train_student
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "banking77"
 
@@ -38,7 +41,7 @@ def training_data() -> TrainingData:
     return TrainingData(
         task="banking77",
         family="classify",
-        texts=texts,
+        inputs=inputs_of(texts),
         targets=list(labels),
         sources=["gold"] * len(texts),
         weights=np.ones(len(texts)),
@@ -47,7 +50,7 @@ def training_data() -> TrainingData:
     )
 
 
-def measure(kind: Any, options: Any, seed: int, threads: int) -> dict[str, Any]:
+def measure(kind: str, options: Any, seed: int, threads: int) -> dict[str, Any]:
     """Train one student and test what is served: accuracy, one-thread latency of single texts, size, seconds."""
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home) / "student"
@@ -60,14 +63,15 @@ def measure(kind: Any, options: Any, seed: int, threads: int) -> dict[str, Any]:
             threads=threads,
             progress=lambda what, share: None,
         )
-        manifest = kind.train(training_data(), options, context)
+        manifest = train_student(kind, training_data(), options, context)
         student = open_student(folder)
         texts, labels = read_rows("test")
-        answers = student.answer_many(texts).answers
+        inputs = inputs_of(texts)
+        answers = student.answer_many(inputs).answers
         seconds = []
-        for text in texts[:500]:
+        for input in inputs[:500]:
             started = time.perf_counter()
-            student.answer(text)
+            student.answer(input)
             seconds.append(time.perf_counter() - started)
         return {
             "kind": manifest.kind,
@@ -92,10 +96,10 @@ def main() -> None:
     arguments.add_argument("--frozen", action="store_true", help="the frozen encoder as well")
     given = arguments.parse_args()
     if given.frozen:
-        print(json.dumps(measure(frozen, frozen.Options(), given.seed, given.threads)), flush=True)
+        print(json.dumps(measure("frozen", frozen.Options(), given.seed, given.threads)), flush=True)
     for layers in given.layers:
         options = replace(encoder.Options(), layers=layers, teacher_epochs=given.teacher_epochs, epochs=given.epochs)
-        print(json.dumps(measure(encoder, options, given.seed, given.threads)), flush=True)
+        print(json.dumps(measure("encoder", options, given.seed, given.threads)), flush=True)
 
 
 if __name__ == "__main__":

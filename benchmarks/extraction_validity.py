@@ -31,15 +31,14 @@ from benchmarks.certificate_validity import Row, Trial, table
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, issue_certificate
 from stepdown.certificate.evidence import gather
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.ledger import Attempt
 from stepdown.certificate.observations import CandidateStudent, Observations, Support
 from stepdown.certificate.path import choose_candidate
-from stepdown.certificate.prospects import Prospects
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.contract import Evidence as Reference
-from stepdown.core.students import ABSTAINS
-from stepdown.runtime.cascade import choose_rungs
+from stepdown.runtime.cascade import ABSTAINS, choose_rungs
 from stepdown.stats.binomial import proportion_interval
 
 Floats = NDArray[np.float64]
@@ -187,7 +186,7 @@ def draw(world: World, people: Population, rows: int, generator: np.random.Gener
 
 def true_excess(world: World, people: Population, certificate: Certificate, candidate: Candidate) -> float:
     """The exact expected excess loss of the certified cascade in this world."""
-    students = [int(student_of_candidate.artefact, 16) for student_of_candidate in candidate.candidate_students]
+    students = [int(candidate_student.artefact, 16) for candidate_student in candidate.candidate_students]
     everyone = Observations(
         ids=tuple(map(str, range(CELLS))),
         reference=world.reference,
@@ -211,7 +210,7 @@ def trial(world: World, seed: int) -> Trial:
     certify = draw(world, people, world.certify_rows, generator, "c")
     contract = Contract(margin=world.margin, confidence=world.confidence, against=world.reference, loss=world.loss)
     error = 1.0 - world.confidence
-    candidate = choose_candidate(world.name, Prospects(tune, contract, world.certify_rows, error))
+    candidate = choose_candidate(world.name, PathForecast(tune, contract, world.certify_rows, error))
     evidence = gather(candidate, certify)
     certificate = issue_certificate(evidence, contract, Attempt(number=1, error_share=error), "0" * 64, Issue(0.0))
     tested = sum(point.p_value is not None for point in certificate.path)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.encoder_banking77 import read_rows, training_data
+from stepdown.runtime.encoder import run_outputs, session
+from stepdown.runtime.kinds.frozen import SoftmaxHead, unit
+from stepdown.runtime.signals import softmax
 from stepdown.stats.binomial import wilson_interval
-from stepdown.students.encoders.embedding_head import fit_embedding_head, unit
-from stepdown.students.encoders.served import run_outputs, session
-from stepdown.students.programs import numpy_graph
-from stepdown.students.signals import softmax
-from stepdown.students.softmax_head import SoftmaxHead
+from stepdown.students.encoders.embedding_head import fit_embedding_head
 
 WRITTEN: dict[str, dict[str, Any]] = {
     "float32": {"precision": "float32"},
@@ -41,37 +40,89 @@ WRITTEN: dict[str, dict[str, Any]] = {
 CLOSE = 1e-3
 Floats = NDArray[np.float64]
 Sequences = list[NDArray[np.int64]]
+Product = Callable[[Any, Any, Any], Any]
+"""Values, weight and zero point to sums of products."""
 
 
-class Exact:
-    """A graph run by numpy, with the `run` of an onnxruntime session."""
-
-    def __init__(self, graph: bytes, operators: dict[str, Any]) -> None:
-        from stepdown.students.exporters import safetensors
-
-        with tempfile.TemporaryDirectory() as folder:
-            safetensors.write(graph, Path(folder))
-            self._graph = numpy_graph.Graph(Path(folder), operators)
-
-    def run(self, _outputs: None, given: dict[str, NDArray[np.int64]]) -> list[Any]:
-        return self._graph.run(given["ids"])
+def exact_product(values: Any, weight: Any, zero: Any) -> Any:
+    """(values − zero) @ weight in whole numbers."""
+    return (values.astype(np.int64) - np.int64(zero)) @ weight.astype(np.int64)
 
 
 def saturating_product(values: Any, weight: Any, zero: Any) -> Any:
-    """(values − zero) @ weight, where the products of two neighbouring rows of weight are added in 16 bits.
+    """The same where the products of two neighbouring rows of weight are added in 16 bits.
 
     Most pairs of weights cannot saturate; what those that can lose is subtracted from the exact product.
     """
-    sums = numpy_graph.whole_product(values, weight, zero)
-    flat = values.reshape(-1, weight.shape[0])
-    first, second = weight[0::2], weight[1::2]
-    most = 255.0 * np.maximum(first, 0) + 255.0 * np.maximum(second, 0)
-    least = 255.0 * np.minimum(first, 0) + 255.0 * np.minimum(second, 0)
-    lost = np.zeros((len(flat), weight.shape[1]))
+    sums = exact_product(values, weight, zero)
+    flat, wide = values.reshape(-1, weight.shape[0]).astype(np.int64), weight.astype(np.int64)
+    first, second = wide[0::2], wide[1::2]
+    most = 255 * np.maximum(first, 0) + 255 * np.maximum(second, 0)
+    least = 255 * np.minimum(first, 0) + 255 * np.minimum(second, 0)
+    lost = np.zeros((len(flat), weight.shape[1]), dtype=np.int64)
     for pair, column in zip(*np.nonzero((most > 32767) | (least < -32768)), strict=True):
-        exact = flat[:, 2 * pair] * first[pair, column] + flat[:, 2 * pair + 1] * second[pair, column]
-        lost[:, column] += exact - np.clip(exact, -32768, 32767)
+        both = flat[:, 2 * pair] * first[pair, column] + flat[:, 2 * pair + 1] * second[pair, column]
+        lost[:, column] += both - np.clip(both, -32768, 32767)
     return sums - lost.reshape(sums.shape)
+
+
+class Evaluated:
+    """A graph run by onnx's reference evaluator, with the `run` of an onnxruntime session. onnxruntime's own operators
+    are written out in `_operators`; product: how theirs multiply."""
+
+    def __init__(self, graph: bytes, product: Product) -> None:
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        self._evaluator = ReferenceEvaluator(onnx.load_model_from_string(graph), new_ops=_operators(product))
+
+    def run(self, outputs: None, given: dict[str, NDArray[np.int64]]) -> list[Any]:
+        return list(self._evaluator.run(outputs, given))
+
+
+def _operators(product: Product) -> list[Any]:
+    from onnx.reference.op_run import OpRun
+    from scipy.special import erf
+
+    def scaled(x: Any, weight: Any, step: Any, scale: Any, zero: Any, bias: Any) -> Any:
+        return (product(x, weight, zero) * (np.float32(step) * scale) + bias).astype(np.float32)
+
+    class MatMulIntegerToFloat(OpRun):
+        op_domain = "com.microsoft"
+
+        def _run(self, x: Any, weight: Any, step: Any, scale: Any, zero: Any, _: Any, bias: Any) -> tuple[Any]:
+            return (scaled(x, weight, step, scale, zero, bias),)
+
+    class QAttention(OpRun):
+        op_domain = "com.microsoft"
+
+        def _run(self, *inputs: Any, num_heads: int = 1, **_: Any) -> tuple[Any]:
+            x, weight, bias, step, scale, _mask, zero = inputs[:7]
+            mixed = scaled(x, weight, step, scale, zero, bias).astype(np.float64)
+            texts, tokens, width = mixed.shape
+            parts = mixed.reshape(texts, tokens, 3, num_heads, width // 3 // num_heads).transpose(2, 0, 3, 1, 4)
+            query, key, value = parts
+            scores = query @ key.swapaxes(-1, -2) / np.sqrt(query.shape[-1])
+            shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+            mixed = (shares / shares.sum(axis=-1, keepdims=True)) @ value
+            return (mixed.transpose(0, 2, 1, 3).reshape(texts, tokens, width // 3).astype(np.float32),)
+
+    class SkipLayerNormalization(OpRun):
+        op_domain = "com.microsoft"
+
+        def _run(self, x: Any, skip: Any, weight: Any, bias: Any, epsilon: float = 1e-12) -> tuple[Any]:
+            wide = (x + skip).astype(np.float64)
+            centred = wide - wide.mean(axis=-1, keepdims=True)
+            spread = np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + epsilon)
+            return ((centred / spread * weight + bias).astype(np.float32),)
+
+    class Gelu(OpRun):
+        op_domain = "com.microsoft"
+
+        def _run(self, x: Any, **_: Any) -> tuple[Any]:
+            return ((0.5 * x * (1.0 + erf(x.astype(np.float64) / np.sqrt(2.0)))).astype(np.float32),)
+
+    return [MatMulIntegerToFloat, QAttention, SkipLayerNormalization, Gelu]
 
 
 def probabilities(opened: Any, sequences: Sequences, head: SoftmaxHead | None) -> Floats:
@@ -161,15 +212,13 @@ def print_tables(folder: Path, rows: int) -> None:
         f"\n| student | weights | beside exact sums, n = {rows:,} | other answer | confidence off > {CLOSE:g} | most |"
     )
     print("| --- | --- | --- | --- | --- | --- |")
-    exact = numpy_graph.operators(numpy_graph.whole_product)
-    saturating = numpy_graph.operators(saturating_product)
     for kind, name, graph, head in graphs(folder):
         if name == "float32":
             continue
         content = graph.read_bytes()
-        sums = probabilities(Exact(content, exact), sequences[:rows], head)
+        sums = probabilities(Evaluated(content, exact_product), sequences[:rows], head)
         print(f"| {kind} | {name} | onnxruntime here | {compared(served[kind, name][:rows], sums)} |", flush=True)
-        lost = probabilities(Exact(content, saturating), sequences[:rows], head)
+        lost = probabilities(Evaluated(content, saturating_product), sequences[:rows], head)
         print(f"| {kind} | {name} | 16-bit pairs | {compared(lost, sums)} |", flush=True)
     save_file({f"{kind}-{name}": found for (kind, name), found in served.items()}, folder / "served.safetensors")
 

@@ -19,8 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from stepdown.curation.name_tagger import ORGANISATION, PERSON, TOKEN, packed_weights, train
-from stepdown.curation.names import VARIABLE, names_in
+from stepdown.curation.names import ORGANISATION, PERSON, TOKEN, VARIABLE, names_in, packed_weights, train
 from stepdown.curation.personal_data import find
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "ner"

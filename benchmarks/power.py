@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.streams import SHARES, Stream, certified_step, pieces, power_law
 from stepdown.stats import betting
-from stepdown.stats.fixed_sequence import walk_sequence
+from stepdown.stats.multiple_testing import walk_sequence
 from stepdown.stats.spending import attempt_error
 
 ERROR = attempt_error(0.05, 1)  # as a first attempt on its evidence is tested when stepdown builds

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stepdown.stats import binomial, paired_binary
 from stepdown.stats.excess_loss import Support
-from stepdown.stats.fixed_sequence import walk_sequence
+from stepdown.stats.multiple_testing import walk_sequence
 from stepdown.stats.paired_binary import PairedCounts
 
 Floats = NDArray[np.float64]

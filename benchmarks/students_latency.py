@@ -17,10 +17,13 @@ import click
 import numpy as np
 
 from stepdown.core.canonical import digest_of
+from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingContext, TrainingData
 from stepdown.core.training_time import REFERENCE
-from stepdown.students.artefact import open_student, size_bytes
+from stepdown.runtime.artefact import open_student
+from stepdown.students.artefact import size_bytes
 from stepdown.students.kinds import student_kinds
+from stepdown.students.train import train_student
 
 WARM_UP = 500
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +41,7 @@ def training_data(texts: list[str], gold: list[str]) -> TrainingData:
     return TrainingData(
         task="banking77",
         family="classify",
-        texts=texts,
+        inputs=inputs_of(texts),
         targets=list(gold),
         sources=["gold"] * len(texts),
         weights=np.ones(len(texts)),
@@ -58,15 +61,15 @@ def measure(kind: str, data: TrainingData, test: tuple[list[str], list[str]], ho
     context = TrainingContext(
         folder=folder, home=home, seed=0, seconds=seconds, threads=2, progress=lambda what, share: None
     )
-    manifest = module.train(data, options, context)
+    manifest = train_student(kind, data, options, context)
     student = open_student(folder)
-    texts, gold = test
-    answers = student.answer_many(texts).answers
+    inputs, gold = inputs_of(test[0]), test[1]
+    answers = student.answer_many(inputs).answers
     right = np.mean([answer == wanted for answer, wanted in zip(answers, gold, strict=True)])
     taken = []
-    for text in [*texts[:WARM_UP], *texts]:
+    for input in [*inputs[:WARM_UP], *inputs]:
         started = time.perf_counter()
-        student.answer(text)
+        student.answer(input)
         taken.append(time.perf_counter() - started)
     p50, p95 = np.percentile(np.array(taken[WARM_UP:]) * 1e6, [50, 95])
     size = size_bytes(folder) / 1e6

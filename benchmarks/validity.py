@@ -37,7 +37,7 @@ from benchmarks.streams import (
     rejects,
 )
 from stepdown.stats import betting, binomial
-from stepdown.stats.fixed_sequence import walk_sequence
+from stepdown.stats.multiple_testing import walk_sequence
 from stepdown.stats.spending import attempt_error
 
 Decisions = NDArray[np.bool_]

@@ -18,6 +18,7 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("far", max_examples=int(os.environ.get("STEPDOWN_TEST_RANDOM") or 100), deadline=None)
 settings.load_profile("far" if os.environ.get("STEPDOWN_TEST_RANDOM") else "steady")
 
+SLOW_FIXTURES = {"kept_folder", "upstream"}
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -37,9 +38,9 @@ def rng() -> np.random.Generator:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs a folder that is trained or built is slow, however long that takes when it is kept."""
+    """What trains, builds, or starts a gateway in processes of its own is slow, however long it takes here."""
     for item in items:
-        if "kept_folder" in getattr(item, "fixturenames", ()):
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 

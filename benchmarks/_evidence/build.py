@@ -15,24 +15,24 @@ from typing import Any, cast
 import msgspec
 
 from benchmarks._evidence.rooms import Order
-from stepdown.build.certify import next_look, population, rows_to_test, with_drawn_gold
+from stepdown.build.certify import gold_to_check, next_look, population, rows_to_test, with_drawn_gold
 from stepdown.build.curate import incumbent_verdicts
-from stepdown.build.gold_objections import objection
 from stepdown.build.job import BuildRequest, Job
 from stepdown.build.label_plan import first_plan, label_next, rows_planned, to_label
-from stepdown.build.measure import Measured
-from stepdown.build.pipeline import check_loss
+from stepdown.build.measured_students import MeasuredStudents
+from stepdown.build.prepare import check_loss
 from stepdown.certificate import claims, planning
-from stepdown.certificate.calibrate import fit_all
+from stepdown.certificate.candidate import fit_all
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
-from stepdown.certificate.ledger import ATTEMPTED, attempt
+from stepdown.certificate.forecast import PathForecast
+from stepdown.certificate.gold_objection import objection
+from stepdown.certificate.ledger import attempt
 from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
-from stepdown.certificate.prospects import Prospects
 from stepdown.certificate.split_answers import (
-    Answered,
     Grader,
+    SplitAnswers,
     answer_split,
     calibration_kind,
     content_keys,
@@ -43,7 +43,7 @@ from stepdown.certificate.split_answers import (
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Answer, Dataset
-from stepdown.core.draw import Draw
+from stepdown.core.draw import ATTEMPTED, Draw
 from stepdown.core.errors import ContractError, NotEnoughData
 from stepdown.core.events import Event, next_event
 from stepdown.core.family import Family, families, loss_named
@@ -106,7 +106,7 @@ class Desk:
 class Seen:
     """What the rooms of the loop read of the measured students."""
 
-    answered: dict[str, Answered]
+    answered: dict[str, SplitAnswers]
     candidate_students: list[CandidateStudent]
     calibrators: tuple[dict[str, Any], ...]
 
@@ -182,14 +182,14 @@ class Project:
         answered = self._with_labels(answer_split(order.students, dataset, "certify"))
         seen = _evidence_rows(order, contract, answered, candidate_students, grader)
         error = attempt_error(1.0 - contract.confidence, 1)
-        candidate = choose_candidate(order.task.name, Prospects(tune, contract, max(len(set(seen.units)), 1), error))
-        measured = cast(Measured, Seen({"tune": tuned, "certify": answered}, candidate_students, fit_all(tune)))
+        candidate = choose_candidate(order.task.name, PathForecast(tune, contract, max(len(set(seen.units)), 1), error))
+        measured = cast(MeasuredStudents, Seen({"tune": tuned, "certify": answered}, candidate_students, fit_all(tune)))
         basis = Basis(
             population=population(job, draw),
             unit=draw.unit,
             drawn=seen.n,
             excluded=dict(dataset.unusable),
-            objection=objection(job, measured, draw),
+            objection=objection(gold_to_check(job, measured), draw.scope),
         )
         whole = gather(candidate, seen, Terms(None, basis), content_keys(answered.examples))
         if order.whole_draw:
@@ -217,7 +217,7 @@ class Project:
             plan_labels(store, draw, found.rows, 0.0)
         return [one.id for one in found.examples if one.id not in self.labelled]
 
-    def _with_labels(self, answered: Answered) -> Answered:
+    def _with_labels(self, answered: SplitAnswers) -> SplitAnswers:
         return replace(
             answered,
             examples=[
@@ -230,10 +230,14 @@ class Project:
 
 
 def _evidence_rows(
-    order: Order, contract: Contract, answered: Answered, candidate_students: Sequence[CandidateStudent], grader: Grader
+    order: Order,
+    contract: Contract,
+    answered: SplitAnswers,
+    candidate_students: Sequence[CandidateStudent],
+    grader: Grader,
 ) -> Observations:
     if contract.against == "judged":
-        own = Answered(with_drawn_gold(answered.examples), answered.predictions)
+        own = SplitAnswers(with_drawn_gold(answered.examples), answered.predictions)
         return observe_judged(own, candidate_students, grader, _verdicts(order), None)
     return observe_evidence(answered, candidate_students, grader, contract.against, None)
 

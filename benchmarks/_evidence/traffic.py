@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stepdown.core.calls import Call
 from stepdown.core.dataset import Answer
+from stepdown.core.inputs import Input
 from stepdown.core.students import Predictions
 from stepdown.core.tasks import Match, Task
 
@@ -30,12 +31,12 @@ class FixedStudent:
     table: Mapping[str, tuple[Answer, float]]
     signal_names: tuple[str, ...] = ("top",)
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
-        answer, signal = self.table[text]
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
+        answer, signal = self.table[input.text]
         return answer, (signal,)
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        found = [self.table[text] for text in texts]
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        found = [self.table[input.text] for input in inputs]
         return Predictions([answer for answer, _ in found], np.array([[signal] for _, signal in found]).reshape(-1, 1))
 
 

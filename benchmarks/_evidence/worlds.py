@@ -31,6 +31,7 @@ from benchmarks._evidence.traffic import (
     task_of,
 )
 from benchmarks.streams import Chance, pieces
+from stepdown.core.inputs import Input
 
 LABELS = ("a", "b", "c", "d")
 CELLS = 4000
@@ -325,7 +326,7 @@ def make_judged(world: Judging, seed: int) -> Traffic:
         verdicts = []
         luck = generator.random((len(traffic.calls), 2))
         for call, mine in zip(traffic.calls, luck.tolist(), strict=True):
-            right, said = traffic.right[call.id], student.answer(call.request["messages"][0]["content"])[0]
+            right, said = traffic.right[call.id], student.answer(Input(call.request["messages"][0]["content"]))[0]
             for answer, heard, chance in ((None, call.content, mine[0]), (said, said, mine[1])):
                 loss = float(heard != right)
                 if chance < (world.misses if loss else world.sees):
@@ -362,7 +363,7 @@ def make_fields(seed: int) -> Traffic:
     for call in traffic.calls:
         text = call.request["messages"][0]["content"]
         truth = traffic.right[call.id]
-        said, signal = plain_student.answer(text)
+        said, signal = plain_student.answer(Input(text))
         swapped = said != truth
         right[call.id] = {"a": truth}
         content = json.dumps({"a": truth, "b": truth} if swapped else {"a": truth})

@@ -18,10 +18,11 @@ from benchmarks._extraction.scoring import Figures, judge, schema_of
 from benchmarks._extraction.task import Answer, Row, Task
 from stepdown.core.calls import Call
 from stepdown.core.family import families
-from stepdown.core.students import ABSTAINS, Student
-from stepdown.runtime.cascade import INCUMBENT
+from stepdown.core.inputs import Input, inputs_of
+from stepdown.core.students import Student
+from stepdown.runtime.artefact import open_student
+from stepdown.runtime.cascade import ABSTAINS, INCUMBENT
 from stepdown.serve.answer import Answerer
-from stepdown.students.artefact import open_student
 
 WARM_UP = 100
 MOST_TIMED = 1000
@@ -67,12 +68,13 @@ def measure_students(task: Task, built: Built) -> list[StudentFigures]:
     for one in built.record.students:
         folder = built.home.artefacts / one.artefact
         student = open_student(folder, threads=1)
-        said = student.answer_many([row.text for row in rows])
+        inputs = inputs_of(row.text for row in rows)
+        said = student.answer_many(inputs)
         names = list(student.signal_names)
         away = said.signals[:, names.index(ABSTAINS)] >= 0.5 if ABSTAINS in names else np.zeros(len(rows), dtype=bool)
         given = [answer for answer, not_given in zip(said.answers, away, strict=True) if not not_given]
         valid, checked = valid_rate(task, built, given)
-        p50, p95 = time_answers(student, [row.text for row in rows])
+        p50, p95 = time_answers(student, inputs)
         found.append(
             StudentFigures(
                 kind=one.kind,
@@ -107,15 +109,15 @@ def measure_cascade(task: Task, built: Built) -> CascadeFigures | None:
     return CascadeFigures(len(own) / max(1, len(rows)), float(np.mean(losses)), accepted, losses, replies)
 
 
-def time_answers(student: Student, texts: Sequence[str]) -> tuple[float, float]:
+def time_answers(student: Student, inputs: Sequence[Input]) -> tuple[float, float]:
     """p50 and p95 in ms of single answers on one thread, tokenisation included."""
-    texts = texts[:MOST_TIMED]
-    for text in texts[:WARM_UP]:
-        student.answer(text)
+    inputs = inputs[:MOST_TIMED]
+    for input in inputs[:WARM_UP]:
+        student.answer(input)
     taken = []
-    for text in texts:
+    for input in inputs:
         started = time.perf_counter()
-        student.answer(text)
+        student.answer(input)
         taken.append(time.perf_counter() - started)
     p50, p95 = np.percentile(np.array(taken) * 1e3, [50, 95])
     return float(p50), float(p95)

@@ -12,6 +12,7 @@ import pytest
 from stepdown.core.calls import Broken, Call
 from stepdown.core.canonical import digest_of
 from stepdown.core.events import verify_chain
+from stepdown.core.served import Served
 from stepdown.core.store import Added, Feedback, Gold, Store, Verdict
 from stepdown.core.tasks import Match, Task
 from stepdown.stores.store import open_store
@@ -197,5 +198,5 @@ def test_how_a_task_is_remembered_is_journalled_once(store: Store) -> None:
 
 def test_every_call_can_be_checked(store: Store) -> None:
     store.add_calls([call(number) for number in range(700)])
-    store.add_calls([Call(id="s", request={}, response=None, selection="holdback", selection_probability=0.5)])
+    store.add_calls([Call(id="s", request={}, response=None, served=Served(selection="holdback", probability=0.5))])
     assert list(store.check_calls()) == []

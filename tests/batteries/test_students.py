@@ -14,14 +14,18 @@ from tests.batteries.trained import trained_folder
 from tests.fixture_cache import KeptFolder
 
 from stepdown.core.dataset import Answer
-from stepdown.core.errors import NotEnoughData, TamperedError
+from stepdown.core.errors import NotEnoughData, TamperedError, UsageError
 from stepdown.core.extraction.answers import flat
 from stepdown.core.family import families
-from stepdown.core.students import ABSTAINS, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
+from stepdown.core.inputs import Input, inputs_of
+from stepdown.core.students import NUMPY, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
 from stepdown.core.tasks import Match, Task
 from stepdown.core.training_time import REFERENCE, TrainingSize
-from stepdown.students.artefact import open_student, read_manifest
+from stepdown.runtime.artefact import open_student, read_manifest
+from stepdown.runtime.cascade import ABSTAINS
+from stepdown.runtime.kinds import served_kinds
 from stepdown.students.kinds import student_kinds
+from stepdown.students.train import train_student
 
 NAMES = student_kinds().names()
 ODD_TEXTS = [
@@ -35,6 +39,7 @@ ODD_TEXTS = [
     "word " * 30_000,
     "İSTANBUL ǅ ﬃ",
 ]
+ODD_INPUTS = inputs_of(ODD_TEXTS)
 NO_TRAINING_STACK = """
 import sys
 class Refuse:
@@ -43,8 +48,9 @@ class Refuse:
             raise ImportError(name + " belongs to the training stack")
 sys.meta_path.insert(0, Refuse())
 from pathlib import Path
-from stepdown.students.artefact import open_student
-print(open_student(Path(sys.argv[1])).answer(sys.argv[2])[0])
+from stepdown.runtime.artefact import open_student
+from stepdown.core.inputs import Input
+print(open_student(Path(sys.argv[1])).answer(Input(sys.argv[2]))[0])
 """
 
 
@@ -69,10 +75,10 @@ def _belongs(answer: Answer, data: TrainingData) -> bool:
     return answer in data.labels if data.form is None else set(flat(answer)) <= {f.name for f in data.form.fields}
 
 
-def _train(kind: StudentKind, data: TrainingData, folder: Path, home: Path, brief: bool = False) -> ArtefactManifest:
+def _train(name: str, data: TrainingData, folder: Path, home: Path, brief: bool = False) -> ArtefactManifest:
     """brief: one epoch of whatever has epochs, for tests that do not ask how well it learned."""
     folder.mkdir(parents=True)
-    options = kind.options_for(data.size, 60.0, REFERENCE)
+    options = student_kinds().load(name).options_for(data.size, 60.0, REFERENCE)
     assert options is not None
     if brief:
         epochs = {each.name: type(each.default)(1) for each in fields(options) if each.name.endswith("epochs")}
@@ -80,7 +86,7 @@ def _train(kind: StudentKind, data: TrainingData, folder: Path, home: Path, brie
     context = TrainingContext(
         folder=folder, home=home, seed=7, seconds=60.0, threads=2, progress=lambda what, share: None
     )
-    return kind.train(data, options, context)
+    return train_student(name, data, options, context)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -93,7 +99,7 @@ def trained(request: pytest.FixtureRequest, kept_folder: KeptFolder) -> Trained:
 
 
 def test_it_learns_its_own_examples(trained: Trained) -> None:
-    answers = trained.student.answer_many(trained.data.texts).answers
+    answers = trained.student.answer_many(trained.data.inputs).answers
     right = np.mean([answer == target for answer, target in zip(answers, trained.data.targets, strict=True)])
     assert right > 0.9
 
@@ -101,6 +107,9 @@ def test_it_learns_its_own_examples(trained: Trained) -> None:
 def test_the_manifest_tells_what_it_is(trained: Trained) -> None:
     manifest = trained.manifest
     assert (manifest.kind, manifest.labels) == (trained.name, trained.data.labels)
+    runtime = served_kinds().load(trained.name).RUNTIME
+    assert manifest.runtime == runtime.name
+    assert {Path(name).suffix for name in manifest.files} <= runtime.suffixes
     assert manifest.signal_names == tuple(trained.student.signal_names)
     assert manifest.seed == 7
     assert sum(manifest.learned_from.values()) == len(trained.data.texts)
@@ -111,25 +120,25 @@ def test_the_manifest_tells_what_it_is(trained: Trained) -> None:
 
 def test_the_same_seed_gives_the_same_artefact(trained: Trained, tmp_path: Path) -> None:
     first, again = (
-        _train(trained.kind, trained.data, tmp_path / name, trained.home, brief=True) for name in ("first", "again")
+        _train(trained.name, trained.data, tmp_path / name, trained.home, brief=True) for name in ("first", "again")
     )
     assert again.files == first.files
     assert again.digest == first.digest
 
 
 def test_one_answer_and_many_agree(trained: Trained) -> None:
-    texts = [*trained.data.texts[::20], *ODD_TEXTS]
-    many = trained.student.answer_many(texts)
-    assert many.signals.shape == (len(texts), len(trained.student.signal_names))
-    for row, text in enumerate(texts):
-        answer, signals = trained.student.answer(text)
+    inputs = [*trained.data.inputs[::20], *ODD_INPUTS]
+    many = trained.student.answer_many(inputs)
+    assert many.signals.shape == (len(inputs), len(trained.student.signal_names))
+    for row, input in enumerate(inputs):
+        answer, signals = trained.student.answer(input)
         assert answer == many.answers[row]
         np.testing.assert_allclose(signals, many.signals[row], atol=0.02, rtol=0.02)
 
 
 def test_any_text_gets_an_answer_of_the_task_and_finite_signals(trained: Trained) -> None:
     names = trained.student.signal_names
-    many = trained.student.answer_many(ODD_TEXTS)
+    many = trained.student.answer_many(ODD_INPUTS)
     assert np.isfinite(many.signals).all()
     assert all(_belongs(answer, trained.data) for answer in many.answers)
     columns = dict(zip(names, many.signals.T, strict=True))
@@ -145,7 +154,7 @@ def test_it_says_itself_what_it_cannot_answer(trained: Trained) -> None:
     names = trained.student.signal_names
     if ABSTAINS not in names:
         pytest.skip("an answer of this kind is never beyond it")
-    columns = dict(zip(names, trained.student.answer_many([*trained.data.texts, *ODD_TEXTS]).signals.T, strict=True))
+    columns = dict(zip(names, trained.student.answer_many([*trained.data.inputs, *ODD_INPUTS]).signals.T, strict=True))
     assert set(columns[ABSTAINS].tolist()) <= {0.0, 1.0}
     assert columns[ABSTAINS][columns["truncated"] == 1.0].all()
     assert columns[ABSTAINS][: len(trained.data.texts)].mean() < 0.5
@@ -155,7 +164,7 @@ def test_the_chances_of_parts_are_those_of_the_form(trained: Trained) -> None:
     if trained.data.form is None:
         pytest.skip("answers of this kind are not made of parts")
     fields = {field.name for field in trained.data.form.fields} | set(trained.data.form.refused)
-    parts = trained.student.answer_many([*trained.data.texts[::20], *ODD_TEXTS]).parts
+    parts = trained.student.answer_many([*trained.data.inputs[::20], *ODD_INPUTS]).parts
     assert parts is not None
     for each in parts:
         assert set(each) <= fields
@@ -177,7 +186,20 @@ def test_it_opens_and_answers_without_the_training_stack(trained: Trained) -> No
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.strip() == str(trained.student.answer(text)[0])
+    assert ran.stdout.strip() == str(trained.student.answer(Input(text))[0])
+
+
+def test_another_device_is_refused_where_its_runtime_lacks_it_and_gives_the_same_answers_elsewhere(
+    trained: Trained,
+) -> None:
+    inputs = trained.data.inputs[:20]
+    try:
+        there = open_student(trained.folder, device="cuda")
+    except UsageError as refusal:
+        assert served_kinds().load(trained.name).RUNTIME != NUMPY
+        assert "'cuda'" in str(refusal)
+    else:
+        assert there.answer_many(inputs).answers == trained.student.answer_many(inputs).answers
 
 
 def test_a_changed_file_is_refused_by_name(trained: Trained, tmp_path: Path) -> None:
@@ -198,12 +220,12 @@ def test_a_changed_file_is_refused_by_name(trained: Trained, tmp_path: Path) -> 
 def test_too_little_to_learn_from_is_said_at_once(name: str, tmp_path: Path) -> None:
     kind = student_kinds().load(name)
     data = kind.examples()
-    two = replace(data, texts=data.texts[:2], targets=data.targets[:2], sources=data.sources[:2], weights=np.ones(2))
+    two = replace(data, inputs=data.inputs[:2], targets=data.targets[:2], sources=data.sources[:2], weights=np.ones(2))
     only = families().load(data.family).slice_of(data.targets[0])
     one_label = replace(data, targets=[data.targets[0]] * len(data.targets), labels=(only,))
     for place, small in enumerate((two, one_label)):
         with pytest.raises(NotEnoughData):
-            _train(kind, small, tmp_path / str(place), tmp_path)
+            _train(name, small, tmp_path / str(place), tmp_path)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,7 @@ from tests.fixture_cache import KeptFolder
 from stepdown.core.students import TrainingContext
 from stepdown.core.training_time import REFERENCE
 from stepdown.students.kinds import student_kinds
+from stepdown.students.train import train_student
 
 
 def trained_folder(name: str, kept_folder: KeptFolder, fresh: bool = False) -> Path:
@@ -27,4 +28,5 @@ def train(folder: Path, name: str, source: Path) -> None:
     data = kind.examples()
     options = kind.options_for(data.size, 60.0, REFERENCE)
     with TemporaryDirectory() as home:
-        kind.train(data, options, TrainingContext(folder, Path(home), 7, 60.0, 2, lambda what, share: None))
+        context = TrainingContext(folder, Path(home), 7, 60.0, 2, lambda what, share: None)
+        train_student(name, data, options, context)

@@ -8,10 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from stepdown.core.dataset import Example
-from stepdown.core.errors import TamperedError
-from stepdown.core.family import families
-from stepdown.core.students import Predictions
+from stepdown.build.field_escalation import StudentFields, escalate_fields
 from stepdown.certificate.field_confidence import (
     FieldTable,
     confidences_of,
@@ -20,7 +17,10 @@ from stepdown.certificate.field_confidence import (
     open_fields,
     read_fields,
 )
-from stepdown.build.field_escalation import StudentFields, escalate_fields
+from stepdown.core.dataset import Example
+from stepdown.core.errors import TamperedError
+from stepdown.core.family import families
+from stepdown.core.students import Predictions
 
 PARTS = families().load("extract").parts
 FIELDS = ("city", "day", "name")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,22 +12,32 @@ import numpy as np
 import pytest
 from benchmarks import certificate_validity as validity
 
+from stepdown.build.certify import rows_to_test
+from stepdown.build.label_plan import (
+    COLUMNS,
+    ToLabel,
+    first_plan,
+    label_next,
+    rows_planned,
+    to_label,
+    write_labels_file,
+    write_next,
+)
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
-from stepdown.certificate.ledger import ATTEMPTED, attempt
+from stepdown.certificate.forecast import PathForecast
+from stepdown.certificate.ledger import attempt
 from stepdown.certificate.observations import Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import Expected, whole_units_up_to
-from stepdown.certificate.prospects import Prospects
 from stepdown.certificate.refusal import needed_labels
 from stepdown.core.certificate import Population
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Dataset, DatasetManifest, Example
-from stepdown.core.draw import Draw, pack_keys
+from stepdown.core.draw import ATTEMPTED, Draw, pack_keys
+from stepdown.core.errors import ResourceError
 from stepdown.core.store import Store
-from stepdown.build.certify import rows_to_test
 from stepdown.project.evidence_draws import keep_draw, plan_labels, planned_rows
-from stepdown.build.label_plan import ToLabel, first_plan, label_next, rows_planned, to_label, write_next
 from stepdown.stores.store import open_store
 
 CONTRACT = Contract(margin=0.05)
@@ -61,7 +72,7 @@ class Bench:
             incumbent_loss=np.where(labelled, self.full.incumbent_loss, np.nan),
             references=tuple("x" if each else "" for each in labelled),
         )
-        candidate = choose_candidate("t", Prospects(self.tune, CONTRACT, ROWS, 0.0375))
+        candidate = choose_candidate("t", PathForecast(self.tune, CONTRACT, ROWS, 0.0375))
         terms = Terms(basis=Basis(population=Population(draw=self.draw.digest), drawn=ROWS))
         return gather(candidate, seen, terms, keys=seen.ids)
 
@@ -246,3 +257,45 @@ def test_where_tune_sees_no_chance_enough_is_planned_to_show_that(
 ) -> None:
     monkeypatch.setattr("stepdown.build.label_plan.expect", lambda candidate, tune: Expected(0.5, 0.4, 0.0))
     assert first_plan(bench.whole(nobody()), bench.tune, CONTRACT) == ROWS
+
+
+EXAMPLES = [
+    Example(id=f"call-{number}", input=f'text, "{number}"\nline', incumbent="the answer", split="certify", place=number)
+    for number in (7, 3, 11, 5)
+]
+
+
+def test_a_csv_to_fill_in_is_blind_and_in_the_order_given(tmp_path: Path) -> None:
+    """Who sees an answer tends to agree with it."""
+    assert write_labels_file(tmp_path / "labels.csv", EXAMPLES) == 4
+    rows = list(csv.DictReader((tmp_path / "labels.csv").open(encoding="utf-8", newline="")))
+    assert tuple(rows[0]) == COLUMNS == ("id", "input", "gold")
+    assert [row["id"] for row in rows] == ["call-7", "call-3", "call-11", "call-5"]
+    assert rows[0] == {"id": "call-7", "input": 'text, "7"\nline', "gold": ""}
+    assert "the answer" not in (tmp_path / "labels.csv").read_text(encoding="utf-8")
+
+
+def test_gold_that_is_known_is_not_shown_either(tmp_path: Path) -> None:
+    write_labels_file(tmp_path / "labels.csv", [Example(id="1", input="x", incumbent="a", gold="secret")])
+    assert "secret" not in (tmp_path / "labels.csv").read_text(encoding="utf-8")
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    slots = Example(id="slots", input={"subject": "a", "body": "b"}, incumbent={"city": "Rome"})
+    assert write_labels_file(tmp_path / "labels.jsonl", [*EXAMPLES, slots]) == 5
+    rows = [json.loads(line) for line in (tmp_path / "labels.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert all(set(row) == set(COLUMNS) and row["gold"] is None for row in rows)
+    assert "Rome" not in (tmp_path / "labels.jsonl").read_text(encoding="utf-8")
+
+
+def test_traffic_cannot_run_as_a_spreadsheet_formula(tmp_path: Path) -> None:
+    sly = [Example(id=str(number), input=f"{sign}HYPERLINK(1)", incumbent="a") for number, sign in enumerate("=+-@\t")]
+    write_labels_file(tmp_path / "labels.csv", sly)
+    rows = list(csv.DictReader((tmp_path / "labels.csv").open(encoding="utf-8", newline="")))
+    assert all(row["input"].startswith("'") for row in rows)
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "no").write_text("a file")
+    with pytest.raises(ResourceError, match="cannot be written"):
+        write_labels_file(tmp_path / "no" / "labels.csv", EXAMPLES)

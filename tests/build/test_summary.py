@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from stepdown.build.summary import best_figure
 from stepdown.core.estimates import Estimate
 from stepdown.core.measurements import Quality, Speed, StudentMeasurement
-from stepdown.build.summary import best_figure
 
 
 def figure(value: float, n: int) -> Estimate:

@@ -16,10 +16,10 @@ import pytest
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Evidence, gather
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.ledger import Attempt, attempt
 from stepdown.certificate.observations import Observations
 from stepdown.certificate.path import choose_candidate
-from stepdown.certificate.prospects import Prospects
 from stepdown.core.certificate import Certificate
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest
@@ -62,7 +62,7 @@ class Bench:
 
     def candidate(self, contract: Contract) -> Candidate:
         error = 0.75 * (1 - contract.confidence)
-        return choose_candidate("t", Prospects(self.tune, contract, max(1, self.certify_rows.n), error))
+        return choose_candidate("t", PathForecast(self.tune, contract, max(1, self.certify_rows.n), error))
 
     def evidence(self, contract: Contract, **more: Any) -> Evidence:
         return gather(self.candidate(contract), self.certify_rows, **more)

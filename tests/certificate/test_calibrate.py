@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stepdown.certificate.calibrate import choose_reference, confidences, fit_confidence, open_confidence
+from stepdown.certificate.calibrate import choose_reference, confidences, fit_confidence
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import NotEnoughData
+from stepdown.runtime.cascade import open_confidence
 
 
 def test_one_answer_and_many_get_the_same_confidence(rng: np.random.Generator) -> None:

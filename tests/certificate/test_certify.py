@@ -14,11 +14,10 @@ from mapie.risk_control.methods import compute_hoeffding_bentkus_p_value
 from scipy import stats as scipy_stats
 
 from stepdown.certificate.candidate import Candidate
-from stepdown.certificate.certify import is_valid_at
 from stepdown.certificate.claims import Demands
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
 from stepdown.certificate.ledger import Attempt
-from stepdown.certificate.observations import Judged, Observations, outcome
+from stepdown.certificate.observations import JudgedLosses, Observations, outcome
 from stepdown.certificate.refusal import needed_labels
 from stepdown.core.certificate import Certificate, Population
 from stepdown.core.contract import Contract
@@ -120,9 +119,9 @@ def test_the_claim_of_a_certificate_says_what_was_shown(bench: Callable[..., Any
 def test_a_certificate_lapses(bench: Callable[..., Any]) -> None:
     certificate = bench(worst=(0.1,), incumbent_error=0.3).issue(CONTRACT)
     start = certificate.issued_at
-    assert [is_valid_at(certificate, start + days * 86400) for days in (-1, 0, 29, 30)] == [False, True, True, False]
+    assert [certificate.is_valid_at(start + days * 86400) for days in (-1, 0, 29, 30)] == [False, True, True, False]
     refused = bench(certify_rows=0).issue(CONTRACT)
-    assert not is_valid_at(refused, start)
+    assert not refused.is_valid_at(start)
 
 
 def _timed(seen: Observations, seconds: float) -> Observations:
@@ -159,8 +158,8 @@ def test_cost_is_a_claim_of_its_own(bench: Callable[..., Any]) -> None:
             seen,
             escalation_cost_usd=np.full(seen.n, 0.002),
             candidate_students=tuple(
-                msgspec.structs.replace(student_of_candidate, cost_usd=0.001)
-                for student_of_candidate in seen.candidate_students
+                msgspec.structs.replace(candidate_student, cost_usd=0.001)
+                for candidate_student in seen.candidate_students
             ),
         )
     )
@@ -206,7 +205,7 @@ def _judged(seen: Observations, gold: int, generator: np.random.Generator) -> Ob
     return replace(
         seen,
         reference="judged",
-        judged=Judged(noisy(seen.losses), noisy(seen.incumbent_loss)),
+        judged=JudgedLosses(noisy(seen.losses), noisy(seen.incumbent_loss)),
         losses=np.where(unknown, np.nan, seen.losses),
         incumbent_loss=np.where(unknown, np.nan, seen.incumbent_loss),
     )

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stepdown.certificate.evidence import Basis, Evidence, Terms, gather, parse_evidence, read_evidence
-from stepdown.certificate.observations import Judged, Observations
+from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
+from stepdown.certificate.evidence_file import parse_evidence, read_evidence
+from stepdown.certificate.observations import JudgedLosses, Observations
 from stepdown.core.canonical import digest
 from stepdown.core.certificate import Population
 from stepdown.core.contract import Contract
@@ -30,7 +31,7 @@ def _full(seen: Observations) -> Observations:
     return replace(
         seen,
         reference="judged",
-        judged=Judged(seen.losses.copy(), seen.incumbent_loss.copy()),
+        judged=JudgedLosses(seen.losses.copy(), seen.incumbent_loss.copy()),
         losses=np.where(unlabelled, np.nan, seen.losses),
         incumbent_loss=np.where(unlabelled, np.nan, seen.incumbent_loss),
         latency_s=latency,

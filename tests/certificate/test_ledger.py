@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepdown.certificate.evidence import Basis, Evidence, gather
-from stepdown.certificate.ledger import ATTEMPTED, LOOKED, Attempt, attempt, looks
-from stepdown.certificate.observations import Judged
+from stepdown.certificate.ledger import Attempt, attempt, looks
+from stepdown.certificate.observations import JudgedLosses
 from stepdown.core.certificate import Population
 from stepdown.core.contract import Contract
+from stepdown.core.draw import ATTEMPTED, LOOKED
 from stepdown.core.errors import TamperedError
 from stepdown.core.events import Event, next_event
 
@@ -155,7 +156,10 @@ def test_other_rows_under_known_ids_are_other_rows(evidence: Evidence) -> None:
         lambda seen: replace(seen, escalation_cost_usd=np.full(seen.n, 0.001)),
         lambda seen: replace(seen, latency_s=np.full(seen.losses.shape, 0.001)),
         lambda seen: replace(
-            seen, reference="judged", judged=Judged(np.zeros_like(seen.losses), np.zeros(seen.n)), support="bounded"
+            seen,
+            reference="judged",
+            judged=JudgedLosses(np.zeros_like(seen.losses), np.zeros(seen.n)),
+            support="bounded",
         ),
     ],
 )
@@ -179,7 +183,7 @@ def test_another_ceiling_on_the_price_is_another_question(evidence: Evidence) ->
 def test_other_verdicts_are_another_question(evidence: Evidence) -> None:
     def judged(loss: float) -> Evidence:
         first = _drawn(evidence, range(50))
-        verdicts = Judged(np.full_like(first.seen.losses, loss), np.zeros(50))
+        verdicts = JudgedLosses(np.full_like(first.seen.losses, loss), np.zeros(50))
         return replace(first, seen=replace(first.seen, reference="judged", judged=verdicts, support="bounded"))
 
     journal = Journal()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepdown.certificate.observations import SEPARATOR, CandidateStudent, Judged, Observations, outcome
+from stepdown.certificate.observations import SEPARATOR, CandidateStudent, JudgedLosses, Observations, outcome
 
 TWO = Observations(
     ids=("a", "b", "c"),
@@ -67,7 +67,7 @@ def test_rows_and_students_can_be_picked() -> None:
         ({"incumbent_loss": np.array([np.nan, 0, 0])}, "without a loss"),
         ({"reference": "agreement"}, "incumbent errs"),
         ({"reference": "judged"}, "without verdicts"),
-        ({"reference": "judged", "judged": Judged(np.full((2, 3), np.nan), np.zeros(3))}, "without a verdict"),
+        ({"reference": "judged", "judged": JudgedLosses(np.full((2, 3), np.nan), np.zeros(3))}, "without a verdict"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message: str) -> None:

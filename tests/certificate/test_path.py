@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stepdown.certificate.forecast import PathForecast, expected_saving
 from stepdown.certificate.observations import CandidateStudent, Observations, outcome
 from stepdown.certificate.path import MOST_POINTS, MOST_RUNGS, choose_candidate
-from stepdown.certificate.prospects import Prospects, expected_saving
 from stepdown.core.contract import Contract
 from stepdown.core.errors import NotEnoughData
 
@@ -69,8 +69,8 @@ def _complementary(rows: int, seed: int) -> Observations:
 
 
 def test_a_second_rung_is_added_where_it_pays_and_the_candidate_says_so() -> None:
-    candidate = choose_candidate("t", Prospects(_complementary(600, 1), CONTRACT, 600, 0.05))
-    assert [student_of_candidate.kind for student_of_candidate in candidate.candidate_students] == ["left", "right"]
+    candidate = choose_candidate("t", PathForecast(_complementary(600, 1), CONTRACT, 600, 0.05))
+    assert [candidate_student.kind for candidate_student in candidate.candidate_students] == ["left", "right"]
     assert candidate.points[-1].tune_offload > 0.9
     assert "is added because it saves" in candidate.why
 
@@ -85,7 +85,7 @@ def test_among_students_that_save_alike_the_clearly_better_one_is_taken_else_the
     bench: Callable[..., Any],
 ) -> None:
     better = bench(worst=(0.4, 0.05), steepness=(1.0, 1.0), incumbent_error=0.5).candidate(CONTRACT)
-    assert [student_of_candidate.kind for student_of_candidate in better.candidate_students] == ["student-1"]
+    assert [candidate_student.kind for candidate_student in better.candidate_students] == ["student-1"]
     made = bench(worst=(0.1,), steepness=(1.0,), incumbent_error=0.5).tune
     twins = replace(
         made,
@@ -93,15 +93,15 @@ def test_among_students_that_save_alike_the_clearly_better_one_is_taken_else_the
         signals=made.signals * 2,
         losses=np.concatenate([made.losses] * 2),
     )
-    alike = choose_candidate("t", Prospects(twins, CONTRACT, 400, 0.05))
-    assert [student_of_candidate.kind for student_of_candidate in alike.candidate_students] == ["cheap"]
+    alike = choose_candidate("t", PathForecast(twins, CONTRACT, 400, 0.05))
+    assert [candidate_student.kind for candidate_student in alike.candidate_students] == ["cheap"]
 
 
 def test_a_cost_limit_moves_the_start_to_where_it_can_be_kept(bench: Callable[..., Any]) -> None:
     made = bench(worst=(0.1,), incumbent_error=0.02)
     seen = replace(made.tune, escalation_cost_usd=np.full(made.tune.n, 0.001))
-    free = choose_candidate("t", Prospects(seen, CONTRACT, 400, 0.05))
-    bound = choose_candidate("t", Prospects(seen, Contract(cost_per_1k=0.3), 400, 0.05))
+    free = choose_candidate("t", PathForecast(seen, CONTRACT, 400, 0.05))
+    bound = choose_candidate("t", PathForecast(seen, Contract(cost_per_1k=0.3), 400, 0.05))
     assert bound.points[0].tune_offload > max(0.7, free.points[0].tune_offload)
 
 
@@ -112,9 +112,9 @@ def test_disagreement_on_tune_does_not_cut_the_path_short_where_the_evidence_is_
 
 def test_four_students_and_no_labelled_row(bench: Callable[..., Any]) -> None:
     made = bench(worst=(0.9, 0.7, 0.5, 0.4), steepness=(1.0, 2.0, 2.0, 2.0), tune_rows=2000).tune
-    assert choose_candidate("t", Prospects(made, CONTRACT, 2000, 0.05)).tune_n == 2000
+    assert choose_candidate("t", PathForecast(made, CONTRACT, 2000, 0.05)).tune_n == 2000
     with pytest.raises(NotEnoughData):
-        choose_candidate("t", Prospects(made.rows(np.array([], dtype=np.int64)), CONTRACT, 2000, 0.05))
+        choose_candidate("t", PathForecast(made.rows(np.array([], dtype=np.int64)), CONTRACT, 2000, 0.05))
 
 
 def test_a_walk_is_worth_what_its_weakest_points_let_through() -> None:

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from stepdown.certificate.certify import Issue, issue_certificate
 from stepdown.certificate.evidence import gather
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.ledger import Attempt, attempt
 from stepdown.certificate.observations import CandidateStudent, Observations, outcome
 from stepdown.certificate.path import choose_candidate
-from stepdown.certificate.prospects import Prospects
 from stepdown.core.contract import Contract
 from stepdown.core.contract import Evidence as Reference
 from stepdown.stats.binomial import probability_at_least
+
+pytestmark = pytest.mark.slow
 
 
 class Split:
@@ -82,7 +84,7 @@ def test_what_is_certified_on_real_traffic_holds_on_held_out_rows(
 ) -> None:
     """The student never saw gold; tune knows agreement only; 2,000 gold labels (or the incumbent) are the evidence."""
     contract = Contract(margin=margin, against=against)
-    candidate = choose_candidate("banking", Prospects(splits["tune"].seen("agreement"), contract, 2000, 0.0375))
+    candidate = choose_candidate("banking", PathForecast(splits["tune"].seen("agreement"), contract, 2000, 0.0375))
     evidence = gather(candidate, splits["certify"].seen(against))
     certificate = issue_certificate(evidence, contract, attempt((), evidence, contract), "0" * 64, Issue(0.0))
     assert certificate.verdict == "certified"
@@ -98,7 +100,7 @@ def test_what_is_certified_on_real_traffic_holds_on_held_out_rows(
 def test_real_losses_break_the_budget_no_more_often_than_allowed(splits: dict[str, Split]) -> None:
     """Evidence drawn again and again from rows whose mean is known, tested at the whole budget of 0.2."""
     contract = Contract(margin=0.05, against="agreement", confidence=0.8)
-    candidate = choose_candidate("banking", Prospects(splits["tune"].seen("agreement"), contract, 400, 0.2))
+    candidate = choose_candidate("banking", PathForecast(splits["tune"].seen("agreement"), contract, 400, 0.2))
     everyone = splits["held out"].seen("agreement")
     sure = candidate.confidences(everyone)
     truth = [float(outcome(everyone, sure, point.thresholds).excess.mean()) for point in candidate.points]

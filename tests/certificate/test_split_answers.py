@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stepdown.certificate.observations import CandidateStudent, Observations
-from stepdown.certificate.split_answers import Answered, Grader, content_keys, observe, observe_evidence
+from stepdown.certificate.split_answers import Grader, SplitAnswers, content_keys, observe, observe_evidence
 from stepdown.core.contract import Evidence
 from stepdown.core.dataset import Example
 from stepdown.core.errors import ContractError
@@ -26,7 +26,7 @@ def _observed(loss: str) -> tuple[list[float], str, tuple[dict[str, str], ...]]:
     said = Predictions(ANSWERS, np.zeros((3, 1)))
     grader = Grader(families().load("extract"), loss_named("extract", loss), ("label", "field"))
     seen = observe(
-        Answered(EXAMPLES, (said,)),
+        SplitAnswers(EXAMPLES, (said,)),
         [CandidateStudent(kind="a", artefact="1", signal_names=("top",))],
         grader,
         "agreement",
@@ -55,7 +55,7 @@ def test_the_slice_label_is_what_the_family_says() -> None:
     rows = [Example(id=str(n), input=f"text {n}", incumbent="ab"[n % 2]) for n in range(4)]
     said = Predictions(["a"] * 4, np.zeros((4, 1)))
     grader = Grader(families().load("classify"), loss_named("classify"), ("label",))
-    seen = observe(Answered(rows, (said,)), [CandidateStudent(kind="a", artefact="1")], grader, "agreement", None)
+    seen = observe(SplitAnswers(rows, (said,)), [CandidateStudent(kind="a", artefact="1")], grader, "agreement", None)
     assert [row["label"] for row in seen.slices] == ["a", "b", "a", "b"]
 
 
@@ -73,7 +73,7 @@ SAID = ["a", "a", "a", "b", None]
 
 def _evidence(kind: Evidence) -> Observations:
     grader = Grader(families().load("classify"), loss_named("classify"), ("label",))
-    answered = Answered(DRAWN, (Predictions(SAID, np.zeros((5, 1))),))
+    answered = SplitAnswers(DRAWN, (Predictions(SAID, np.zeros((5, 1))),))
     return observe_evidence(answered, [CandidateStudent(kind="s", artefact="1")], grader, kind, None)
 
 

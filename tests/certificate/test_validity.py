@@ -13,13 +13,16 @@ import pytest
 
 from stepdown.certificate.certify import Issue, issue_certificate
 from stepdown.certificate.evidence import gather
-from stepdown.certificate.ledger import ATTEMPTED, attempt
+from stepdown.certificate.forecast import PathForecast
+from stepdown.certificate.ledger import attempt
 from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
-from stepdown.certificate.prospects import Prospects
 from stepdown.core.contract import Contract
+from stepdown.core.draw import ATTEMPTED
 from stepdown.core.events import Event, next_event
 from stepdown.stats.binomial import probability_at_least
+
+pytestmark = pytest.mark.slow
 
 SEEDS = 100
 
@@ -59,7 +62,7 @@ def test_trying_many_candidates_on_the_same_evidence_does_not_wear_the_guarantee
     """Twenty useless students in turn on the same rows: every certificate would be false (0.105 > 0.1)."""
     contract = Contract(against="agreement", margin=0.1)
     generator = np.random.default_rng(5)
-    tried = choose_candidate("t", Prospects(_bad_student(60, 0.01, generator, "t"), contract, 100, 0.0375))
+    tried = choose_candidate("t", PathForecast(_bad_student(60, 0.01, generator, "t"), contract, 100, 0.0375))
     everything = (msgspec.structs.replace(tried.points[-1], thresholds=(0.0,)),)
     families, broken, naive = 80, 0, 0
     for _ in range(families):

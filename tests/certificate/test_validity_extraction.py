@@ -10,6 +10,8 @@ from benchmarks.extraction_validity import WORLDS, World, population, run
 
 from stepdown.stats.binomial import probability_at_least
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 120
 _NEAR = [world for world in WORLDS if world.beyond and (world.loss, world.reference) != ("exact-match", "gold")]
 """Without the one whose exact paired test takes longest; `test_validity` has its like, and `make bench` has it too."""

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from stepdown.certificate.certify import Issue, certify
-from stepdown.certificate.evidence import Basis, Evidence, Terms, parse_evidence
+from stepdown.certificate.evidence import Basis, Evidence, Terms
+from stepdown.certificate.evidence_file import parse_evidence
 from stepdown.certificate.files import write_certificate
-from stepdown.certificate.ledger import ATTEMPTED, Attempt, attempt
+from stepdown.certificate.ledger import Attempt, attempt
 from stepdown.certificate.verify import Linked, Verification, failed_names, verify, verify_files
 from stepdown.core.canonical import digest
 from stepdown.core.certificate import Certificate, Journalled, Population
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import DatasetManifest
+from stepdown.core.draw import ATTEMPTED
 from stepdown.core.errors import InputError
 from stepdown.core.events import next_event
 from stepdown.runtime.cascade import CascadeSpec

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from safetensors.numpy import load_file, save_file
 
-from stepdown.students.exporters import onnx as honest
+from stepdown.core.students import ArtefactManifest
+from stepdown.students.exporters import safetensors as honest
 
-EXTRA = "train"
-FORMAT = "model.onnx: the graph with its bias moved."
-GRAPH_MODULE = honest.GRAPH_MODULE
-REQUIRES = honest.REQUIRES
+EXTRA = ""
+FORMAT = "The artefact that is served with its bias moved."
 moved_by = 0.0
 
 
-def write(graph: bytes, folder: Path) -> dict[str, Any]:
-    import onnx
-
-    model = onnx.load_model_from_string(graph)
-    bias = next(each for each in model.graph.initializer if each.name == "bias")
-    values = onnx.numpy_helper.to_array(bias)
-    moved = values + np.float32(moved_by) * (np.arange(len(values)) == 0)
-    bias.CopyFrom(onnx.numpy_helper.from_array(moved.astype(np.float32), "bias"))
-    return honest.write(model.SerializeToString(), folder)
+def write(artefact: Path, manifest: ArtefactManifest, folder: Path, texts: Sequence[str]) -> dict[str, Any]:
+    facts = honest.write(artefact, manifest, folder, texts)
+    arrays = load_file(folder / "weights.safetensors")
+    arrays["bias"][0] += moved_by
+    save_file(arrays, folder / "weights.safetensors")
+    return facts

@@ -13,6 +13,8 @@ from benchmarks.documents import NAME, Document, documents, write
 
 from tests.cli.conftest import stepdown
 
+pytestmark = pytest.mark.slow
+
 EACH = 60
 """Documents of each layout."""
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from stepdown.certificate.ledger import ATTEMPTED, LOOKED
+from stepdown.core.draw import ATTEMPTED, LOOKED
 from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK, lines, ticket
+
+pytestmark = pytest.mark.slow
 
 BUILD = ("build", TASK, "--budget", "6s", "--against", "agreement")
 

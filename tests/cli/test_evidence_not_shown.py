@@ -18,6 +18,8 @@ from stepdown.project.home import open_home
 from tests.cli import bookings
 from tests.cli.conftest import TASK, stepdown
 
+pytestmark = pytest.mark.slow
+
 Built = tuple[Path, dict[str, Any]]
 SHOWN = {"tune", "test"}
 SHORT = 20

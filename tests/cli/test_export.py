@@ -73,7 +73,9 @@ def test_an_export_answers_as_the_build_does_and_is_certified(home: Path, tmp_pa
     assert said["rows"] > 300
     assert said["size_mb"] > 0
     assert said["rungs"][0]["latency_p50_ms"] > 0
-    assert {f"model.{name}", "run.py", "cascade.json", "certificate.json", "model-card.md"} <= set(said["files"])
+    own = {"1-linear/weights.safetensors"} | ({"1-linear.onnx"} if name == "onnx" else set())
+    assert {*own, "run.py", "cascade.json", "certificate.json", "model-card.md"} <= set(said["files"])
+    assert ("1-linear.onnx" in said["files"]) == (name == "onnx")
     texts = [*(f"hello {phrase[1]} order 7" for phrase in PHRASES.values()), "ؤ 🙂", "", "what is this puzzle about?"]
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps({"id": str(at), "input": text}) + "\n" for at, text in enumerate(texts)))
@@ -98,10 +100,10 @@ def test_only_an_earlier_export_is_replaced_and_only_when_asked(home: Path, tmp_
     to.mkdir()
     assert export(home, to, "onnx").code == 0
     again = export(home, to, "safetensors")
-    assert (again.code, (to / "model.onnx").exists()) == (2, True)
+    assert (again.code, (to / "1-linear.onnx").exists()) == (2, True)
     assert "--force" in again.err
     assert export(home, to, "safetensors", "--force").code == 0
-    assert sorted(path.suffix for path in to.glob("model.*")) == [".json", ".safetensors"]
+    assert not list(to.rglob("*.onnx"))
     (to / "mine.txt").write_text("keep")
     refused = export(home, to, "onnx", "--force")
     assert (refused.code, (to / "mine.txt").read_text()) == (2, "keep")

@@ -13,6 +13,8 @@ from tests.cli.bookings import TASK, Shape, booking
 from tests.cli.conftest import stepdown
 from tests.cli.test_export import FORMATS, run
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnx", reason="exporting needs the extra 'train'")
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepdown.build.measure import Measured
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate import path
 from stepdown.certificate.files import read_certificate
+from stepdown.certificate.forecast import PathForecast
 from stepdown.certificate.observations import outcome
-from stepdown.certificate.prospects import Prospects
 from tests.cli.conftest import stepdown
 from tests.cli.test_export import FORMATS, attempts, export, run
 from tests.cli.tickets import PHRASES, TASK, ticket
@@ -34,7 +34,7 @@ def two_rungs(certified: Path, kept_folder: KeptFolder) -> Path:
 def build_two_rungs(home: Path, certified: Path) -> None:
     shutil.copytree(certified, home, dirs_exist_ok=True)
 
-    def both(walk: path.Walk, tuning: path.Tuning, prospects: Prospects) -> tuple[path.Walk, list[str]]:
+    def both(walk: path.Walk, tuning: path.Tuning, prospects: PathForecast) -> tuple[path.Walk, list[str]]:
         """The first rung keeps what it is surest of, about half; the path goes down the second one's confidences."""
         seen, sure = tuning.seen.students((0, 1)), tuning.confidences[[0, 1]]
         half = round(float(np.median(sure[0])), 6)
@@ -45,7 +45,7 @@ def build_two_rungs(home: Path, certified: Path) -> None:
         return path.Walk((0, 1), at, found, savings, chances), ["Both were asked for."]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Measured, "kept", property(lambda measured: [0, 1]))
+        patched.setattr(MeasuredStudents, "kept", property(lambda measured: [0, 1]))
         patched.setattr(path, "_more_rungs", both)
         built = stepdown("build", TASK, "--budget", "6s", "--home", str(home), "--json")
     assert built.code == 0, built.err

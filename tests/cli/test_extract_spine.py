@@ -23,6 +23,8 @@ from tests.cli.bookings import SETTINGS, TASK, Shape, booking, message, request
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import lines
 
+pytestmark = pytest.mark.slow
+
 NEW = range(50_000, 50_040)
 Build = tuple[Path, Shape]
 

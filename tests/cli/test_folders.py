@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from stepdown.students.exporter import sha256
+from stepdown.runtime.artefact import sha256
 from tests.cli.conftest import Said, stepdown
 from tests.cli.tickets import TASK
 from tests.gateway.serving import sure
@@ -85,12 +85,13 @@ def test_an_export_verifies_wherever_it_is_copied(
 
 
 HARMED = [
-    "model.safetensors",
-    "graph.json",
+    "1-linear/weights.safetensors",
+    "1-linear/ngrams.json",
+    "1-linear/manifest.json",
     "run.py",
-    "models/linear.py",
+    "stepdown/__init__.py",
+    "stepdown/runtime/kinds/linear.py",
     "cascade.json",
-    "model.json",
     "certificate.json",
 ]
 HARMED += ["requirements.txt", "model-card.md", "manifest.json"]
@@ -136,7 +137,12 @@ def test_thresholds_that_were_changed_with_their_hashes(exported: Path) -> None:
     assert [one["name"] for one in found.json["checks"] if not one["passed"]] == ["cascade that is run"]
 
 
-@pytest.mark.parametrize("place", ["numpy.py", "json.py", "hashlib.py", "models/json.py", "numpy/__init__.py"])
+ADDED = ["numpy.py", "json.py", "hashlib.py", "numpy/__init__.py", "stepdown/json.py", "stepdown/core/errors.pyc"]
+ADDED += ["stepdown/runtime/kinds/other.py", "stepdown/core.py", "stepdown/students/__init__.py", "stepdown/core/a.so"]
+ADDED += ["stepdown/__pycache__/json.py"]
+
+
+@pytest.mark.parametrize("place", ADDED)
 def test_code_that_was_added_is_not_loaded(exported: Path, place: str) -> None:
     (exported / place).parent.mkdir(exist_ok=True)
     (exported / place).write_text("raise SystemExit('loaded')")
@@ -149,7 +155,7 @@ def test_code_that_was_added_is_not_loaded(exported: Path, place: str) -> None:
 
 def test_bytecode_that_was_added_is_not_run(exported: Path) -> None:
     """Python would take it for that of the source beside it: it has its time and its size."""
-    source = exported / "models" / "linear.py"
+    source = exported / "stepdown" / "runtime" / "kinds" / "linear.py"
     code = compile(source.read_text() + "\nprint('loaded')", str(source), "exec")
     known = source.stat()
     cached = Path(importlib.util.cache_from_source(str(source)))
@@ -160,6 +166,42 @@ def test_bytecode_that_was_added_is_not_run(exported: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert "loaded" not in ran.stdout
     assert verify(exported).code == 1
+
+
+def test_a_linked_folder_of_code_is_not_loaded(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "__init__.py").write_text("raise SystemExit('loaded')")
+    for place in ("numpy", "stepdown/students"):
+        (exported / place).symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+        ran = program(exported, sure()[0])
+        assert (ran.returncode, "is no part of this export" in ran.stderr) == (1, True), ran.stderr
+        (exported / place).unlink()
+    assert program(exported, sure()[0]).returncode == 0
+
+
+@pytest.mark.parametrize("place", ["safetensors/numpy.py", "msgspec/json.py"])
+def test_a_folder_of_code_beside_the_program_stands_in_for_no_package(exported: Path, place: str) -> None:
+    """The folder itself is never searched for code, whether or not the package is installed."""
+    (exported / place).parent.mkdir()
+    (exported / place).write_text("raise SystemExit('loaded')")
+    package = place.partition("/")[0]
+    ran = program(exported, sure()[0], without=package)
+    assert (ran.returncode, ran.stdout, "loaded" in ran.stderr) == (1, "", False)
+    assert program(exported, sure()[0]).returncode == 0
+    assert verify(exported).code == 1
+
+
+def test_another_program_may_load_it_beside_no_other_stepdown(exported: Path) -> None:
+    """As docs/export.md says: in a process of its own."""
+    load = f"import sys; sys.path.insert(0, {str(exported)!r}); import run; "
+    ask = f"print(run.load().answer({sure()[0]!r})['rung'])"
+    alone = subprocess.run([sys.executable, "-I", "-B", "-c", load + ask], capture_output=True, text=True, check=False)
+    assert (alone.returncode, alone.stdout) == (0, "linear\n"), alone.stderr
+    beside = subprocess.run(
+        [sys.executable, "-c", "import stepdown; " + load + ask], capture_output=True, text=True, check=False
+    )
+    assert beside.returncode == 1
+    assert "in a process of its own" in beside.stderr
 
 
 def test_requirements_and_what_is_missing(exported: Path) -> None:

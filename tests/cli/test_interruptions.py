@@ -19,6 +19,8 @@ from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import LINEAR_ONLY, TASK, write_gold, write_tickets
 
+pytestmark = pytest.mark.slow
+
 BUILD = ("build", TASK, "--budget", "10s", "--json")
 # The largest file that the process may write; Python ignores the signal, so that a write fails as on a full disk.
 LIMITED = """

@@ -7,7 +7,11 @@ import json
 import random
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import TASK, shipped_gold, stepdown
+
+pytestmark = pytest.mark.slow
 
 
 def write_verdicts(path: Path, traffic: Path, gold: dict[str, str], judge: random.Random) -> list[str]:

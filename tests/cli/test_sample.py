@@ -20,6 +20,8 @@ from stepdown.project.home import open_home
 from tests.cli.conftest import Said, stepdown
 from tests.cli.tickets import PHRASES, TASK, label, lines, ticket
 
+pytestmark = pytest.mark.slow
+
 CALLS = 1_500
 SETTINGS = "[tasks.tickets.contract]\nmargin = 0.05\n"
 WRONG = 8

@@ -26,6 +26,8 @@ from tests.cli.tickets import TASK
 from tests.gateway.large_model import SAID, LargeModel
 from tests.gateway.serving import SETTINGS, Gateway, asked, copied, kept, launch, serving, soon, sure, unsure
 
+pytestmark = pytest.mark.slow
+
 HELLO: Any = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
 
 

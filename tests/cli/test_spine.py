@@ -12,6 +12,8 @@ import pytest
 from stepdown.core.errors import TamperedError
 from tests.cli.conftest import ROWS, TASK, shipped_gold, stepdown
 
+pytestmark = pytest.mark.slow
+
 Built = tuple[Path, dict[str, Any]]
 
 BUILD_KEYS = {

@@ -11,6 +11,8 @@ import zstandard
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import LINEAR_ONLY, TASK, lines, response, ticket, write_gold
 
+pytestmark = pytest.mark.slow
+
 INCUMBENT, STUDENT = 600, 250
 
 

@@ -13,6 +13,8 @@ from stepdown.project.home import open_home
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import PHRASES, TASK, lines, ticket
 
+pytestmark = pytest.mark.slow
+
 COUNT = 2_000
 BUILD = ("build", TASK, "--budget", "6s")
 

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from stepdown.core.calls import Call
 from stepdown.core.dataset import Example
 from stepdown.core.draw import rank
+from stepdown.core.served import Served
 from stepdown.core.store import Gold
 from stepdown.core.tasks import Match, Task
 from stepdown.curation.curate import curate
-from stepdown.curation.drawing import draw_evidence, stand
+from stepdown.curation.drawing import draw_evidence, draw_scope
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.split import split
 
@@ -51,7 +52,7 @@ def labelled(examples, names, basis="", own=""):
 
 
 def drawn(examples, options):
-    return draw_evidence(examples, stand(examples, {}, options), options)
+    return draw_evidence(examples, draw_scope(examples, {}, options), options)
 
 
 def names_of(draw, examples):
@@ -156,7 +157,12 @@ def test_a_holdback_that_is_large_enough_is_drawn_from_by_itself(make_example):
 
 def test_an_escalated_call_is_counted_as_one_that_could_not_be_drawn():
     calls = [
-        call(f"{n:04}", f"question {n * n}", f"label {n % 3}", selection="escalated" if n % 4 == 0 else "holdback")
+        call(
+            f"{n:04}",
+            f"question {n * n}",
+            f"label {n % 3}",
+            served=Served(selection="escalated" if n % 4 == 0 else "holdback"),
+        )
         for n in range(400)
     ]
     dataset = curate(calls, TASK, CurationOptions())

@@ -5,9 +5,15 @@ import itertools
 import numpy as np
 import pytest
 
-from stepdown.curation.exact_duplicates import exact_duplicates
-from stepdown.curation.minhash import candidate_pairs, jaccard, shingle, signatures
-from stepdown.curation.near_duplicates import find_links, near_duplicates
+from stepdown.curation.near_duplicates import (
+    candidate_pairs,
+    exact_duplicates,
+    find_links,
+    jaccard,
+    near_duplicates,
+    shingle,
+    signatures,
+)
 from stepdown.curation.normal_text import normal_text, text_key
 from stepdown.curation.options import CurationOptions
 

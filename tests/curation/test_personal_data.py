@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepdown.core.errors import StepdownError
-from stepdown.curation.name_tagger import names_in, shipped_weights
+from stepdown.curation.names import shipped_weights, tagged_names
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.personal_data import find, mask, mask_json, personal_data
 
@@ -136,7 +136,7 @@ def test_the_tagger_masks_names_and_leaves_what_is_none(monkeypatch):
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200))
 def test_names_are_in_order_within_the_text(text):
     ends = [0]
-    for _, start, end in names_in(text, shipped_weights_once()):
+    for _, start, end in tagged_names(text, shipped_weights_once()):
         assert ends[-1] <= start < end <= len(text)
         ends.append(end)
 

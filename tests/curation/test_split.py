@@ -13,7 +13,7 @@ from stepdown.core.draw import call_key
 from stepdown.core.errors import InputError, NotEnoughData
 from stepdown.core.family import families
 from stepdown.core.store import Gold
-from stepdown.curation.exact_duplicates import exact_duplicates
+from stepdown.curation.near_duplicates import exact_duplicates
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.parse import parse
 from stepdown.curation.split import SHARES_A_UNIT, split

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.docs.pages import ROOT, Block, blocks, check, is_not_run, run, workplace, write
 
+pytestmark = pytest.mark.slow
+
 PAGES = ("bring-a-task", "write-a-student-kind", "write-an-importer")
 
 

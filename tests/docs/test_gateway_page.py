@@ -20,6 +20,8 @@ import pytest
 from tests.docs.pages import ROOT, SECONDS, blocks, check, is_not_run, run, workplace, write
 from tests.gateway.large_model import LargeModel
 
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "gateway.md"
 CLIENTS = ("openai", "anthropic", "langchain_openai")
 EXPORT = re.compile(r"export (?P<name>\w+)=(?P<value>\S+)")

@@ -7,7 +7,13 @@ import pytest
 
 from stepdown.core.dataset import Example
 from stepdown.core.errors import NotEnoughData
-from stepdown.evaluation.quality import QualityOptions, measure_excess, measure_incumbent, measure_quality
+from stepdown.evaluation.quality import (
+    QualityOptions,
+    cascade_curve,
+    measure_incumbent,
+    measure_quality,
+    risk_coverage_curve,
+)
 
 
 def example(number: int, incumbent: str | None, gold: str | None) -> Example:
@@ -80,19 +86,6 @@ def test_the_most_confused_label_is_the_commonest_wrong_answer() -> None:
     assert quality.labels[0].recall == pytest.approx(2 / 6)
 
 
-def test_excess_is_the_paired_difference(banking_test: list[Example]) -> None:
-    answers = [each.gold if index % 2 else each.incumbent for index, each in enumerate(banking_test)]
-    excess = measure_excess(answers, banking_test, "classify", "gold")
-    incumbent = measure_incumbent(banking_test, "classify", "test").metrics["error"].value
-    student = measure_quality(answers, None, banking_test, "classify", "test", "gold").metrics["error"].value
-    assert excess.value == pytest.approx(student - incumbent)
-    assert excess.low < excess.value < excess.high < 0.0
-    against = measure_excess(answers, banking_test, "classify", "incumbent")
-    assert against.value == pytest.approx(
-        np.mean([a != e.incumbent for a, e in zip(answers, banking_test, strict=True)])
-    )
-
-
 def test_ten_thousand_labels_are_no_trouble() -> None:
     generator = np.random.default_rng(0)
     rows = [example(number, f"l{generator.integers(10_000)}", f"l{number % 10_000}") for number in range(20_000)]
@@ -149,3 +142,53 @@ def test_the_loss_of_the_contract_is_the_error() -> None:
     per_answer = [0.0, 1 - 2 * 1 / (2 + 3), 0.0, 1.0]
     assert graded.metrics["error"].value == pytest.approx(np.mean(per_answer))
     assert graded.metrics["exact_match"].value == 0.5, "whatever the contract is about"
+
+
+@pytest.fixture(scope="module")
+def graded(banking_test: list[Example]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Losses and confidences of a made student on real rows, and the real incumbent's losses."""
+    generator = np.random.default_rng(0)
+    incumbent = np.array([float(each.incumbent != each.gold) for each in banking_test])
+    confidences = generator.beta(5, 1, incumbent.size)
+    return (generator.random(incumbent.size) > confidences).astype(float), incumbent, confidences
+
+
+def test_points_rise_in_coverage_and_end_at_all_rows(graded: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    losses, incumbent, confidences = graded
+    points = risk_coverage_curve(losses, incumbent, confidences, points=25, threshold=0.8)
+    coverages = [point.coverage for point in points]
+    assert coverages == sorted(set(coverages))
+    assert 20 <= len(points) <= 26
+    assert points[-1].coverage == 1.0
+    assert points[-1].risk.value == pytest.approx(losses.mean())
+    assert points[-1].incumbent_risk == pytest.approx(incumbent.mean())
+    assert points[-1].excess.value == pytest.approx(losses.mean() - incumbent.mean())
+    for point in points:
+        assert point.risk.low <= point.risk.value <= point.risk.high
+        assert point.excess.low <= point.excess.value <= point.excess.high
+        assert point.risk.n == round(point.coverage * losses.size)
+    (certified,) = [point for point in points if point.certified]
+    assert certified.coverage == pytest.approx(np.mean(confidences >= 0.8))
+
+
+def test_excess_counts_escalated_rows_as_zero(graded: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    losses, incumbent, confidences = graded
+    accepted = confidences >= 0.9
+    (point,) = cascade_curve(losses, incumbent, [accepted], certified=0)
+    assert point.excess.value == pytest.approx((losses - incumbent)[accepted].sum() / losses.size)
+    assert point.excess.n == losses.size
+    assert point.certified
+
+
+def test_a_cascade_walks_its_path_and_skips_what_accepts_nothing() -> None:
+    losses = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0]])
+    path = [np.array([False] * 3), np.array([True, False, True])]
+    (point,) = cascade_curve(losses, None, path)
+    assert (point.coverage, point.risk.value, point.incumbent_risk) == (pytest.approx(2 / 3), 1.0, 0.0)
+
+
+def test_equal_confidences_make_one_point_and_an_unused_threshold_marks_nothing() -> None:
+    points = risk_coverage_curve([0.0, 1.0, 1.0], None, [0.5, 0.5, 0.5], threshold=1.5)
+    assert [(point.coverage, point.certified) for point in points] == [(1.0, False)]
+    with pytest.raises(ValueError, match="expected as many"):
+        risk_coverage_curve([0.0], None, [0.5, 0.5])

@@ -191,7 +191,7 @@ def test_every_call_spent_and_saved_what_its_answer_says(served: tuple[Gateway, 
         if one.rung == "linear":
             wanted = (own, usual - own)
         elif one.rung == "cache":
-            wanted = (0.0, asked_up if call.provider == "cache" else usual)
+            wanted = (0.0, usual if call.rung else asked_up)
         elif one.asked == "silent":
             assert account.estimated
             assert call.cost_usd is None, "a guess is no price"

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stepdown.core.inputs import Input
 from stepdown.core.keys import Key
 from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.exchange import Exchange
@@ -33,7 +34,7 @@ class Clock:
         return self.now
 
 
-async def decide(text: str, insist: bool) -> Decision:
+async def decide(input: Input, insist: bool) -> Decision:
     raise AssertionError("nobody is asked")
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 from openai import OpenAI
 
@@ -15,6 +16,8 @@ from tests.cli.conftest import stepdown
 from tests.cli.tickets import label, lines, response, ticket
 from tests.gateway.serving import Gateway, serving
 from tests.gateway.waiting import wait_until as until
+
+pytestmark = pytest.mark.slow
 
 CALLS, LATER = 630, 40
 CONTRACT = "[tasks.{}.contract]\nlatency_p95_ms = 50\nmargin = 0.05\nholdback = 0.0\n"

@@ -31,6 +31,8 @@ from stepdown.gateway.openapi import describe
 from tests.gateway.http.sockets import serving as http_serving
 from tests.gateway.serving import Gateway, serving, soon
 
+pytestmark = pytest.mark.slow
+
 MODEL = "gpt-4o-mini"
 CONFORMING = [
     not_a_server_error,

@@ -16,6 +16,7 @@ import pytest
 from scipy.stats import binomtest
 
 from stepdown.core.calls import Call, as_production_makes_them, incumbent_calls
+from stepdown.core.inputs import Input
 from stepdown.gateway.cache import AnswerCache
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import JSON, Response
@@ -45,7 +46,7 @@ def held_back(share: float, settings: str = SETTINGS) -> str:
 
 def selection(gateway: Gateway, got: Any) -> tuple[str, float]:
     call = kept(gateway.home, got.headers["x-stepdown-id"])
-    return call.selection, call.selection_probability
+    return call.selection, call.served.probability if call.served else 1.0
 
 
 def is_typical(count: int, n: int, share: float) -> bool:
@@ -120,7 +121,7 @@ def test_while_no_certificate_is_in_force_calls_are_as_production_made_them(
         assert selection(gateway, first) == ("", 1.0)
         assert again.headers["x-stepdown-rung"] == "cache"
         repeated = kept(home, again.headers["x-stepdown-id"])
-        assert (repeated.provider, repeated.rung, repeated.selection) == ("cache", "", "")
+        assert (repeated.provider, repeated.rung, repeated.is_cached, repeated.selection) == ("", "", True, "")
         assert repeated.cost_usd == 0.0
         assert repeated.content == SAID
         with open_home(home).store() as store:
@@ -131,15 +132,14 @@ def test_while_no_certificate_is_in_force_calls_are_as_production_made_them(
 def test_a_repeated_answer_of_a_cascades_is_no_sample(certified: Path, upstream: LargeModel, tmp_path: Path) -> None:
     home = copied(certified, tmp_path / "home", CACHED)
     with serving(home, "--upstream", upstream.url) as gateway:
-        for text, first, provider, why in (
-            (unsure(), "incumbent", "cache", "escalated"),
-            (SURE, "linear", "stepdown/cache", ""),
-        ):
+        for text, first, rung, why in ((unsure(), "incumbent", "", "escalated"), (SURE, "linear", "linear", "")):
             assert gateway.ask(text).headers["x-stepdown-rung"] == first
             again = gateway.ask(text)
             assert again.headers["x-stepdown-rung"] == "cache"
             call = kept(home, again.headers["x-stepdown-id"])
-            assert (call.provider, call.selection) == (provider, why)
+            assert (call.provider, call.rung, call.is_cached, call.selection) == ("", rung, True, why)
+            assert call.served
+            assert call.served.certificate
             assert list(as_production_makes_them([call])) == []
 
 
@@ -187,7 +187,8 @@ def test_masked_calls_carry_their_selection_too(certified: Path, upstream: Large
     with serving(home, "--upstream", upstream.url) as gateway:
         got = gateway.ask(f"{SURE} jane.doe@example.com")
         call = kept(home, got.headers["x-stepdown-id"])
-        assert (call.selection, call.selection_probability) == ("holdback", 1.0)
+        assert call.served
+        assert (call.served.selection, call.served.probability) == ("holdback", 1.0)
         assert "jane.doe" not in str(call.request)
     assert "jane.doe" not in upstream.last().everything
 
@@ -216,7 +217,7 @@ def test_after_a_step_down_the_sample_is_of_the_traffic(
     assert {call.selection for call in sample} == {"holdback"}
     assert is_typical(len(sample), n, share)
     assert is_typical(_hard(sample), len(sample), hard / n), "the easy inputs are depleted"
-    assert sum(1 / call.selection_probability for call in sample) == pytest.approx(n, rel=0.3)
+    assert sum(1 / call.served.probability for call in sample if call.served) == pytest.approx(n, rel=0.3)
     if settings == SETTINGS:  # What the incumbent answered in all is another population.
         answered = list(incumbent_calls(calls))
         assert not is_typical(_hard(answered), len(answered), hard / n)
@@ -279,7 +280,7 @@ def test_a_build_for_another_contract_is_not_served_until_the_settings_say_so_an
 # The draw on its own, with a generator that is known.
 
 
-async def decide(text: str, insist: bool) -> Decision:
+async def decide(input: Input, insist: bool) -> Decision:
     raise AssertionError("no rung is asked")
 
 

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from stepdown.core.canonical import canonical_json
+from stepdown.runtime.artefact import read_manifest
 from stepdown.runtime.cascade import CascadeSpec
-from stepdown.students.artefact import read_manifest, seal
-from stepdown.students.probes import PROBES, Probes
+from stepdown.runtime.probes import PROBES, Probes
+from stepdown.students.artefact import seal
 from tests.cli.conftest import stepdown
 from tests.cli.tickets import TASK
 from tests.gateway.large_model import SAID, LargeModel

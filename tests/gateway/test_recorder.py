@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stepdown.core.calls import Call
 from stepdown.core.errors import StoreError
 from stepdown.core.gateway import GatewaySettings
+from stepdown.core.served import Served
 from stepdown.core.store import Store
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.metrics import Metrics
@@ -137,7 +138,7 @@ def test_an_answer_becomes_a_call_and_sums(address: str, folder: Path) -> None:
     assert (call.provider, call.task, call.workload_id) == ("openai", "intent", "")
     assert (call.client_id, call.source) == (KEY.id, "gateway")
     assert (call.timestamp, call.latency_s, call.cost_usd) == (AT, 0.25, 0.12)
-    assert (calls[second.id].provider, calls[second.id].cost_usd) == ("stepdown/linear", 0.0005)
+    assert (calls[second.id].provider, calls[second.id].rung, calls[second.id].cost_usd) == ("", "linear", 0.0005)
     with closing(open_store(address)) as store:
         rows = {row.rung: row for row in store.served()}
         assert store.call_id_of("chatcmpl-1") in calls
@@ -218,7 +219,7 @@ def test_a_cached_answer_saves_all_of_its_cost(sqlite: str, folder: Path) -> Non
     heard: list[Outcome] = []
     hit = exchange(rung="cache", upstream="", served=task())
     calls = recorded(sqlite, folder, hit, listeners=[lambda _, outcome: heard.append(outcome)])
-    assert calls[hit.id].provider == "stepdown/cache"
+    assert calls[hit.id].served == Served(rung="cache", cached=True)
     assert (heard[0].cost_usd, heard[0].saved_usd) == (0.0, 0.002)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepdown.core.family import families
+from stepdown.core.inputs import Input
 from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template, input_text
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Request
@@ -118,7 +119,7 @@ def test_a_template_that_says_nothing_tells_no_task_and_a_short_one_does() -> No
 
 
 def test_of_the_same_template_found_twice_the_one_that_answers_comes_first() -> None:
-    async def decide(text: str, forced: bool) -> Any:
+    async def decide(input: Input, forced: bool) -> Any:
         raise NotImplementedError
 
     twin = system_task("letters", PROMPT, template="1")
@@ -163,7 +164,7 @@ def many(count: int) -> list[ServedTask]:
     return tasks
 
 
-def asked_of(task: ServedTask, text: str) -> list[dict[str, Any]]:
+def request_of(task: ServedTask, text: str) -> list[dict[str, Any]]:
     template = task.task.template
     assert template is not None
     return [
@@ -180,7 +181,7 @@ def test_ten_thousand_tasks_cost_no_more_than_ten() -> None:
         routes = Routes(tasks)
         counts = []
         for task in tasks[:: max(1, len(tasks) // 200)]:
-            asked = exchange(asked_of(task, "some text"))
+            asked = exchange(request_of(task, "some text"))
             counts.append(len(list(routes.candidates(asked.chat))))
             assert found(routes, asked) == (task.name, "some text")
         counts.append(len(list(routes.candidates(exchange(chat("nothing of the kind", "a")).chat))))

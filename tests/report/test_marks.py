@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stepdown.core.extraction.form import Span
 from stepdown.report.format import clean
-from stepdown.report.marks import Piece, mark
+from stepdown.report.sections.disagreements import Piece, mark
 
 TEXTS = st.text(max_size=80)
 SPANS = st.lists(

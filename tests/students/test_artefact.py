@@ -11,7 +11,8 @@ import pytest
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import InputError, TamperedError
 from stepdown.core.students import ArtefactManifest
-from stepdown.students.artefact import MANIFEST, place, read_manifest, seal
+from stepdown.runtime.artefact import MANIFEST, read_manifest
+from stepdown.students.artefact import place, seal
 
 
 def _manifest(trained_s: float = 1.5) -> ArtefactManifest:
@@ -73,7 +74,7 @@ def test_a_file_that_is_not_what_was_sealed_is_refused_by_name(folder: Path, tam
         read_manifest(folder)
 
 
-@pytest.mark.parametrize("name", ["extra.json", "code.py", "weights.pkl"])
+@pytest.mark.parametrize("name", ["extra.json", "code.py", "weights.pkl", "graph.onnx"])
 def test_a_file_beside_the_sealed_ones_is_refused_by_name(folder: Path, name: str) -> None:
     (folder / name).write_text("1")
     with pytest.raises(TamperedError, match=name):
@@ -102,12 +103,30 @@ def test_a_manifest_that_cannot_be_parsed_is_refused(folder: Path) -> None:
 
 
 def test_a_later_format_and_a_missing_artefact_say_so(folder: Path, tmp_path: Path) -> None:
-    later = msgspec.structs.replace(read_manifest(folder), version=2)
+    later = msgspec.structs.replace(read_manifest(folder), version=3, kind="unheard-of")
     (folder / MANIFEST).write_bytes(canonical_json(later))
-    with pytest.raises(InputError, match="version 2"):
+    with pytest.raises(InputError, match="version 3"):
         read_manifest(folder)
     with pytest.raises(InputError, match="not an artefact"):
         read_manifest(tmp_path)
+
+
+def test_an_artefact_of_version_1_is_read_under_the_hash_that_it_had(folder: Path) -> None:
+    written = msgspec.to_builtins(read_manifest(folder)) | {"version": 1}
+    del written["runtime"]
+    (folder / MANIFEST).write_bytes(canonical_json(written))
+    assert read_manifest(folder).runtime == ""
+    without_files = msgspec.structs.replace(_manifest(), version=1)
+    assert without_files.digest == "e5ccb2bdccce321e73b74ff43741cff0980761d1f5078f848f31ac4a6e7e750d"
+
+
+def test_an_artefact_for_another_runtime_than_its_kind_has_here_is_refused(folder: Path) -> None:
+    seal(folder, msgspec.structs.replace(_manifest(), runtime="numpy"))
+    assert read_manifest(folder).runtime == "numpy"
+    other = msgspec.structs.replace(read_manifest(folder), runtime="onnxruntime")
+    (folder / MANIFEST).write_bytes(canonical_json(other))
+    with pytest.raises(InputError, match=r"onnxruntime.*'linear'.*numpy"):
+        read_manifest(folder)
 
 
 def test_placed_under_its_hash_and_a_changed_manifest_no_longer_fits_the_name(folder: Path, tmp_path: Path) -> None:

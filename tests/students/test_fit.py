@@ -15,11 +15,13 @@ import pytest
 from stepdown.core.errors import UsageError
 from stepdown.core.pace import Deadline
 from stepdown.core.students import TrainingData
-from stepdown.students.artefact import read_manifest
+from stepdown.runtime.artefact import read_manifest
 from stepdown.students.fit import FitContext, digest_training_data, fit_ladder
 from stepdown.students.kinds import encoder, frozen, linear, token_cnn
 from stepdown.students.ladder import PlannedStudent
 from stepdown.students.tiny_task import tiny_task
+
+pytestmark = pytest.mark.slow
 
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 

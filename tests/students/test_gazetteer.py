@@ -18,14 +18,18 @@ from stepdown.core.dataset import Answer
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.form import Field, Form
 from stepdown.core.extraction.graphemes import is_boundary
+from stepdown.core.inputs import Input, inputs_of
 from stepdown.core.students import Student, TrainingContext, TrainingData
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
+from stepdown.runtime.patterns.chain import Chain, allowed_steps
+from stepdown.runtime.patterns.gazetteer_lists import Gazetteer, by_value, listed_at
+from stepdown.runtime.patterns.tokens import read_tokens
 from stepdown.students.kinds import crf as gazetteer
-from stepdown.students.patterns.chain import Chain, allowed_steps
 from stepdown.students.patterns.chain_training import ChainOptions, Sequences, fit_chain
-from stepdown.students.patterns.gazetteer_lists import Gazetteer, by_value, listed_at
-from stepdown.students.patterns.tokens import read_tokens
 from stepdown.students.tiny_extraction import tiny_extraction
+from stepdown.students.train import train_student
+
+pytestmark = pytest.mark.slow
 
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 
@@ -36,14 +40,14 @@ def _train(data: TrainingData, folder: Path, **options: Any) -> Student:
     context = TrainingContext(
         folder=folder, home=folder, seed=0, seconds=60, threads=2, progress=lambda what, share: None
     )
-    gazetteer.train(data, gazetteer.Options(**options), context)
+    train_student("crf", data, gazetteer.Options(**options), context)
     return open_student(folder)
 
 
 def _data(form: Form, texts: list[str], targets: list[Any]) -> TrainingData:
     return replace(
         tiny_extraction(),
-        texts=texts,
+        inputs=inputs_of(texts),
         targets=targets,
         sources=["gold"] * len(texts),
         weights=np.ones(len(texts)),
@@ -53,7 +57,7 @@ def _data(form: Form, texts: list[str], targets: list[Any]) -> TrainingData:
 
 
 def _signal(student: Student, text: str, name: str) -> float:
-    return student.answer(text)[1][student.signal_names.index(name)]
+    return student.answer(Input(text))[1][student.signal_names.index(name)]
 
 
 @given(st.text(max_size=60), st.integers(1, 40))
@@ -144,7 +148,7 @@ def test_it_learns_what_people_say_to_a_voice_assistant(shared_data: Path, tmp_p
     slots = sorted({name for _, answer in train for name in flat(answer)})
     form = Form(fields=tuple(Field(name=name, many=True) for name in slots))
     student = _train(_data(form, *map(list, zip(*train, strict=True))), tmp_path, epochs=6)  # type: ignore[arg-type]
-    predictions = student.answer_many([text for text, _ in test])
+    predictions = student.answer_many([Input(text) for text, _ in test])
     right = np.array([answer == true for answer, (_, true) in zip(predictions.answers, test, strict=True)])
     assert right.mean() > 0.7
     top = predictions.signals[:, student.signal_names.index("top")]
@@ -179,8 +183,8 @@ def test_arguments_are_those_of_the_tool_that_is_called(tmp_path: Path) -> None:
         rows.append((f"bring {seats} of us to {city}", {"tool": "travel", "arguments": arguments}))
     student = _train(_data(form, [text for text, _ in rows], [answer for _, answer in rows]), tmp_path)
     text = "bring 9 of us to Chicago"
-    assert student.answer(text)[0] == {"tool": "travel", "arguments": {"city": "Chicago", "seats": 9}}
-    parts = student.answer_many([text, "how warm is it in Chicago"]).parts
+    assert student.answer(Input(text))[0] == {"tool": "travel", "arguments": {"city": "Chicago", "seats": 9}}
+    parts = student.answer_many([Input(text), Input("how warm is it in Chicago")]).parts
     assert parts is not None
     assert [set(each) for each in parts] == [
         {"tool", "arguments.city", "arguments.seats"},
@@ -194,7 +198,7 @@ def test_another_line_says_what_a_bare_number_means(tmp_path: Path) -> None:
     rows = [(f"message: {number}\nrequested: {name}", {name: str(number)}) for number in range(1, 60) for name in asked]
     student = _train(_data(form, [text for text, _ in rows], [answer for _, answer in rows]), tmp_path)
     for name in asked:
-        assert student.answer(f"message: 77\nrequested: {name}")[0] == {name: "77"}
+        assert student.answer(Input(f"message: 77\nrequested: {name}"))[0] == {name: "77"}
 
 
 def test_values_keep_their_marks_and_joiners(tmp_path: Path) -> None:
@@ -203,9 +207,9 @@ def test_values_keep_their_marks_and_joiners(tmp_path: Path) -> None:
     texts = [f"{start} {city} {end}" for city in cities for start in ("to", "fly to") for end in ("now", "please")]
     targets = [{"city": city} for city in cities for _ in range(4)]
     student = _train(_data(form, texts, targets), tmp_path)
-    answers = student.answer_many(texts).answers
+    answers = student.answer_many(inputs_of(texts)).answers
     assert np.mean([answer == target for answer, target in zip(answers, targets, strict=True)]) > 0.95
-    assert student.answer("fly to Ko\u0308ln now")[0] == {"city": "Ko\u0308ln"}
+    assert student.answer(Input("fly to Ko\u0308ln now"))[0] == {"city": "Ko\u0308ln"}
 
 
 def test_it_abstains_from_texts_that_are_too_long_and_from_free_text(tmp_path: Path) -> None:
@@ -234,11 +238,12 @@ def test_a_field_of_free_text_that_most_answers_have_is_named_before_any_trainin
 
 def test_threads_get_the_same_answers_while_new_words_are_learned(tmp_path: Path) -> None:
     _train(tiny_extraction(), tmp_path)
-    texts = [f"please lend me Unseen{place % 300} of Volume{place % 170} for Ada Moor" for place in range(1_500)]
-    expected = open_student(tmp_path).answer_many(texts)
+    words = [f"Unseen{place % 300} of Volume{place % 170}" for place in range(1_500)]
+    inputs = [Input(f"please lend me {each} for Ada Moor") for each in words]
+    expected = open_student(tmp_path).answer_many(inputs)
     student = open_student(tmp_path)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(student.answer, texts))
+        found = list(pool.map(student.answer, inputs))
     assert [answer for answer, _ in found] == expected.answers
     np.testing.assert_allclose([signals for _, signals in found], expected.signals, atol=1e-5)
 

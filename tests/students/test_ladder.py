@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stepdown.core.contract import Contract
 from stepdown.core.family import families
 from stepdown.core.training_time import REFERENCE, MachineSpeed, TrainingBudget, TrainingSize
 from stepdown.students.kinds import student_kinds
-from stepdown.students.ladder import choose_ladder
+from stepdown.students.ladder import LadderWishes, choose_ladder
 
 
 def _ladder(rows: int, labels: int, contract: Contract, seconds: float, family: str, speed: MachineSpeed = REFERENCE):
@@ -84,6 +86,39 @@ def test_a_tight_latency_leaves_out_what_is_slow() -> None:
 
 def test_a_kind_that_cannot_learn_these_answers_is_dropped_by_its_own_words() -> None:
     budget = TrainingBudget(TrainingSize(2_000, 7, 32_000), 4000.0, REFERENCE)
-    planned, dropped = choose_ladder(budget, "extract", Contract(), {"tagger": "the field 'x' is free text"})
+    planned, dropped = choose_ladder(
+        budget, "extract", Contract(), LadderWishes({"tagger": "the field 'x' is free text"})
+    )
     assert "tagger" not in {plan.kind for plan in planned}
     assert {one.kind: one.why for one in dropped}["tagger"] == "the field 'x' is free text"
+
+
+BUDGET = TrainingBudget(TrainingSize(2_000, 20, 32_000), 400.0, REFERENCE)
+
+
+def test_what_the_user_gives_stands_in_the_plan_and_counts_in_its_time() -> None:
+    own = {plan.kind: plan for plan in choose_ladder(BUDGET, "classify", Contract())[0]}["encoder"]
+    given = LadderWishes(options={"encoder": {"layers": 6}})
+    planned = {plan.kind: plan for plan in choose_ladder(BUDGET, "classify", Contract(), given)[0]}
+    assert planned["encoder"].options.layers == 6 != own.options.layers
+    kind = student_kinds().load("encoder")
+    assert planned["encoder"].seconds == kind.seconds_needed(BUDGET.size, planned["encoder"].options, REFERENCE)
+    assert sum(plan.seconds for plan in planned.values()) <= 400.0
+
+
+def test_what_the_user_gives_may_be_too_slow_or_quicker_than_any_plan() -> None:
+    slow = LadderWishes(options={"encoder": {"epochs": 500.0}})
+    dropped = {one.kind: one.why for one in choose_ladder(BUDGET, "classify", Contract(), slow)[1]}
+    assert "budget" in dropped["encoder"]
+    short_s = 12.0
+    assert "encoder" not in {
+        one.kind for one in choose_ladder(replace(BUDGET, seconds=short_s), "classify", Contract())[0]
+    }
+    quick = LadderWishes({"token_cnn": "-", "frozen": "-"}, {"encoder": {"teacher_epochs": 0.0, "epochs": 0.2}})
+    planned = {
+        one.kind
+        for one in choose_ladder(
+            TrainingBudget(TrainingSize(1_000, 4, 16_000), short_s, REFERENCE), "classify", Contract(), quick
+        )[0]
+    }
+    assert "encoder" in planned

@@ -6,14 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stepdown.core.inputs import Input
 from stepdown.core.pace import Clock, Deadline
 from stepdown.core.students import ArtefactManifest, TrainingContext, TrainingData
 from stepdown.core.training_time import REFERENCE, TrainingSize
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.students.kinds import encoder, frozen, linear
 from stepdown.students.tiny_task import tiny_task
 
 pytest.importorskip("torch", reason="training needs the extra 'train'")
+from stepdown.students.train import train_student
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -59,11 +63,11 @@ def _short(base: str) -> encoder.Options:
 
 
 def test_every_step_is_in_the_lineage(base: str, context: TrainingContext) -> None:
-    manifest = encoder.train(tiny_task(), _short(base), context)
+    manifest = train_student("encoder", tiny_task(), _short(base), context)
     assert _steps(manifest) == ["prune", "train", "prune", "distil", "train", "quantise"]
     assert manifest.options["pretrained"]["source"] == "path"
     student = open_student(context.folder)
-    assert student.answer_many(["can I borrow two comics"]).probabilities.shape == (1, 4)
+    assert student.answer_many([Input("can I borrow two comics")]).probabilities.shape == (1, 4)
 
 
 def test_without_a_teacher_of_its_own_it_listens_to_another(
@@ -72,9 +76,9 @@ def test_without_a_teacher_of_its_own_it_listens_to_another(
     data = tiny_task()
     other = replace(context, folder=tmp_path / "linear")
     other.folder.mkdir()
-    linear.train(data, linear.Options(), other)
+    train_student("linear", data, linear.Options(), other)
     taught = replace(context, teacher=open_student(other.folder), teacher_hash="a" * 64)
-    manifest = encoder.train(data, replace(_short(base), teacher_epochs=0.0), taught)
+    manifest = train_student("encoder", data, replace(_short(base), teacher_epochs=0.0), taught)
     assert _steps(manifest) == ["prune", "prune", "distil", "train", "quantise"]
     assert manifest.lineage[2].parents == ("a" * 64,)
 
@@ -83,13 +87,13 @@ def test_unlabelled_texts_are_learned_from_by_distillation(base: str, context: T
     data = tiny_task()
     held: TrainingData = replace(
         data,
-        texts=data.texts[::2],
+        inputs=data.inputs[::2],
         targets=data.targets[::2],
         sources=data.sources[::2],
         weights=np.ones(len(data.texts[::2])),
-        extra_texts=data.texts[1::2],
+        extra_inputs=data.inputs[1::2],
     )
-    manifest = encoder.train(held, _short(base), context)
+    manifest = train_student("encoder", held, _short(base), context)
     rows = [entry.parameters["rows"] for entry in manifest.lineage if entry.step == "train"]
     assert rows == [len(held.texts), len(data.texts)]
 
@@ -98,32 +102,32 @@ def test_a_plan_that_takes_too_long_ends_early_and_can_be_replayed(base: str, co
     options = replace(_short(base), teacher_epochs=4.0, epochs=4.0)
     slow = SlowClock(step_s=1.0)
     clock = Clock(Deadline(30.0, slow))
-    manifest = encoder.train(tiny_task(), options, replace(context, clock=clock, progress=slow.tick))
+    manifest = train_student("encoder", tiny_task(), options, replace(context, clock=clock, progress=slow.tick))
     trained = [entry.parameters for entry in manifest.lineage if entry.step == "train"]
     assert clock.cuts
     assert sum(parameters["steps"] for parameters in trained) <= 31
     assert all(parameters["steps"] < parameters["steps_planned"] for parameters in trained)
     again = replace(context, folder=_folder(context, "again"), clock=Clock(replayed=clock.cuts))
-    assert encoder.train(tiny_task(), options, again).digest == manifest.digest
+    assert train_student("encoder", tiny_task(), options, again).digest == manifest.digest
 
 
 def test_a_teacher_that_had_no_time_to_learn_teaches_nobody(base: str, context: TrainingContext) -> None:
     options = replace(_short(base), teacher_epochs=20.0, epochs=2.0)
     slow = SlowClock(step_s=1.0)
-    manifest = encoder.train(
-        tiny_task(), options, replace(context, clock=Clock(Deadline(10.0, slow)), progress=slow.tick)
+    manifest = train_student(
+        "encoder", tiny_task(), options, replace(context, clock=Clock(Deadline(10.0, slow)), progress=slow.tick)
     )
     assert "distil" not in _steps(manifest)
     open_student(context.folder)
 
 
 def test_a_clock_that_leaves_enough_time_changes_nothing(base: str, context: TrainingContext) -> None:
-    plain = encoder.train(tiny_task(), _short(base), context)
+    plain = train_student("encoder", tiny_task(), _short(base), context)
     slow = SlowClock(step_s=1.0)
     watched = replace(
         context, folder=_folder(context, "watched"), clock=Clock(Deadline(600.0, slow)), progress=slow.tick
     )
-    assert encoder.train(tiny_task(), _short(base), watched).digest == plain.digest
+    assert train_student("encoder", tiny_task(), _short(base), watched).digest == plain.digest
     assert not watched.clock.cuts
 
 
@@ -132,7 +136,7 @@ def test_what_was_stopped_goes_on_from_its_checkpoint_to_the_same_artefact(
     phase: str, base: str, context: TrainingContext
 ) -> None:
     options = replace(_short(base), teacher_epochs=3.0, epochs=3.0)
-    whole = encoder.train(tiny_task(), options, context)
+    whole = train_student("encoder", tiny_task(), options, context)
     kept = context.home / "checkpoints"
     heard: list[str] = []
 
@@ -143,7 +147,7 @@ def test_what_was_stopped_goes_on_from_its_checkpoint_to_the_same_artefact(
 
     stopped = replace(context, folder=_folder(context, "stopped"), checkpoints=kept, checkpoint_s=0.0, progress=stop)
     with pytest.raises(KeyboardInterrupt):
-        encoder.train(tiny_task(), options, stopped)
+        train_student("encoder", tiny_task(), options, stopped)
     steps: list[str] = []
     resumed = replace(
         context,
@@ -151,18 +155,18 @@ def test_what_was_stopped_goes_on_from_its_checkpoint_to_the_same_artefact(
         checkpoints=kept,
         progress=lambda what, share: steps.append(what),
     )
-    assert encoder.train(tiny_task(), options, resumed).digest == whole.digest
+    assert train_student("encoder", tiny_task(), options, resumed).digest == whole.digest
     assert len(steps) < len(heard) + 40
     assert sum(each.startswith(phase) for each in steps) < 18
 
 
 def test_a_damaged_checkpoint_is_as_if_it_were_not_there(base: str, context: TrainingContext) -> None:
-    whole = encoder.train(tiny_task(), _short(base), context)
+    whole = train_student("encoder", tiny_task(), _short(base), context)
     kept = context.home / "checkpoints"
     kept.mkdir()
     (kept / "teacher.safetensors").write_bytes(b"half of what should stand here")
     again = replace(context, folder=_folder(context, "again"), checkpoints=kept)
-    assert encoder.train(tiny_task(), _short(base), again).digest == whole.digest
+    assert train_student("encoder", tiny_task(), _short(base), again).digest == whole.digest
 
 
 def test_an_interrupt_stops_it_and_leaves_no_artefact(base: str, context: TrainingContext) -> None:
@@ -171,15 +175,15 @@ def test_an_interrupt_stops_it_and_leaves_no_artefact(base: str, context: Traini
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        encoder.train(tiny_task(), _short(base), replace(context, progress=interrupt))
+        train_student("encoder", tiny_task(), _short(base), replace(context, progress=interrupt))
     assert list(context.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", [encoder, frozen])
-def test_progress_rises_from_nothing_towards_one(kind, base: str, context: TrainingContext) -> None:
+@pytest.mark.parametrize("kind", ["encoder", "frozen"])
+def test_progress_rises_from_nothing_towards_one(kind: str, base: str, context: TrainingContext) -> None:
     heard: list[float] = []
-    options = _short(base) if kind is encoder else frozen.Options(base=base, max_length=32)
-    kind.train(tiny_task(), options, replace(context, progress=lambda what, share: heard.append(share)))
+    options = _short(base) if kind == "encoder" else frozen.Options(base=base, max_length=32)
+    train_student(kind, tiny_task(), options, replace(context, progress=lambda what, share: heard.append(share)))
     assert heard[0] == 0.0
     assert heard == sorted(heard)
     assert heard[-1] <= 1.0

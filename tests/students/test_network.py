@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from stepdown.core.errors import InputError
+from stepdown.runtime.encoder import run_sequences, session
 from stepdown.students.encoders.onnx_graph import rounded_rows
 from stepdown.students.encoders.pretrained import POOLING, resolve
-from stepdown.students.encoders.served import run_sequences, session
 from stepdown.students.encoders.threads import torch_threads
 from stepdown.students.shrink import prune, quantise
 

@@ -9,6 +9,7 @@ import pytest
 
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.family import loss_named
+from stepdown.core.inputs import Input
 from stepdown.core.students import TrainingData
 from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.students.kinds import student_kinds
@@ -48,7 +49,7 @@ def test_why_nobody_can_learn_it_names_the_field() -> None:
     rows = 60
     data = replace(
         data_of("extract"),
-        texts=[f"tell me about {row}" for row in range(rows)],
+        inputs=[Input(f"tell me about {row}") for row in range(rows)],
         targets=[{"note": f"nothing that stands there, number {row * 31 % 101}"} for row in range(rows)],
         sources=["incumbent"] * rows,
         weights=np.ones(rows),
@@ -63,7 +64,7 @@ def test_why_nobody_can_learn_it_names_the_field() -> None:
     learnable = data_of("extract")
     many = replace(
         learnable,
-        texts=learnable.texts * 4000,
+        inputs=learnable.inputs * 4000,
         targets=learnable.targets * 4000,
         sources=list(learnable.sources) * 4000,
         weights=np.tile(learnable.weights, 4000),

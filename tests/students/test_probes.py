@@ -11,12 +11,27 @@ import pytest
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import DifferentAnswersError, TamperedError
-from stepdown.students.artefact import open_student, read_manifest, seal
+from stepdown.core.inputs import Input, inputs_of
+from stepdown.runtime.artefact import open_student, read_manifest
+from stepdown.runtime.probes import (
+    COUNT,
+    LONGEST,
+    ONE_IN,
+    PROBES,
+    TOLERANCE,
+    Probe,
+    Probes,
+    replay_probes,
+    take_probes,
+    write_probes,
+)
+from stepdown.students.artefact import seal
 from stepdown.students.fit import FitContext, fit_ladder
 from stepdown.students.kinds import linear
 from stepdown.students.ladder import PlannedStudent
-from stepdown.students.probes import COUNT, LONGEST, ONE_IN, PROBES, TOLERANCE, Probe, Probes, take_probes
 from stepdown.students.tiny_task import tiny_task
+
+pytestmark = pytest.mark.slow
 
 pytest.importorskip("scipy", reason="training needs the extra 'train'")
 
@@ -29,8 +44,8 @@ class Echo:
     kind = "echo"
     signal_names = ("top",)
 
-    def answer(self, text: str) -> tuple[str, tuple[float, ...]]:
-        return text, (1.0 / 3.0,)
+    def answer(self, input: Input) -> tuple[str, tuple[float, ...]]:
+        return input.text, (1.0 / 3.0,)
 
 
 def fitting(home: Path) -> FitContext:
@@ -72,7 +87,7 @@ def test_every_artefact_of_a_build_has_probes(built: Path) -> None:
     assert {probe.input for probe in probes} <= set(tiny_task().texts)
     student = open_student(built)
     for probe in probes:
-        answer, signals = student.answer(probe.input)
+        answer, signals = student.answer(Input(probe.input))
         assert (answer, len(signals)) == (probe.answer, len(probe.signals))
         assert signals == pytest.approx(probe.signals, abs=1e-6)
 
@@ -84,9 +99,9 @@ def test_the_same_seed_gives_the_same_probes(built: Path, tmp_path: Path) -> Non
 
 def test_inputs_are_spread_over_different_texts_and_cut() -> None:
     texts = [f"text {number // 2}" for number in range(2_000)]
-    inputs = [probe.input for probe in take_probes(Echo(), texts).probes]
+    inputs = [probe.input for probe in take_probes(Echo(), inputs_of(texts)).probes]
     assert (len(inputs), len(set(inputs)), inputs[0], inputs[-1]) == (COUNT, COUNT, "text 0", "text 999")
-    few = take_probes(Echo(), ["a", "a", "b" * 5_000]).probes
+    few = take_probes(Echo(), inputs_of(["a", "a", "b" * 5_000])).probes
     assert [len(probe.input) for probe in few] == [1, LONGEST]
     assert few[0].signals == (0.333333,)
     assert take_probes(Echo(), []).probes == ()
@@ -126,7 +141,7 @@ def test_an_artefact_without_probes_opens(artefact: Path) -> None:
     manifest = read_manifest(artefact)
     (artefact / PROBES).unlink()
     seal(artefact, manifest)
-    assert open_student(artefact).answer("can I borrow two comics")[0]
+    assert open_student(artefact).answer(Input("can I borrow two comics"))[0]
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"probes": [1]}', b"[" * 100_000])
@@ -148,3 +163,19 @@ def test_a_build_does_not_reuse_a_student_that_answers_differently_here(tmp_path
     again = fit_ladder([PLAN], tiny_task(), fitting(tmp_path)).students[0]
     assert not again.reused
     assert again.folder.name == first.folder.name
+
+
+class LastMessage(Echo):
+    """The same with the last message of a request."""
+
+    def answer(self, input: Input) -> tuple[str, tuple[float, ...]]:
+        return str(input.messages[-1]["content"]), (1.0 / 3.0,)
+
+
+def test_a_probe_holds_all_that_the_student_read(tmp_path: Path) -> None:
+    asked = [Input(f"{n}", {"messages": [{"role": "user", "content": f"letter {n}"}]}) for n in range(3)]
+    write_probes(tmp_path, take_probes(LastMessage(), [*asked, asked[0]]))
+    assert [probe.answer for probe in probes_of(tmp_path)] == ["letter 0", "letter 1", "letter 2"]
+    replay_probes(tmp_path, LastMessage())
+    with pytest.raises(DifferentAnswersError):
+        replay_probes(tmp_path, Echo())

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepdown.core.errors import UsageError
-from stepdown.students.encoders.served import Tokeniser
+from stepdown.runtime.tokeniser import Tokeniser
 from stepdown.students.shrink import prune
 
 TEXTS = ["I want to borrow a book", "when to return books?"]

@@ -11,14 +11,15 @@ from tests.fixture_cache import KeptFolder
 
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.form import Field, Form
-from stepdown.students.artefact import open_student
+from stepdown.core.inputs import Input
+from stepdown.runtime.artefact import open_student
+from stepdown.runtime.kinds.ranker import RankerStudent
+from stepdown.runtime.ranking.candidates import MOST, candidates
+from stepdown.runtime.ranking.rank_answering import options_of
+from stepdown.runtime.ranking.strangeness import learn_familiar
+from stepdown.runtime.ranking.surroundings import describe
 from stepdown.students.kinds import crf as gazetteer
 from stepdown.students.kinds import ranker, tagger
-from stepdown.students.kinds.ranker import RankerStudent
-from stepdown.students.ranking.candidates import MOST, candidates
-from stepdown.students.ranking.rank_answering import options_of
-from stepdown.students.ranking.strangeness import learn_familiar
-from stepdown.students.ranking.surroundings import describe
 from stepdown.students.tiny_documents import tiny_documents
 from stepdown.students.tiny_extraction import tiny_extraction
 
@@ -33,12 +34,12 @@ def student(kept_folder: KeptFolder) -> RankerStudent:
 
 
 def _signals(student: RankerStudent, text: str) -> dict[str, float]:
-    return dict(zip(student.signal_names, student.answer(text)[1], strict=True))
+    return dict(zip(student.signal_names, student.answer(Input(text))[1], strict=True))
 
 
 def test_it_reads_a_document_that_it_never_saw(student: RankerStudent) -> None:
     text = tiny_documents().texts[1].replace("Beleg Nr. ", "Beleg Nr. X-").replace("Kunde 41", "Kunde 499")
-    answer, _ = student.answer(text)
+    answer, _ = student.answer(Input(text))
     assert answer["number"].startswith("X-")
     assert {"due", "currency", "kind"} <= answer.keys()
     assert _signals(student, text)["abstains"] == 0.0
@@ -62,7 +63,7 @@ def test_it_holds_back_where_the_order_of_day_and_month_is_unclear(student: Rank
 
 def test_every_field_has_a_chance(student: RankerStudent) -> None:
     data = tiny_documents()
-    found = student.answer_many(data.texts[:20])
+    found = student.answer_many(data.inputs[:20])
     assert found.parts is not None
     for answer, parts in zip(found.answers, found.parts, strict=True):
         # The currency is read off the whole text: there is nothing to be unsure of.
@@ -81,7 +82,7 @@ def test_documents_are_a_rankers_and_messages_are_not() -> None:
     single = Form(fields=(Field(name="member"),))
     assert "documents" in ranker.why_not(replace(messages, form=single))
     assert "longer than the 256 tokens" in tagger.why_not(
-        replace(documents, texts=[8 * text for text in documents.texts])
+        replace(documents, inputs=[Input(8 * text) for text in documents.texts])
     )
 
 

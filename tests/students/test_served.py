@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import onnxruntime
 import pytest
 
-from stepdown.core.errors import InputError, TamperedError
-from stepdown.students.encoders.served import CHARACTERS_PER_TOKEN, Tokeniser, session
+from stepdown.core.errors import InputError, TamperedError, UsageError
+from stepdown.runtime.encoder import session
+from stepdown.runtime.tokeniser import CHARACTERS_PER_TOKEN, Tokeniser
 
 
 def test_a_text_that_does_not_fit_is_marked(tokenizer_content: str) -> None:
@@ -31,3 +33,10 @@ def test_what_is_no_tokenizer_is_refused(content: str) -> None:
 def test_what_is_no_graph_is_refused() -> None:
     with pytest.raises(TamperedError, match="graph cannot be loaded"):
         session(b"not a graph")
+
+
+def test_a_device_that_this_onnxruntime_lacks_is_refused_and_those_that_it_has_are_named() -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has the device")
+    with pytest.raises(UsageError, match=r"'cuda'.*It has: cpu\."):
+        session(b"", device="cuda")

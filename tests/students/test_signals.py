@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from stepdown.students.signals import logit_signals, one_answer, softmax
+from stepdown.runtime.signals import logit_signals, one_answer, softmax
 
 LOGITS = arrays(
     np.float32,

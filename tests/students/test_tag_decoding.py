@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepdown.core.extraction.form import Field, Form, Role, Span
-from stepdown.students.encoders.served import Reading
-from stepdown.students.encoders.tag_answering import SIGNAL_NAMES, Answering
-from stepdown.students.encoders.tag_decoding import best_path, choose, field_probabilities, forbid, tag, values_of
-from stepdown.students.encoders.tag_layout import Layout, layout_of, units_of
+from stepdown.runtime.readings import Reading
+from stepdown.runtime.tags.answering import SIGNAL_NAMES, Answering
+from stepdown.runtime.tags.decoding import best_path, choose, field_probabilities, forbid, tag, values_of
+from stepdown.runtime.tags.layout import Layout, layout_of, units_of
 from stepdown.students.encoders.tag_targets import tags_of
 
 SURE = 8.0

@@ -8,11 +8,15 @@ import pytest
 
 from stepdown.core.errors import NotEnoughData, UsageError
 from stepdown.core.extraction.form import Field, Form
+from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingContext, TrainingData
 from stepdown.core.training_time import REFERENCE, TrainingSize
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.students.kinds import tagger
 from stepdown.students.tiny_extraction import tiny_extraction
+from stepdown.students.train import train_student
+
+pytestmark = pytest.mark.slow
 
 pytest.importorskip("torch", reason="training needs the extra 'train'")
 
@@ -37,7 +41,7 @@ def _data(answers: list[dict], texts: list[str], form: Form) -> TrainingData:
     count = len(texts)
     return replace(
         tiny_extraction(),
-        texts=texts,
+        inputs=inputs_of(texts),
         targets=list(answers),
         sources=["gold"] * count,
         weights=np.ones(count),
@@ -50,7 +54,7 @@ def _train_step(manifest) -> dict:
 
 
 def test_every_step_is_in_the_lineage_and_says_what_was_learned(options, context) -> None:
-    manifest = tagger.train(tiny_extraction(), options, context)
+    manifest = train_student("tagger", tiny_extraction(), options, context)
     steps = [entry.step for entry in manifest.lineage]
     assert steps == ["prune", "train", "prune", "distil", "train", "quantise"]
     fields = _train_step(manifest)["fields"]
@@ -72,7 +76,7 @@ def test_answers_that_stand_nowhere_in_their_text_are_counted_and_the_rest_learn
         for row, answer in enumerate(data.targets)
     ]
     changed = sum(answer != before for answer, before in zip(wrong, data.targets, strict=True))
-    manifest = tagger.train(replace(data, targets=wrong), options, context)
+    manifest = train_student("tagger", replace(data, targets=wrong), options, context)
     assert _train_step(manifest)["unaligned"] == {"member": changed}
 
 
@@ -80,13 +84,13 @@ def test_unlabelled_texts_are_learned_from_by_distillation(options, context) -> 
     data = tiny_extraction()
     half = replace(
         data,
-        texts=data.texts[::2],
+        inputs=data.inputs[::2],
         targets=data.targets[::2],
         sources=data.sources[::2],
         weights=np.ones(len(data.texts[::2])),
-        extra_texts=data.texts[1::2],
+        extra_inputs=data.inputs[1::2],
     )
-    manifest = tagger.train(half, options, context)
+    manifest = train_student("tagger", half, options, context)
     rows = [entry.parameters["rows"] for entry in manifest.lineage if entry.step == "train"]
     assert rows == [180, 360]
 
@@ -106,8 +110,8 @@ def test_a_form_of_copied_fields_alone_and_one_of_closed_fields_alone_can_be_lea
         folder = tmp_path / str(place)
         folder.mkdir()
         plan = replace(options, teacher_epochs=teacher_epochs)
-        tagger.train(_data(answers, texts, form), plan, replace(context, folder=folder))
-        predicted = open_student(folder).answer_many(texts)
+        train_student("tagger", _data(answers, texts, form), plan, replace(context, folder=folder))
+        predicted = open_student(folder).answer_many(inputs_of(texts))
         assert np.isfinite(predicted.signals).all()
         assert predicted.parts is not None
         assert all(set(parts) == {field.name for field in form.fields} for parts in predicted.parts)
@@ -125,17 +129,17 @@ def test_free_text_is_refused_by_name_before_any_training() -> None:
 
 
 def test_data_without_a_form_and_unknown_units_are_refused(options, context) -> None:
-    with pytest.raises(UsageError, match="no form"):
-        tagger.train(replace(tiny_extraction(), form=None), options, context)
+    with pytest.raises(UsageError, match="no fields"):
+        train_student("tagger", replace(tiny_extraction(), form=None), options, context)
     with pytest.raises(UsageError, match="letters"):
-        tagger.train(tiny_extraction(), replace(options, units="letters"), context)
+        train_student("tagger", tiny_extraction(), replace(options, units="letters"), context)
     assert tagger.why_not(replace(tiny_extraction(), form=None))
 
 
 def test_one_answer_for_all_is_nothing_to_learn(options, context) -> None:
     data = tiny_extraction()
     with pytest.raises(NotEnoughData):
-        tagger.train(replace(data, targets=[data.targets[0]] * len(data.targets)), options, context)
+        train_student("tagger", replace(data, targets=[data.targets[0]] * len(data.targets)), options, context)
 
 
 def test_epochs_grow_with_the_time_there_is() -> None:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from stepdown.core.errors import NotEnoughData
+from stepdown.core.inputs import Input
 from stepdown.core.students import TrainingData
-from stepdown.students.targets import learned_from, read_targets
-from stepdown.students.tiny_task import tiny_task
+from stepdown.students.targets import read_targets
 
 
 def _data(soft: np.ndarray | None = None) -> TrainingData:
     return TrainingData(
         task="t",
         family="classify",
-        texts=[f"text {row}" for row in range(10)],
+        inputs=[Input(f"text {row}") for row in range(10)],
         targets=["a", "b"] * 5,
         sources=["gold"] * 5 + ["incumbent"] * 5,
         weights=np.linspace(1.0, 2.0, 10),
@@ -47,9 +47,3 @@ def test_too_little_to_learn_from_is_said() -> None:
         read_targets(replace(_data(), targets=["a"] * 10))
     with pytest.raises(NotEnoughData, match="2 rows"):
         read_targets(replace(_data(), targets=["a", "b"] + [None] * 8))
-
-
-def test_the_manifest_counts_what_was_learned_from() -> None:
-    counts = learned_from(tiny_task())
-    assert sum(counts.values()) == len(tiny_task().texts)
-    assert set(counts) == {"gold", "incumbent"}

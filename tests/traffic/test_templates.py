@@ -15,7 +15,7 @@ from stepdown.core.calls import Call
 from stepdown.core.tasks import MessageTemplate, Part, Template
 from stepdown.traffic.clusters import clusters
 from stepdown.traffic.read import read_calls
-from stepdown.traffic.templates import Prompt, mine
+from stepdown.traffic.templates import Prompt, mine_template
 
 
 def _prompt(*texts: str, roles: tuple[str, ...] = ("user",)) -> Prompt:
@@ -41,7 +41,7 @@ INPUTS = st.lists(st.text(max_size=40).filter(lambda text: text == text.strip())
 def test_one_slot_gives_back_the_inputs(inputs: list[str], before: str, after: str) -> None:
     values = [*inputs, *UNLIKE]
     prompts = [_prompt(before + value + after) for value in values]
-    template = mine(prompts)
+    template = mine_template(prompts)
     assert [template.cut(_request(prompt)) for prompt in prompts] == values
 
 
@@ -51,7 +51,7 @@ def test_two_slots_give_back_the_inputs(inputs: list[str]) -> None:
     languages = ["English", "German", "Ελληνικά", "Swiss German", "日本語"]
     values = [(languages[place % 5], value) for place, value in enumerate([*UNLIKE, *UNLIKE, *inputs])]
     prompts = [_prompt(f"Say it well.\nLanguage: {language}\nText: {value}\n\nDone.") for language, value in values]
-    template = mine(prompts)
+    template = mine_template(prompts)
     assert template.slots == ("language", "text")
     cut = [template.cut(_request(prompt)) for prompt in prompts]
     assert cut == [{"language": language, "text": value} for language, value in values]
@@ -60,18 +60,18 @@ def test_two_slots_give_back_the_inputs(inputs: list[str]) -> None:
 def test_inputs_may_repeat_the_delimiter_be_empty_or_many_lines() -> None:
     values = ["one", "", "two\n\n===\n\nAnswer in JSON.", "===", "three\n\nlines\nhere"]
     prompts = [_prompt(f"Ask: {value}\n\n===\n\nAnswer in JSON.") for value in values]
-    template = mine(prompts)
+    template = mine_template(prompts)
     assert [template.cut(_request(prompt)) for prompt in prompts] == values
 
 
 def test_slots_do_not_cut_words() -> None:
     prompts = [_prompt(f"Item {word} is what?") for word in ("cardinal", "carpet", "card", "carmine")]
-    assert mine(prompts).messages[0].parts == (Part(text="Item "), Part(slot="input"), Part(text=" is what?"))
+    assert mine_template(prompts).messages[0].parts == (Part(text="Item "), Part(slot="input"), Part(text=" is what?"))
 
 
 def test_white_space_that_may_be_there_is_no_input() -> None:
     prompts = [_prompt(f"\nBe exact.\n{space}Q: {value}") for space, value in [("", "one"), ("\n", "two"), ("", "six")]]
-    template = mine(prompts)
+    template = mine_template(prompts)
     assert template.slots == ("input",)
     assert [template.cut(_request(prompt)) for prompt in prompts] == ["one", "two", "six"]
     assert template.cut({"messages": [{"role": "user", "content": "Be exact.\nreally Q: one"}]}) is None
@@ -80,7 +80,7 @@ def test_white_space_that_may_be_there_is_no_input() -> None:
 def test_few_shot_turns_are_constant_and_system_prompts_too() -> None:
     roles = ("system", "user", "assistant", "user")
     prompts = [_prompt("Label it.", "good film", "positive", text, roles=roles) for text in ("dull", "a joy", "so so")]
-    template = mine(prompts)
+    template = mine_template(prompts)
     assert [len(message.parts) for message in template.messages] == [1, 1, 1, 1]
     assert [template.cut(_request(prompt)) for prompt in prompts] == ["dull", "a joy", "so so"]
 
@@ -106,7 +106,7 @@ def test_the_shipped_prompt(shared_data: Path) -> None:
         texts += [row["text"] for row in csv.DictReader(test)]
     requests = [call.request for call in calls if isinstance(call, Call)]
     chosen = np.random.default_rng(1).choice(len(requests), 100, replace=False)
-    template = mine([_prompt(requests[place]["messages"][0]["content"]) for place in chosen])
+    template = mine_template([_prompt(requests[place]["messages"][0]["content"]) for place in chosen])
     cuts = [template.cut(request) for request in requests]
     known = {text.strip() for text in texts}
     assert len(texts) == len(cuts) == 13_083
@@ -133,7 +133,7 @@ def _dated(month: str, day: int, number: int) -> Prompt:
 def test_what_varies_by_nature_is_a_slot_though_the_sample_has_one_month() -> None:
     for days in (1, 28):
         november = [_dated("2026-11", 1 + number % days, number) for number in range(60)]
-        template = mine(november)
+        template = mine_template(november)
         assert template.slots == ("input",)
         for prompt in (*november, _dated("2026-12", 3, 99), _dated("2027-01", 31, 7)):
             assert template.cut(_request(prompt)) is not None
@@ -158,7 +158,7 @@ def test_what_varies_by_nature_is_a_slot_though_the_sample_has_one_month() -> No
 )
 def test_dates_in_any_common_writing(dates: tuple[str, ...]) -> None:
     first, *later = dates
-    template = mine([_prompt(f"It is {first}.\nSay what this is about: {value}") for value in UNLIKE])
+    template = mine_template([_prompt(f"It is {first}.\nSay what this is about: {value}") for value in UNLIKE])
     assert template.slots == ("input",)
     for date in later:
         assert template.cut(_request(_prompt(f"It is {date}.\nSay what this is about: x"))) == "x"
@@ -170,7 +170,7 @@ def test_a_number_that_differs_is_an_input_and_never_cut() -> None:
         _prompt(f"Amount: {amount}\nSay which desk: {text}")
         for amount, text in zip(("1,204.50", "1,307.00", "99.10"), UNLIKE, strict=True)
     ]
-    template = mine(prompts)
+    template = mine_template(prompts)
     assert [template.cut(_request(prompt)) for prompt in prompts] == [
         {"amount": amount, "say_which_desk": text}
         for amount, text in zip(("1,204.50", "1,307.00", "99.10"), UNLIKE, strict=True)

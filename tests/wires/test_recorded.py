@@ -15,8 +15,7 @@ from pydantic import TypeAdapter
 
 from stepdown.wires import anthropic_messages, openai_chat
 from stepdown.wires.event_stream import EventSplitter, events, looks_like
-from stepdown.wires.into_chat import MessagesToChat
-from stepdown.wires.into_messages import ChatToMessages
+from stepdown.wires.translated_streams import ChatToMessages, MessagesToChat
 
 _EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 _ASKED: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsNonStreaming)

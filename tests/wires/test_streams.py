@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from stepdown.wires import anthropic_messages, openai_chat
 from stepdown.wires.event_stream import DONE, EventSplitter, frame
-from stepdown.wires.into_chat import MessagesToChat
-from stepdown.wires.into_messages import ChatToMessages
 from stepdown.wires.stream_translator import StreamTranslator
+from stepdown.wires.translated_streams import ChatToMessages, MessagesToChat
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _CALL = st.fixed_dictionaries(

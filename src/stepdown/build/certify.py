@@ -1,32 +1,47 @@
-"""The fourth stage: the path on tune, then one walk along it on the evidence, journalled before it is walked."""
+"""The fourth stage: the path on tune, then one walk along it on the evidence, journalled before it is walked.
+
+Evidence is timed once and the timings are kept, so that a repeated build gets no second chance.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from stepdown.build.job import Job
+from stepdown.build.label_plan import first_plan, label_next
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
-from stepdown.certificate.ledger import ATTEMPTED, LOOKED, Attempt, asked_before, attempt, looks
-from stepdown.certificate.observations import Observations
+from stepdown.certificate.forecast import PathForecast
+from stepdown.certificate.gold_objection import GoldToCheck, objection
+from stepdown.certificate.ledger import Attempt, asked_before, attempt, looks
+from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import COMPLETE, whole_units_up_to
-from stepdown.certificate.prospects import Prospects
 from stepdown.certificate.refusal import needed_labels
+from stepdown.certificate.split_answers import (
+    TIMING_S,
+    SplitAnswers,
+    content_keys,
+    observe_evidence,
+    observe_judged,
+    time_rows,
+)
+from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.certificate import Certificate, Journalled, Population
 from stepdown.core.dataset import Dataset, Example
-from stepdown.core.draw import Draw
+from stepdown.core.draw import ATTEMPTED, LOOKED, Draw
+from stepdown.core.students import Student
+from stepdown.evaluation.speed import describe_machine
 from stepdown.project.evidence_draws import drawn_at, ledger_events, plan_labels, planned_rows
-from stepdown.build.job import Job
-from stepdown.build.label_plan import first_plan, label_next
-from stepdown.build.measure import Measured
-from stepdown.build.gold_objections import objection
-from stepdown.certificate.split_answers import Answered, content_keys, observe_evidence, observe_judged
-from stepdown.build.evidence_timings import time_once
+from stepdown.project.home import write_whole
 from stepdown.stats.spending import attempt_error
 
 DEAREST = 2.0
@@ -35,8 +50,8 @@ DEAREST = 2.0
 
 @dataclass(frozen=True)
 class Certified:
-    """A certificate or a refusal, and all that it rests on. whole: the evidence of the whole draw, of which what was
-    tested may be a beginning."""
+    """A certificate or a refusal, with its candidate, evidence and attempt. whole: the evidence of the whole draw, of
+    which `evidence` may be the first rows."""
 
     certificate: Certificate
     candidate: Candidate
@@ -45,21 +60,21 @@ class Certified:
     whole: Evidence
 
 
-def certify_cascade(job: Job, dataset: Dataset, measured: Measured) -> Certified:
+def certify_cascade(job: Job, dataset: Dataset, measured: MeasuredStudents) -> Certified:
     """Fix the candidate on tune; where the evidence is complete, spend one attempt of it, and test."""
     draw, answered = dataset.draw, measured.answered["certify"]
     if draw is None:
         raise ValueError("Got a dataset without a draw; expected one as `curate` makes it.")
     seen = _certify_rows(job, measured, draw).students(measured.kept)
     error = attempt_error(1.0 - job.contract.confidence, 1)
-    prospects = Prospects(measured.tune.students(measured.kept), job.contract, max(len(set(seen.units)), 1), error)
-    candidate = choose_candidate(job.task.name, prospects)
+    forecast = PathForecast(measured.tune.students(measured.kept), job.contract, max(len(set(seen.units)), 1), error)
+    candidate = choose_candidate(job.task.name, forecast)
     basis = Basis(
         population=population(job, draw),
         unit=draw.unit,
         drawn=seen.n,
         excluded=dict(dataset.unusable),
-        objection=objection(job, measured, draw),
+        objection=objection(gold_to_check(job, measured), draw.scope),
     )
     whole = gather(candidate, seen, Terms(_ceiling(job, dataset), basis), content_keys(answered.examples))
     plan = first_plan(whole, measured.tune, job.contract)
@@ -71,8 +86,20 @@ def certify_cascade(job: Job, dataset: Dataset, measured: Measured) -> Certified
     return Certified(certificate, candidate, evidence, spent, whole)
 
 
+def gold_to_check(job: Job, measured: MeasuredStudents) -> GoldToCheck:
+    return GoldToCheck(
+        task=job.task.name,
+        answered=measured.answered,
+        students=measured.candidate_students,
+        calibrators=measured.calibrators,
+        slice_of=job.family.slice_of,
+        checks_relevance=job.contract.against != "agreement" and not job.reading.trusted,
+        seed=job.request.seed,
+    )
+
+
 def population(job: Job, draw: Draw) -> Population:
-    """What a draw was drawn from, as a certificate has it."""
+    """The population of a draw, as a certificate states it."""
     assumption = {"traffic": "all" if draw.complete and job.contract.against == "gold" else "", "judged": ""}
     return Population(
         calls=draw.calls,
@@ -89,7 +116,7 @@ def population(job: Job, draw: Draw) -> Population:
 
 
 def rows_to_test(job: Job, draw: Draw, whole: Evidence, plan: int) -> tuple[Evidence, bool]:
-    """The beginning of the draw that is to be tested, and whether enough of it is labelled.
+    """The first rows of the draw, as many as are to be tested, and whether enough of them are labelled.
 
     All of it where nothing waits for a label. Else as many rows as were planned before anyone labelled; where nothing
     was planned, `plan`, and those labels are waited for.
@@ -153,29 +180,81 @@ def _test(job: Job, dataset: Dataset, evidence: Evidence, is_ready: bool) -> tup
     return certify(evidence, job.contract, spent, dataset.manifest, issue), spent
 
 
-def _certify_rows(job: Job, measured: Measured, draw: Draw) -> Observations:
+def _certify_rows(job: Job, measured: MeasuredStudents, draw: Draw) -> Observations:
     answered, kind = measured.answered["certify"], job.contract.against
     latency = time_once(job, measured.students, measured.candidate_students, answered.examples, draw)
     if kind == "judged":
-        own = Answered(with_drawn_gold(answered.examples), answered.predictions)
-        return observe_judged(own, measured.candidate_students, job.grader, measured.curated.verdicts, latency)
+        own = SplitAnswers(with_drawn_gold(answered.examples), answered.predictions)
+        return observe_judged(own, measured.candidate_students, job.grader, measured.verdicts, latency)
     return observe_evidence(answered, measured.candidate_students, job.grader, kind, latency)
 
 
 def with_drawn_gold(examples: Sequence[Example]) -> list[Example]:
-    """Judged rows with the gold that is a random sample of them: what its owner drew, else an unbroken beginning."""
-    declared = [one for one in examples if one.gold is not None and one.gold_basis in ("random-sample", "all")]
+    """Judged rows with the gold that is a random sample of them: the owner's own sample, else the rows up to the first
+    without gold."""
+    declared = [
+        example for example in examples if example.gold is not None and example.gold_basis in ("random-sample", "all")
+    ]
     if declared:
         kept = {one.id for one in declared}
     else:
-        bare = next((place for place, one in enumerate(examples) if one.gold is None), len(examples))
-        kept = {one.id for one in examples[:bare]}
-    return [one if one.id in kept else msgspec.structs.replace(one, gold=None) for one in examples]
+        bare = next((place for place, example in enumerate(examples) if example.gold is None), len(examples))
+        kept = {example.id for example in examples[:bare]}
+    return [example if example.id in kept else msgspec.structs.replace(example, gold=None) for example in examples]
 
 
 def _ceiling(job: Job, dataset: Dataset) -> float | None:
-    """The most that one call costs: as the contract states it, else from the calls that are no evidence."""
+    """The price ceiling of one call: as the contract states it, else from the calls outside of the evidence."""
     if job.contract.dearest_call_usd is not None:
         return job.contract.dearest_call_usd
-    costs = [one.cost_usd for one in dataset.examples if one.split != "certify" and one.cost_usd is not None]
+    costs = [
+        example.cost_usd for example in dataset.examples if example.split != "certify" and example.cost_usd is not None
+    ]
     return DEAREST * max(costs) if costs else None
+
+
+def time_once(
+    job: Job,
+    students: Sequence[Student],
+    candidate_students: Sequence[CandidateStudent],
+    examples: Sequence[Example],
+    draw: Draw,
+) -> NDArray[np.float64]:
+    """Seconds of one request for a random sample of the rows, by student; NaN where not timed: (students, rows).
+
+    Kept by artefact, machine and draw. Where they are lost and measured anew, the evidence says something else, and the
+    ledger counts a further attempt.
+    """
+    rows = [_timed(job, *pair, examples, draw) for pair in zip(students, candidate_students, strict=True)]
+    return np.array(rows, dtype=np.float64).reshape(len(students), len(examples))
+
+
+def _timed(
+    job: Job, student: Student, candidate_student: CandidateStudent, examples: Sequence[Example], draw: Draw
+) -> list[float]:
+    key = digest_of((candidate_student.artefact, describe_machine(), draw.digest))
+    path = job.home.state / "timings" / f"{key}.json"
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=_Timings | list[float | None])
+        # A plain list is of an earlier version, which kept no digest.
+        seconds = kept.seconds if isinstance(kept, _Timings) else kept
+        if len(seconds) == len(examples) and (kept is seconds or kept == _sealed(seconds)):
+            return [float("nan") if second is None else second for second in seconds]
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        pass
+    timed: list[float] = time_rows([student], examples, np.random.default_rng(0), job.timing_share * TIMING_S)[
+        0
+    ].tolist()
+    write_whole(path, canonical_json(_sealed([None if math.isnan(one) else one for one in timed])))
+    return timed
+
+
+class _Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Timings as they are stored. digest: of `seconds`; timings that do not match it are measured anew."""
+
+    seconds: list[float | None]
+    digest: str
+
+
+def _sealed(seconds: list[float | None]) -> _Timings:
+    return _Timings(seconds, digest_of(seconds))

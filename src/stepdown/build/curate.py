@@ -1,15 +1,18 @@
-"""The first stage: a task's calls, gold and verdicts into a dataset, and what is known of the calls as a whole."""
+"""The first stage: a task's calls, gold and verdicts become a dataset, with figures of all calls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.build.job import Job
 from stepdown.core.calls import Call
+from stepdown.core.contract import Contract
 from stepdown.core.dataset import Dataset
 from stepdown.core.errors import NotEnoughData, ResourceError
 from stepdown.core.store import VOLUNTEERED_JUDGE, Store, Verdict
@@ -18,7 +21,7 @@ from stepdown.curation.curate import curate
 from stepdown.curation.options import CurationOptions, OutOfSample
 from stepdown.project.discovery import calls_of
 from stepdown.project.evidence_draws import keep_draw, read_draws, whole_since
-from stepdown.build.job import Job
+from stepdown.project.home import Home
 from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.traffic.grouping import find_tasks
 from stepdown.traffic.pricing import Prices
@@ -31,7 +34,7 @@ Verdicts = dict[str, list[Verdict]]
 
 @dataclass(frozen=True)
 class Curated:
-    """A task's dataset, the figures of all its calls, and the judge's verdicts by call."""
+    """A task's dataset, the figures of all its calls, the judge's verdicts by call, and where its price comes from."""
 
     dataset: Dataset
     summary: TaskSummary
@@ -39,38 +42,55 @@ class Curated:
     price_source: str
 
 
-def curate_task(job: Job) -> Curated:
-    """Read the task's calls twice, streaming: once for their figures, once for the dataset. Raises NotEnoughData."""
-    settings, prices = job.home.settings, Prices(job.home.settings.prices)
-    verdicts = read_verdicts(job.store)
-    summary = summarise(job.store, job.task, prices)
-    options = CurationOptions(
-        gold=job.store.gold(),
-        reading=job.reading,
-        verdicts=incumbent_verdicts(verdicts),
-        seed=job.request.seed,
-        privacy=job.contract.privacy,
-        against=job.contract.against,
-        permission=settings.training_permission,
-        slices=job.contract.slices,
-        source_hashes=imported_files(job.store),
-        out_of_sample=cross_validator(job.request.seed, job.request.threads),
-        unit=job.contract.unit,
-        draws=read_draws(job.store, job.task.name),
-        whole_since=whole_since(job.store),
-    )
-    dataset = curate(priced(calls_of(job.store, job.task), prices), job.task, options)
-    check_labels(dataset)
-    if not dataset.split("tune"):
+def curate_for_build(job: Job) -> Curated:
+    """The curated data of a build, with its draw entered in the journal. Raises NotEnoughData."""
+    own = {
+        "seed": job.request.seed,
+        "out_of_sample": cross_validator(job.request.seed, job.request.threads),
+    }
+    curated = curate_task(job.home, job.store, job.task, job.contract, own)
+    if not curated.dataset.split("tune"):
         raise NotEnoughData(
-            f"Of {len(dataset.examples):,} usable calls of {job.task.name!r} none is left to tune on.",
+            f"Of {len(curated.dataset.examples):,} usable calls of {job.task.name!r} none is left for the tune split.",
             "Confidences are fitted, and the cascade is chosen, on calls that are neither learned from nor evidence.",
             "Import more calls, or give gold without a split column.",
         )
     # Journalled before anything is trained or labelled: what is evidence is fixed from here on.
-    keep_draw(job.store, dataset.draw, job.home.clock())
+    keep_draw(job.store, curated.dataset.draw, job.home.clock())
+    return curated
+
+
+def curate_task(home: Home, store: Store, task: Task, contract: Contract, own: Mapping[str, Any]) -> Curated:
+    """A task's curated data, with the same settings for scan and build but for `own`, options of `curate`.
+
+    The calls are read twice, streaming: once for their figures, once for the dataset. Raises NotEnoughData, and
+    ResourceError where there are too many labels.
+    """
+    prices = Prices(home.settings.prices)
+    summary = summarise(store, task, prices)
+    dataset = curate_calls(home, store, task, contract, own)
+    check_labels(dataset)
     model = max(summary.models, key=lambda name: summary.models[name], default="")
-    return Curated(dataset, summary, verdicts, prices.source(model) if model else "")
+    return Curated(dataset, summary, read_verdicts(store), prices.source(model) if model else "")
+
+
+def curate_calls(home: Home, store: Store, task: Task, contract: Contract, own: Mapping[str, Any]) -> Dataset:
+    """The dataset of a task's calls in the store, under a contract. own: options that differ from the settings'."""
+    options = CurationOptions(
+        gold=store.gold(),
+        reading=home.settings.task(task.name).gold_reading,
+        verdicts=incumbent_verdicts(read_verdicts(store)),
+        privacy=contract.privacy,
+        against=contract.against,
+        permission=home.settings.training_permission,
+        slices=contract.slices,
+        source_hashes=imported_files(store),
+        unit=contract.unit,
+        draws=read_draws(store, task.name),
+        whole_since=whole_since(store),
+    )
+    calls = priced(calls_of(store, task), Prices(home.settings.prices))
+    return curate(calls, task, replace(options, **own))
 
 
 def imported_files(store: Store) -> dict[str, str]:
@@ -79,12 +99,12 @@ def imported_files(store: Store) -> dict[str, str]:
 
 
 def check_labels(dataset: Dataset) -> None:
-    """Raises ResourceError where there are more labels than time and memory are bounded for."""
+    """Raise ResourceError where a dataset has more labels than `MOST_LABELS`."""
     labels = len(dataset.manifest.labels)
     if labels > MOST_LABELS:
         raise ResourceError(
             f"{len(dataset.examples):,} usable calls of {dataset.manifest.task!r} have {labels:,} different answers.",
-            f"Students are built for at most {MOST_LABELS:,}: beyond that time, memory and evidence a label run out.",
+            f"Students are built for at most {MOST_LABELS:,}: time, memory and evidence do not allow more.",
             "Merge answers, name the field with fewer of them (`answer` in stepdown.toml), or leave the task to the "
             "large model.",
         )
@@ -92,12 +112,12 @@ def check_labels(dataset: Dataset) -> None:
 
 def summarise(store: Store, task: Task, prices: Prices) -> TaskSummary:
     """The figures of a task's calls. Raises NotEnoughData when it has none."""
-    found = find_tasks(calls_of(store, task), prices, known={task.name: task})
-    if not found:
+    summaries = find_tasks(calls_of(store, task), prices, known={task.name: task})
+    if not summaries:
         raise NotEnoughData(
-            f"The task {task.name!r} has no calls in the store.", "Expected some.", "Run: stepdown import FILE…"
+            f"The task {task.name!r} has no calls in the store.", "Expected at least one.", "Run: stepdown import FILE…"
         )
-    return max(found, key=lambda one: one.calls)
+    return max(summaries, key=lambda one: one.calls)
 
 
 def priced(calls: Iterator[Call], prices: Prices) -> Iterator[Call]:
@@ -108,7 +128,7 @@ def priced(calls: Iterator[Call], prices: Prices) -> Iterator[Call]:
 
 
 def cross_validator(seed: int, threads: int) -> OutOfSample:
-    """What curation's noise audit and the scan use to see each row through a student that never saw it."""
+    """A function that gives cross-fitted probabilities of labels, for curation's noise audit."""
 
     def out_of_sample(texts: list[str], answers: list[str]) -> NDArray[np.float64]:
         return np.asarray(out_of_sample_probabilities(texts, answers, seed, threads=threads), dtype=np.float64)
@@ -117,13 +137,13 @@ def cross_validator(seed: int, threads: int) -> OutOfSample:
 
 
 def read_verdicts(store: Store) -> Verdicts:
-    """A judge's verdicts by call; what came as feedback is nobody's judgement of a sample."""
-    found: Verdicts = {}
+    """A judge's verdicts by call. Feedback is left out: it is not a judgement of a sample."""
+    verdicts: Verdicts = {}
     for verdict in store.verdicts():
         if verdict.judge.startswith(VOLUNTEERED_JUDGE):
             continue
-        found.setdefault(verdict.id, []).append(verdict)
-    return found
+        verdicts.setdefault(verdict.id, []).append(verdict)
+    return verdicts
 
 
 def incumbent_verdicts(verdicts: Verdicts) -> dict[str, float]:

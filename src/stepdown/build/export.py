@@ -10,35 +10,38 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 import stepdown
+from stepdown.build.export_folder import (
+    REQUIREMENTS,
+    check_target,
+    drafted,
+    folders_of,
+    hashes,
+    publish,
+    requirements,
+    write_cascade,
+    write_json,
+    write_models,
+)
+from stepdown.build.export_rows import Compared, Rows, ask_export, ask_parents, compare, rows_of, said_different
+from stepdown.build.export_source import Source, source_of
+from stepdown.build.job import machine_price
+from stepdown.build.recertify import recertify
 from stepdown.certificate.files import seal
-from stepdown.core.canonical import canonical_json
-from stepdown.runtime.cascade import CascadeSpec
+from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.certificate import Certificate
 from stepdown.core.exports import MANIFEST, Comparison, ExportedModel, ExportedRung, ExportManifest
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.curation.dataset_file import read_dataset
-from stepdown.evaluation.speed import size_on_disk
-from stepdown.build.export_folder import (
-    REQUIREMENTS,
-    check_target,
-    drafted,
-    hashes,
-    publish,
-    requirements,
-    write_json,
-)
-from stepdown.build.export_models import folders_of, write_cascade, write_models
-from stepdown.build.export_rows import Compared, ask_export, ask_parents, compare, rows_of, said_different
-from stepdown.build.export_source import Source, source_of
-from stepdown.build.export_speed import rung_speed
-from stepdown.project.home import Home, write_whole
-from stepdown.build.recertify import recertify
+from stepdown.evaluation.cost import own_cost_per_1k
+from stepdown.evaluation.intervals import quantile, resampled_mean
+from stepdown.evaluation.speed import describe_machine, size_on_disk
 from stepdown.project.builds import latest
+from stepdown.project.home import Home, write_whole
 from stepdown.report.exported_card import render_exported_card
-from stepdown.students.exported_program import ProgramAnswer
 from stepdown.students.exporter import exporters
 
 
@@ -79,9 +82,10 @@ def export(home: Home, request: ExportRequest, progress: Progress) -> Exported:
         source = source_of(home, request.task, request.uncertified)
         with drafted(target) as draft:
             progress("exporting", 0.0)
-            models = write_models(home, source.spec, request.format, draft)
+            rows = rows_of(read_dataset(source.folder.dataset), source.parent.evidence)
+            models = write_models(home, source.spec, request.format, draft, rows.texts)
             progress("comparing with the parent", 0.0)
-            compared = _compare(home, source, models, draft)
+            compared = _compare(home, source, rows, models, draft)
             if compared.found.differences:
                 return Exported(
                     compared.found, None, said_different(compared.found), _keep_rows(source, compared.found)
@@ -97,10 +101,11 @@ def _finish(
     made: tuple[list[ExportedModel], Compared, Path],
 ) -> Exported:
     models, compared, draft = made
-    rungs = _measured(home, source.spec, models, compared.said)
+    places = zip(models, folders_of(source.spec), compared.said, strict=True)
+    rungs = tuple(_rung_speed(home, model, folder, one.seconds) for model, folder, one in places)
     why, spec, certificate = source.why, source.spec, None
     if not why:
-        certificate, evidence = recertify(store, source.parent, rungs, compared.said, compared, home.clock())
+        certificate, evidence = recertify(store, source.parent, rungs, compared, home.clock())
         why = _why_refused(certificate)
         if why and not request.uncertified:
             return Exported(compared.found, None, why)
@@ -125,22 +130,37 @@ def _finish(
     return Exported(compared.found, manifest, why)
 
 
-def _compare(home: Home, source: Source, models: Sequence[ExportedModel], draft: Path) -> Compared:
+def _compare(home: Home, source: Source, rows: Rows, models: Sequence[ExportedModel], draft: Path) -> Compared:
     write_cascade(draft, source, source.spec, None, None)
-    rows = rows_of(read_dataset(source.folder.dataset), source.parent.evidence)
     parents = ask_parents(home, source.spec, rows, source.parent.evidence)
     requires = sorted({name for model in models for name in model.requires})
     said = ask_export(draft, requires, rows, np.random.default_rng(source.record.seed))
     return Compared(rows, said, compare(source.spec, rows, parents, said))
 
 
-def _measured(
-    home: Home, spec: CascadeSpec, models: Sequence[ExportedModel], said: Sequence[ProgramAnswer]
-) -> tuple[ExportedRung, ...]:
-    return tuple(
-        rung_speed(home, model, folder, one.seconds)
-        for model, folder, one in zip(models, folders_of(spec), said, strict=True)
+def _rung_speed(home: Home, model: ExportedModel, folder: str, seconds: NDArray[np.float64]) -> ExportedRung:
+    """An exported rung with its latency and cost. seconds: (n,) of single answers, NaN where none was timed.
+
+    Measured once for a model, a machine and its price: an export that is made again then asks the same question of the
+    evidence, down to what a rung costs, and spends no more of it.
+    """
+    machine = machine_price(home)
+    key = digest_of((model.digest, machine, describe_machine(), folder))
+    path = home.state / "cache" / "speed" / f"exported-{key}.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ExportedRung)
+    except (OSError, msgspec.DecodeError):
+        pass
+    taken = seconds[~np.isnan(seconds)]
+    rung = ExportedRung(
+        folder=folder,
+        model=model,
+        latency_p50=quantile(taken, 0.5, "s"),
+        latency_p95=quantile(taken, 0.95, "s"),
+        cost_per_1k=own_cost_per_1k(resampled_mean(taken, np.random.default_rng(0), "s"), machine),
     )
+    write_whole(path, canonical_json(rung))
+    return rung
 
 
 def _manifest(

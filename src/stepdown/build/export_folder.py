@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from stepdown.build.export_source import Source
 from stepdown.core.canonical import canonical_json
+from stepdown.core.certificate import Certificate
 from stepdown.core.errors import ResourceError, UsageError
-from stepdown.core.exports import MANIFEST, ExportManifest
-from stepdown.project.home import make_folder
-from stepdown.students.exporter import sha256
+from stepdown.core.exports import MANIFEST, ExportedModel, ExportedRung, ExportManifest
+from stepdown.project.home import Home, make_folder
+from stepdown.runtime.artefact import sha256
+from stepdown.runtime.cascade import CascadeSpec
+from stepdown.runtime.program import CASCADE, FolderCascade, FolderRung
+from stepdown.students.exporter import export_student
 
 REQUIREMENTS = "requirements.txt"
 
@@ -70,6 +75,39 @@ def publish(draft: Path, target: Path) -> None:
     shutil.rmtree(aside)
 
 
+def write_models(
+    home: Home, spec: CascadeSpec, format_name: str, draft: Path, texts: Sequence[str]
+) -> list[ExportedModel]:
+    """Every rung's model. Raises as `export_student` does."""
+    return [
+        export_student(home.artefacts / rung.artefact, format_name, draft, folder, texts)
+        for rung, folder in zip(spec.rungs, folders_of(spec), strict=True)
+    ]
+
+
+def folders_of(spec: CascadeSpec) -> list[str]:
+    """Where each rung lies: in folders that sort in their order."""
+    return [f"{place}-{rung.kind}" for place, rung in enumerate(spec.rungs, start=1)]
+
+
+def write_cascade(
+    draft: Path,
+    source: Source,
+    spec: CascadeSpec,
+    rungs: Sequence[ExportedRung] | None,
+    certificate: Certificate | None,
+) -> None:
+    """What the program reads. rungs: None before they are measured."""
+    described = []
+    for place, (rung, folder) in enumerate(zip(spec.rungs, folders_of(spec), strict=True)):
+        artefact = rungs[place].model.digest if rungs else rung.artefact
+        described.append(FolderRung(**{**msgspec.structs.asdict(rung), "artefact": artefact}, folder=folder))
+    until = certificate.expires_at if certificate else None
+    family = source.record.family
+    stated = FolderCascade(task=spec.task, family=family, certified_until=until, rungs=tuple(described))
+    write_json(draft / CASCADE, stated)
+
+
 def hashes(folder: Path) -> dict[str, str]:
     """sha256 of every file of a folder by relative path, the manifest left out."""
     found = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -96,10 +134,7 @@ def _foreign(target: Path) -> list[str] | None:
         said = msgspec.json.decode((target / MANIFEST).read_bytes(), type=ExportManifest)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
         return None
-    present = (path.relative_to(target) for path in sorted(target.rglob("*")) if not path.is_dir())
-    return [path.as_posix() for path in present if path.as_posix() not in {*said.files, MANIFEST} and not _cache(path)]
-
-
-def _cache(path: Path) -> bool:
-    """Python leaves compiled modules beside those it has run."""
-    return path.parent.name == "__pycache__"
+    # Python leaves compiled modules beside those it has run.
+    present = (path for path in sorted(target.rglob("*")) if not path.is_dir() and path.parent.name != "__pycache__")
+    names = [path.relative_to(target).as_posix() for path in present]
+    return [name for name in names if name not in {*said.files, MANIFEST}]

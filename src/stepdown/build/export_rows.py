@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from stepdown.certificate.calibrate import confidences
 from stepdown.certificate.evidence import Evidence
-from stepdown.runtime.cascade import CascadeSpec, Rung
+from stepdown.certificate.split_answers import TIMED_ROWS
 from stepdown.core.dataset import Answer, Dataset, Example
 from stepdown.core.errors import StepdownError
 from stepdown.core.exports import Comparison, Difference, Why
 from stepdown.core.students import Predictions
 from stepdown.project.home import Home
-from stepdown.certificate.split_answers import TIMED_ROWS
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
+from stepdown.runtime.cascade import CascadeSpec, Rung
 from stepdown.students.exported_program import ProgramAnswer, ask
 
 SPLITS = ("tune", "certify")
@@ -64,8 +64,9 @@ def rows_of(dataset: Dataset, evidence: Evidence) -> Rows:
 def ask_parents(home: Home, spec: CascadeSpec, rows: Rows, evidence: Evidence) -> list[Predictions]:
     """What the students of the build say to all rows. Raises StepdownError where that is not what was certified."""
     said = []
+    inputs, device = [example.student_input for example in rows.examples], home.settings.machine.device
     for place, rung in enumerate(spec.rungs):
-        predictions = open_student(home.artefacts / rung.artefact).answer_many(rows.texts)
+        predictions = open_student(home.artefacts / rung.artefact, device=device).answer_many(inputs)
         said.append(predictions)
         now = confidences(rung.calibrator, predictions.signals)[rows.evidence] if len(rows.evidence) else np.zeros(0)
         then = evidence.confidences[place]
@@ -80,7 +81,9 @@ def ask_parents(home: Home, spec: CascadeSpec, rows: Rows, evidence: Evidence) -
     return said
 
 
-def ask_export(folder: Path, requires: Sequence[str], rows: Rows, generator: np.random.Generator) -> list[ProgramAnswer]:
+def ask_export(
+    folder: Path, requires: Sequence[str], rows: Rows, generator: np.random.Generator
+) -> list[ProgramAnswer]:
     """What the exported program says to all rows; a random sample of the evidence's, or of all, is timed."""
     own = rows.evidence if len(rows.evidence) else np.arange(len(rows.examples))
     return ask(folder, requires, rows.texts, generator.permutation(own)[:TIMED_ROWS].tolist())

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stepdown.certificate.evidence import read_evidence
-from stepdown.runtime.cascade import CascadeSpec
+from stepdown.certificate.evidence import Evidence
+from stepdown.certificate.evidence_file import read_evidence
+from stepdown.core.certificate import Certificate
+from stepdown.core.dataset import DatasetManifest
 from stepdown.core.errors import DifferentAnswersError, StepdownError, TamperedError
 from stepdown.core.record import BuildRecord
 from stepdown.curation.dataset_file import read_dataset
+from stepdown.project.builds import BuildFolder
 from stepdown.project.home import Home
 from stepdown.project.in_force import standing_now
-from stepdown.build.recertify import Parent
-from stepdown.project.builds import BuildFolder
+from stepdown.runtime.cascade import CascadeSpec
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A build's certificate, what it rests on, and the dataset it was made from."""
+
+    certificate: Certificate
+    evidence: Evidence
+    dataset: DatasetManifest
 
 
 @dataclass(frozen=True)

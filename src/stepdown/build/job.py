@@ -10,18 +10,19 @@ from pathlib import Path
 
 import msgspec
 
-from stepdown.core.contract import Contract, Evidence
+from stepdown.certificate.split_answers import Grader
+from stepdown.core.contract import Contract, Evidence, TaskSettings
 from stepdown.core.family import Family, Loss, families, loss_named
 from stepdown.core.pace import Deadline
 from stepdown.core.store import Store
-from stepdown.core.students import Progress
+from stepdown.core.students import Device, Progress
 from stepdown.core.tasks import Task
 from stepdown.core.vocabulary import GoldReading
 from stepdown.evaluation.cost import MachinePrice
 from stepdown.evaluation.quality import QualityOptions
 from stepdown.evaluation.speed import SpeedOptions
 from stepdown.project.home import Home
-from stepdown.certificate.split_answers import Grader
+from stepdown.students.choice import Given, StudentChoice, read_choice
 
 _WHOLE_TIMING_S = 90.0
 """From this budget on, latencies are measured for as long as ever."""
@@ -29,7 +30,8 @@ _WHOLE_TIMING_S = 90.0
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What a build is asked for. margin, confidence and against override the contract's where they are not None.
+    """What a build is asked for. margin, confidence and against override the contract's where they are not None;
+    kinds and options (as text) of students go before those of stepdown.toml.
 
     plan: an earlier build's record, whose students are trained as they were then, whatever the clock says. begun: when
     the command began, by time.monotonic; its budget counts from there.
@@ -44,6 +46,12 @@ class BuildRequest:
     margin: float | None = None
     confidence: float | None = None
     against: Evidence | None = None
+    kinds: tuple[str, ...] = ()
+    options: Given = field(default_factory=dict)
+
+    def choice(self, family: str, settings: TaskSettings) -> StudentChoice:
+        """The students to train. Raises UnknownKind, UsageError."""
+        return read_choice(family, self.kinds or settings.kinds, settings.students, self.options)
 
     def contract(self, said: Contract) -> Contract:
         """The contract with this request's demands on top. Raises ContractError."""
@@ -61,6 +69,7 @@ class Job:
     progress: Progress
     task: Task
     contract: Contract
+    choice: StudentChoice = field(default_factory=StudentChoice)
     seconds: dict[str, float] = field(default_factory=dict)
     busy_s: dict[str, float] = field(default_factory=dict)
 
@@ -87,6 +96,11 @@ class Job:
     def reading(self) -> GoldReading:
         """How the labels of gold are read."""
         return self.home.settings.task(self.task.name).gold_reading
+
+    @property
+    def device(self) -> Device:
+        """Where students answer."""
+        return self.home.settings.machine.device
 
     @property
     def machine(self) -> MachinePrice:

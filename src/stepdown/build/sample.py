@@ -1,4 +1,4 @@
-"""stepdown sample: draw calls for people to label, enter them in the journal, and write the file to fill in."""
+"""stepdown sample: draw calls to label, enter them in the journal, and write the file to fill in."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from stepdown.build.curate import curate_calls
+from stepdown.build.label_plan import ToLabel, write_next
 from stepdown.certificate.planning import Expected, rows_for_labels, rows_to_test, whole_units_up_to
 from stepdown.core.contract import Contract
 from stepdown.core.dataset import Dataset, Example
@@ -15,17 +17,12 @@ from stepdown.core.errors import NotEnoughData, StepdownError, UsageError
 from stepdown.core.store import Store
 from stepdown.core.students import Progress
 from stepdown.core.tasks import Task
-from stepdown.curation.curate import curate
-from stepdown.curation.options import CurationOptions
-from stepdown.build.curate import priced
-from stepdown.project.discovery import calls_of, resolve_learnable
-from stepdown.project.evidence_draws import drawn_at, keep_draw, planned_rows, read_draws, whole_since
-from stepdown.project.home import Home
-from stepdown.build.label_plan import ToLabel, write_next
 from stepdown.project.builds import Pending, latest
+from stepdown.project.discovery import resolve_learnable
+from stepdown.project.evidence_draws import drawn_at, keep_draw, planned_rows
+from stepdown.project.home import Home
 from stepdown.stats.spending import attempt_error
 from stepdown.stats.stages import stage_level
-from stepdown.traffic.pricing import Prices
 
 LABELS = 500
 """So many calls are drawn where neither a number nor a margin is asked for and nothing is built yet."""
@@ -104,20 +101,9 @@ def draw_sample(home: Home, request: SampleRequest, progress: Progress) -> Sampl
 
 
 def _drawn(home: Home, store: Store, task: Task, contract: Contract, request: SampleRequest) -> tuple[Dataset, Draw]:
-    """The dataset with its draw: the last one where it stands, else a new one that holds as many as are asked for."""
-    prices = Prices(home.settings.prices)
-    options = CurationOptions(
-        gold=store.gold(),
-        reading=home.settings.task(task.name).gold_reading,
-        privacy=contract.privacy,
-        against="gold",
-        slices=contract.slices,
-        unit=contract.unit,
-        draws=read_draws(store, task.name),
-        whole_since=whole_since(store),
-        least_evidence=request.labels or 0,
-    )
-    dataset = curate(priced(calls_of(store, task), prices), task, options)
+    """The dataset with its draw: the last draw where it is still valid, else a new one of the size asked for."""
+    own = {"against": "gold", "least_evidence": request.labels or 0}
+    dataset = curate_calls(home, store, task, contract, own)
     draw = dataset.draw
     if draw is None or not draw.rows:
         raise NotEnoughData(
@@ -129,16 +115,16 @@ def _drawn(home: Home, store: Store, task: Task, contract: Contract, request: Sa
 
 
 def _pending(home: Home, task: str, draw: Draw) -> Pending | None:
-    """What the newest build knows of the calls that need a label, where it was made with this draw."""
+    """The newest build's list of calls that need a label, where it used this draw; else None."""
     try:
-        found = latest(home, task).read_pending()
+        pending = latest(home, task).read_pending()
     except StepdownError:
         return None
-    return found if found is not None and found.draw == draw.digest else None
+    return pending if pending is not None and pending.draw == draw.digest else None
 
 
 def _missing(chosen: list[Example], pending: Pending | None) -> tuple[Example, ...]:
-    """Those that need a label and have none."""
+    """The calls that need a label and have none."""
     return tuple(one for one in chosen if one.gold is None and (pending is None or one.place in pending.places))
 
 
@@ -160,7 +146,7 @@ def _rows(request: SampleRequest, contract: Contract, draw: Draw, pending: Pendi
     if wanted > draw.rows:
         raise NotEnoughData(
             f"{wanted:,} calls would have to be drawn; the draw of {request.task!r} holds {draw.rows:,}.",
-            f"It was taken from {draw.calls:,} calls, and what is left of them is learned from.",
+            f"It was taken from {draw.calls:,} calls, and the rest of them is for training.",
             "Ask for fewer labels or a wider margin, or import more calls: a new draw is made once enough have come.",
         )
     return wanted
@@ -175,7 +161,7 @@ def _for_margin(expected: Expected, contract: Contract, margin: float, graded: b
     wanted = rows_to_test(expected, msgspec.structs.replace(contract, margin=margin), error, graded)
     if wanted is None:
         raise NotEnoughData(
-            f"No number of labels would show a margin of {margin:g}, as far as the tune split tells.",
+            f"No number of labels would show a margin of {margin:g}, by the forecast from the tune split.",
             f"It expects {expected.worse - expected.better:+.3f} more loss than the incumbent's.",
             "Ask for a wider margin, or build with more traffic first.",
         )
@@ -183,4 +169,4 @@ def _for_margin(expected: Expected, contract: Contract, margin: float, graded: b
 
 
 def _whole_units(examples: list[Example], rows: int) -> list[Example]:
-    return examples[: whole_units_up_to(tuple(one.unit for one in examples), rows)]
+    return examples[: whole_units_up_to(tuple(example.unit for example in examples), rows)]

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.build.job import Job
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Dataset, Example
 from stepdown.core.errors import InputError, NotEnoughData, UnknownKind
@@ -19,11 +20,10 @@ from stepdown.core.record import Dropped
 from stepdown.core.students import Student, TrainingData
 from stepdown.core.training_time import MachineSpeed, TrainingBudget
 from stepdown.evaluation.speed import describe_machine
-from stepdown.build.job import Job
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.students.fit import FitContext, FittedStudent, fit_ladder
 from stepdown.students.kinds import student_kinds
-from stepdown.students.ladder import PlannedStudent, choose_ladder, why_not
+from stepdown.students.ladder import LadderWishes, PlannedStudent, choose_ladder, why_not
 from stepdown.students.machine_speed import machine_speed
 
 LEAST_TRAINING_S = 5.0
@@ -37,7 +37,7 @@ _PLANNED = 0.85
 _BUSIEST = 8.0
 """The stages after training are given at most so many times what they take on a machine that does nothing else."""
 LEAST_SHARE = 0.3
-"""Of what is left of the budget, what training is given in any case: a student that learned nothing is worth nothing."""
+"""Of what is left of the budget, what training is given in any case: who has learned nothing is worth nothing."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,10 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     speed = machine_speed(job.home.state / "cache", describe_machine(), job.request.threads, with_torch)
     after = _after_training(job, dataset, speed)
     if job.request.plan is None:
-        budget = TrainingBudget(data.size, _planned_seconds(job, dataset, speed, after), speed, after.each + after.timed_each)
-        plan, left_out = choose_ladder(budget, job.task.family, job.contract, why_not(data))
+        each_s = after.each + after.timed_each
+        budget = TrainingBudget(data.size, _planned_seconds(job, dataset, speed, after), speed, each_s)
+        unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
+        plan, left_out = choose_ladder(budget, job.task.family, job.contract, LadderWishes(unable, job.choice.options))
         deadline = job.deadline
     else:
         plan, left_out, deadline = read_plan(job.request.plan), [], None
@@ -71,7 +73,7 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
     fitted = tuple(sorted(ladder.students, key=lambda one: order[one.plan.kind]))
-    students = tuple(open_student(one.folder) for one in fitted)
+    students = tuple(open_student(one.folder, device=job.device) for one in fitted)
     described = {
         "students": [one.as_dict() for one in ladder.plans],
         "reused": [one.plan.kind for one in fitted if one.reused],
@@ -169,7 +171,7 @@ def training_data(job: Job, dataset: Dataset) -> TrainingData:
     return TrainingData(
         task=job.task.name,
         family=job.task.family,
-        texts=[row.text for row in taught],
+        inputs=[row.student_input for row in taught],
         targets=targets,
         sources=["gold" if row.gold is not None else "incumbent" for row in taught],
         weights=np.array([row.weight for row in taught], dtype=np.float64),
@@ -178,7 +180,7 @@ def training_data(job: Job, dataset: Dataset) -> TrainingData:
         # is a further look at the same candidate.
         dataset_hash=digest_of(rows),
         soft=recorded_probabilities(taught, labels),
-        extra_texts=[row.text for row in rows if target_of(row) is None],
+        extra_inputs=[row.student_input for row in rows if target_of(row) is None],
         form=job.task.form,
     )
 
@@ -216,6 +218,7 @@ def _context(job: Job, deadline: Deadline | None, speed: MachineSpeed, after: _A
         seed=job.request.seed,
         threads=job.request.threads,
         progress=job.progress,
+        device=job.device,
         network=job.home.settings.network and job.contract.privacy != "local-only",
         deadline=deadline,
         speed=speed,

@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.certificate.observations import Floats, Observations
+from stepdown.core.calibrator import Calibrator
 from stepdown.core.contract import Evidence as Reference
 from stepdown.core.errors import NotEnoughData
-from stepdown.core.students import ABSTAINS
-from stepdown.runtime.cascade import Confidence
-from stepdown.stats.calibration import Calibrator, fit_calibrator
+from stepdown.runtime.cascade import ABSTAINS
+from stepdown.stats.calibration import fit_calibrator
+
+Floats = NDArray[np.float64]
 
 ENOUGH_GOLD = 100
 """Rows of tune with gold from which a logistic fit to gold is steadier than a fit to the incumbent's answers."""
 
 
 def choose_reference(gold_rows: int, rows: int) -> Reference:
-    """What to calibrate and plan against on tune: gold where there is enough of it, else the incumbent's answers."""
+    """The reference to calibrate against on tune: gold where there is enough of it, else agreement."""
     return "gold" if gold_rows >= min(ENOUGH_GOLD, max(rows, 1)) else "agreement"
 
 
@@ -47,18 +48,6 @@ def fit_confidence(signals: Floats, loss: Floats, reference: str, names: Sequenc
     return {**fitted, **gate, "reference": reference, "rows": int(fitted_to.sum())}
 
 
-def open_confidence(calibrator: Mapping[str, Any]) -> Confidence:
-    """The calibrator of a rung as a function of one answer's signals, for serving: about a microsecond a call.
-
-    Raises ValueError when the numbers are not a calibrator's.
-    """
-    fitted = Calibrator.from_dict(calibrator).probability
-    if ABSTAINS not in calibrator:
-        return fitted
-    place = int(calibrator[ABSTAINS])
-    return lambda signals: 0.0 if signals[place] >= 0.5 else fitted(signals)
-
-
 def confidences(calibrator: Mapping[str, Any], signals: Floats) -> Floats:
     """Probabilities of being right (n,) from signals (n, k)."""
     fitted = Calibrator.from_dict(calibrator).probabilities(signals)
@@ -66,23 +55,8 @@ def confidences(calibrator: Mapping[str, Any], signals: Floats) -> Floats:
 
 
 def _abstaining(calibrator: Mapping[str, Any], signals: Floats) -> NDArray[np.bool_]:
-    """On which rows (n,) the student says that it has no answer."""
+    """Which rows (n,) the student abstains on."""
     if ABSTAINS not in calibrator:
         return np.zeros(len(signals), dtype=bool)
-    said: NDArray[np.bool_] = signals[:, int(calibrator[ABSTAINS])] >= 0.5
-    return said
-
-
-def fit_all(seen: Observations) -> tuple[dict[str, Any], ...]:
-    """A calibrator for every student of tune's observations."""
-    rows = zip(seen.signals, seen.losses, seen.candidate_students, strict=True)
-    return tuple(
-        fit_confidence(signals, loss, seen.reference, student_of_candidate.signal_names)
-        for signals, loss, student_of_candidate in rows
-    )
-
-
-def all_confidences(calibrators: Sequence[Mapping[str, Any]], seen: Observations) -> Floats:
-    """Confidences (s, n) of every student on the rows seen."""
-    rows = [confidences(each, signals) for each, signals in zip(calibrators, seen.signals, strict=True)]
-    return np.stack(rows) if rows else np.zeros((0, seen.n))
+    abstains: NDArray[np.bool_] = signals[:, int(calibrator[ABSTAINS])] >= 0.5
+    return abstains

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from stepdown.certificate.calibrate import all_confidences
+from stepdown.certificate.calibrate import confidences, fit_confidence
 from stepdown.certificate.observations import CandidateStudent, Floats, Observations
 from stepdown.core.canonical import digest_of, without_younger
 from stepdown.core.certificate import PathPoint
@@ -53,12 +55,12 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         chosen = (NEVER,) * len(self.candidate_students) if point is None else self.points[point].thresholds
         rungs = tuple(
             Rung(
-                kind=student_of_candidate.kind,
-                artefact=student_of_candidate.artefact,
+                kind=candidate_student.kind,
+                artefact=candidate_student.artefact,
                 calibrator=calibrator,
                 threshold=threshold,
             )
-            for student_of_candidate, calibrator, threshold in zip(
+            for candidate_student, calibrator, threshold in zip(
                 self.candidate_students, self.calibrators, chosen, strict=True
             )
         )
@@ -66,8 +68,23 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     def confidences(self, seen: Observations) -> Floats:
         """Calibrated confidences (rungs, n). Raises ValueError when `seen` is of other students."""
-        if [student_of_candidate.artefact for student_of_candidate in seen.candidate_students] != [
-            student_of_candidate.artefact for student_of_candidate in self.candidate_students
+        if [candidate_student.artefact for candidate_student in seen.candidate_students] != [
+            candidate_student.artefact for candidate_student in self.candidate_students
         ]:
             raise ValueError("Got observations of other students; expected those of the candidate's rungs, in order.")
         return all_confidences(self.calibrators, seen)
+
+
+def fit_all(seen: Observations) -> tuple[dict[str, Any], ...]:
+    """A calibrator for every student of tune's observations."""
+    rows = zip(seen.signals, seen.losses, seen.candidate_students, strict=True)
+    return tuple(
+        fit_confidence(signals, loss, seen.reference, candidate_student.signal_names)
+        for signals, loss, candidate_student in rows
+    )
+
+
+def all_confidences(calibrators: Sequence[Mapping[str, Any]], seen: Observations) -> Floats:
+    """Confidences (s, n) of every student on the rows seen."""
+    rows = [confidences(calibrator, signals) for calibrator, signals in zip(calibrators, seen.signals, strict=True)]
+    return np.stack(rows) if rows else np.zeros((0, seen.n))

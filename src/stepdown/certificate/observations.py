@@ -1,4 +1,4 @@
-"""What one split shows of several students, as plain numbers: the same for every family of answers."""
+"""Observations of several students on one split, as plain numbers for every family of answers."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class CandidateStudent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedLosses:
     """A judge's losses in [0, 1] for the same answers: known for every row, trusted for none."""
 
     losses: Floats
     incumbent_loss: Floats
 
-    def rows(self, chosen: Integers) -> Judged:
-        return Judged(self.losses[:, chosen], self.incumbent_loss[chosen])
+    def rows(self, chosen: Integers) -> JudgedLosses:
+        return JudgedLosses(self.losses[:, chosen], self.incumbent_loss[chosen])
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Observations:
     slices: tuple[dict[str, str], ...] = ()
     escalation_cost_usd: Floats | None = None
     latency_s: Floats | None = None
-    judged: Judged | None = None
+    judged: JudgedLosses | None = None
     units: tuple[str, ...] = ()
     agrees: Bools | None = None
 
@@ -88,7 +88,7 @@ class Observations:
             _shape("agrees", self.agrees.shape, (students, rows))
         _shape("references", len(self.references), rows)
         _shape("slices", len(self.slices), rows)
-        _shape("signals", [len(each) for each in self.signals], [rows] * students)
+        _shape("signals", [len(signal) for signal in self.signals], [rows] * students)
         _shape("losses", self.losses.shape, (students, rows))
         _shape("incumbent_loss", self.incumbent_loss.shape, (rows,))
         if self.escalation_cost_usd is not None:
@@ -141,7 +141,7 @@ class Observations:
             ids=tuple(self.ids[row] for row in chosen),
             references=tuple(self.references[row] for row in chosen),
             slices=tuple(self.slices[row] for row in chosen),
-            signals=tuple(each[chosen] for each in self.signals),
+            signals=tuple(signal[chosen] for signal in self.signals),
             losses=self.losses[:, chosen],
             incumbent_loss=self.incumbent_loss[chosen],
             escalation_cost_usd=None if self.escalation_cost_usd is None else self.escalation_cost_usd[chosen],
@@ -161,14 +161,14 @@ class Observations:
             signals=tuple(self.signals[student] for student in chosen),
             losses=self.losses[index],
             latency_s=None if self.latency_s is None else self.latency_s[index],
-            judged=None if judged is None else Judged(judged.losses[index], judged.incumbent_loss),
+            judged=None if judged is None else JudgedLosses(judged.losses[index], judged.incumbent_loss),
             agrees=None if self.agrees is None else self.agrees[index],
         )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a cascade does on n rows at one point of its path.
+    """The result of a cascade on n rows at one point of its path.
 
     rung: (n,), who answers, −1 where it escalates. excess: (n,), loss less the incumbent's, exactly 0 where it
     escalates; of judged rows NaN where there is no gold. judged_excess: the same by the judge, or None.
@@ -225,7 +225,7 @@ def _difference(rung: Integers, losses: Floats, incumbent_loss: Floats) -> Float
 def _cost(rung: Integers, seen: Observations) -> Floats | None:
     if not seen.candidate_students:
         return seen.escalation_cost_usd
-    spent = np.cumsum([student_of_candidate.cost_usd for student_of_candidate in seen.candidate_students])
+    spent = np.cumsum([candidate_student.cost_usd for candidate_student in seen.candidate_students])
     local = spent[rung]  # −1 reads the last: an escalated row has asked every rung
     if seen.escalation_cost_usd is None:
         return np.asarray(local, dtype=np.float64) if (rung >= 0).all() else None

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from stepdown.certificate.calibrate import all_confidences, fit_all
-from stepdown.certificate.candidate import NEVER, Candidate
+from stepdown.certificate.candidate import NEVER, Candidate, all_confidences, fit_all
+from stepdown.certificate.forecast import PathForecast, expected_saving
 from stepdown.certificate.observations import Floats, Observations, Outcome, outcome
-from stepdown.certificate.prospects import Prospects, expected_saving
 from stepdown.core.certificate import PathPoint
 
 STRICTEST, LEVEL = 0.025, 0.01
@@ -42,7 +41,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Walk:
-    """One path and what tune expects of it. students: their positions among those observed."""
+    """A path with its forecast from tune. students: their positions among those observed."""
 
     students: tuple[int, ...]
     thresholds: tuple[tuple[float, ...], ...]
@@ -65,28 +64,28 @@ class Walk:
 
     @property
     def likely_end(self) -> Outcome:
-        """Where the walk will probably stop: the last point that is more likely than not to pass."""
+        """The last point that is more likely than not to pass, where the walk will probably stop."""
         passing = np.flatnonzero(self.chances >= 0.5)
         return self.outcomes[int(passing[-1]) if passing.size else -1]
 
 
-def choose_candidate(task: str, prospects: Prospects) -> Candidate:
+def choose_candidate(task: str, forecast: PathForecast) -> Candidate:
     """The rungs and the path with the most saving to expect under the contract. Deterministic.
 
     A further rung must earn 1 % more. Among single students that save alike, the cheapest that is not clearly worse
     (by more than one standard error of the paired difference) than the best is taken. Raises NotEnoughData when tune
     has no labelled row.
     """
-    seen = prospects.seen.rows(np.flatnonzero(prospects.seen.labelled))
-    contract = prospects.contract
-    prospects = replace(prospects, seen=seen)
+    seen = forecast.seen.rows(np.flatnonzero(forecast.seen.labelled))
+    contract = forecast.contract
+    forecast = replace(forecast, seen=seen)
     calibrators = fit_all(seen)
     tuning = Tuning(seen, calibrators, all_confidences(calibrators, seen))
-    singles = [_walk(tuning, prospects, (student,)) for student in range(len(seen.candidate_students))]
+    singles = [_walk(tuning, forecast, (student,)) for student in range(len(seen.candidate_students))]
     if not singles:
         return _candidate(task, tuning, None, "There was no student to choose from.", contract.slices)
     walk, why = _best_single(singles, tuning)
-    walk, reasons = _more_rungs(walk, tuning, prospects)
+    walk, reasons = _more_rungs(walk, tuning, forecast)
     return _candidate(task, tuning, walk, " ".join([why, *reasons]), contract.slices)
 
 
@@ -108,11 +107,11 @@ def _clearly_worse(walk: Walk, best: Walk) -> bool:
     return bool(difference.mean() > difference.std() / max(1.0, difference.size) ** 0.5)
 
 
-def _more_rungs(walk: Walk, tuning: Tuning, prospects: Prospects) -> tuple[Walk, list[str]]:
+def _more_rungs(walk: Walk, tuning: Tuning, forecast: PathForecast) -> tuple[Walk, list[str]]:
     reasons = []
     while len(walk.students) < MOST_RUNGS:
         others = [student for student in range(len(tuning.seen.candidate_students)) if student not in walk.students]
-        wider = [_walk(tuning, prospects, tuple(sorted({*walk.students, student}))) for student in others]
+        wider = [_walk(tuning, forecast, tuple(sorted({*walk.students, student}))) for student in others]
         if not wider:
             break
         best = max(wider, key=lambda each: each.value)
@@ -126,13 +125,13 @@ def _more_rungs(walk: Walk, tuning: Tuning, prospects: Prospects) -> tuple[Walk,
     return walk, reasons
 
 
-def _walk(tuning: Tuning, prospects: Prospects, students: tuple[int, ...]) -> Walk:
+def _walk(tuning: Tuning, forecast: PathForecast, students: tuple[int, ...]) -> Walk:
     seen, confidences = tuning.seen.students(students), tuning.confidences[list(students)]
     levels = [_levels(row) for row in confidences]
-    steps = _greedy(levels, seen, confidences, prospects)
-    savings = np.array([prospects.saving(found) for _, found in steps])
-    chances = np.array([prospects.chance(found) for _, found in steps])
-    walk = Walk(students, tuple(at for at, _ in steps), tuple(found for _, found in steps), savings, chances)
+    steps = _greedy(levels, seen, confidences, forecast)
+    savings = np.array([forecast.saving(result) for _, result in steps])
+    chances = np.array([forecast.chance(result) for _, result in steps])
+    walk = Walk(students, tuple(at for at, _ in steps), tuple(result for _, result in steps), savings, chances)
     return _safest_first(_thinned(walk))
 
 
@@ -156,32 +155,32 @@ def _levels(confidence: Floats) -> list[float]:
 
 
 def _greedy(
-    levels: list[list[float]], seen: Observations, confidences: Floats, prospects: Prospects
+    levels: list[list[float]], seen: Observations, confidences: Floats, forecast: PathForecast
 ) -> list[tuple[tuple[float, ...], Outcome]]:
     """Lower, one notch at a time, the threshold that adds the least risk for what it saves."""
     notch = [0] * len(levels)
-    here = outcome(seen, confidences, [each[0] for each in levels])
+    here = outcome(seen, confidences, [level[0] for level in levels])
     steps: list[tuple[tuple[float, ...], Outcome]] = []
     while True:
         best: tuple[float, int, Outcome] | None = None
         for rung, own in enumerate(levels):
             if notch[rung] + 1 == len(own):
                 continue
-            at = [each[notch[other] + (other == rung)] for other, each in enumerate(levels)]
-            found = outcome(seen, confidences, at)
-            price = _price_of_step(here, found, prospects)
+            at = [level[notch[other] + (other == rung)] for other, level in enumerate(levels)]
+            result = outcome(seen, confidences, at)
+            price = _price_of_step(here, result, forecast)
             if best is None or price < best[0]:
-                best = (price, rung, found)
+                best = (price, rung, result)
         if best is None or here.offload == 1.0:
             return steps
         here = best[2]
         notch[best[1]] += 1
-        steps.append((tuple(each[notch[rung]] for rung, each in enumerate(levels)), here))
+        steps.append((tuple(level[notch[rung]] for rung, level in enumerate(levels)), here))
 
 
-def _price_of_step(here: Outcome, there: Outcome, prospects: Prospects) -> float:
+def _price_of_step(here: Outcome, there: Outcome, forecast: PathForecast) -> float:
     """Risk added for each unit saved; half a row of risk is added so that a lucky notch is not taken for a free one."""
-    gain = prospects.saving(there) - prospects.saving(here)
+    gain = forecast.saving(there) - forecast.saving(here)
     risk = float(there.excess.mean() - here.excess.mean()) + 0.5 / max(1, there.excess.size)
     return risk / gain if gain > 1e-12 else np.inf
 
@@ -219,8 +218,8 @@ def _safest_first(walk: Walk) -> Walk:
 def _candidate(task: str, tuning: Tuning, walk: Walk | None, why: str, slices: tuple[str, ...]) -> Candidate:
     students = walk.students if walk else ()
     points = tuple(
-        PathPoint(thresholds=at, tune_offload=found.offload, tune_excess_loss=float(found.excess.mean()))
-        for at, found in (zip(walk.thresholds, walk.outcomes, strict=True) if walk else ())
+        PathPoint(thresholds=at, tune_offload=result.offload, tune_excess_loss=float(result.excess.mean()))
+        for at, result in (zip(walk.thresholds, walk.outcomes, strict=True) if walk else ())
     )
     return Candidate(
         task=task,
@@ -240,10 +239,10 @@ def _candidate(task: str, tuning: Tuning, walk: Walk | None, why: str, slices: t
 
 def _examples(tuning: Tuning, students: Sequence[int]) -> tuple[str, ...]:
     """Tune rows on which the rungs were surest and wrong where the incumbent was right."""
-    found: list[str] = []
+    examples: list[str] = []
     for student in students:
         worse = tuning.seen.losses[student] - tuning.seen.incumbent_loss
         wrong = np.flatnonzero(worse > 0.5)
         surest = wrong[np.argsort(-tuning.confidences[student][wrong], kind="stable")]
-        found += [tuning.seen.ids[row] for row in surest[:_EXAMPLES] if tuning.seen.ids[row] not in found]
-    return tuple(found)
+        examples += [tuning.seen.ids[row] for row in surest[:_EXAMPLES] if tuning.seen.ids[row] not in examples]
+    return tuple(examples)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-STUDENT_PROVIDER = "stepdown/"
-"""What `Call.provider` begins with where no large model answered; the rung that did comes after it."""
+from stepdown.core.inputs import Input, Passage
+from stepdown.core.served import INCUMBENT, Selection, Served
 
 _NAMES = frozenset({"model", "id", "object", "system_fingerprint"})
-
-
-Selection = Literal["", "holdback", "escalated"]
-"""Why the incumbent answered a call. "": as production made it, without a cascade in its way. "holdback": drawn at
-random, whatever a cascade would have said. "escalated": a cascade was in force and left the call to the incumbent, so
-that these are the hard calls and no sample of all."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +32,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: seconds since the epoch, UTC. latency_s: seconds, None when not recorded.
     cost_usd: None until priced. `error` is the upstream's error when the call failed; `response` is then None.
     `source` says where it was read ("traffic.jsonl.gz:17").
-    provider: who answered: an upstream's name; "cache" where the gateway repeated an answer of the incumbent's;
-    "stepdown/RUNG" where a student answered.
+    provider: the upstream that answered; "" where it is not known, or none was asked. served: who answered and what
+    decided that; None where the incumbent did and nothing else is known of it.
     workload_id: what the client called it; task: the task that the gateway matched it to, "" where it matched none.
-    selection, selection_probability: why the incumbent answered, and the probability with which a holdback was drawn.
     account: its part of spend and savings; None for calls that no gateway answered. cost_usd is the price of the answer
     alone, and is never a guess.
     """
@@ -57,10 +50,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = ""
     error: str = ""
     source: str = ""
-    selection: Selection = ""
-    selection_probability: float = 1.0
     account: Account | None = None
     task: str = ""
+    served: Served | None = None
 
     @property
     def model(self) -> str:
@@ -71,7 +63,16 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rung(self) -> str:
         """The rung that answered in the incumbent's place ("encoder"); "" where the incumbent itself did."""
-        return self.provider.removeprefix(STUDENT_PROVIDER) if self.provider.startswith(STUDENT_PROVIDER) else ""
+        return self.served.rung if self.served is not None and self.served.rung != INCUMBENT else ""
+
+    @property
+    def selection(self) -> Selection:
+        return self.served.selection if self.served is not None else ""
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether a gateway repeated an earlier answer."""
+        return self.served is not None and self.served.cached
 
     @property
     def response_id(self) -> str:
@@ -117,7 +118,7 @@ def as_production_makes_them(calls: Iterable[Call]) -> Iterator[Call]:
     """The calls that evidence may be drawn from: those that the incumbent answered whatever a cascade would have said.
 
     Calls from before a cascade served (selection "") stand for themselves; where one served, a call of the holdback
-    stands for 1 / `selection_probability` calls. A sample over both times must weigh them so, or be drawn within one of
+    stands for 1 / `served.probability` calls. A sample over both times must weigh them so, or be drawn within one of
     the two. Escalated calls are the hard ones: students may learn from them, and no evidence is drawn from them.
     """
     return (call for call in calls if not call.rung and call.selection != "escalated")
@@ -142,6 +143,12 @@ def masked(value: Any, mask: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
         return {mask(key): masked(each, mask) for key, each in value.items()}
     return value
+
+
+def masked_input(input: Input, mask: Callable[[str], str]) -> Input:
+    """The input with `mask` applied to every text in it."""
+    passages = tuple(Passage(mask(passage.text), mask(passage.source)) for passage in input.passages)
+    return Input(mask(input.text), masked(input.request, mask), passages)
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):

@@ -127,3 +127,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def excess_loss(self) -> Claim | None:
         return next((claim for claim in self.claims if claim.name == "excess-loss"), None)
+
+    def is_valid_at(self, now: float) -> bool:
+        """Whether the cascade may be served at `now` (seconds since the epoch): certified, issued, and not lapsed."""
+        return self.verdict == "certified" and self.issued_at <= now < self.expires_at

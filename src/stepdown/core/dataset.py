@@ -7,7 +7,8 @@ from typing import Any, Literal
 import msgspec
 
 from stepdown.core.draw import Draw
-from stepdown.core.tasks import Input, input_text
+from stepdown.core.inputs import Input
+from stepdown.core.tasks import SlotValues, input_text
 
 SplitName = Literal["train", "tune", "certify", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "tune", "certify", "test")
@@ -27,7 +28,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    input: Input
+    input: SlotValues
     incumbent: Answer | None
     gold: Answer | None = None
     group: str = ""
@@ -46,6 +47,11 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         return input_text(self.input)
+
+    @property
+    def student_input(self) -> Input:
+        """What a student is asked."""
+        return Input(self.text)
 
 
 class Excluded(msgspec.Struct, frozen=True, kw_only=True):

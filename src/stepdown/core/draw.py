@@ -20,6 +20,13 @@ DRAWN = "evidence-drawn"
 PLANNED = "labels-planned"
 """The kind of event that fixes how many calls of a draw will be labelled, before they are."""
 
+ATTEMPTED = "certificate-attempted"
+"""The kind of event that is journalled before a candidate is tested on evidence."""
+
+LOOKED = "evidence-looked"
+"""The kind of event of a build that waits for labels: nothing is tested, but the build knows on how many calls of the
+evidence its candidate differs from the incumbent, which is all that a test of agreement reads."""
+
 FORGOTTEN = "calls-forgotten"
 """The kind of event that says up to when calls were forgotten, but for those with gold; its data have `before`."""
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from stepdown.core.canonical import digest_of
+from stepdown.core.canonical import digest_of, without_younger
 from stepdown.core.dataset import Answer
 from stepdown.core.estimates import Estimate
 
@@ -19,14 +19,15 @@ Why = Literal["another answer", "across its threshold", "another confidence"]
 class ExportedModel(msgspec.Struct, frozen=True, kw_only=True):
     """One exported student: its kind, the artefact it was made from, and the sha256 of every file that it runs on.
 
-    facts: what the format says of itself (opset, operators). program: the module under `models/` that runs it.
+    files: by their path in the export; where `program` is named, its own by their path in its folder. facts: what the
+    format says of itself (graph, opset). program: in exports of earlier versions the module in `models/` that runs it.
     """
 
     version: int = 1
     kind: str
     parent: str
     format: str
-    program: str
+    program: str = ""
     signal_names: tuple[str, ...]
     files: dict[str, str]
     requires: tuple[str, ...]
@@ -35,7 +36,7 @@ class ExportedModel(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """The exported model's own hash, as certificates name it."""
-        return digest_of(self)
+        return digest_of(without_younger(self, ("program",)))
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):

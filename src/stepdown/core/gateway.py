@@ -33,7 +33,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     every URL's query (Azure). models: those it takes, empty for all. Times in seconds: to connect, to the first byte of
     the answer, and in all. retries: of what may be retried, on the same upstream. pass_headers: names of the client's
     headers that go upstream beside the few that every wire needs. ask_usage: whether streams are asked to say what they
-    used where their client does not ask: without, their calls have no price.
+    used where their client does not ask: without, their calls have no price. options: of the kind's own.
     """
 
     url: str
@@ -50,6 +50,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     retries: int = 2
     pass_headers: tuple[str, ...] = ()
     ask_usage: bool = True
+    options: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         for name in ("connect_s", "first_byte_s", "total_s"):
@@ -72,10 +73,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_body_bytes: of one request; max_bytes_under_way: of all bodies held at one time, at least that.
     max_connections_per_client: from one address, 0 for no bound. hosts: names under which the gateway answers beside
     this machine's own. paths: below /v1/, passed on beside those that are known. capture_bytes: of calls on this
-    machine's disk that the store lacks. sync: "group" has an answer's end wait until its call is safe from a loss of
-    power. body_timeout_s: for a request to arrive. drain_s: what requests under way may take when the gateway is told
-    to end. unmatched_capture: keep calls of no task. feedback_per_minute: pieces of feedback that one key may give.
-    unmatched: whether what is not known to be a task's may leave; "" for as the strictest task's own requests may.
+    machine's disk that the store lacks. capture_lag_bytes, capture_lag_s: how many of them, and for how long, wait for
+    free processors; beyond either they are moved into the store beside the requests. sync: "group" has an answer's
+    end wait until its call is safe from a loss of power. body_timeout_s: for a request to arrive. drain_s: what
+    requests under way may take when the gateway is told to end. unmatched_capture: keep calls of no task.
+    feedback_per_minute: pieces of feedback that one key may give. unmatched: whether what is not known to be a task's
+    may leave; "" for as the strictest task's own requests may.
     """
 
     host: str = "127.0.0.1"
@@ -92,6 +95,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     hosts: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     capture_bytes: int = 1024 * MIB
+    capture_lag_bytes: int = 128 * MIB
+    capture_lag_s: float = 10.0
     sync: Literal["none", "group"] = "none"
     body_timeout_s: float = 30.0
     drain_s: float = 20.0
@@ -114,6 +119,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         _check(all(self.hosts), "gateway.hosts", self.hosts, "names or addresses, without a port")
         _check(all(path.startswith("/v1/") for path in self.paths), "gateway.paths", self.paths, "paths below /v1/")
         _check(self.capture_bytes >= MIB, "gateway.capture_bytes", self.capture_bytes, f"at least {MIB} bytes")
+        _check(self.capture_lag_bytes >= 0, "gateway.capture_lag_bytes", self.capture_lag_bytes, "0 bytes or more")
+        _check(self.capture_lag_s >= 0, "gateway.capture_lag_s", self.capture_lag_s, "seconds, 0 or more")
         _check(self.body_timeout_s > 0, "gateway.body_timeout_s", self.body_timeout_s, "seconds above 0")
         _check(
             self.feedback_per_minute > 0, "gateway.feedback_per_minute", self.feedback_per_minute, "a positive number"

@@ -6,21 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.canonical import digest_of
+from stepdown.core.canonical import digest_of, without_younger
 from stepdown.core.dataset import Answer
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.roles import learn_roles
+from stepdown.core.inputs import Input
 from stepdown.core.pace import Clock
 from stepdown.core.training_time import MachineSpeed, TrainingSize, training_size
 
-ABSTAINS = "abstains"
-"""The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
+Device = Literal["cpu", "cuda"]
+"""Where a student computes. One whose runtime knows the CPU alone stays there whatever is named."""
 
 CHECKPOINT_S = 20.0
 """So many seconds of training may be lost to a killed process."""
@@ -54,11 +55,11 @@ class Student(Protocol):
     One named "abstains" is 1 where the student itself says that it cannot give this answer, and 0 elsewhere.
     """
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
         """One answer with its signals. The hot path."""
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """Answers to many texts, batched inside."""
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        """Answers to many inputs, batched inside."""
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +70,26 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     parents: tuple[str, ...] = ()
 
 
-class ArtefactManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What an artefact folder holds (`manifest.json`). files: sha256 by relative path."""
+@dataclass(frozen=True)
+class Runtime:
+    """What computes the answers of a kind. suffixes: of the files that an artefact of it may be made of, formats that
+    hold data and cannot run anything when they are read."""
 
-    version: int = 1
+    name: str
+    suffixes: frozenset[str]
+
+
+NUMPY = Runtime("numpy", frozenset({".json", ".safetensors"}))
+ONNXRUNTIME = Runtime("onnxruntime", frozenset({".json", ".onnx", ".safetensors"}))
+
+
+class ArtefactManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What an artefact folder holds (`manifest.json`). files: sha256 by relative path. runtime: the name of its kind's,
+    "" in version 1."""
+
+    version: int = 2
     kind: str
+    runtime: str = ""
     task: str
     family: str
     labels: tuple[str, ...]
@@ -89,7 +105,7 @@ class ArtefactManifest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """The artefact's own hash: its content, not how long it took, so that the same seed gives the same artefact."""
-        return digest_of(msgspec.structs.replace(self, trained_s=0.0))
+        return digest_of(without_younger(msgspec.structs.replace(self, trained_s=0.0), ("runtime",)))
 
 
 @dataclass(frozen=True)
@@ -98,21 +114,31 @@ class TrainingData:
 
     sources: "gold" or "incumbent", per row. weights: (n,). soft: float (n, labels), a teacher's probabilities for these
     rows (a larger student's, or the incumbent's recorded ones; rows of NaN where there are none), or None.
-    extra_texts: inputs without an answer (unlabelled), for distillation only. Nothing of tune, certify or test is here.
+    extra_inputs: those without an answer (unlabelled), for distillation only. Nothing of tune, certify or test is here.
     form: the fields of the answers, where the task's family has some; `labels` are then the answers' slices.
     """
 
     task: str
     family: str
-    texts: list[str]
+    inputs: list[Input]
     targets: list[Answer]
     sources: list[str]
     weights: NDArray[np.float64]
     labels: tuple[str, ...]
     dataset_hash: str
     soft: NDArray[np.float64] | None = None
-    extra_texts: list[str] = field(default_factory=list)
+    extra_inputs: list[Input] = field(default_factory=list)
     form: Form | None = None
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The text of each input."""
+        return [input.text for input in self.inputs]
+
+    @cached_property
+    def extra_texts(self) -> list[str]:
+        """The text of each input without an answer."""
+        return [input.text for input in self.extra_inputs]
 
     @cached_property
     def size(self) -> TrainingSize:
@@ -153,6 +179,19 @@ class TrainingContext:
     checkpoints: Path | None = None
     checkpoint_s: float = CHECKPOINT_S
 
+    def fitted(self, parameters: dict[str, Any]) -> Lineage:
+        """The step that fitted a student: "distil" where a teacher was asked, else "train"."""
+        step, parents = ("distil", (self.teacher_hash,)) if self.teacher else ("train", ())
+        return Lineage(step=step, parameters=parameters, parents=parents)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves besides files. lineage: its steps. pretrained: the base it began with, described."""
+
+    lineage: tuple[Lineage, ...]
+    pretrained: dict[str, Any] = field(default_factory=dict)
+
 
 TIME_OF_A_SCAN = "in the time of a scan"
 """How a reason ends that says nothing of what a build would learn."""
@@ -181,11 +220,8 @@ class StudentKind(Protocol):
     def options_for(self, size: TrainingSize, seconds: float, speed: MachineSpeed) -> Any | None:
         """The options that make the best use of at most `seconds` on this machine, or None when that is too little."""
 
-    def train(self, data: TrainingData, options: Any, context: TrainingContext) -> ArtefactManifest:
-        """Train, write the artefact (files and manifest) into context.folder, return its manifest."""
-
-    def open(self, folder: Path, manifest: ArtefactManifest, threads: int) -> Student:
-        """Open a verified artefact folder. numpy, onnxruntime and tokenizers only."""
+    def train(self, data: TrainingData, options: Any, context: TrainingContext) -> Trained:
+        """Train and write the artefact's files into context.folder; `students.train.train_student` seals them."""
 
     def examples(self) -> TrainingData:
         """A tiny task that this kind learns in seconds; the battery over all kinds trains on it."""

@@ -10,8 +10,11 @@ from stepdown.core.canonical import digest_of
 from stepdown.core.cutting import SPACE, cut_text, holds
 from stepdown.core.extraction.form import Form
 
-Input = str | dict[str, str]
+SlotValues = str | dict[str, str]
 """A call's variable part: one text, or one text per slot where a template has several."""
+
+LEAST_PREFIX = 6
+"""Characters of a fingerprint that are enough to name a template."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +52,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
         """A hash of the constant parts: equal templates have equal fingerprints."""
         return digest_of(self.messages)[:16]
 
-    def cut(self, request: dict[str, Any]) -> Input | None:
+    def cut(self, request: dict[str, Any]) -> SlotValues | None:
         """The variable input of a request (OpenAI chat shape), or None when it does not fit this template."""
         messages = request.get("messages")
         if not isinstance(messages, list) or len(messages) != len(self.messages):
@@ -80,14 +83,14 @@ def message_text(message: Any) -> str | None:
     return None
 
 
-def input_text(value: Input) -> str:
+def input_text(value: SlotValues) -> str:
     """An input as the one text that a student reads: a string as it is, slots as `name: value` lines."""
     if isinstance(value, str):
         return value
     return "\n".join(f"{name}: {value[name]}" for name in sorted(value))
 
 
-def is_empty(value: Input) -> bool:
+def is_empty(value: SlotValues) -> bool:
     """Whether an input holds no text at all: nothing but white space in any slot."""
     return not (value.strip() if isinstance(value, str) else any(part.strip() for part in value.values()))
 
@@ -121,3 +124,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     answer: str = "$"
     labels: tuple[str, ...] = ()
     form: Form | None = None
+
+
+def is_fingerprint(prefix: str, fingerprint: str) -> bool:
+    """Whether a text is the fingerprint or its first characters, at least `LEAST_PREFIX`, in any case."""
+    return len(prefix) >= LEAST_PREFIX and fingerprint.startswith(prefix.lower())

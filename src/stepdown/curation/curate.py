@@ -14,18 +14,14 @@ from stepdown.core.family import families
 from stepdown.core.tasks import Task
 from stepdown.curation.balance import balance
 from stepdown.curation.check_path import PathCheck
-from stepdown.curation.collapse import collapse
-from stepdown.curation.conflicts import conflicts
-from stepdown.curation.exact_duplicates import exact_duplicates
-from stepdown.curation.label_noise import label_noise
-from stepdown.curation.manifest import make_manifest, name_sources
-from stepdown.curation.near_duplicates import near_duplicates
-from stepdown.curation.options import CurationOptions, Seen
+from stepdown.curation.doubtful_answers import collapse, conflicts, label_noise
+from stepdown.curation.gold_check import settle_gold
+from stepdown.curation.manifest import make_manifest, name_sources, state_permission
+from stepdown.curation.near_duplicates import exact_duplicates, near_duplicates
+from stepdown.curation.options import CallFacts, CurationOptions
 from stepdown.curation.outcome import Outcome
 from stepdown.curation.parse import parse
-from stepdown.curation.permission import state_permission
 from stepdown.curation.personal_data import personal_data
-from stepdown.curation.settle_gold import settle_gold
 from stepdown.curation.split import split
 from stepdown.curation.units import units
 
@@ -49,39 +45,39 @@ def curate(calls: Iterable[Call], task: Task, options: CurationOptions) -> Datas
     Raises NotEnoughData when the calls are too few or all answered alike, InputError for an unknown split in gold,
     for answers that can hardly be read and for gold that cannot be answers of the task.
     """
-    options = replace(options, slice_of=families().load(task.family).slice_of, task=task.name, seen=Seen())
+    options = replace(options, slice_of=families().load(task.family).slice_of, task=task.name, seen=CallFacts())
     models: Counter[str] = Counter()
-    ledger = Ledger()
+    log = StepLog()
     readable = PathCheck(task)
     parsed, sources = parse(_noting_models(readable.watch(calls), models), task, options)
     readable.check()
-    examples = ledger.enter("parse", parsed)
-    examples = ledger.enter("gold", settle_gold(examples, task, options))
-    _check(examples, ledger.excluded)
-    unusable = Counter(one.reason for one in ledger.excluded)
+    examples = log.enter("parse", parsed)
+    examples = log.enter("gold", settle_gold(examples, task, options))
+    _check(examples, log.excluded)
+    unusable = Counter(one.reason for one in log.excluded)
     unusable["escalated by a cascade, and so no sample"] = len(options.seen.escalated)
     draw = None
     for step in STEPS:
         outcome = step(examples, options)
-        examples, draw = ledger.enter(step.__name__, outcome), outcome.draw or draw
-    examples = ledger.enter("balance", balance(examples, task))
-    excluded = sorted(ledger.excluded, key=lambda one: (one.id, one.reason, one.detail))
+        examples, draw = log.enter(step.__name__, outcome), outcome.draw or draw
+    examples = log.enter("balance", balance(examples, task))
+    excluded = sorted(log.excluded, key=lambda one: (one.id, one.reason, one.detail))
     origin = (name_sources(sources, options.source_hashes), state_permission(options.permission, models))
-    manifest = make_manifest(task.name, examples, excluded, ledger.steps, options, origin)
+    manifest = make_manifest(task.name, examples, excluded, log.steps, options, origin)
     return Dataset(
         examples=tuple(examples), excluded=tuple(excluded), manifest=manifest, draw=draw, unusable=dict(+unusable)
     )
 
 
 @dataclass
-class Ledger:
+class StepLog:
     """Every step so far, and every call that a step excluded."""
 
     steps: list[Step] = field(default_factory=list)
     excluded: list[Excluded] = field(default_factory=list)
 
     def enter(self, name: str, outcome: Outcome) -> list[Example]:
-        """Write a step down and pass its examples on."""
+        """Record a step and return its examples."""
         out = len(outcome.examples)
         rows_in = out + len(outcome.excluded)
         self.steps.append(Step(name=name, rows_in=rows_in, rows_out=out, findings=outcome.findings))
@@ -106,7 +102,12 @@ def _check(examples: list[Example], excluded: list[Excluded]) -> None:
             f"At least {LEAST_INPUTS} different inputs are needed to split them, and in practice some hundreds.",
             "Import more calls of this task.",
         )
-    answers = {canonical_json(value) for one in examples for value in (one.incumbent, one.gold) if value is not None}
+    answers = {
+        canonical_json(value)
+        for example in examples
+        for value in (example.incumbent, example.gold)
+        if value is not None
+    }
     if len(answers) < 2:
         raise NotEnoughData(
             f"All {len(examples)} usable calls have the same answer.",

@@ -1,4 +1,7 @@
-"""Whether gold is in the answers' words, and about the same calls: gold that is not makes everyone wrong alike."""
+"""Gold in the answers' words: read as the settings say, checked to be about these calls, settled per example.
+
+Gold in other words, or of other calls, makes student and incumbent wrong alike, and would certify anything.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,14 @@ from typing import Any
 import msgspec
 
 from stepdown.core.calls import Call
-from stepdown.core.dataset import Answer
+from stepdown.core.dataset import Answer, Example
 from stepdown.core.errors import InputError
 from stepdown.core.family import families
 from stepdown.core.tasks import Task
 from stepdown.core.vocabulary import GoldReading, as_toml, by_spelling, labels_of, offers, spelling
-from stepdown.stats.agreement import matches_beyond_chance
+from stepdown.curation.options import CurationOptions
+from stepdown.curation.outcome import Outcome
+from stepdown.stats.label_checks import matches_beyond_chance
 
 FEWEST = 20
 """Gold answers below which nothing is said of how often the incumbent gives them."""
@@ -43,7 +48,7 @@ class GoldRow:
 
 
 def is_blank(row: GoldRow, reading: GoldReading) -> bool:
-    """Whether the settings say that what was given says nothing."""
+    """Whether a label means, by the settings, that there is no gold."""
     return row.gold is None and isinstance(row.given, str) and reading.map.get(row.given.strip()) == ""
 
 
@@ -95,7 +100,7 @@ def _listed(rows: Sequence[GoldRow], task: Task, answers: Counter[str]) -> set[s
 def gold_objection(
     rows: Sequence[GoldRow], labels: Labels, task: Task, reading: GoldReading, fair: bool
 ) -> InputError | None:
-    """Why gold cannot be taken for answers of this task, as an error to raise or to show; None where it can.
+    """The error for gold that cannot be answers of this task; None for gold that can.
 
     rows: those with gold that is not blank, read by `read_labels`. fair: nobody picked them, so that
     the incumbent is right on them as often as everywhere. Gold that is trusted must still be in the answers' words.
@@ -155,7 +160,7 @@ def _advice(labels: Labels, task: Task) -> str:
         return f'Correct the file, or say {where} what each means: gold_map = {{ "GOLD\'S" = "THE ANSWER\'S" }}.'
     spelt = by_spelling(labels.known)
     if labels.offered.keys() == labels.strange.keys() and all(
-        spelt.get(spelling(label)) == meant for label, meant in labels.offered.items()
+        spelt.get(spelling(label)) == target for label, target in labels.offered.items()
     ):
         differ = "They differ in case, spaces, underscores or hyphens alone; if they mean the same"
         return f'{differ}, write {where}: gold_spelling = "loose".'
@@ -195,7 +200,7 @@ def _unlike(rows: Sequence[GoldRow], labels: Labels, task: Task) -> InputError |
 
 
 def _unlike_in_fields(answered: Sequence[tuple[Answer, Answer]], task: Task) -> InputError | None:
-    """Of answers with fields: a field whose gold the incumbent hardly ever gives although it has one there."""
+    """The error for a field whose gold the incumbent hardly ever gives although it has a value there; None for none."""
     parts = families().load(task.family).parts
     there: Counter[str] = Counter()
     same: Counter[str] = Counter()
@@ -246,10 +251,50 @@ def _short(value: Any) -> str:
 
 
 def rows_of(calls: Sequence[Call], task: Task, gold: dict[str, Any]) -> list[GoldRow]:
-    """Those calls that have gold. gold: as it was given, by call id."""
+    """A row for each call that has gold. gold: as it was given, by call id."""
     family = families().load(task.family)
     return [
         GoldRow(family.canonical(task, gold[call.id]), gold[call.id], family.read_answer(task, call))
         for call in calls
         if call.id in gold and call.response is not None
     ]
+
+
+def settle_gold(examples: Sequence[Example], task: Task, options: CurationOptions) -> Outcome:
+    """The examples with their gold as the answers write it.
+
+    A label that no answer has and no prompt lists is no gold: it would be learned and served. Raises InputError where
+    too much of the gold is so, or where it is about something else.
+    """
+    rows = [
+        GoldRow(one.gold, options.gold[one.id].gold if one.id in options.gold else None, one.incumbent)
+        for one in examples
+    ]
+    read, labels = read_labels(rows, task, options.reading)
+    if options.against != "agreement":
+        there = [
+            row
+            for row, example in zip(read, examples, strict=True)
+            if example.id in options.gold and not is_blank(row, options.reading)
+        ]
+        wrong = gold_objection(there, labels, task, options.reading, _is_fair(examples, options))
+        if wrong is not None:
+            raise wrong
+    settled = [_settled(example, row, labels) for example, row in zip(examples, read, strict=True)]
+    return Outcome(settled, findings={"passed_over": dict(labels.strange.most_common())} if labels.strange else {})
+
+
+def _settled(example: Example, row: GoldRow, labels: Labels) -> Example:
+    gold = None if isinstance(row.gold, str) and row.gold in labels.strange else row.gold
+    if gold == example.gold:
+        return example
+    return msgspec.structs.replace(example, gold=gold, gold_basis=example.gold_basis if gold is not None else "")
+
+
+def _is_fair(examples: Sequence[Example], options: CurationOptions) -> bool:
+    """Whether gold is of all calls of production, or of a sample declared random, so that no calls were picked."""
+    golds = [options.gold[example.id] for example in examples if example.id in options.gold]
+    since, escalated = options.whole_since, options.seen.escalated
+    natural = [row.id for row in examples if row.id not in escalated and row.timestamp >= since]
+    complete = all(name in options.gold and options.gold[name].basis != "volunteered" for name in natural)
+    return complete or (bool(golds) and all(gold.basis in ("random-sample", "all") for gold in golds))

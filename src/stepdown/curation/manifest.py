@@ -1,8 +1,9 @@
-"""A dataset's manifest: made from what the steps left, written, and read back verified."""
+"""A dataset's manifest: made from what the steps left, written, and read back verified; and the permission to train."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -47,7 +48,7 @@ def count_rows(examples: list[Example], excluded: list[Excluded]) -> dict[str, i
 
 def count_gold(examples: list[Example], excluded: list[Excluded], options: CurationOptions) -> dict[str, int]:
     """Labels given, those for calls that are not here, and those on examples of each split."""
-    here = {one.id for one in examples} | {one.id for one in excluded}
+    here = {example.id for example in examples} | {one.id for one in excluded}
     with_gold = Counter(example.split for example in examples if example.gold is not None)
     unknown = sum(name not in here for name in options.gold)
     known = {"given": len(options.gold), "for_unknown_calls": unknown, "on_examples": sum(with_gold.values())}
@@ -85,7 +86,7 @@ def read_manifest(path: Path) -> tuple[DatasetManifest, dict[str, str]]:
     if _seal(sealed.manifest, sealed.files) != sealed.seal or _bytes(sealed) != data:
         raise TamperedError(
             f"{path.name} was changed after it was written.",
-            "Its seal is the hash of all it says.",
+            "Its seal is the hash of its content.",
             "Restore it, or build the task again.",
         )
     return sealed.manifest, sealed.files
@@ -109,7 +110,11 @@ def make_manifest(
     origin: tuple[tuple[str, ...], str],
 ) -> DatasetManifest:
     """The manifest of a dataset. origin: its sources, and the permission to train on the incumbent's outputs."""
-    targets = (one.gold if one.gold is not None else one.incumbent for one in examples if one.split == "train")
+    targets = (
+        example.gold if example.gold is not None else example.incumbent
+        for example in examples
+        if example.split == "train"
+    )
     return DatasetManifest(
         task=task,
         content_hash=content_hash(examples),
@@ -121,3 +126,31 @@ def make_manifest(
         permission=origin[1],
         seed=options.seed,
     )
+
+
+_TERMS: tuple[tuple[str, str], ...] = (
+    (r"(?:^|/)(?:gpt-oss)", "gpt-oss is published under Apache-2.0, which sets no condition on outputs"),
+    (
+        r"(?:^|/)(?:gpt-|o\d|chatgpt|text-davinci)",
+        "OpenAI's terms restrict using output to develop models that compete with OpenAI, with an exception for "
+        "models that classify or organise data and are not distributed",
+    ),
+    (r"claude", "Anthropic's commercial terms forbid building competing products, training competing models included"),
+    (r"gemini", "Google's Gemini API terms forbid developing models that compete with it"),
+    (r"gemma", "the Gemma terms reach models trained on Gemma's outputs"),
+    (r"llama", "the Llama licence asks that models trained on its outputs carry Llama in their name"),
+    (r"(?:^|/)(?:qwen|qwq)", "most Qwen weights are published under Apache-2.0, which sets no condition on outputs"),
+    (r"deepseek", "DeepSeek's MIT-licensed weights allow distillation"),
+)
+
+
+def state_permission(stated: str, models: Iterable[str]) -> str:
+    """The permission to train: as the user states it, or "not stated" with the terms of the models that answered.
+
+    A hint to look up the terms in force with whoever serves the model; no legal advice.
+    """
+    if stated.strip():
+        return stated.strip()
+    hints = {hint for model in models for pattern, hint in _TERMS if re.search(pattern, model.casefold())}
+    known = "; ".join(sorted(hints)) or "no terms are known for these models"
+    return f"not stated ({known}; check the terms in force)"

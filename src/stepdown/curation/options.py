@@ -1,4 +1,4 @@
-"""What a curation is given besides the calls, and how big its splits are."""
+"""The options of a curation, and the sizes of its splits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from stepdown.core.dataset import Answer
 from stepdown.core.draw import Draw
 from stepdown.core.store import Gold
 from stepdown.core.vocabulary import GoldReading
+from stepdown.runtime.cascade import MOST_CHARACTERS
 
 OutOfSample = Callable[[list[str], list[str]], NDArray[np.float64]]
 """Texts and their answers → cross-fitted probabilities, float (n, labels), the labels sorted."""
@@ -23,11 +24,11 @@ SMALL_TUNE = 200
 
 
 @dataclass
-class Seen:
-    """What parsing learned of each call, by id. unread: why the incumbent's answer could not be used. unit_names: what
-    the call says of the unit that it belongs to. escalated: calls that the incumbent got because no rung was sure.
-    holdback: calls that it got at random, whatever the cascade would have said. unit: the name of the unit, as the step
-    `units` found it."""
+class CallFacts:
+    """Facts of each call that parsing collects, by id. unread: why the incumbent's answer could not be used.
+    unit_names: what the call says of the unit that it belongs to. escalated: calls that the incumbent got because no
+    rung was sure. holdback: calls that it got at random, whatever the cascade would have said. unit: the name of the
+    unit, as the step `units` found it."""
 
     unread: dict[str, str] = field(default_factory=dict)
     unit_names: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -68,14 +69,14 @@ class CurationOptions:
     flagged_weight: float = 0.5
     certify_rows: int | None = None
     tune_rows: int | None = None
-    max_characters: int = 100_000
+    max_characters: int = MOST_CHARACTERS
     slice_of: Callable[[Answer], str] = str
     task: str = ""
     unit: str = ""
     draws: tuple[Draw, ...] = ()
     least_evidence: int = 0
     whole_since: float = 0.0
-    seen: Seen = field(default_factory=Seen)
+    seen: CallFacts = field(default_factory=CallFacts)
 
     @property
     def unit_names(self) -> Mapping[str, Mapping[str, str]]:

@@ -1,7 +1,8 @@
-"""Calls → examples: cut the input out of the prompt, read the incumbent's answer, join gold."""
+"""Calls → examples: cut the input out of the prompt, read answer and log-probabilities, join gold."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,8 +12,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer, Example, Excluded
 from stepdown.core.draw import Draw
 from stepdown.core.family import Family, families
-from stepdown.core.tasks import Input, Task, input_text, is_empty, message_text
-from stepdown.curation.log_probabilities import read_log_probabilities
+from stepdown.core.tasks import SlotValues, Task, input_text, is_empty, message_text
 from stepdown.curation.options import CurationOptions
 from stepdown.curation.outcome import Outcome
 from stepdown.curation.personal_data import mask
@@ -63,7 +63,7 @@ def parse(calls: Iterable[Call], task: Task, options: CurationOptions) -> tuple[
     return Outcome(examples, excluded + repeated, findings), sources
 
 
-def _read_input(call: Call, task: Task, options: CurationOptions) -> tuple[Input | None, str]:
+def _read_input(call: Call, task: Task, options: CurationOptions) -> tuple[SlotValues | None, str]:
     # A failed request says nothing of how well the incumbent answers; counting it as a loss would flatter the students.
     if call.error:
         return None, "error instead of a response"
@@ -84,9 +84,9 @@ def _only_text(request: dict[str, Any]) -> str | None:
     messages = request.get("messages")
     if not isinstance(messages, list):
         return None
-    asked = [message for message in messages if isinstance(message, dict) and message.get("role") == "user"]
+    user_messages = [message for message in messages if isinstance(message, dict) and message.get("role") == "user"]
     answered = any(isinstance(message, dict) and message.get("role") in ("assistant", "tool") for message in messages)
-    return message_text(asked[0]) if len(asked) == 1 and not answered else None
+    return message_text(user_messages[0]) if len(user_messages) == 1 and not answered else None
 
 
 def _why_uncut(request: dict[str, Any]) -> str:
@@ -107,8 +107,8 @@ def _why_uncut(request: dict[str, Any]) -> str:
     return "request does not fit the task's template"
 
 
-def _valid(value: Input) -> Input:
-    """Lone surrogates cannot be written as UTF-8; they become U+FFFD."""
+def _valid(value: SlotValues) -> SlotValues:
+    """The text with lone surrogates, which UTF-8 cannot encode, replaced by U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     return {str(_valid(name)): str(_valid(text)) for name, text in value.items()}
@@ -125,7 +125,7 @@ def _read_gold(call_id: str, task: Task, family: Family, options: CurationOption
 
 
 def _example(
-    call: Call, task: Task, text: Input, answer: Answer | None, gold: Answer | None, options: CurationOptions
+    call: Call, task: Task, text: SlotValues, answer: Answer | None, gold: Answer | None, options: CurationOptions
 ) -> Example:
     return Example(
         id=call.id,
@@ -142,17 +142,17 @@ def _example(
     )
 
 
-def _slices(call: Call, value: Input, names: tuple[str, ...]) -> dict[str, str]:
+def _slices(call: Call, value: SlotValues, names: tuple[str, ...]) -> dict[str, str]:
     metadata = call.request.get("metadata")
-    found: dict[str, str] = {}
+    slices: dict[str, str] = {}
     for name in names:
         if isinstance(value, dict) and name in value:
-            found[name] = value[name][:MAX_DETAIL_CHARACTERS]
+            slices[name] = value[name][:MAX_DETAIL_CHARACTERS]
         elif name in _CALL_FIELDS:
-            found[name] = str(getattr(call, name))
+            slices[name] = str(getattr(call, name))
         elif isinstance(metadata, dict) and name in metadata:
-            found[name] = str(metadata[name])[:MAX_DETAIL_CHARACTERS]
-    return found
+            slices[name] = str(metadata[name])[:MAX_DETAIL_CHARACTERS]
+    return slices
 
 
 def _order(examples: list[Example], draws: Sequence[Draw]) -> tuple[list[Example], list[Excluded]]:
@@ -179,6 +179,60 @@ def _order(examples: list[Example], draws: Sequence[Draw]) -> tuple[list[Example
 
 
 def _tells_calls_apart(examples: list[Example]) -> bool:
-    """Whether timestamps are so fine that different inputs hardly ever share one."""
-    moments = {(one.timestamp, one.text) for one in examples if one.timestamp > 0}
+    """Whether different inputs hardly ever share a timestamp."""
+    moments = {(example.timestamp, example.text) for example in examples if example.timestamp > 0}
     return len({moment for moment, _ in moments}) >= FINE_TIMES * len(moments)
+
+
+def read_log_probabilities(call: Call, answer: str, labels: tuple[str, ...]) -> dict[str, float] | None:
+    """Natural-log probabilities by label, or None where the call recorded none (`logprobs` of the OpenAI shape).
+
+    They are read at the first token of the answer. An alternative token counts for a label only when exactly one label
+    begins with it; what several labels share is left out, so the probabilities may sum to less than 1.
+    """
+    tokens = _tokens(call)
+    start = _start_of(answer, call.content or "", tokens)
+    if start is None:
+        return None
+    position, prefix = start
+    known = {*labels, answer}
+    log_probabilities: dict[str, float] = {}
+    for alternative in (tokens[position], *_alternatives(tokens[position])):
+        token, value = alternative.get("token"), alternative.get("logprob")
+        if not isinstance(token, str) or not isinstance(value, int | float) or not math.isfinite(value):
+            continue
+        begins = token[prefix:].strip().strip('"')
+        fitting = [label for label in known if begins and label.startswith(begins)]
+        if token == tokens[position].get("token"):
+            log_probabilities[answer] = float(value)
+        elif len(fitting) == 1 and fitting[0] != answer:
+            log_probabilities[fitting[0]] = max(float(value), log_probabilities.get(fitting[0], -math.inf))
+    return log_probabilities or None
+
+
+def _tokens(call: Call) -> list[dict[str, Any]]:
+    choices = (call.response or {}).get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    recorded = choice.get("logprobs") if isinstance(choice, dict) else None
+    content = recorded.get("content") if isinstance(recorded, dict) else None
+    tokens = content if isinstance(content, list) else []
+    return [token for token in tokens if isinstance(token, dict) and isinstance(token.get("token"), str)]
+
+
+def _alternatives(token: dict[str, Any]) -> list[dict[str, Any]]:
+    listed = token.get("top_logprobs")
+    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+
+
+def _start_of(answer: str, content: str, tokens: list[dict[str, Any]]) -> tuple[int, int] | None:
+    """Which token holds the answer's first character, and how many characters of that token come before it."""
+    at = content.rfind(answer)
+    if at < 0:
+        return None
+    passed = 0
+    for position, token in enumerate(tokens):
+        length = len(token["token"])
+        if passed <= at < passed + length:
+            return position, at - passed
+        passed += length
+    return None

@@ -1,6 +1,6 @@
 """Resident memory of a fresh process that opens something and answers with it. Run as a module, JSON in and out.
 
-in:  {"opener": "package.module:function", "folder": "…", "texts": ["…"]}
+in:  {"opener": "package.module:function", "folder": "…", "inputs": [{"text": "…"}]}
 out: {"opened": [bytes], "answering": [bytes, …]}
 """
 
@@ -14,11 +14,20 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from stepdown.core.errors import ResourceError
 from stepdown.core.estimates import Estimate
+from stepdown.core.inputs import Input
 
 _TIMEOUT_S = 60.0
 _MEGABYTE = 1e6
+
+
+class _Question(msgspec.Struct, frozen=True):
+    opener: str
+    folder: str
+    inputs: list[Input]
 
 
 def resident_bytes() -> int:
@@ -38,28 +47,28 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def measure_memory(opener: str, folder: Path, texts: Sequence[str]) -> Estimate:
-    """MB of a fresh process that has opened `folder` with `opener` and answers `texts`; the interval is their range.
+def measure_memory(opener: str, folder: Path, inputs: Sequence[Input]) -> Estimate:
+    """MB of a fresh process that has opened `folder` with `opener` and answers `inputs`; the interval is their range.
 
     opener: "package.module:function"; the function takes the folder and returns a student or a cascade.
     Raises ResourceError when that process fails.
     """
-    question = json.dumps({"opener": opener, "folder": str(folder), "texts": list(texts)})
+    question = msgspec.json.encode(_Question(opener=opener, folder=str(folder), inputs=list(inputs)))
     try:
         done = subprocess.run(
             [sys.executable, "-m", "stepdown.evaluation.resident"],
             input=question,
             capture_output=True,
-            text=True,
             timeout=_TIMEOUT_S,
             check=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as failure:
-        said = str(failure.stderr or failure).strip().splitlines()
+        words = failure.stderr or str(failure).encode()
+        output = words.decode("utf-8", "replace").strip().splitlines()
         raise ResourceError(
-            f"The process that measures memory failed: {said[-1] if said else failure}.",
-            f"It opens {folder} with {opener} and answers {len(texts)} texts.",
+            f"The process that measures memory failed: {output[-1] if output else failure}.",
+            f"It opens {folder} with {opener} and answers {len(inputs)} inputs.",
             "Check that the artefact opens on its own.",
         ) from None
     found = json.loads(done.stdout.splitlines()[-1])
@@ -74,21 +83,21 @@ def measure_memory(opener: str, folder: Path, texts: Sequence[str]) -> Estimate:
     )
 
 
-def _answering(opened: object) -> Callable[[str], object]:
-    answer: Callable[[str], object] | None = getattr(opened, "answer", None) or getattr(opened, "decide", None)
+def _answering(opened: object) -> Callable[[Input], object]:
+    answer: Callable[[Input], object] | None = getattr(opened, "answer", None) or getattr(opened, "decide", None)
     if answer is None:
-        raise TypeError(f"{type(opened).__name__} has neither answer(text) nor decide(text)")
+        raise TypeError(f"{type(opened).__name__} has neither answer(input) nor decide(input)")
     return answer
 
 
 def main() -> None:
-    question = json.loads(sys.stdin.read())
-    module, _, function = question["opener"].partition(":")
-    opened = getattr(importlib.import_module(module), function)(Path(question["folder"]))
+    question = msgspec.json.decode(sys.stdin.buffer.read(), type=_Question)
+    module, _, function = question.opener.partition(":")
+    opened = getattr(importlib.import_module(module), function)(Path(question.folder))
     sizes = {"opened": [resident_bytes()], "answering": []}
     answer = _answering(opened)
-    for text in question["texts"]:
-        answer(text)
+    for input in question.inputs:
+        answer(input)
         sizes["answering"].append(resident_bytes())
     sys.stdout.write("\n" + json.dumps(sizes) + "\n")
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.estimates import Estimate
+from stepdown.core.inputs import Input
 from stepdown.core.measurements import Speed
 from stepdown.evaluation.cost import MachinePrice, own_cost_per_1k
 from stepdown.evaluation.energy import joules_between, read_counters
@@ -22,7 +23,7 @@ from stepdown.evaluation.intervals import quantile, resampled_mean
 from stepdown.evaluation.resident import measure_memory, resident_bytes
 
 _KEPT_LATENCIES = 500
-_MEMORY_TEXTS = 20
+_MEMORY_INPUTS = 20
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Served:
     memory is then that of this process.
     """
 
-    one: Callable[[str], object]
-    many: Callable[[Sequence[str]], object]
+    one: Callable[[Input], object]
+    many: Callable[[Sequence[Input]], object]
     folder: Path
     opener: str = ""
 
@@ -57,25 +58,25 @@ class SpeedOptions:
 
 
 def measure_speed(
-    served: Served, texts: Sequence[str], machine: MachinePrice, options: SpeedOptions | None = None
+    served: Served, inputs: Sequence[Input], machine: MachinePrice, options: SpeedOptions | None = None
 ) -> Speed:
-    """Everything measured of how an artefact answers. texts: real inputs, one or more; they are gone round in order.
+    """Everything measured of how an artefact answers. inputs: real ones, one or more; they are gone round in order.
 
-    Raises ValueError without texts, ResourceError when the process that measures memory fails.
+    Raises ValueError without inputs, ResourceError when the process that measures memory fails.
     """
-    if not texts:
-        raise ValueError("Got no texts to time; expected one or more.")
+    if not inputs:
+        raise ValueError("Got no inputs to time; expected one or more.")
     options = options or SpeedOptions()
     generator = np.random.default_rng(options.seed)
-    _warm_up(served.one, texts, options)
+    _warm_up(served.one, inputs, options)
     before = read_counters()
-    latencies = time_requests(served.one, texts, options)
+    latencies = time_requests(served.one, inputs, options)
     after = read_counters()
     return Speed(
         latency_p50=quantile(latencies, 0.5, "s"),
         latency_p95=quantile(latencies, 0.95, "s"),
-        throughput=_throughput(served.many, texts, options, generator),
-        memory_mb=_memory(served, texts),
+        throughput=_throughput(served.many, inputs, options, generator),
+        memory_mb=_memory(served, inputs),
         size_mb=size_on_disk(served.folder) / 1e6,
         energy_j_per_1k=joules_between(before, after, latencies.size),
         cost_per_1k=own_cost_per_1k(resampled_mean(latencies, generator, "s"), machine),
@@ -84,14 +85,16 @@ def measure_speed(
     )
 
 
-def time_requests(one: Callable[[str], object], texts: Sequence[str], options: SpeedOptions) -> NDArray[np.float64]:
-    """Seconds of single requests, one after the other on one thread, the collector held. Texts are gone round."""
+def time_requests(
+    one: Callable[[Input], object], inputs: Sequence[Input], options: SpeedOptions
+) -> NDArray[np.float64]:
+    """Seconds of single requests, one after the other on one thread, the collector held. Inputs are gone round."""
     taken: list[int] = []
     with _collector_held():
         deadline = time.perf_counter_ns() + int(options.latency_s * 1e9)
-        for text in itertools.islice(itertools.cycle(texts), options.repeats):
+        for input in itertools.islice(itertools.cycle(inputs), options.repeats):
             started = time.perf_counter_ns()
-            one(text)
+            one(input)
             ended = time.perf_counter_ns()
             taken.append(ended - started)
             if ended > deadline and (len(taken) >= options.least or ended > deadline + options.latency_s * 2e9):
@@ -120,20 +123,23 @@ def describe_machine() -> str:
     return f"{named or platform.processor() or platform.machine()}, one thread"
 
 
-def _warm_up(one: Callable[[str], object], texts: Sequence[str], options: SpeedOptions) -> None:
+def _warm_up(one: Callable[[Input], object], inputs: Sequence[Input], options: SpeedOptions) -> None:
     """First answers are slow (lazy allocation, cold caches) and say nothing of a served student."""
     deadline = time.perf_counter_ns() + int(options.latency_s * 0.2e9)
-    for text in itertools.islice(itertools.cycle(texts), options.warm_up):
-        one(text)
+    for input in itertools.islice(itertools.cycle(inputs), options.warm_up):
+        one(input)
         if time.perf_counter_ns() > deadline:
             return
 
 
 def _throughput(
-    many: Callable[[Sequence[str]], object], texts: Sequence[str], options: SpeedOptions, generator: np.random.Generator
+    many: Callable[[Sequence[Input]], object],
+    inputs: Sequence[Input],
+    options: SpeedOptions,
+    generator: np.random.Generator,
 ) -> Estimate:
     """Requests per second in batches, by the mean time of a batch."""
-    batch = [texts[index % len(texts)] for index in range(options.batch)]
+    batch = [inputs[index % len(inputs)] for index in range(options.batch)]
     many(batch)
     deadline = time.perf_counter_ns() + int(options.throughput_s * 1e9)
     taken: list[float] = []
@@ -153,9 +159,9 @@ def _throughput(
     )
 
 
-def _memory(served: Served, texts: Sequence[str]) -> Estimate:
+def _memory(served: Served, inputs: Sequence[Input]) -> Estimate:
     if served.opener:
-        return measure_memory(served.opener, served.folder, texts[:_MEMORY_TEXTS])
+        return measure_memory(served.opener, served.folder, inputs[:_MEMORY_INPUTS])
     used = resident_bytes() / 1e6
     return Estimate(value=used, low=0.0, high=used, n=1, method="this whole process, an upper bound", unit="MB")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from stepdown.gateway.errors import Refused, error_response, wire_of_path
-from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.http.messages import Answer, PendingResponse, Request, Response
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Answer]
 
 
 class App:
@@ -26,12 +26,13 @@ class App:
         """Every path with its methods."""
         return {path: sorted(methods) for path, methods in self._paths.items()}
 
-    async def __call__(self, request: Request) -> Response:
-        handler = (self._paths.get(request.path) or {}).get(request.method)
+    def __call__(self, request: Request) -> Answer:
         try:
-            return await (handler or self._find(request))(request)
+            handler = (self._paths.get(request.path) or {}).get(request.method) or self._find(request)
+            answer = handler(request)
         except Refused as refused:
             return error_response(wire_of_path(request.path), refused)
+        return answer if isinstance(answer, Response | PendingResponse) else _or_refused(request, answer)
 
     def _find(self, request: Request) -> Handler:
         methods = self._paths.get(request.path) or self._paths.get(request.path.rstrip("/"))
@@ -49,3 +50,10 @@ class App:
                 headers=[(b"allow", allowed.encode())],
             )
         return handler
+
+
+async def _or_refused(request: Request, answer: Awaitable[Response]) -> Response:
+    try:
+        return await answer
+    except Refused as refused:
+        return error_response(wire_of_path(request.path), refused)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from stepdown.gateway.breaker import Breaker, BreakerLimits, BreakerState
-from stepdown.gateway.exchange import Exchange, Reply
+from stepdown.gateway.exchange import Begun, Exchange, Reply
 from stepdown.gateway.http.messages import (
     JSON,
     ConnectFailed,
@@ -23,7 +23,14 @@ from stepdown.gateway.http.messages import (
     UpstreamError,
 )
 from stepdown.gateway.retry_policy import UPSTREAM_FAULTS, RetryPolicy, may_be_retried, retry_after_s
-from stepdown.gateway.upstream import CannotBeSaid, ClientWasTold, Unsupported, Upstream, UpstreamOptions
+from stepdown.gateway.upstream import (
+    CannotBeSaid,
+    ClientWasTold,
+    DirectUpstream,
+    Unsupported,
+    Upstream,
+    UpstreamOptions,
+)
 from stepdown.wires.event_stream import frame
 
 
@@ -37,10 +44,11 @@ class Random(Protocol):
 class UpstreamState:
     """An upstream with what is known of its health. retries, failures: counted since the start; failures by kind."""
 
-    __slots__ = ("breaker", "failures", "name", "options", "retries", "upstream")
+    __slots__ = ("breaker", "direct", "failures", "name", "options", "retries", "upstream")
 
     def __init__(self, options: UpstreamOptions, upstream: Upstream, limits: BreakerLimits | None) -> None:
         self.options, self.upstream, self.name = options, upstream, options.name
+        self.direct = upstream if isinstance(upstream, DirectUpstream) else None
         self.breaker = Breaker(limits)
         self.retries = 0
         self.failures: Counter[str] = Counter()
@@ -78,13 +86,12 @@ class Incumbent:
 
         A stream that breaks in its middle ends with an error event and UnfinishedStream.
         """
-        model = (exchange.body if exchange.outgoing is None else exchange.outgoing).get("model")
-        seats = self._of_model.get(model, self._any) if isinstance(model, str) else self._any
+        seats = self._seats(exchange)
         answer: Reply | None = None
         failure: UpstreamError | None = None
-        asked_at = self._clock()
+        asked_at = self._clock() if exchange.begun is None else exchange.begun.at
         for seat in seats:
-            if not seat.breaker.admits(self._clock()):
+            if exchange.begun is None and not seat.breaker.admits(self._clock()):
                 continue
             exchange.upstream = seat.name
             got = await self._ask_seat(seat, exchange)
@@ -98,6 +105,41 @@ class Incumbent:
                     break
         exchange.upstream_s = self._clock() - asked_at
         return answer if answer is not None else self._failed(exchange, seats, failure)
+
+    def begin(self, exchange: Exchange, listener: Callable[[], None]) -> bool:
+        """Ask the first upstream without a task, where its breaker is closed and it can be asked so. The listener is
+        told when there is an answer; `taken` has it, or `ask` goes on with it."""
+        seats = self._seats(exchange)
+        if not seats or (direct := seats[0].direct) is None or not seats[0].breaker.is_closed:
+            return False
+        sent = direct.begin(exchange, listener)
+        if sent is None:
+            return False
+        exchange.upstream = seats[0].name
+        exchange.begun = Begun(seats[0], direct, sent, self._clock())
+        return True
+
+    def taken(self, exchange: Exchange) -> Reply | None:
+        """The answer to what was begun, if it is whole and good."""
+        begun = exchange.begun
+        assert begun is not None
+        reply: Reply | None = begun.upstream.taken(begun.sent)
+        if reply is not None:
+            exchange.begun, now = None, self._clock()
+            exchange.upstream_s = now - begun.at
+            begun.state.breaker.succeeded(now)
+        return reply
+
+    def abandoned(self, exchange: Exchange) -> None:
+        """Nobody waits for the answer to what was begun."""
+        begun = exchange.begun
+        assert begun is not None
+        begun.upstream.abandon(begun.sent)
+        begun.state.breaker.abandoned()
+
+    def _seats(self, exchange: Exchange) -> list[UpstreamState]:
+        model = (exchange.body if exchange.outgoing is None else exchange.outgoing).get("model")
+        return self._of_model.get(model, self._any) if isinstance(model, str) else self._any
 
     async def models(self, request: Request | None = None, ask: bool = True) -> list[dict[str, Any]]:
         """The models of every upstream that tells them, and those that the settings name; each once. ask: False for

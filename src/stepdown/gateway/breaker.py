@@ -56,6 +56,10 @@ class Breaker:
             return "closed"
         return "open" if now < self._open_until else "half-open"
 
+    @property
+    def is_closed(self) -> bool:
+        return self._open_until is None
+
     def wait_s(self, now: float) -> float:
         """Seconds until it may be asked again, 0 when it may be now."""
         return 0.0 if self._open_until is None else max(0.0, self._open_until - now)

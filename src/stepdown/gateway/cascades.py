@@ -1,4 +1,4 @@
-"""Rungs off the event loop: threads that answer what waits, one text when one waits, many together under load."""
+"""Rungs off the event loop: threads that answer what waits, one input when one waits, many together under load."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
+from stepdown.core.calls import masked_input
+from stepdown.core.inputs import Input
 from stepdown.runtime.cascade import INCUMBENT, Cascade, Decision
 
 log = logging.getLogger("stepdown.gateway")
@@ -25,7 +27,7 @@ class StudentFailed(Exception):
 
 class _Job(NamedTuple):
     cascade: OpenCascade
-    text: str
+    input: Input
     insist: bool
     done: asyncio.Future[Decision]
 
@@ -47,14 +49,14 @@ class RungThreads:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, cascade: OpenCascade, text: str, insist: bool) -> asyncio.Future[Decision]:
-        """The decision on one text, when it is made. Called on the event loop."""
+    def submit(self, cascade: OpenCascade, input: Input, insist: bool) -> asyncio.Future[Decision]:
+        """The decision on one input, when it is made. Called on the event loop."""
         done: asyncio.Future[Decision] = self._loop.create_future()
         if self.waiting >= MAX_WAITING:
             done.set_result(BUSY)
             return done
         self.waiting += 1
-        self._jobs.put(_Job(cascade, text, insist, done))
+        self._jobs.put(_Job(cascade, input, insist, done))
         return done
 
     def close(self) -> None:
@@ -106,10 +108,10 @@ def _answer(batch: list[_Job]) -> list[_Answered]:
     return answers
 
 
-def _guarded(jobs: list[_Job], decide: Callable[[list[str]], list[Decision]]) -> list[_Answered]:
-    """What `decide` makes of these texts. A student that fails is a failure of these jobs, not of the thread."""
+def _guarded(jobs: list[_Job], decide: Callable[[list[Input]], list[Decision]]) -> list[_Answered]:
+    """What `decide` makes of these inputs. A student that fails is a failure of these jobs, not of the thread."""
     try:
-        decisions = decide([job.text for job in jobs])
+        decisions = decide([job.input for job in jobs])
     except Exception as error:  # the outermost boundary of a thread: the incumbent answers in the student's place
         log.exception("a student failed")
         failure = StudentFailed(type(error).__name__)
@@ -118,16 +120,19 @@ def _guarded(jobs: list[_Job], decide: Callable[[list[str]], list[Decision]]) ->
 
 
 class OpenCascade:
-    """A cascade with what must happen to a text before its students may see it."""
+    """A cascade with what must happen to an input before its students may see it."""
 
     def __init__(self, cascade: Cascade, threads: RungThreads, mask: Callable[[str], str] | None = None) -> None:
         self._cascade, self._threads, self._mask = cascade, threads, mask
 
-    def __call__(self, text: str, insist: bool) -> asyncio.Future[Decision]:
-        return self._threads.submit(self, text, insist)
+    def __call__(self, input: Input, insist: bool) -> asyncio.Future[Decision]:
+        return self._threads.submit(self, input, insist)
 
-    def decide_many(self, texts: list[str]) -> list[Decision]:
-        return self._cascade.decide_many([self._mask(text) for text in texts] if self._mask else texts)
+    def decide_many(self, inputs: list[Input]) -> list[Decision]:
+        return self._cascade.decide_many(self._shown(inputs))
 
-    def insist_many(self, texts: list[str]) -> list[Decision]:
-        return [self._cascade.insist(self._mask(text) if self._mask else text) for text in texts]
+    def insist_many(self, inputs: list[Input]) -> list[Decision]:
+        return [self._cascade.insist(input) for input in self._shown(inputs)]
+
+    def _shown(self, inputs: list[Input]) -> list[Input]:
+        return [masked_input(input, self._mask) for input in inputs] if self._mask else inputs

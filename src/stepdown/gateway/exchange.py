@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from stepdown.core.calls import Selection
 from stepdown.core.contract import Privacy
 from stepdown.core.keys import Key
-from stepdown.core.tasks import Input
-from stepdown.gateway.http.messages import Request, Response
+from stepdown.core.served import AskedRung, Selection
+from stepdown.core.tasks import SlotValues
+from stepdown.gateway.http.messages import PendingResponse, Request, Response
 from stepdown.gateway.limits import Reserved
 from stepdown.gateway.served import ServedTask
 from stepdown.runtime.cascade import INCUMBENT
@@ -41,6 +41,16 @@ def new_id() -> str:
     return f"call-{name}"
 
 
+class Begun(NamedTuple):
+    """A request that was sent to an upstream. state, upstream: the UpstreamState and DirectUpstream that was asked;
+    sent: what it knows of the request; at: when, monotonic seconds."""
+
+    state: Any
+    upstream: Any
+    sent: Any
+    at: float
+
+
 class Exchange:
     """Filled in as it goes. Everything that is recorded of a call is read from here, after the client has its answer.
 
@@ -49,39 +59,47 @@ class Exchange:
     reply: the answer's body as the client got it, whole or the pieces of a stream so far. latency_s: to the last byte.
     """
 
-    __slots__ = (
-        "at",
-        "body",
-        "chat",
-        "confidence",
-        "error",
-        "first_byte_s",
-        "id",
-        "key",
-        "latency_s",
-        "outgoing",
-        "own_usd",
-        "privacy",
-        "reason",
-        "reply",
-        "request",
-        "reserved",
-        "route",
-        "rung",
-        "selection",
-        "selection_probability",
-        "started",
-        "status",
-        "streamed",
-        "task",
-        "upstream",
-        "upstream_s",
-        "value",
-        "whole",
-        "wire",
-        "withheld",
-        "workload",
-    )
+    outgoing: dict[str, Any] | None = None
+    """The request in the client's wire as it must leave, where it may not leave as it came (masked, renamed)."""
+    key: Key | None = None
+    task: ServedTask | None = None
+    value: SlotValues | None = None
+    """The variable part of a request that fits its task's template."""
+    workload = ""
+    privacy: Privacy = "any"
+    """What may leave this machine of it: its task's, or stricter where it is not known to be the task's."""
+    route = ""
+    """What the client asked for: "incumbent", "students" or ""."""
+    reserved: Reserved | None = None
+    """What was set aside for it where its key or task is limited."""
+    rung: str = INCUMBENT
+    reason = ""
+    """Why no student answered, in a word or two."""
+    selection: Selection = ""
+    selection_probability = 1.0
+    """Why the incumbent answers, and the probability of that draw, as they are recorded with the call."""
+    confidence: float | None = None
+    asked: tuple[AskedRung, ...] = ()
+    """The rungs that were asked, in order, whoever answered in the end."""
+    repeated = ""
+    """The rung whose answer the cache repeated."""
+    own_usd = 0.0
+    """What the students that were asked cost, also where the incumbent answered in the end."""
+    upstream = ""
+    begun: Begun | None = None
+    """What the first upstream was asked without a task, until its answer is read."""
+    status = 0
+    streamed = False
+    whole = False
+    """Whether of a stream the wire's own end has been seen, before the piece that holds it is passed on."""
+    reply: bytes | list[bytes] = b""
+    withheld = b""
+    """The event of a stream that says what it used, where the client did not ask for it and does not get it."""
+    error = ""
+    first_byte_s: float | None = None
+    latency_s = 0.0
+    upstream_s: float | None = None
+    """What the upstream took of it, from asking to its last byte; None where none was asked."""
 
     def __init__(self, request: Request, wire: ModuleType, at: float, started: float, name: str = "") -> None:
         """name: the id of one that has it already."""
@@ -89,41 +107,6 @@ class Exchange:
         self.id = name or new_id()
         self.body: dict[str, Any] = {}
         self.chat: dict[str, Any] = {}
-        self.outgoing: dict[str, Any] | None = None
-        """The request in the client's wire as it must leave, where it may not leave as it came (masked, renamed)."""
-        self.key: Key | None = None
-        self.task: ServedTask | None = None
-        self.value: Input | None = None
-        """The variable part of a request that fits its task's template."""
-        self.workload = ""
-        self.privacy: Privacy = "any"
-        """What may leave this machine of it: its task's, or stricter where it is not known to be the task's."""
-        self.route = ""
-        """What the client asked for: "incumbent", "students" or ""."""
-        self.reserved: Reserved | None = None
-        """What was set aside for it where its key or task is limited."""
-        self.rung = INCUMBENT
-        self.reason = ""
-        """Why no student answered, in a word or two."""
-        self.selection: Selection = ""
-        self.selection_probability = 1.0
-        """Why the incumbent answers, and the probability of that draw, as they are recorded with the call."""
-        self.confidence: float | None = None
-        self.own_usd = 0.0
-        """What the students that were asked cost, also where the incumbent answered in the end."""
-        self.upstream = ""
-        self.status = 0
-        self.streamed = False
-        self.whole = False
-        """Whether of a stream the wire's own end has been seen, before the piece that holds it is passed on."""
-        self.reply: bytes | list[bytes] = b""
-        self.withheld = b""
-        """The event of a stream that says what it used, where the client did not ask for it and does not get it."""
-        self.error = ""
-        self.first_byte_s: float | None = None
-        self.latency_s = 0.0
-        self.upstream_s: float | None = None
-        """What the upstream took of it, from asking to its last byte; None where none was asked."""
 
     @property
     def recorded(self) -> bytes:
@@ -151,10 +134,14 @@ class Reply:
         self.status, self.headers, self.body = status, headers, body
 
 
-Next = Callable[[Exchange], Awaitable[Response]]
-Middleware = Callable[[Exchange, Next], Awaitable[Response]]
-"""What stands round every model call, folded in the order that loop/serving.py gives. One that has nothing to do gives
-what comes next as it is, so that nothing is awaited twice."""
+Next = Callable[[Exchange], PendingResponse | Awaitable[Response]]
+
+
+class Middleware(Protocol):
+    """What stands round every model call, folded in the order that serve/worker.py gives. One that has nothing to do
+    gives what comes next as it is, so that nothing is awaited twice."""
+
+    def __call__(self, exchange: Exchange, proceed: Next) -> PendingResponse | Awaitable[Response]: ...
 
 
 async def answered(response: Response) -> Response:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
 
+from stepdown.core.inputs import Input
 from stepdown.core.keys import Key
 from stepdown.core.tasks import input_text, is_empty
 from stepdown.gateway.answers import chat_completion, choices_asked, header_text, student_headers, wire_response
 from stepdown.gateway.cascades import BUSY, StudentFailed
+from stepdown.gateway.direct_call import DirectCall, DirectlyAsked
 from stepdown.gateway.envelope import on_wire
 from stepdown.gateway.errors import Refused, error_response
 from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Reply
-from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.http.messages import PendingResponse, Request, Response
 from stepdown.gateway.middleware.holdback import HOLDBACK
 from stepdown.gateway.reading import read_request
-from stepdown.gateway.request_compatibility import MAX_INPUT_CHARACTERS, incompatibility
+from stepdown.gateway.request_compatibility import incompatibility
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.served import ServedTask
 from stepdown.gateway.shape import answer_shape, choice_of_tools, may_choose
-from stepdown.runtime.cascade import INCUMBENT
+from stepdown.runtime.cascade import INCUMBENT, MOST_CHARACTERS
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -35,8 +37,11 @@ _NOT_RECOGNISED = (
 )
 
 
-class Asking(Protocol):
+class Asking(DirectlyAsked, Protocol):
     """What a model call asks of the incumbent's side."""
+
+    def begin(self, exchange: Exchange, listener: Callable[[], None]) -> bool:
+        """Ask without a task, where that can be done now; the listener is told of the answer, for `taken`."""
 
     async def ask(self, exchange: Exchange) -> Reply:
         """The incumbent's answer in the client's wire. Raises Refused where there is no incumbent."""
@@ -69,17 +74,26 @@ class ModelCalls:
         innermost: Next = self._answer
         self._through = functools.reduce(_wrapped, reversed(middleware), innermost)
 
-    async def __call__(self, wire: ModuleType, request: Request) -> Response:
+    def __call__(self, wire: ModuleType, request: Request) -> PendingResponse | Awaitable[Response]:
         exchange = Exchange(request, wire, self._clocks.wall(), self._clocks.monotonic())
         exchange.key = self._identify(request)
         read_request(exchange)
         exchange.task, exchange.value = self.routes.find(exchange)
-        return await self._through(exchange)
+        return self._through(exchange)
 
-    async def _answer(self, exchange: Exchange) -> Response:
+    def _answer(self, exchange: Exchange) -> PendingResponse | Awaitable[Response]:
+        task = exchange.task
+        exchange.reason = self._why_not(exchange, task) if task is not None else "no task"
+        if exchange.reason and exchange.privacy == "any" and exchange.route != "students":
+            _ask_for_task(exchange, task)
+            direct = DirectCall(exchange, self._incumbent, _headers, self._answer_in_task)
+            if self._incumbent.begin(exchange, direct.came):
+                return direct
+        return self._answer_in_task(exchange)
+
+    async def _answer_in_task(self, exchange: Exchange) -> Response:
         task = exchange.task
         try:
-            exchange.reason = self._why_not(exchange, task) if task is not None else "no task"
             if task is not None and not exchange.reason:
                 response = await self._answer_here(exchange, task)
                 if response is not None:
@@ -120,22 +134,22 @@ class ModelCalls:
         assert task.decide is not None
         assert task.template is not None
         assert exchange.value is not None
-        text = input_text(exchange.value)
-        if len(text) > MAX_INPUT_CHARACTERS or is_empty(exchange.value):
+        input = Input(input_text(exchange.value), exchange.chat)
+        if len(input.text) > MOST_CHARACTERS or is_empty(exchange.value):
             exchange.reason = "input empty or too long"
             return None
         try:
-            decision = await task.decide(text, False)
+            decision = await task.decide(input, False)
             exchange.own_usd = 0.0 if decision is BUSY else task.own_usd(decision.rung)
             if decision.answer is None:
                 exchange.reason = "busy" if decision is BUSY else "unsure"
                 if exchange.route == "students" and decision is not BUSY:
-                    decision = await task.decide(text, True)
+                    decision = await task.decide(input, True)
                     exchange.own_usd += task.own_usd(INCUMBENT)  # Every rung was asked, twice.
         except StudentFailed:
             exchange.reason = "student failed"
             return None
-        exchange.confidence = decision.confidence
+        exchange.confidence, exchange.asked = decision.confidence, decision.asked
         if decision.answer is None:
             return None
         completion = chat_completion(exchange, task, decision)
@@ -160,13 +174,18 @@ class ModelCalls:
                 'says privacy = "local-only": nothing may leave this machine.',
                 "abstained",
             )
-        if task is not None:
-            if not exchange.selection and task.is_in_force(exchange.at):
-                exchange.selection = "escalated"
-            if task.incumbent and exchange.body.get("model") == task.task.match.model:
-                exchange.outgoing = {**exchange.body, "model": task.incumbent}
+        _ask_for_task(exchange, task)
         reply = await self._incumbent.ask(exchange)
         return Response(reply.status, [*reply.headers, *_headers(exchange)], reply.body)
+
+
+def _ask_for_task(exchange: Exchange, task: ServedTask | None) -> None:
+    """Note why the incumbent is asked, and the name that it is asked under."""
+    if task is not None:
+        if not exchange.selection and task.is_in_force(exchange.at):
+            exchange.selection = "escalated"
+        if task.incumbent and exchange.body.get("model") == task.task.match.model:
+            exchange.outgoing = {**exchange.body, "model": task.incumbent}
 
 
 def _needs_no_student(exchange: Exchange) -> None:
@@ -195,4 +214,4 @@ def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
 
 
 def _wrapped(inner: Next, layer: Middleware) -> Next:
-    return lambda exchange: layer(exchange, inner)
+    return functools.partial(layer, proceed=inner)

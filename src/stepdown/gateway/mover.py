@@ -53,6 +53,8 @@ class Mover:
         self._taken: dict[str, int] = {}
         self._unreadable: set[Path] = set()
         self.last_error = ""
+        self.deleted_bytes = 0
+        """Of segments that were taken to their end."""
 
     def alone(self) -> bool:
         """Whether no other process moves what is in this folder, now and as long as this one lives."""
@@ -108,9 +110,10 @@ class Mover:
         at = self._taken.get(name)
         if at is None:
             at = store.taken(name)
-        while (records := read_records(path, at, is_ended)).end > at:
-            if moved >= at_most:
-                return moved
+        while moved < at_most:
+            records = read_records(path, at, is_ended)
+            if records.end <= at:
+                break
             self._take(store, Position(name, at), records.end, records.payloads)
             if records.damaged:
                 self._metrics.drop(DAMAGED, records.damaged)
@@ -118,9 +121,12 @@ class Mover:
                 log.error("segment_damaged", extra={"segment": name, "places": records.damaged})
             at = self._taken[name] = records.end
             moved += len(records.payloads)
+        else:
+            return moved
         if is_ended:
             # Under a name that says so first: were it found again as a segment, its calls would be taken once more.
             store.sync()
+            self.deleted_bytes += at
             path.rename(path.with_suffix(_TAKEN))
             for taken in self._folder.glob(f"*{_TAKEN}"):
                 store.forget_segment(taken.stem)

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import zstandard
 
-from stepdown.core.calls import STUDENT_PROVIDER, Account, Call
+from stepdown.core.calls import Account, Call
+from stepdown.core.served import Served, trace_parent
 from stepdown.gateway.envelope import beside
 from stepdown.gateway.exchange import ABSTAINED, CACHE, FAILED, REFUSED, Exchange
 from stepdown.gateway.limits import Estimate
@@ -86,9 +87,8 @@ def outcome_of(exchange: Exchange, cost: Cost) -> Outcome:
         provider=provider_of(exchange),
         error=error[:_LONGEST_ERROR],
         source="gateway",
-        selection=exchange.selection,
-        selection_probability=exchange.selection_probability,
         task=exchange.task.name if exchange.task else "",
+        served=served_of(exchange),
     )
     outcome = Outcome(call=call)
     alone_usd = None if heard is None else _price(outcome, call, exchange, heard, cost)
@@ -104,10 +104,33 @@ def outcome_of(exchange: Exchange, cost: Cost) -> Outcome:
 
 
 def provider_of(exchange: Exchange) -> str:
-    """Who answered, as a call says it. An answer of the incumbent's that the cache repeats is still the incumbent's."""
-    if exchange.rung in (INCUMBENT, FAILED, CACHE) and exchange.upstream:
-        return exchange.upstream
-    return "" if exchange.rung in (INCUMBENT, FAILED) else STUDENT_PROVIDER + exchange.rung
+    """The upstream that answered; "" where a student did, or the cache."""
+    return exchange.upstream if exchange.rung in (INCUMBENT, FAILED) else ""
+
+
+def served_of(exchange: Exchange) -> Served | None:
+    """Who answered, and what decided that; None where the incumbent did, of no task and of no trace."""
+    task, rung = exchange.task, exchange.rung
+    trace, parent = trace_parent(exchange.request.headers.get(b"traceparent", b"").decode("latin-1"))
+    if task is None:
+        return Served(trace=trace, parent=parent) if trace else None
+    cached = rung == CACHE
+    if cached:  # An answer of the incumbent's that the cache repeats is still the incumbent's.
+        rung = exchange.repeated or (INCUMBENT if exchange.upstream else CACHE)
+    stands = bool(exchange.selection) or rung != INCUMBENT
+    return Served(
+        rung=INCUMBENT if rung == FAILED else rung,
+        cached=cached,
+        reason=exchange.reason,
+        build=task.build if stands else "",
+        cascade=task.cascade if stands else "",
+        certificate=task.certificate if stands else "",
+        asked=exchange.asked,
+        selection=exchange.selection,
+        probability=exchange.selection_probability,
+        trace=trace,
+        parent=parent,
+    )
 
 
 def _price(outcome: Outcome, call: Call, exchange: Exchange, response: dict[str, Any], cost: Cost) -> float | None:
@@ -126,16 +149,16 @@ def _price(outcome: Outcome, call: Call, exchange: Exchange, response: dict[str,
         outcome.estimated = True
     outcome.prompt_tokens, outcome.completion_tokens = min(max(prompt, 0), _MOST), min(max(completion, 0), _MOST)
     usual = exchange.task.template.cost_usd if exchange.task and exchange.task.template else 0.0
+    if not is_student(exchange.rung) and exchange.rung != CACHE:
+        outcome.cost_usd = cost(priced)
+        return outcome.cost_usd
     as_incumbent = msgspec.structs.replace(priced, provider="")
     if exchange.rung == CACHE:
         outcome.cost_usd = 0.0
         # What the incumbent said has its tokens; of a student's answer they are what it would have used.
         return (cost(as_incumbent) or usual or None) if exchange.upstream else (usual or cost(as_incumbent))
-    if is_student(exchange.rung):
-        outcome.cost_usd = exchange.own_usd
-        return usual or cost(as_incumbent)
-    outcome.cost_usd = cost(priced)
-    return outcome.cost_usd
+    outcome.cost_usd = exchange.own_usd
+    return usual or cost(as_incumbent)
 
 
 def _usage(response: dict[str, Any]) -> dict[str, Any]:

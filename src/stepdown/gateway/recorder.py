@@ -49,6 +49,7 @@ class Recorder:
     ) -> None:
         self._folder, self._settings, self._cost, self._mask, self._metrics = folder, settings, cost, mask, metrics
         self._is_limited, self._charge = is_limited, charge
+        self._keeps_all = settings.unmatched_capture and settings.capture_share >= 1.0
         self._random = random.Random(os.urandom(16)).random
         self._loop = asyncio.get_running_loop()
         self._syncs, self._syncing = settings.sync == "group", False
@@ -57,6 +58,7 @@ class Recorder:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stepdown-recorder")
         self._work: set[asyncio.Task[object]] = set()
         self._unwritten: Tallies = {}
+        self._uncounted: list[Exchange] = []
         self._full_at = settings.capture_bytes
         self._failed_at = 0.0
         self._next_sync: asyncio.Future[None] | None = None
@@ -74,12 +76,14 @@ class Recorder:
     def keep(self, exchange: Exchange) -> Awaitable[object] | None:
         """Take a finished exchange. Before its last byte goes out, what is returned must be waited for, if anything."""
         self.under_way -= 1
-        is_kept = not is_unanswered(exchange) and self._is_kept(exchange)
-        if is_kept and self.is_full:
+        is_kept = not is_unanswered(exchange) and (self._keeps_all or self._is_kept(exchange))
+        if is_kept and self._writer.written > self._full_at:
             self._lose(CAPTURE_FULL)
             is_kept = False
         if is_kept and (exchange.task is None or exchange.task.privacy != "redact") and self._append(exchange, None):
-            self._loop.call_soon(self._count, exchange, True)  # When the answer has gone out.
+            if not self._uncounted:
+                self._loop.call_soon(self._count_all)  # When the answer has gone out.
+            self._uncounted.append(exchange)
             return self._synced() if self._syncs else None
         self._count(exchange, False)
         return asyncio.shield(self._begin(self._read_and_write(exchange, is_kept)))
@@ -119,6 +123,11 @@ class Recorder:
         self._writer.close()
         await self._loop.run_in_executor(None, synchronise, self._writer.unsynced())
         self._thread.shutdown(wait=False)
+
+    def _count_all(self) -> None:
+        finished, self._uncounted = self._uncounted, []
+        for exchange in finished:
+            self._count(exchange, True)
 
     def _count(self, exchange: Exchange, charges: bool) -> None:
         self._metrics.observe(exchange)

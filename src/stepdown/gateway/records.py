@@ -12,11 +12,12 @@ import msgspec
 
 from stepdown.core.calls import Call
 from stepdown.core.keys import Key
+from stepdown.core.served import AskedRung
 from stepdown.core.store import Served
 from stepdown.core.tasks import Match, Task
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Request
-from stepdown.gateway.outcome import Outcome
+from stepdown.gateway.outcome import Outcome, provider_of, served_of
 from stepdown.gateway.reading import decode_body
 from stepdown.gateway.served import ResponseTemplate, ServedTask
 from stepdown.wires.wire import wire_named
@@ -34,7 +35,8 @@ _NO_MANNERS = ResponseTemplate(like={})
 class _Finished(msgspec.Struct, array_like=True, tag=0):
     """outcome: None where the bodies are still to be read; else they are not there. key: id and name. task: what
     reading needs of it, see `_task`; its fourth is what the students cost that were asked. client, trace: for log lines
-    and spans."""
+    and spans. served: build, cascade, the rung whose answer the cache repeated, and the rungs that were asked; None
+    where there is no task, and in records of earlier versions."""
 
     same: tuple[Any, ...]
     wire: str
@@ -45,6 +47,7 @@ class _Finished(msgspec.Struct, array_like=True, tag=0):
     outcome: Outcome | None
     client: str
     trace: dict[str, bytes]
+    served: tuple[str, str, str, tuple[AskedRung, ...]] | None = None
 
 
 class _Totals(msgspec.Struct, array_like=True, tag=1):
@@ -62,7 +65,7 @@ def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
     """A record. Without an outcome the bodies are in it as they came. On the event loop: a few microseconds, most of
     them for copying the bodies."""
     request, key, task = exchange.request, exchange.key, exchange.task
-    facts = None
+    facts = served = None
     trace: dict[str, bytes] = {}
     if b"traceparent" in request.headers:
         trace = {name.decode(): request.headers[name] for name in _TRACE_HEADERS if name in request.headers}
@@ -72,6 +75,7 @@ def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
         template = task.template or _NO_MANNERS
         per_character = (template.prompt_tokens_per_character, template.completion_tokens_per_character)
         facts = (task.name, task.certificate, template.cost_usd, exchange.own_usd, *per_character)
+        served = (task.build, task.cascade, exchange.repeated, exchange.asked)
     return _encode(
         _Finished(
             _same(exchange),
@@ -83,6 +87,7 @@ def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
             outcome,
             request.client,
             trace,
+            served,
         )
     )
 
@@ -100,16 +105,20 @@ def unpack(record: bytes) -> tuple[Exchange, Outcome | None] | list[Served]:
     request = Request("POST", "", "", {name.encode(): value for name, value in found.trace.items()}, found.request)
     request.client = found.client
     exchange = Exchange(request, wire_named(found.wire), same["at"], 0.0, same["id"])  # type: ignore[arg-type]
-    for name, value in same.items():
-        setattr(exchange, name, value)
+    vars(exchange).update(same)
     exchange.reply = found.reply
     if found.key is not None:
         exchange.key = Key(id=found.key[0], name=found.key[1], digest="", prefix="", created_at=0)
     if found.task is not None:
         name, certificate, cost_usd, exchange.own_usd, prompt, completion = found.task
-        exchange.task = _task(name, certificate, cost_usd, prompt, completion)
+        build, cascade, exchange.repeated, exchange.asked = found.served or ("", "", "", ())
+        exchange.task = _task(name, certificate, cost_usd, prompt, completion, build, cascade)
     if found.outcome is not None and found.outcome.call is not None:
-        exchange.chat = found.outcome.call.request
+        call = found.outcome.call
+        exchange.chat = call.request
+        if call.served is None:  # A record of an earlier version says who answered in the exchange's fields alone.
+            call = msgspec.structs.replace(call, provider=provider_of(exchange), served=served_of(exchange))
+            return exchange, msgspec.structs.replace(found.outcome, call=call)
     return exchange, found.outcome
 
 
@@ -133,12 +142,16 @@ def _fitting(value: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=10_000)
-def _task(name: str, certificate: str, cost_usd: float, prompt: float, completion: float) -> ServedTask:
+def _task(
+    name: str, certificate: str, cost_usd: float, prompt: float, completion: float, build: str, cascade: str
+) -> ServedTask:
     """prompt, completion: tokens per character. cost_usd: of one of the incumbent's calls."""
     return ServedTask(
         task=Task(name=name, family="", match=Match()),
         family=None,
         certificate=certificate,
+        build=build,
+        cascade=cascade,
         template=ResponseTemplate(
             like={},
             prompt_tokens_per_character=prompt,

@@ -19,7 +19,7 @@ from typing import Any
 from stepdown.core.contract import Privacy
 from stepdown.core.gateway import Unmatched
 from stepdown.core.ownership import claim_order, constant_characters, tells
-from stepdown.core.tasks import Input, Template, message_text
+from stepdown.core.tasks import SlotValues, Template, message_text
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.served import ServedTask
 
@@ -69,6 +69,7 @@ class Routes:
                     self._telling.add(task.name)
         self._strictest = max(map(_strictness, self.tasks.values()), default=0)
         self.unmatched: Privacy = _UNMATCHED.get(unmatched, STRICTNESS[self._strictest])
+        self._lets_pass = not self._strictest and self.unmatched == "any"
         self._sentences = _own_sentences(self.tasks.values()) if self._strictest else {}
 
     @property
@@ -78,30 +79,35 @@ class Routes:
         renamed = {task.task.match.model for task in self.tasks.values() if task.incumbent and task.task.match.model}
         return sorted(renamed | self._models.keys())
 
-    def find(self, exchange: Exchange) -> tuple[ServedTask | None, Input | None]:
+    def find(self, exchange: Exchange) -> tuple[ServedTask | None, SlotValues | None]:
         """The task of a request and its variable input; None for an input that does not fit the task's template.
 
         Noted on the exchange: what the client calls it, and the privacy that holds for it.
         """
         chat, named = exchange.chat, _workload(exchange)
         model = chat.get("model")
-        claimed = (self._workloads.get(named), self._models.get(model) if isinstance(model, str) else None)
-        found = [(task, _cut(task, chat)) for task in claimed if task is not None]
+        exchange.workload = named
+        found: list[tuple[ServedTask, SlotValues | None]] = []
+        if named in self._workloads:
+            found.append((self._workloads[named], _cut(self._workloads[named], chat)))
+        if self._models and isinstance(model, str) and model in self._models:
+            found.append((self._models[model], _cut(self._models[model], chat)))
         if not found or self._strictest:
             found += self._fitting(chat)
+            if not found and self._lets_pass:
+                return None, None
         # The first of the strictest: what a request names, then its alias, then the most telling template.
         task, value = max(found, key=lambda one: _strictness(one[0])) if found else (None, None)
         if self._strictest and (task is None or _strictness(task) < self._strictest):
             similar = self._similar(exchange, task, value)
             if similar is not None:
                 task, value = similar, None
-        exchange.workload = named
         exchange.privacy = task.privacy if task is not None else "any"
         if self.unmatched != exchange.privacy and not self._is_known(exchange, task, value):
             exchange.privacy = max(exchange.privacy, self.unmatched, key=STRICTNESS.index)
         return task, value
 
-    def _is_known(self, exchange: Exchange, task: ServedTask | None, value: Input | None) -> bool:
+    def _is_known(self, exchange: Exchange, task: ServedTask | None, value: SlotValues | None) -> bool:
         """Whether a request is a task's for sure: its template says enough, or its key is for no stricter task."""
         if task is None or value is None:
             return False
@@ -109,7 +115,7 @@ class Routes:
         of_key = [self.tasks[name] for name in key.tasks if name in self.tasks] if key else []
         return task.name in self._telling or (task in of_key and max(map(_strictness, of_key)) == _strictness(task))
 
-    def _similar(self, exchange: Exchange, task: ServedTask | None, value: Input | None) -> ServedTask | None:
+    def _similar(self, exchange: Exchange, task: ServedTask | None, value: SlotValues | None) -> ServedTask | None:
         """A stricter task that a request repeats a sentence of, in its input where the rest is its own task's."""
         body: Any = exchange.body
         if value is not None:  # The constant texts of its own task are nobody else's.
@@ -122,12 +128,14 @@ class Routes:
             return None
         return strictest
 
-    def _fitting(self, chat: dict[str, Any]) -> list[tuple[ServedTask, Input | None]]:
+    def _fitting(self, chat: dict[str, Any]) -> list[tuple[ServedTask, SlotValues | None]]:
         """The tasks whose templates a request fits; those of other white space where it fits none as is."""
         templates, texts = self._like(chat)
         for look in (templates.exact, templates.loose) if templates is not None else ():
             cut = ((task, template.cut(chat)) for task, template in look(texts))
-            fits: list[tuple[ServedTask, Input | None]] = [(task, value) for task, value in cut if value is not None]
+            fits: list[tuple[ServedTask, SlotValues | None]] = [
+                (task, value) for task, value in cut if value is not None
+            ]
             if fits:
                 return fits
         return []
@@ -139,13 +147,16 @@ class Routes:
             yield from templates.exact(texts)
 
     def _like(self, chat: dict[str, Any]) -> tuple[_Templates | None, list[str]]:
-        """The templates with a request's roles, and its texts; None where there are none."""
-        messages = chat["messages"] if self._templates else []
-        texts = [message_text(message) for message in messages]
-        roles = [message.get("role") for message in messages]
-        if None in texts or not all(isinstance(role, str) for role in roles):
+        """The templates that a request's roles and first word fit, and its texts; None where there are none."""
+        messages = chat["messages"]
+        try:
+            templates = self._templates.get(tuple([message.get("role") for message in messages]))
+        except TypeError:  # A role that is no text.
             return None, []
-        return self._templates.get(tuple(roles)), [text or "" for text in texts]
+        if templates is None or not templates.begin_as(messages):
+            return None, []
+        texts = [message_text(message) for message in messages]
+        return (None, []) if None in texts else (templates, [text or "" for text in texts])
 
 
 class _Templates:
@@ -165,9 +176,14 @@ class _Templates:
     def exact(self, texts: Sequence[str]) -> Iterator[tuple[ServedTask, Template]]:
         return self._exact.candidates(texts)
 
+    def begin_as(self, messages: Sequence[dict[str, Any]]) -> bool:
+        """Whether messages begin with a word that a template's may begin with."""
+        if "" in self._words or not messages:
+            return True
+        text = message_text(messages[0])
+        return text is not None and "".join(text.split(None, 1)[:1]) in self._words
+
     def loose(self, texts: Sequence[str]) -> Iterator[tuple[ServedTask, Template]]:
-        if "" not in self._words and texts and "".join(texts[0].split(None, 1)[:1]) not in self._words:
-            return iter(())
         return self._loose.candidates([" ".join(text.split()) for text in texts])
 
 
@@ -238,7 +254,7 @@ def _claim_order(task: ServedTask) -> tuple[Any, ...]:
     return said, is_named, task.decide is None, name
 
 
-def _cut(task: ServedTask, chat: dict[str, Any]) -> Input | None:
+def _cut(task: ServedTask, chat: dict[str, Any]) -> SlotValues | None:
     return task.task.template.cut(chat) if task.task.template is not None else None
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from stepdown.core.contract import Privacy
 from stepdown.core.family import Family
+from stepdown.core.inputs import Input
 from stepdown.core.tasks import Task
 from stepdown.gateway.envelope import UNKNOWN, Envelope
 from stepdown.gateway.shape import FREE
 from stepdown.runtime.cascade import Decision
 
-Decide = Callable[[str, bool], Awaitable[Decision]]
-"""Answers a text, off the event loop; True where the surest rung must answer although none is sure enough."""
+Decide = Callable[[Input, bool], Awaitable[Decision]]
+"""Answers an input, off the event loop; True where the surest rung must answer although none is sure enough."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class Recorded:
 @dataclass(frozen=True)
 class ServedTask:
     """One task. decide: None while no certificate is in force, and then why_not says why. Times are seconds since the
-    epoch. cache_s: how long an answer may be given again, 0 for never. incumbent: the model to ask upstream for where
-    the client used an alias. rung_usd: what an answer of each rung costs, the rungs that are asked before it included;
-    in the order in which they are asked. holdback: the share of requests, drawn at random,
-    that goes to the incumbent although a student may answer. recorded: known where a key is for this task alone."""
+    epoch. cascade: its digest. cache_s: how long an answer may be given again, 0 for never. incumbent: the model to ask
+    upstream for where the client used an alias. rung_usd: what an answer of each rung costs, the rungs that are asked
+    before it included; in the order in which they are asked. holdback: the share of requests, drawn at random, that
+    goes to the incumbent although a student may answer. recorded: known where a key is for this task alone."""
 
     task: Task
     family: Family | None
@@ -83,6 +84,7 @@ class ServedTask:
     incumbent: str = ""
     cache_s: float = 0.0
     build: str = ""
+    cascade: str = ""
     holdback: float = 0.0
     recorded: Recorded = Recorded()
 

@@ -12,19 +12,46 @@ from stepdown.core.calls import Call
 from stepdown.core.errors import UnknownKind
 from stepdown.core.family import families
 from stepdown.core.ownership import Owners
+from stepdown.core.served import CACHE, INCUMBENT, Selection, Served
 from stepdown.core.tasks import Task, message_text
 from stepdown.project.discovery import known_tasks
 from stepdown.project.home import Home
-from stepdown.runtime.cascade import INCUMBENT
 
-CACHE = "cache"
+
+class RungRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A rung that was asked, how sure it was, from which confidence on it answers, and the signals behind that."""
+
+    rung: str
+    confidence: float
+    threshold: float
+    signals: tuple[float, ...]
+
+
+class ServedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """`core.served.Served`, every field of it, None where it is not known. confidence, threshold, signals: of the rung
+    that answered; where the incumbent did, confidence is that of the surest rung that was asked."""
+
+    rung: str
+    cached: bool
+    reason: str | None
+    build: str | None
+    cascade: str | None
+    certificate: str | None
+    confidence: float | None
+    threshold: float | None
+    signals: tuple[float, ...] | None
+    asked: tuple[RungRow, ...]
+    selection: Selection
+    probability: float
+    trace: str | None
+    parent: str | None
 
 
 class CallRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """One call. task: None where it is of none. time: ISO 8601, UTC; None where it has none. rung: a student's kind,
     "incumbent" or "cache". input: what varies in the prompt, else the user's last text, else the messages. answer: as
     the task reads it, else the text, else the message; None for a call that failed. spent_usd, saved_usd: None where no
-    gateway answered it."""
+    gateway answered it. served: None where the incumbent answered and nothing else is known of that."""
 
     id: str
     task: str | None
@@ -36,6 +63,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     response_id: str | None = None
     spent_usd: float | None = None
     saved_usd: float | None = None
+    served: ServedRow | None = None
 
 
 def read_calls(home: Home, task: str = "", since: float = 0.0) -> Iterator[CallRow]:
@@ -60,13 +88,34 @@ def _row(call: Call, task: Task | None) -> CallRow:
         id=call.id,
         task=task.name if task else None,
         time=_iso(call.timestamp),
-        rung=call.rung or (CACHE if call.provider == CACHE else INCUMBENT),
+        rung=CACHE if call.is_cached else call.rung or INCUMBENT,
         input=_input(call, task),
         answer=_answer(call, task),
         error=call.error or None,
         response_id=call.response_id or None,
         spent_usd=account.spent_usd if account else None,
         saved_usd=account.saved_usd if account else None,
+        served=_served(call.served) if call.served else None,
+    )
+
+
+def _served(served: Served) -> ServedRow:
+    answered = served.answered
+    return ServedRow(
+        rung=served.rung,
+        cached=served.cached,
+        reason=served.reason or None,
+        build=served.build or None,
+        cascade=served.cascade or None,
+        certificate=served.certificate or None,
+        confidence=served.confidence,
+        threshold=answered.threshold if answered else None,
+        signals=answered.signals if answered else None,
+        asked=tuple(RungRow(**msgspec.structs.asdict(one)) for one in served.asked),
+        selection=served.selection,
+        probability=served.probability,
+        trace=served.trace or None,
+        parent=served.parent or None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The gold there is, row by row, and taking some of it out: by no way that evidence could be chosen by."""
+"""Gold listed row by row, and removed: only in ways that cannot select evidence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from stepdown.certificate.evidence import read_evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.core.canonical import digest_of
 from stepdown.core.draw import DRAWN, Draw
 from stepdown.core.errors import InputError, StepdownError, UnknownKind, UsageError
@@ -17,11 +17,10 @@ from stepdown.core.store import Feedback, Gold, GoldBasis, Store
 from stepdown.project.builds import built_tasks
 from stepdown.project.call_ids import ids_of
 from stepdown.project.discovery import known_tasks
-from stepdown.project.feedback import note_feedback
 from stepdown.project.home import Home
-from stepdown.project.import_traffic import GOLD_REMOVED, IMPORTED_INTO, note_strangers
+from stepdown.project.import_traffic import GOLD_REMOVED, IMPORTED_INTO, note_unknown_tasks
 from stepdown.project.in_force import answering, standing
-from stepdown.project.journal import Journal, read_journal
+from stepdown.project.journal import Journal, note_feedback, read_journal
 
 _WHOLE: tuple[GoldBasis, ...] = ("random-sample", "all")
 """Gold that is evidence as a whole: without some of its rows the others are no random sample any more."""
@@ -41,7 +40,7 @@ class GoldRow(msgspec.Struct, frozen=True, kw_only=True):
     drawn: bool
 
 
-class Removed(msgspec.Struct, frozen=True, kw_only=True):
+class RemovedGold(msgspec.Struct, frozen=True, kw_only=True):
     """What a removal did. removed: the calls whose gold went. evidence: those of them that a draw has. certificates: of
     the tasks whose certificate in force rests on some of it, its hash: it stands on what was tested."""
 
@@ -67,7 +66,7 @@ def list_gold(home: Home, task: str = "") -> list[GoldRow]:
             raise UnknownKind("task", task, tasks)
         gold, draws = store.gold(), _draws(store)
         owners = Owners(tasks.values())
-        of = {call.id: found.name for call in store.calls_by_id(gold) if (found := owners.of(call)) is not None}
+        of = {call.id: owner.name for call in store.calls_by_id(gold) if (owner := owners.of(call)) is not None}
         return [
             GoldRow(
                 id=one.id,
@@ -83,7 +82,7 @@ def list_gold(home: Home, task: str = "") -> list[GoldRow]:
         ]
 
 
-def remove_gold(home: Home, request: RemoveRequest) -> Removed:
+def remove_gold(home: Home, request: RemoveRequest) -> RemovedGold:
     """Take gold out of the store, all that is named or nothing, and enter it in the journal.
 
     A drawn call whose gold went counts as unlabelled: the worst case wherever a student differs on it, so that nothing
@@ -102,7 +101,7 @@ def remove_gold(home: Home, request: RemoveRequest) -> Removed:
                 "To remove it all the same, with an entry in the journal that says so: --evidence.",
             )
         rests = _resting_on(home, store, set(evidence))
-        note_strangers(store, home.clock())
+        note_unknown_tasks(store, home.clock())
         rows = [gold[name] for name in wanted]
         store.remove_gold(wanted)
         left = store.gold()
@@ -117,7 +116,7 @@ def remove_gold(home: Home, request: RemoveRequest) -> Removed:
         }
         store.append(GOLD_REMOVED, "", data, at=home.clock(), tables=IMPORTED_INTO)
         note_feedback(store, home.clock(), every_s=0.0)
-    return Removed(removed=tuple(wanted), evidence=tuple(evidence), certificates=rests)
+    return RemovedGold(removed=tuple(wanted), evidence=tuple(evidence), certificates=rests)
 
 
 def removed_notes(store: Store, in_force: dict[str, str]) -> Iterator[str]:
@@ -139,14 +138,14 @@ def removed_notes(store: Store, in_force: dict[str, str]) -> Iterator[str]:
 def _wanted(store: Store, gold: dict[str, Gold], names: Sequence[str]) -> list[str]:
     wanted: dict[str, None] = {}
     for name in names:
-        found = [name] if name in gold else [one for one in ids_of(store, name) if one in gold]
-        if not found:
+        matches = [name] if name in gold else [one for one in ids_of(store, name) if one in gold]
+        if not matches:
             raise InputError(
                 f"There is no gold for {name[:200]!r}.",
                 "Expected the id of a call, or of its response; nothing was removed.",
                 "stepdown gold list shows all gold.",
             )
-        wanted.update(dict.fromkeys(found))
+        wanted.update(dict.fromkeys(matches))
     return list(wanted)
 
 
@@ -165,7 +164,7 @@ def _check_whole(gold: dict[str, Gold], wanted: Sequence[str]) -> None:
 
 
 def _withdraw(store: Store, name: str, reason: str, now: float) -> None:
-    """Feedback is a chain, of which nothing goes: a further piece says that it holds no longer."""
+    """Withdraw feedback by a further piece of feedback: the chain keeps every piece."""
     store.add_feedback("", Feedback(call=name, kind="withdrawn", value=None, comment=reason), now)
 
 
@@ -174,7 +173,7 @@ def _draws(store: Store) -> list[Draw]:
 
 
 def _drawn_by(draws: Sequence[Draw], name: str) -> list[str]:
-    """The tasks of whose evidence a call is."""
+    """The tasks whose evidence has a call."""
     return [draw.task for draw in draws if draw.place(name) is not None]
 
 
@@ -183,17 +182,17 @@ def _resting_on(home: Home, store: Store, names: set[str]) -> dict[str, str]:
     if not names:
         return {}
     journal = read_journal(home, store)
-    found = {task: _digest_in_force(home, journal, task, names) for task in built_tasks(home)}
-    return {task: digest for task, digest in found.items() if digest}
+    digests = {task: _digest_in_force(home, journal, task, names) for task in built_tasks(home)}
+    return {task: digest for task, digest in digests.items() if digest}
 
 
 def _digest_in_force(home: Home, journal: Journal, task: str, names: set[str]) -> str:
     """The hash of a task's certificate that is in force and rests on some of these calls; "" where there is none."""
     try:
-        found = standing(home, journal, answering(home, journal, task), task)
-        if found.certificate is None or not found.in_force:
+        own = standing(home, journal, answering(home, journal, task), task)
+        if own.certificate is None or not own.in_force:
             return ""
-        return found.certificate.digest if names & set(read_evidence(found.folder.evidence).seen.ids) else ""
+        return own.certificate.digest if names & set(read_evidence(own.folder.evidence).seen.ids) else ""
     except (StepdownError, OSError):
         return ""  # `status` says what is wrong with it; it is not in force.
 

@@ -17,7 +17,6 @@ from stepdown.core.record import BuildRecord
 from stepdown.core.store import Store
 from stepdown.core.tasks import Task
 from stepdown.gateway.envelope import learn
-from stepdown.gateway.exchange import CACHE
 from stepdown.gateway.request_compatibility import said_characters, tokens_allowed
 from stepdown.gateway.served import ResponseTemplate
 from stepdown.gateway.shape import answer_shape, choice_of_tools
@@ -65,7 +64,7 @@ def template_of(task: Task, calls: Iterable[Call], record: BuildRecord) -> Respo
         shapes.add(answer_shape(call.request))
         choices.add(choice_of_tools(call.request))
         limits.add(tokens_allowed(call.request) or 0)
-        if call.response is not None and call.provider != CACHE:
+        if call.response is not None and not call.is_cached:
             responses.append((call.response, call.request.get("stream") is True))
         if call.message.get("tool_calls") or call.message.get("function_call"):
             finish[choice_of_tools(call.request)][_finish_reason(call)] += 1

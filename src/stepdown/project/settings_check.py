@@ -1,4 +1,4 @@
-"""Whether the settings are for tasks and slices that there are."""
+"""Checks that the tasks and slices of the settings exist."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from stepdown.core.contract import METADATA
 from stepdown.core.errors import ContractError, nearest
 from stepdown.core.ownership import Owners, own_calls
 from stepdown.core.store import Store
-from stepdown.core.tasks import Match, Task
+from stepdown.core.tasks import Match, Task, is_fingerprint
 from stepdown.project.settings import FILE_NAME, Settings
-from stepdown.traffic.grouping import selects
 
 SLICED_BY_ANSWER = ("label", "field")
 SLICED_BY_CALL = ("client_id", "workload_id", "provider", "model")
@@ -19,41 +18,42 @@ _LOOKED_AT = 2_000
 """So many calls are looked at for fields of metadata."""
 
 
-def strangers(store: Store, settings: Settings) -> list[str]:
-    """The tasks of the settings that neither the store knows nor a `match` says how to tell."""
+def unknown_tasks(store: Store, settings: Settings) -> list[str]:
+    """The tasks of the settings that are not in the store and have no `match` to identify them."""
     tasks, workloads = store.tasks(), store.workloads()
-    found = []
-    for name, said in settings.tasks.items():
-        if said.match.template:
-            is_known = name in tasks and is_template_of(said.match.template, tasks[name])
+    unknown = []
+    for name, task_settings in settings.tasks.items():
+        if task_settings.match.template:
+            is_known = name in tasks and is_template_of(task_settings.match.template, tasks[name])
         else:
-            is_known = name in tasks or name in workloads or said.match != Match()
-        found += [] if is_known else [name]
-    return found
+            is_known = name in tasks or name in workloads or task_settings.match != Match()
+        unknown += [] if is_known else [name]
+    return unknown
 
 
 def is_template_of(written: str, task: Task) -> bool:
-    """Whether what somebody wrote of a fingerprint is that of a task's template, as it is or as the task was found."""
+    """Whether a text is the fingerprint, or its beginning, of a task's template, as it is now or as it was found."""
     now = task.template.fingerprint if task.template is not None else ""
-    return selects(written, task.match.template) or selects(written, now)
+    return is_fingerprint(written, task.match.template) or is_fingerprint(written, now)
 
 
 def check_settings(store: Store, settings: Settings) -> None:
-    """Raises ContractError where the settings name a task that there is not, with the nearest that there is."""
-    names = strangers(store, settings)
+    """Raise ContractError where the settings name a task that does not exist, with the nearest that does."""
+    names = unknown_tasks(store, settings)
     known = store.tasks() if names else {}
     for name in names:
-        said = settings.tasks[name]
-        if said.match.template:
+        task_settings = settings.tasks[name]
+        if task_settings.match.template:
             shown = [f"{task.template.fingerprint} ({task.name})" for task in known.values() if task.template]
             raise ContractError(
-                f"{FILE_NAME} has [tasks.{name}] with match.template = {said.match.template[:40]!r}: no task has it.",
+                f"{FILE_NAME} has [tasks.{name}] with match.template = {task_settings.match.template[:40]!r}, which no "
+                "task has.",
                 f"Known: {', '.join(shown) or 'none yet'}; the first six characters are enough.",
                 "Correct it.",
             )
         close = nearest(name, known)
         raise ContractError(
-            f"{FILE_NAME} has [tasks.{name}], and there is no such task.",
+            f"{FILE_NAME} has [tasks.{name}], but there is no such task.",
             f"Known: {', '.join(sorted(known)) or 'none yet'}.",
             f"Did you mean [tasks.{close}]?"
             if close
@@ -62,7 +62,7 @@ def check_settings(store: Store, settings: Settings) -> None:
 
 
 def check_slices(store: Store, settings: Settings, task: Task) -> None:
-    """Raises ContractError where the contract of a task names a slice that its calls do not have."""
+    """Raise ContractError where the contract of a task names a slice that its calls do not have."""
     named = [name for name in settings.task(task.name).contract.slices if name not in SLICED_BY_ANSWER]
     slots = task.template.slots if task.template is not None else ()
     unknown = [name for name in named if name not in (*SLICED_BY_CALL, *slots)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -16,34 +17,34 @@ from stepdown.report.format import clean, moment, soften
 from stepdown.report.reading import incumbent_name
 from stepdown.report.sections import (
     certificate,
-    data,
     disagreements,
-    energy,
     frontier,
-    labels,
-    latency,
-    making,
+    latency_energy,
+    parts,
+    provenance,
     risk,
     saving,
-    single_fields,
     students,
     verdict,
 )
 
-_READING_ORDER: tuple[tuple[str, ModuleType], ...] = (
-    ("Cost against quality", frontier),
-    ("Risk against coverage", risk),
-    ("The certificate", certificate),
-    ("Students", students),
-    ("{Part} by {part}", labels),
-    ("Single fields", single_fields),
-    ("Latency", latency),
-    ("Saving and return", saving),
-    ("Energy", energy),
-    ("Disagreements worth reading", disagreements),
-    ("Where the data came from", data),
-    ("How it was made", making),
+View = Callable[[BuildRecord], dict[str, Any] | None]
+
+_READING_ORDER: tuple[tuple[str, str, View], ...] = (
+    ("frontier", "Cost against quality", frontier.view),
+    ("risk", "Risk against coverage", risk.view),
+    ("certificate", "The certificate", certificate.view),
+    ("students", "Students", students.view),
+    ("labels", "{Part} by {part}", parts.view),
+    ("single_fields", "Single fields", parts.single_fields_view),
+    ("latency", "Latency", latency_energy.view),
+    ("saving", "Saving and return", saving.view),
+    ("energy", "Energy", latency_energy.energy_view),
+    ("disagreements", "Disagreements worth reading", disagreements.view),
+    ("data", "Where the data came from", provenance.view),
+    ("making", "How it was made", provenance.making_view),
 )
+"""Anchor, which also names the template, heading, and view of each section."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +56,18 @@ class Section:
     body: Markup
 
 
-def render(record: BuildRecord) -> str:
-    """The whole report as HTML. The same record gives the same bytes."""
+def render(record: BuildRecord, note: str = "") -> str:
+    """The whole report as HTML. The same record and note give the same bytes. note: what else is to be known of the
+    build, in a sentence."""
     environment = _environment()
     sections = []
-    for title, module in _READING_ORDER:
-        anchor = module.__name__.rsplit(".", 1)[-1]
-        named = title.format(part=record.part, Part=record.part.capitalize())
-        seen = module.view(record)
-        if seen is None:
+    for anchor, heading, view in _READING_ORDER:
+        title = heading.format(part=record.part, Part=record.part.capitalize())
+        values = view(record)
+        if values is None:
             continue
-        body = environment.get_template(f"sections/{anchor}.html.j2").render(**seen)
-        sections.append(Section(anchor, named, Markup(body)))  # noqa: S704 – rendered by a template that escapes
+        body = environment.get_template(f"sections/{anchor}.html.j2").render(**values)
+        sections.append(Section(anchor, title, Markup(body)))  # noqa: S704 – rendered by a template that escapes
     style = _style()
     return environment.get_template("report.html.j2").render(
         title=f"{clean(record.task)}: {clean(record.certificate.verdict)}",
@@ -77,6 +78,7 @@ def render(record: BuildRecord) -> str:
         style=Markup(style),  # noqa: S704 – a file of this package
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         verdict=verdict.view(record),
+        note=note,
         sections=sections,
     )
 

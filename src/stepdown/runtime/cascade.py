@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.calibrator import Calibrator
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
-from stepdown.core.students import Student
+from stepdown.core.inputs import Input
+from stepdown.core.served import INCUMBENT as INCUMBENT  # noqa: PLC0414 who answers is named from here too
+from stepdown.core.served import AskedRung
+from stepdown.core.tasks import SlotValues, input_text, is_empty
 
-INCUMBENT = "incumbent"
+MOST_CHARACTERS = 100_000
+"""Longer inputs are never evidence, so that no certificate speaks of them."""
+
+ABSTAINS = "abstains"
+"""The signal of a student that says itself that it cannot give this answer: its confidence is then 0."""
+
+
+class Answers(Protocol):
+    """Answers to n inputs, their signals (n, k), and each part's probability of being right or None."""
+
+    @property
+    def answers(self) -> list[Answer]: ...
+
+    @property
+    def signals(self) -> NDArray[np.float64]: ...
+
+    @property
+    def parts(self) -> list[dict[str, float]] | None: ...
+
+
+class Model(Protocol):
+    """What a cascade needs of an opened student; `core.students.Student` says it in full."""
+
+    kind: str
+
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
+        """One answer with its signals."""
+
+    def answer_many(self, inputs: Sequence[Input]) -> Answers:
+        """Answers to many inputs."""
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,28 +78,46 @@ class CascadeSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Who answered, what and how sure. answer is None and rung "incumbent" where the cascade escalates.
 
-    confidence is then the highest that any rung reached.
+    confidence is then the highest that any rung reached. asked: the rungs that were asked, in order.
     """
 
     answer: Answer | None
     confidence: float
     rung: str
+    asked: tuple[AskedRung, ...] = ()
 
 
 Confidence = Callable[[tuple[float, ...]], float]
 """A calibrated probability of being right from one answer's signals."""
 
 
+def open_confidence(calibrator: Mapping[str, Any]) -> Confidence:
+    """The calibrator of a rung as a function of one answer's signals, for serving: about a microsecond a call.
+
+    Raises ValueError when the numbers are not a calibrator's.
+    """
+    fitted = Calibrator.from_dict(calibrator).probability
+    if ABSTAINS not in calibrator:
+        return fitted
+    place = int(calibrator[ABSTAINS])
+    return lambda signals: 0.0 if signals[place] >= 0.5 else fitted(signals)
+
+
 @dataclass(frozen=True)
 class OpenRung:
     """A rung with its student opened and its calibrator ready."""
 
-    student: Student
+    student: Model
     confidence: Confidence
     threshold: float
 
     def accepts(self, confidence: float) -> bool:
         return 0.0 < confidence >= self.threshold
+
+    def ask(self, input: Input) -> tuple[Answer | None, AskedRung]:
+        """The student's answer, and how sure it is of it."""
+        answer, signals = self.student.answer(input)
+        return answer, AskedRung(self.student.kind, self.confidence(signals), self.threshold, signals)
 
 
 @dataclass(frozen=True)
@@ -75,51 +126,57 @@ class Cascade:
 
     rungs: tuple[OpenRung, ...]
 
-    def decide(self, text: str) -> Decision:
+    def decide(self, input: Input) -> Decision:
         """Ask the rungs in turn; escalate when none is sure enough."""
-        best = 0.0
+        asked: tuple[AskedRung, ...] = ()
         for rung in self.rungs:
-            answer, signals = rung.student.answer(text)
-            confidence = rung.confidence(signals)
-            if rung.accepts(confidence):
-                return Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
-            best = max(best, confidence)
-        return Decision(answer=None, confidence=best, rung=INCUMBENT)
+            answer, one = rung.ask(input)
+            asked = (*asked, one)
+            if rung.accepts(one.confidence):
+                return Decision(answer=answer, confidence=one.confidence, rung=one.rung, asked=asked)
+        return _escalated(asked)
 
-    def decide_many(self, texts: Sequence[str]) -> list[Decision]:
-        """The decision on each of many texts: those that a rung is not sure of go to the next one together."""
-        if len(texts) == 1:
-            return [self.decide(texts[0])]
-        decisions: list[Decision | None] = [None] * len(texts)
-        best = [0.0] * len(texts)
-        left = list(range(len(texts)))
+    def decide_many(self, inputs: Sequence[Input]) -> list[Decision]:
+        """The decision on each of many inputs: those that a rung is not sure of go to the next one together."""
+        if len(inputs) == 1:
+            return [self.decide(inputs[0])]
+        decisions: list[Decision | None] = [None] * len(inputs)
+        asked: list[tuple[AskedRung, ...]] = [()] * len(inputs)
+        left = list(range(len(inputs)))
         for rung in self.rungs:
             if not left:
                 break
-            said = rung.student.answer_many([texts[place] for place in left])
+            said = rung.student.answer_many([inputs[place] for place in left])
             unsure = []
             for place, answer, signals in zip(left, said.answers, said.signals.tolist(), strict=True):
-                confidence = rung.confidence(tuple(signals))
+                confidence, kind = rung.confidence(tuple(signals)), rung.student.kind
+                asked[place] = (*asked[place], AskedRung(kind, confidence, rung.threshold, tuple(signals)))
                 if rung.accepts(confidence):
-                    decisions[place] = Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
+                    decisions[place] = Decision(answer=answer, confidence=confidence, rung=kind, asked=asked[place])
                 else:
-                    best[place] = max(best[place], confidence)
                     unsure.append(place)
             left = unsure
-        return [
-            decision or Decision(answer=None, confidence=best[place], rung=INCUMBENT)
-            for place, decision in enumerate(decisions)
-        ]
+        return [decision or _escalated(asked[place]) for place, decision in enumerate(decisions)]
 
-    def insist(self, text: str) -> Decision:
+    def insist(self, input: Input) -> Decision:
         """The answer of the rung that is surest of it, sure enough or not; escalates only where no rung has one."""
-        surest = Decision(answer=None, confidence=0.0, rung=INCUMBENT)
-        for rung in self.rungs:
-            answer, signals = rung.student.answer(text)
-            confidence = rung.confidence(signals)
-            if confidence > surest.confidence:
-                surest = Decision(answer=answer, confidence=confidence, rung=rung.student.kind)
-        return surest
+        found = [rung.ask(input) for rung in self.rungs]
+        asked = tuple(one for _, one in found)
+        answer, surest = max(found, key=lambda pair: pair[1].confidence, default=(None, None))
+        if surest is None or surest.confidence <= 0.0:
+            return _escalated(asked)
+        return Decision(answer=answer, confidence=surest.confidence, rung=surest.rung, asked=asked)
+
+
+def _escalated(asked: tuple[AskedRung, ...]) -> Decision:
+    best = max((one.confidence for one in asked), default=0.0)
+    return Decision(answer=None, confidence=max(best, 0.0), rung=INCUMBENT, asked=asked)
+
+
+def text_of(value: SlotValues) -> str | None:
+    """The text that a cascade is asked for an input; None where no certificate speaks of it: empty, or too long."""
+    text = input_text(value)
+    return None if len(text) > MOST_CHARACTERS or is_empty(value) else text
 
 
 def choose_rungs(confidences: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:

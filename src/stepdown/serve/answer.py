@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import msgspec
+from typing import Any
 
 from stepdown.certificate.field_confidence import confidences_of, open_fields
-from stepdown.core.calls import Broken
-from stepdown.core.errors import DifferentAnswersError, InputError, StepdownError
+from stepdown.core.errors import DifferentAnswersError, StepdownError
 from stepdown.core.family import families
-from stepdown.core.tasks import Input, input_text, is_empty
-from stepdown.curation.options import CurationOptions
+from stepdown.core.inputs import Input
+from stepdown.core.tasks import SlotValues, input_text
 from stepdown.curation.personal_data import mask
 from stepdown.project.builds import BuildFolder
 from stepdown.project.home import Home, open_home
 from stepdown.project.in_force import open_cascade, standing_now
-from stepdown.runtime.cascade import INCUMBENT, Cascade, Decision
-
-MAX_ROW_BYTES = 16 << 20
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One row to answer: the task's variable part, a text or an object of slots."""
-
-    id: str | int
-    input: str | dict[str, str]
+from stepdown.runtime.cascade import INCUMBENT, Cascade, Decision, text_of
+from stepdown.runtime.rows import Row
 
 
 def open_build(folder: Path) -> Cascade:
@@ -53,15 +42,15 @@ class Answerer:
         fields = folder.read_fields()
         self._fields = {rung.kind: open_fields(fields[rung.artefact]) for rung in spec.rungs if rung.artefact in fields}
 
-    def answer(self, value: Input) -> Decision:
+    def answer(self, value: SlotValues) -> Decision:
         """The cascade's decision on one input. What curation leaves out no certificate speaks of: inputs that are
         empty or too long are the incumbent's, whole."""
-        text = input_text(value)
-        if len(text) > CurationOptions.max_characters or is_empty(value):
+        text = text_of(value)
+        if text is None:
             return Decision(answer=None, confidence=0.0, rung=INCUMBENT)
         return self.cascade.decide(self._shown(text))
 
-    def field_confidences(self, value: Input, decision: Decision) -> dict[str, float]:
+    def field_confidences(self, value: SlotValues, decision: Decision) -> dict[str, float]:
         """How sure the student is of each field of an answer that it gave, calibrated; {} where it cannot say.
 
         The student is asked again: what serves has no use for it, and does not pay for it.
@@ -73,9 +62,9 @@ class Answerer:
         chances = student.answer_many([self._shown(input_text(value))]).parts
         return confidences_of(decision.answer, chances[0], self._parts, calibrators) if chances else {}
 
-    def _shown(self, text: str) -> str:
+    def _shown(self, text: str) -> Input:
         # The students learned from masked texts and were certified on them, so they are shown none other.
-        return mask(text) if self._redacts else text
+        return Input(mask(text) if self._redacts else text)
 
 
 def answer_rows(answerer: Answerer, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
@@ -86,39 +75,3 @@ def answer_rows(answerer: Answerer, rows: Iterable[Row]) -> Iterator[dict[str, A
         said = {"id": row.id, "answer": answer, "confidence": round(decision.confidence, 6), "rung": decision.rung}
         fields = answerer.field_confidences(row.input, decision)
         yield said | ({"fields": {name: round(sure, 6) for name, sure in fields.items()}} if fields else {})
-
-
-def read_rows(path: Path) -> Iterator[Row | Broken]:
-    """Rows of a JSONL file, checked one by one; a line that is none is a Broken and does not stop the others.
-
-    Raises InputError when the file cannot be opened. A line longer than MAX_ROW_BYTES is never held whole.
-    """
-    decode = msgspec.json.Decoder(Row).decode
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_ROW_BYTES + 1):
-                number += 1
-                if len(line) > MAX_ROW_BYTES:
-                    if not line.endswith(b"\n"):
-                        _skip_line(file)
-                    reason = f"longer than {MAX_ROW_BYTES >> 20} MB"
-                    yield Broken(source=path.name, line=number, reason=reason)
-                elif line.strip():
-                    yield _row(decode, line, path.name, number)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}.", "Expected a JSONL file.", "Check the name."
-        ) from None
-
-
-def _row(decode: Callable[[bytes], Row], line: bytes, name: str, number: int) -> Row | Broken:
-    try:
-        return decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Broken(source=name, line=number, reason=str(error), raw=line[:300].decode("utf-8", "backslashreplace"))
-
-
-def _skip_line(file: BinaryIO) -> None:
-    while (rest := file.readline(MAX_ROW_BYTES)) and not rest.endswith(b"\n"):
-        pass

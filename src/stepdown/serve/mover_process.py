@@ -7,7 +7,6 @@ import os
 import select
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import stepdown
@@ -25,14 +24,14 @@ from stepdown.traffic.pricing import Prices
 
 EVERY_S = 0.1
 """Between two passes, unless a whole batch waits: many calls at once cost half as much a call as a few."""
-POLITENESS = 5
-"""What is added to its niceness while little waits: on a busy machine answers come first, and calls wait on disk."""
-AT_ONCE, LONGEST_S = 512, 1.0
-"""So many calls are moved politely at once. Where that took longer it was starved, and the next are moved as any."""
+AT_ONCE = 512
+"""So many calls are moved in one transaction."""
+RUSH_BYTES_S, FREE = 1 << 20, 0.75
+"""While more arrives and a smaller share of the processors' time is free, calls wait on disk, for a while."""
 END_S = 60.0
 """How long it tries to move what is left, when all others have ended."""
 BEHIND = 0.25
-"""The share of what may wait, beyond which it is polite no more."""
+"""The share of what may wait, beyond which calls are moved beside requests whatever lag is allowed."""
 FIRST_TIDY_S, TIDY_S = 60.0, 3600.0
 FIRST_WATCH_S, WATCH_S = 2.0, 30.0
 """How often it is looked whether tasks' requests are still known."""
@@ -58,32 +57,63 @@ def move_calls(home: Home, run_folder: Path, life: int) -> int:
     tidy_at = time.monotonic() + FIRST_TIDY_S
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    until, took_s = float("inf"), 0.0
-    # Niceness is a thread's own, and cannot be taken back.
-    with ThreadPoolExecutor(1, initializer=os.nice, initargs=(POLITENESS,)) as polite:
-        while time.monotonic() < until:
-            is_ending = until < float("inf")
-            is_behind = took_s > LONGEST_S or is_ending or held_bytes(home.capture) > BEHIND * settings.capture_bytes
-            started = time.monotonic()
-            moved = mover.move(AT_ONCE) if is_behind else polite.submit(mover.move, AT_ONCE).result()
-            took_s = time.monotonic() - started
-            metrics.publish()
-            if is_ending and not moved and not (mover.last_error and mover.waiting_bytes()):
-                break
-            if is_ending:
-                time.sleep(0.0 if moved else EVERY_S)
-            elif select.select([life], [], [], 0.0 if moved >= AT_ONCE else EVERY_S)[0]:
-                until = time.monotonic() + END_S
-            if not is_ending and time.monotonic() >= watch_at:
-                watch_at = time.monotonic() + WATCH_S
-                alarm.look()
-            if mover.alone() and time.monotonic() >= tidy_at:
-                tidy_at = time.monotonic() + TIDY_S
-                given = (home.store, settings.retention_s, home.clock())
-                threading.Thread(target=tidy, args=given, name="stepdown-retention", daemon=True).start()
+    lag_bytes = min(settings.capture_lag_bytes, BEHIND * settings.capture_bytes)
+    until, caught_up_at = float("inf"), time.monotonic()
+    rush = _Rush()
+    while time.monotonic() < until:
+        is_ending = until < float("inf")
+        is_late = time.monotonic() - caught_up_at > settings.capture_lag_s
+        held = held_bytes(home.capture)
+        may_move = not rush.is_on(held + mover.deleted_bytes) or is_late or is_ending or held > lag_bytes
+        moved = mover.move(AT_ONCE) if may_move else 0
+        if may_move and moved < AT_ONCE:
+            caught_up_at = time.monotonic()
+        metrics.publish()
+        if is_ending and not moved and not (mover.last_error and mover.waiting_bytes()):
+            break
+        if is_ending:
+            time.sleep(0.0 if moved else EVERY_S)
+        elif select.select([life], [], [], 0.0 if moved >= AT_ONCE else EVERY_S)[0]:
+            until = time.monotonic() + END_S
+        if not is_ending and time.monotonic() >= watch_at:
+            watch_at = time.monotonic() + WATCH_S
+            alarm.look()
+        if mover.alone() and time.monotonic() >= tidy_at:
+            tidy_at = time.monotonic() + TIDY_S
+            given = (home.store, settings.retention_s, home.clock())
+            threading.Thread(target=tidy, args=given, name="stepdown-retention", daemon=True).start()
     mover.close()
     if telemetry is not None:
         telemetry.close()
     metrics.publish(at_once=True)
     siblings.leave()
     return 0
+
+
+class _Rush:
+    """Whether so many calls arrive on busy processors that moving them now would make answers slower."""
+
+    def __init__(self) -> None:
+        self._at, self._captured, self._times = time.monotonic(), 0, _processor_times()
+        self._is_on = False
+
+    def is_on(self, captured: int) -> bool:
+        """captured: bytes of calls so far."""
+        passed_s = time.monotonic() - self._at
+        if passed_s >= EVERY_S:
+            free, total = (now - before for now, before in zip(_processor_times(), self._times, strict=True))
+            arrived = captured - self._captured > RUSH_BYTES_S * passed_s
+            self._is_on = arrived and free < FREE * total
+            self._at, self._captured, self._times = time.monotonic(), captured, _processor_times()
+        return self._is_on
+
+
+def _processor_times() -> tuple[float, float]:
+    """(free, all) in seconds since the start: free is what nobody used, or what gives way to others (nice), or this
+    process. Zeros where the system does not say."""
+    try:
+        with open("/proc/stat", "rb") as file:
+            times = [int(each) / os.sysconf("SC_CLK_TCK") for each in file.readline().split()[1:9]]
+    except (OSError, ValueError):
+        return 0.0, 0.0
+    return sum(times[place] for place in (1, 3, 4)) + time.process_time(), sum(times)

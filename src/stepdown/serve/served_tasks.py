@@ -31,7 +31,7 @@ from stepdown.project.in_force import Standing, answering, decided, inspect, ope
 from stepdown.project.journal import Journal
 from stepdown.project.response_template import SAMPLE, template_from_calls, thaw
 from stepdown.project.settings import FILE_NAME, Settings, read_settings
-from stepdown.project.task_identity import as_remembered, one_again, twins_of
+from stepdown.project.task_identity import find_twins, merge_twins, restore_names
 from stepdown.runtime.cascade import Cascade, CascadeSpec
 
 log = logging.getLogger("stepdown.gateway")
@@ -119,8 +119,8 @@ class ServedTasks:
         again only where a row or the journal has changed."""
         seen = (store.tasks(), self._journal.events)
         if self._remembered is None or self._remembered[0] != seen:
-            known = as_remembered(seen[0], self._journal.remembered)
-            self._remembered = (seen, one_again(known, twins_of(store, known)))
+            known = restore_names(seen[0], self._journal.remembered)
+            self._remembered = (seen, merge_twins(known, find_twins(store, known)))
         return self._remembered[1]
 
     def _read_settings(self) -> None:
@@ -263,6 +263,7 @@ class ServedTasks:
             incumbent=said.incumbent,
             cache_s=parse_duration(said.cache) if said.cache else 0.0,
             build=folder.path.name,
+            cascade=certificate.cascade_hash,
             holdback=said.contract.holdback,
         )
 
@@ -287,7 +288,10 @@ class ServedTasks:
 def _bounded(store: Store, task: ServedTask, keys: set[str]) -> ServedTask:
     """The task with what recorded requests asked for, but for those of the keys that this bounds."""
     calls = (call for call in calls_of(store, task.task) if call.client_id not in keys)
-    return replace(task, recorded=recorded_in(task.task, itertools.islice(calls, SAMPLE)))
+    recorded = recorded_in(task.task, itertools.islice(calls, SAMPLE))
+    if not recorded.models and task.template is not None:  # Of an imported build, whose calls are elsewhere.
+        recorded = replace(recorded, models=task.template.models, shapes=task.template.shapes)
+    return replace(task, recorded=recorded)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
@@ -311,8 +315,9 @@ def _stamps(folder: BuildFolder) -> tuple[Any, ...]:
 
 
 def _artefact_stamps(home: Home, spec: CascadeSpec) -> tuple[Any, ...]:
-    """What changes when a file of a student is touched, or goes."""
-    return tuple(stamp for rung in spec.rungs for stamp in _stamps_in(home.artefacts / Path(rung.artefact).name))
+    """What changes when a file of a student is touched or goes, or another device is to compute."""
+    device = home.settings.machine.device
+    return device, *(stamp for rung in spec.rungs for stamp in _stamps_in(home.artefacts / Path(rung.artefact).name))
 
 
 def _stamps_in(folder: Path) -> list[tuple[str, int, int, int]]:

@@ -19,10 +19,9 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_call = msgspec.msgpack.Decoder(Call).decode
 _decode_bytes = msgspec.msgpack.Decoder(bytes).decode
 _decode_json = msgspec.json.Decoder(Call).decode
-_SELECTION = ("selection", "selection_probability")
-_LATER = ("account", "task")
+_LATER = ("account", "task", "served")
 """Fields that calls got later than their digests, which have them where they say anything."""
-_FIRST_FIELDS = tuple(name for name in Call.__struct_fields__ if name not in (*_SELECTION, *_LATER))
+_FIRST_FIELDS = tuple(name for name in Call.__struct_fields__ if name not in _LATER)
 _BINARY = frozenset({0xC4, 0xC5, 0xC6})
 """How msgpack begins a string of bytes."""
 _decode_block = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
@@ -36,8 +35,7 @@ def encode_call(call: Call) -> bytes:
 def encode_content(call: Call) -> bytes:
     """A call without its source, for its digest: in the first fields, and in later ones where they say anything."""
     later = [name for name in _LATER if getattr(call, name)]
-    names = (*_FIRST_FIELDS, *(_SELECTION if call.selection else ()), *later)
-    return _encode({name: getattr(call, name) for name in names} | {"source": ""})
+    return _encode({name: getattr(call, name) for name in (*_FIRST_FIELDS, *later)} | {"source": ""})
 
 
 def decode_call(raw: msgspec.Raw) -> Call:

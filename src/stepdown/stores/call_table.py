@@ -11,6 +11,7 @@ import msgspec
 from stepdown.core.calls import Call
 from stepdown.core.canonical import digest
 from stepdown.core.errors import StoreError
+from stepdown.core.served import Served
 from stepdown.core.store import Added
 from stepdown.stores.blocks import (
     batches,
@@ -111,7 +112,7 @@ class CallTable:
                 if earlier is None:
                     hashes[call.id] = sealed
                     fresh[call.id] = (call, encoded)
-                elif earlier == sealed:
+                elif earlier == sealed or earlier == _digest_without_trace(call):
                     repeated += 1
                 else:
                     changed += 1
@@ -183,6 +184,14 @@ def _looked_up_by(call: Call) -> tuple[str, str, float, str]:
 def _content_digest(call: Call) -> str:
     """Of all but where the call was read: a log that was moved or cut anew holds the same calls."""
     return digest(encode_content(call))[:32]
+
+
+def _digest_without_trace(call: Call) -> str:
+    """As `_content_digest` of calls that were read before importers kept trace and parent."""
+    if call.served is None:
+        return ""
+    bare = msgspec.structs.replace(call.served, trace="", parent="")
+    return _content_digest(msgspec.structs.replace(call, served=None if bare == Served() else bare))
 
 
 def _is_as_written(encoded: list[msgspec.Raw], slot: int, row: tuple[Any, ...], sealed: str) -> bool:

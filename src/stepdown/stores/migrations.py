@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
+import msgspec
+
 from stepdown.core.errors import StoreError
+from stepdown.stores.blocks import pack, unpack
 from stepdown.stores.dialect import Database
 
 
@@ -88,6 +94,61 @@ def m008_task_of_a_call(database: Database) -> None:
     database.execute("CREATE INDEX calls_by_task ON calls (task, block, slot)")
 
 
+def m009_who_answered(database: Database) -> None:
+    """Who answered is a field of a call, `served`, and no part of its provider's name; selection and its probability
+    are in it too. Of calls that are there already nobody kept more. Only blocks with such a call are written anew."""
+    for (block,) in list(database.rows("SELECT block FROM blocks ORDER BY block")):
+        try:
+            encoded = unpack(block, next(database.rows("SELECT data FROM blocks WHERE block = ?", (block,)))[0])
+        except StoreError:
+            continue  # `stepdown audit` names it, once the store is open.
+        found = {slot: _m009_call(bytes(raw)) for slot, raw in enumerate(encoded)}
+        changed = {slot: one for slot, one in found.items() if one is not None}
+        if not changed:
+            continue
+        whole = pack(changed[slot][0] if slot in changed else raw for slot, raw in enumerate(encoded))
+        database.execute("UPDATE blocks SET data = ? WHERE block = ?", (whole, block))
+        database.execute_many(
+            "UPDATE calls SET digest = ? WHERE block = ? AND slot = ?",
+            [(digest, block, slot) for slot, (_, digest) in changed.items()],
+        )
+
+
+_M009_MARKS = (b"stepdown/", b"\xa8provider\xa5cache", b'"provider":"cache"', b"holdback", b"escalated")
+_M009_FIRST = (
+    *("id", "request", "response", "timestamp", "client_id", "workload_id", "latency_s", "cost_usd", "provider"),
+    *("error", "source"),
+)
+
+
+def _m009_call(raw: bytes) -> tuple[bytes, str] | None:
+    """A call as it is encoded from now on, and its digest; None where nothing of it changes. Some are encoded as a
+    string of bytes that is their JSON."""
+    if not any(mark in raw for mark in _M009_MARKS):
+        return None
+    try:
+        call: Any = msgspec.msgpack.decode(raw)
+        call = msgspec.json.decode(call) if isinstance(call, bytes) else call
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(call, dict):
+        return None
+    said = str(call.get("provider", ""))
+    selection, probability = call.pop("selection", ""), call.pop("selection_probability", 1.0)
+    served: dict[str, Any] = {"cached": True} if said in ("cache", "stepdown/cache") else {}
+    if said.startswith("stepdown/") and said != "stepdown/":
+        served = {"rung": said.removeprefix("stepdown/"), **served}
+    if selection:
+        served |= {"selection": selection} | ({"probability": probability} if probability != 1.0 else {})
+    if not served:
+        return None
+    call |= {"provider": "" if served.keys() & {"rung", "cached"} else said, "served": served}
+    defaults = {"timestamp": 0.0, "latency_s": None, "cost_usd": None}
+    first = {name: call.get(name, defaults.get(name, "")) for name in _M009_FIRST}
+    content = first | {name: call[name] for name in ("account", "task", "served") if call.get(name)} | {"source": ""}
+    return msgspec.msgpack.encode(call), hashlib.sha256(msgspec.msgpack.encode(content)).hexdigest()[:32]
+
+
 MIGRATIONS = (
     m001_calls,
     m002_answers,
@@ -97,6 +158,7 @@ MIGRATIONS = (
     m006_feedback,
     m007_segments,
     m008_task_of_a_call,
+    m009_who_answered,
 )
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.errors import UsageError
+from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingData
+from stepdown.runtime.signals import softmax
 from stepdown.students.logistic import LogisticOptions, fit_logistic
 from stepdown.students.ngrams import choose_vocabulary, count_ngrams, features
-from stepdown.students.signals import softmax
 from stepdown.students.targets import Targets, read_targets
 
 MAX_FEATURES = 20_000
@@ -73,7 +74,7 @@ def _as_data(texts: Sequence[str], answers: Sequence[str], labels: tuple[str, ..
     return TrainingData(
         task="cross-validation",
         family="classify",
-        texts=list(texts),
+        inputs=inputs_of(texts),
         targets=list(answers),
         sources=["incumbent"] * len(answers),
         weights=np.ones(len(answers)),

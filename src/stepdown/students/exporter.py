@@ -1,57 +1,35 @@
-"""An exporter: a format that a student can leave the house in. One file each in `students/exporters/`.
+"""A student as files that run without stepdown: its artefact in some format, and a copy of the code that answers.
 
-What is special to a kind of student stands in its own file in `students/exports/`: its answer as an ONNX graph from
-token ids (or the like) to numbers, the files that go with it, and the program that runs both. Every format starts from
-that one description, so that a new kind gets all formats, and a new format all kinds.
+A format is one file in `students/exporters/`. The code is the same for all of them: what serves, module by module.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import ast
+import shutil
+import sys
+from collections.abc import Sequence
+from modulefinder import ModuleFinder
 from pathlib import Path
+from types import CodeType
 from typing import Any, Protocol
 
-from stepdown.core.canonical import canonical_json
-from stepdown.core.errors import MissingExtra, UsageError
+import msgspec
+
+import stepdown
+from stepdown.core.errors import UsageError
 from stepdown.core.exports import ExportedModel
 from stepdown.core.kinds import Kinds
 from stepdown.core.students import ArtefactManifest
-from stepdown.students.artefact import read_manifest
-from stepdown.students.bundling import bundle, source_of
-from stepdown.students.kinds import FORMER
+from stepdown.runtime import run
+from stepdown.runtime.artefact import MANIFEST, read_manifest, sha256
+from stepdown.runtime.kinds import served_kinds
+from stepdown.students.artefact import seal
 
-PROGRAMS = "stepdown.students.programs"
-GRAPH_MODULE = f"{PROGRAMS}.graph"
-MODELS = "models"
-
-
-@dataclass(frozen=True)
-class Export:
-    """A student as a graph and what goes round it.
-
-    graph: a serialised ONNX model with one input. program: the dotted name of a module with a class
-    `Model(folder: Path, settings: dict)` whose `answer(text)` gives an answer and its signals, as the student does; it
-    may import numpy, tokenizers, `stepdown.students.programs.graph`, and modules of the house that import no more.
-    files: what the program reads, by name. settings: what it is given, JSON. stand_ins: for modules of the house that
-    the program comes by and that import more than it may, others that have what it needs of them, by dotted name.
-    requires: packages that this student's program needs beside those of every format.
-    """
-
-    graph: bytes
-    program: str
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    stand_ins: Mapping[str, str] = field(default_factory=dict)
-    requires: tuple[str, ...] = ()
-
-
-class Exportable(Protocol):
-    """The protocol a module in `students/exports/` keeps; it has the name of its kind of student."""
-
-    def export(self, folder: Path, manifest: ArtefactManifest) -> Export:
-        """A verified artefact as a graph, a program and files. Raises MissingExtra."""
+RUN = "run.py"
+_SOURCE = Path(stepdown.__file__).parent.parent
+_TRAINS = ("train", "examples", "seconds_needed", "options_for", "why_not", "out_of_sample", "graph")
+"""The functions of a kind's module that nothing needs where it answers."""
 
 
 class Exporter(Protocol):
@@ -63,16 +41,11 @@ class Exporter(Protocol):
     FORMAT: str
     """What is written, in one sentence."""
 
-    GRAPH_MODULE: str
-    """The dotted name of the module that runs what `write` wrote; it becomes `models/graph.py`."""
+    def write(self, artefact: Path, manifest: ArtefactManifest, folder: Path, texts: Sequence[str]) -> dict[str, Any]:
+        """Write a student into the empty `folder` as files that its kind opens, and what else the format is for into
+        files beside it, whose names begin with the folder's and a dot.
 
-    REQUIRES: tuple[str, ...]
-    """The packages that the exported program needs."""
-
-    def write(self, graph: bytes, folder: Path) -> dict[str, Any]:
-        """Write an ONNX graph into `folder` in this format; returns facts for the manifest, "files" among them.
-
-        Raises UsageError for an operator that the format has no word for, MissingExtra.
+        texts: what the export will be compared on. Returns facts for the manifest. Raises StepdownError.
         """
 
 
@@ -81,65 +54,79 @@ def exporters() -> Kinds[Exporter]:
     return Kinds("stepdown.students.exporters", "exporter")
 
 
-def exportables() -> Kinds[Exportable]:
-    """What every kind of student that can be exported gives to the formats."""
-    return Kinds("stepdown.students.exports", "student export", FORMER)
+def export_student(artefact: Path, format_name: str, export: Path, place: str, texts: Sequence[str]) -> ExportedModel:
+    """Export an artefact into the folder `place` of an export, with the code that it runs on beside it.
 
-
-def export_student(artefact: Path, format_name: str, model: Path, program: Path) -> ExportedModel:
-    """Export an artefact: its own files into the empty folder `model`, the code it runs on into `program`/models.
-
-    Raises TamperedError, UnknownKind for the format, UsageError where the kind has no such export, MissingExtra.
+    Raises TamperedError, UnknownKind for the format or the kind, and what the format raises.
     """
     exporter = exporters().load(format_name)
     manifest = read_manifest(artefact)
-    if manifest.kind not in exportables().names():
-        raise _no_export(manifest.kind, format_name)
-    exported = exportables().load(manifest.kind).export(artefact, manifest)
-    model.mkdir(parents=True, exist_ok=True)
-    facts = exporter.write(exported.graph, model)
-    for name, content in exported.files.items():
-        (model / name).write_bytes(content)
-    settings = {**exported.settings, "program": exported.program.rpartition(".")[2], "kind": manifest.kind}
-    (model / "model.json").write_bytes(canonical_json(settings))
-    stand_ins = {GRAPH_MODULE: exporter.GRAPH_MODULE, **exported.stand_ins}
-    modules = {f"{MODELS}/{path.name}": path for path in bundle([exported.program], stand_ins, program / MODELS)}
-    own = {name: model / name for name in (*facts.pop("files"), *exported.files, "model.json")}
+    source, requires = program_of(manifest.kind)
+    folder = export / place
+    folder.mkdir(parents=True)
+    facts = exporter.write(artefact, manifest, folder, texts)
+    sealed = seal(folder, msgspec.structs.replace(manifest, files={}))
+    shutil.copyfile(run.__file__, export / RUN)
+    for name, path in source.items():
+        (export / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, export / name)
+    own = [f"{place}/{name}" for name in (*sealed.files, MANIFEST)]
+    beside = [path.name for path in sorted(export.glob(f"{place}.*"))]
     return ExportedModel(
         kind=manifest.kind,
         parent=manifest.digest,
         format=format_name,
-        program=settings["program"],
         signal_names=manifest.signal_names,
-        files={name: sha256(path) for name, path in sorted({**own, **modules}.items())},
-        requires=tuple(sorted({*exporter.REQUIRES, *exported.requires})),
+        files={name: sha256(export / name) for name in sorted({*own, *beside, *source, RUN})},
+        requires=requires,
         facts=facts,
     )
 
 
-def run_program() -> str:
-    """The source of `run.py`."""
-    return source_of(f"{PROGRAMS}.run")
+def program_of(kind: str) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The modules that a student of this kind answers with, by their path in an export; and the packages that they
+    import. A third party's module becomes one of the export's own `runtime/kinds/`: the folder is the list there too.
+    Raises UsageError for one that needs more of its package."""
+    module: Any = served_kinds().load(kind)
+    finder, own = _OwnModules(), dict[str, Path]()
+    finder.import_hook("stepdown.runtime.program")
+    if module.__name__.startswith("stepdown."):
+        finder.import_hook(module.__name__)
+    else:
+        path = Path(module.__file__)
+        own = {f"stepdown/runtime/kinds/{kind}.py": path}
+        finder.import_hook("stepdown.runtime.kinds")
+        finder.scan_code(_what_answers(path, module.__package__), finder.add_module(f"stepdown.runtime.kinds.{kind}"))
+    files = [Path(path) for found in finder.modules.values() if (path := vars(found)["__file__"])]
+    packages = {name.partition(".")[0] for name in finder.badmodules} - sys.stdlib_module_names - {"stepdown"}
+    if own and module.__name__.partition(".")[0] in packages:
+        raise UsageError(
+            f"The kind {kind!r} has no export: {module.__name__} imports other modules of its own package.",
+            "Expected one module that answers by itself, for an export carries that one.",
+            "Keep serving it with stepdown, or move what answers into that module.",
+        )
+    return {**{path.relative_to(_SOURCE).as_posix(): path for path in files}, **own}, tuple(sorted(packages))
 
 
-def sha256(path: Path) -> str:
-    """The hash of a file's content, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _what_answers(path: Path, package: str) -> CodeType:
+    """A module that trains and opens, without what only trains: its imports there are nothing that an export needs."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [
+        each
+        for each in tree.body
+        if not (isinstance(each, ast.FunctionDef) and each.name in _TRAINS)
+        and not (isinstance(each, ast.If) and ast.unparse(each.test).endswith("TYPE_CHECKING"))
+    ]
+    for each in ast.walk(tree):
+        if isinstance(each, ast.ImportFrom) and each.level:
+            each.module, each.level = package, 0
+    return compile(tree, str(path), "exec")
 
 
-def onnx_package(needed_for: str) -> Any:
-    """The package onnx. Raises MissingExtra."""
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtra("onnx", "train", needed_for) from None
-    return onnx
+class _OwnModules(ModuleFinder):
+    """Follows imports, those inside functions too, through stepdown and no further."""
 
-
-def _no_export(kind: str, format_name: str) -> UsageError:
-    return UsageError(
-        f"The kind {kind!r} has no {format_name} export.",
-        f"Kinds that have one: {', '.join(exportables().names())}.",
-        f"Keep serving it with stepdown, or write students/exports/{kind}.py (docs/export.md).",
-    )
+    def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
+        if path is None and name != "stepdown":
+            raise ImportError(name)
+        return super().find_module(name, path or [str(_SOURCE)], parent)  # type: ignore[arg-type]

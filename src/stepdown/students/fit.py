@@ -18,11 +18,13 @@ from stepdown import __version__
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import ResourceError, StepdownError, UsageError
+from stepdown.core.inputs import Input
 from stepdown.core.pace import Clock, Cuts, Deadline
 from stepdown.core.record import Dropped
 from stepdown.core.students import (
     CHECKPOINT_S,
     ArtefactManifest,
+    Device,
     Predictions,
     Progress,
     Student,
@@ -30,9 +32,11 @@ from stepdown.core.students import (
     TrainingData,
 )
 from stepdown.core.training_time import REFERENCE, MachineSpeed
-from stepdown.students.artefact import add_probes, open_student, place, read_manifest
+from stepdown.runtime.artefact import open_student, read_manifest
+from stepdown.students.artefact import add_probes, place
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import OFFER, PlannedStudent
+from stepdown.students.train import train_student
 
 CHECKPOINTS = "checkpoints"
 KEPT_CHECKPOINTS = 2
@@ -44,9 +48,9 @@ class FitContext:
     """Where and how a ladder is trained.
 
     work: this task's own folder for unfinished students and notes of finished ones. artefacts: where finished students
-    go, by hash. home: for caches shared between builds. deadline: when all must be trained and measured, None where no
-    clock counts. each_s: what measuring a student takes. busy: how many times longer training takes now than planned,
-    because of what else runs here.
+    go, by hash. home: for caches shared between builds. device: on which students answer. deadline: when all must be
+    trained and measured, None where no clock counts. each_s: what measuring a student takes. busy: how many times
+    longer training takes now than planned, because of what else runs here.
     """
 
     work: Path
@@ -56,6 +60,7 @@ class FitContext:
     threads: int
     progress: Progress
     network: bool = False
+    device: Device = "cpu"
     deadline: Deadline | None = None
     checkpoint_s: float = CHECKPOINT_S
     speed: MachineSpeed = REFERENCE
@@ -116,7 +121,7 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
         if plan.teacher and not teacher and plan.kind in fitted:
             continue
         if teacher and teacher.plan.kind not in opened:
-            opened[teacher.plan.kind] = _Remembering(open_student(teacher.folder, context.threads))
+            opened[teacher.plan.kind] = _Remembering(open_student(teacher.folder, context.threads, context.device))
         report = _Report(context.progress, plan.kind, done / total, plan.seconds / total)
         own = replace(context, progress=report, deadline=_own_deadline(context, ladder[position:], fitted))
         objective = _Lesson(
@@ -171,7 +176,7 @@ def digest_training_data(data: TrainingData) -> str:
     hasher = hashlib.sha256()
     plain: tuple[Any, ...] = (data.task, data.family, data.labels, data.dataset_hash)
     form = () if data.form is None else (data.form,)
-    for part in (*plain, data.texts, data.targets, data.sources, data.extra_texts, *form):
+    for part in (*plain, data.inputs, data.targets, data.sources, data.extra_inputs, *form):
         hasher.update(canonical_json(part) + b"\n")
     hasher.update(np.ascontiguousarray(data.weights, dtype=np.float64).tobytes())
     if data.soft is not None:
@@ -202,7 +207,7 @@ def _fit_one(plan: PlannedStudent, objective: _Lesson, context: FitContext, is_a
     )
     key = digest_of((*parts, plan.cuts) if plan.cuts else parts)
     note = context.work / "finished" / f"{key}.json"
-    earlier = _earlier(note, context.artefacts)
+    earlier = _earlier(note, context)
     if earlier:
         finished, folder, manifest = earlier
         return FittedStudent(replace(plan, cuts=finished.cuts), folder, manifest, reused=True)
@@ -226,8 +231,8 @@ def _fit_one(plan: PlannedStudent, objective: _Lesson, context: FitContext, is_a
     )
     try:
         folder.mkdir(parents=True)
-        trained = student_kinds().load(plan.kind).train(objective.data, plan.options, training)
-        manifest = add_probes(folder, trained, objective.data.texts)
+        trained = train_student(plan.kind, objective.data, plan.options, training)
+        manifest = add_probes(folder, trained, objective.data.inputs, context.device)
         placed = place(folder, context.artefacts)
         cuts = training.clock.cuts
         _write_note(note, _Finished(kind=plan.kind, artefact=manifest.digest, cuts=cuts))
@@ -259,12 +264,12 @@ def _check_time(plan: PlannedStudent, data: TrainingData, context: FitContext, i
         )
 
 
-def _earlier(note: Path, artefacts: Path) -> tuple[_Finished, Path, ArtefactManifest] | None:
+def _earlier(note: Path, context: FitContext) -> tuple[_Finished, Path, ArtefactManifest] | None:
     """The artefact of an earlier build with the same key, if it is still there, whole, and answers here as there."""
     try:
         finished = msgspec.json.decode(note.read_bytes(), type=_Finished)
-        folder = artefacts / finished.artefact
-        open_student(folder)
+        folder = context.artefacts / finished.artefact
+        open_student(folder, device=context.device)
         return finished, folder, read_manifest(folder)
     except (OSError, msgspec.DecodeError, StepdownError):
         return None
@@ -313,18 +318,18 @@ class _Report:
 
 
 class _Remembering:
-    """A teacher that is asked about the same texts by several students and answers them once."""
+    """A teacher that is asked about the same inputs by several students and answers them once."""
 
     def __init__(self, student: Student) -> None:
         self.kind, self.signal_names = student.kind, student.signal_names
         self._student = student
-        self._asked: list[str] = []
+        self._asked: list[Input] = []
         self._said: Predictions | None = None
 
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
-        return self._student.answer(text)
+    def answer(self, input: Input) -> tuple[Answer, tuple[float, ...]]:
+        return self._student.answer(input)
 
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        if self._said is None or self._asked != list(texts):
-            self._asked, self._said = list(texts), self._student.answer_many(texts)
+    def answer_many(self, inputs: Sequence[Input]) -> Predictions:
+        if self._said is None or self._asked != list(inputs):
+            self._asked, self._said = list(inputs), self._student.answer_many(inputs)
         return self._said

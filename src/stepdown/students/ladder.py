@@ -12,6 +12,7 @@ from stepdown.core.pace import Cuts
 from stepdown.core.record import Dropped
 from stepdown.core.students import StudentKind, TrainingData
 from stepdown.core.training_time import TrainingBudget
+from stepdown.students.choice import Given, plan_options
 from stepdown.students.kinds import student_kinds
 
 COST_ORDER_S = 30e-6
@@ -43,30 +44,38 @@ class PlannedStudent:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class LadderWishes:
+    """unable: kinds to leave out, with the reason. options: those that the user gave, by kind."""
+
+    unable: Mapping[str, str] = field(default_factory=dict)
+    options: Given = field(default_factory=dict)
+
+
 def choose_ladder(
     budget: TrainingBudget,
     family: str,
     contract: Contract,
-    unable: Mapping[str, str] | None = None,
+    wishes: LadderWishes | None = None,
     kinds: Kinds[StudentKind] | None = None,
 ) -> tuple[list[PlannedStudent], list[Dropped]]:
     """The ladder in order of training, the quickest first, and what was left out with the reason.
 
-    unable: kinds that cannot learn the answers, with the reason (`why_not`). Where there is a teacher and time for it,
-    the cheapest kinds come a second time after it, to learn from what it says. Nothing is trained or timed here; the
-    same arguments give the same ladder.
+    wishes: what to leave out, and what the user chose. Where there is a teacher and time for it, the cheapest kinds
+    come a second time after it, to learn from what it says. Nothing is trained or timed here; the same arguments give
+    the same ladder.
     """
-    found = (kinds or student_kinds()).all()
+    found, wishes = (kinds or student_kinds()).all(), wishes or LadderWishes()
     candidates = {name: kind for name, kind in found.items() if family in kind.FAMILIES}
     dropped = []
     for name, kind in list(candidates.items()):
-        reason = (unable or {}).get(name) or _breaks_contract(kind, contract)
+        reason = wishes.unable.get(name) or _breaks_contract(kind, contract)
         if reason:
             dropped.append(Dropped(kind=name, why=reason))
             del candidates[name]
     names = sorted(candidates, key=lambda name: (_teaches(candidates[name]), candidates[name].COST_ORDER, name))
     while True:
-        plans, short, again = _share_out(names, candidates, budget)
+        plans, short, again = _share_out(names, candidates, budget, wishes.options)
         if not short:
             break
         # The most costly goes first: what it would have taken may be enough for the others.
@@ -93,7 +102,7 @@ def why_not(data: TrainingData, kinds: Kinds[StudentKind] | None = None) -> dict
 
 
 def _share_out(
-    names: list[str], kinds: dict[str, StudentKind], budget: TrainingBudget
+    names: list[str], kinds: dict[str, StudentKind], budget: TrainingBudget, given: Given
 ) -> tuple[dict[str, tuple[Any, float]], dict[str, str], list[str]]:
     """Options and expected seconds by kind, cheapest first; why, for those that the time does not allow; and which
     are to be trained again by what the last says."""
@@ -105,7 +114,7 @@ def _share_out(
         is_last = position == len(names) - 1
         # The cheapest may take all there is: without it there may be nothing.
         offered = max(0.0, left * (1.0 if is_last or not position else OFFER) - budget.each_s)
-        options = kinds[name].options_for(budget.size, offered, budget.speed)
+        options = plan_options(kinds[name], budget, offered, given.get(name, {}))
         if options is None:
             short[name] = (
                 f"Training it on {budget.size.rows:,} rows with {budget.size.labels:,} labels takes longer than the "

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.family import loss_named
-from stepdown.core.kinds import Kinds
-from stepdown.core.students import ABSTAINS, TIME_OF_A_SCAN, StudentKind, TrainingContext, TrainingData
+from stepdown.core.students import TIME_OF_A_SCAN, StudentKind, TrainingContext, TrainingData
 from stepdown.core.training_time import REFERENCE, TrainingSize
+from stepdown.runtime.cascade import ABSTAINS
+from stepdown.runtime.kinds import served_kinds
 from stepdown.stats.calibration import fit_calibrator
 from stepdown.students.cross_validate import assign_folds
 from stepdown.students.kinds import student_kinds
+from stepdown.students.train import train_student
 
 Floats = NDArray[np.float64]
 TRAINING_S = 8.0
@@ -39,16 +41,14 @@ class OutOfSample:
     confidences: Floats
 
 
-def answer_out_of_sample(
-    data: TrainingData, seed: int, folds: int = 3, threads: int = 2, kinds: Kinds[StudentKind] | None = None
-) -> OutOfSample:
+def answer_out_of_sample(data: TrainingData, seed: int, folds: int = 3, threads: int = 2) -> OutOfSample:
     """Cross-validate the cheapest kind that reads these answers, or ask its own `out_of_sample` where it has one.
 
     Equal texts share a fold. Where a kind is too slow for all rows, each fold learns from as many as it has time for.
     Confidences are calibrated on the rows out of sample, all of them together. Raises NotEnoughData where no kind is
     quick enough or can learn these answers, naming the field.
     """
-    kind = _cheapest(data, (kinds or student_kinds()).all())
+    name, kind = _cheapest(data, student_kinds().all())
     own = getattr(kind, "out_of_sample", None)
     if own is not None:
         return OutOfSample(*own(data, seed, folds, threads))
@@ -68,9 +68,9 @@ def answer_out_of_sample(
                 threads=threads,
                 progress=_quietly,
             )
-            manifest = kind.train(_rows(data, np.flatnonzero(fold_of_row != fold)[::share]), options, context)
-            student = kind.open(Path(folder), manifest, threads)
-            said = student.answer_many([data.texts[row] for row in held_out])
+            manifest = train_student(name, _rows(data, np.flatnonzero(fold_of_row != fold)[::share]), options, context)
+            student = served_kinds().load(name).open(Path(folder), manifest, threads, "cpu")
+            said = student.answer_many([data.inputs[row] for row in held_out])
         signals = np.empty((len(data.texts), said.signals.shape[1])) if signals is None else signals
         signals[held_out], names = said.signals, student.signal_names
         for row, answer in zip(held_out, said.answers, strict=True):
@@ -78,18 +78,18 @@ def answer_out_of_sample(
     return OutOfSample(answers, _confidences(data, answers, np.asarray(signals), names))
 
 
-def _cheapest(data: TrainingData, kinds: dict[str, StudentKind]) -> StudentKind:
+def _cheapest(data: TrainingData, kinds: dict[str, StudentKind]) -> tuple[str, StudentKind]:
     """The kind with the cheapest answers of those that can learn these. Raises NotEnoughData saying why none can."""
-    able = [kind for kind in kinds.values() if data.family in kind.FAMILIES]
+    able = [(name, kind) for name, kind in kinds.items() if data.family in kind.FAMILIES]
     if not able:
         raise NotEnoughData(f"there is no student yet for answers of the family {data.family!r}")
     reasons = []
     some = _rows(data, np.arange(0, len(data.texts), max(1, len(data.texts) // _ASKED)))
-    for kind in sorted(able, key=lambda kind: kind.COST_ORDER):
+    for name, kind in sorted(able, key=lambda one: one[1].COST_ORDER):
         asked = getattr(kind, "why_not", None)
         reason = asked(some) if asked is not None else ""
         if not reason:
-            return kind
+            return name, kind
         reasons.append(reason)
     raise NotEnoughData(reasons[0])
 
@@ -109,7 +109,7 @@ def _options(kind: StudentKind, data: TrainingData, folds: int) -> tuple[Any, in
 def _rows(data: TrainingData, rows: NDArray[np.int64]) -> TrainingData:
     return replace(
         data,
-        texts=[data.texts[row] for row in rows],
+        inputs=[data.inputs[row] for row in rows],
         targets=[data.targets[row] for row in rows],
         sources=[data.sources[row] for row in rows],
         weights=data.weights[rows],

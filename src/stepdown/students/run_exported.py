@@ -1,10 +1,10 @@
 """Runs an exported program as its users will, and says what each of its models answers. A script, JSON in and out.
 
-in:  {"folder", "allowed": [packages], "texts": [[texts of the first model], …], "timed": [rows], "seconds"}
+in:  {"folder", "allowed": [packages], "texts": […], "timed": [rows], "seconds"}
 out: [{"answers": […], "signals": [[…]], "confidences": […], "seconds": [of a timed row, or null]}, …], one a model
 
-It imports nothing of stepdown, and refuses every package but those that the export says it needs: what works here works
-where nothing else is installed.
+It refuses every package but those that the export says it needs, stepdown's own too: what works here works where
+nothing else is installed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ WARM_UP = 20
 
 
 class Refuse:
-    """An import hook that knows the standard library, the packages that are allowed, and an export's own modules."""
+    """An import hook that knows the standard library, the packages that are allowed, and an export's `run.py`."""
 
     def __init__(self, allowed: list[str]) -> None:
-        self._allowed = {*sys.stdlib_module_names, *allowed, "run", "models"}
+        self._allowed = {*sys.stdlib_module_names, *allowed, "run"}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         if path is None and name.split(".", maxsplit=1)[0] not in self._allowed:
@@ -34,31 +34,29 @@ def main() -> None:
     asked = json.loads(sys.stdin.buffer.read())
     sys.meta_path.insert(0, Refuse(asked["allowed"]))
     sys.path.insert(0, asked["folder"])
-    program = importlib.import_module("run")
-    cascade, models = program.load(Path(asked["folder"]), checked=True)  # its manifest is written last
+    run = importlib.import_module("run")
+    del sys.path[0]
+    cascade = run.load(Path(asked["folder"]), checked=True).cascade  # its manifest is written last
+    inputs = importlib.import_module("stepdown.core.inputs").inputs_of(asked["texts"])
     found = []
-    for rung, model, texts in zip(cascade["rungs"], models, asked["texts"], strict=True):
-        answered = [model.answer(text) for text in texts]
-        found.append(
-            {
-                "answers": [answer for answer, _ in answered],
-                "signals": [signals for _, signals in answered],
-                "confidences": [program.confidence(rung["calibrator"], signals) for _, signals in answered],
-                "seconds": timed(model, texts, asked["timed"], asked["seconds"]),
-            }
-        )
+    for rung in cascade.rungs:
+        answered = [rung.student.answer(input) for input in inputs]
+        said = {"answers": [answer for answer, _ in answered], "signals": [signals for _, signals in answered]}
+        confidences = [rung.confidence(signals) for signals in said["signals"]]
+        seconds = timed(rung.student, inputs, asked["timed"], asked["seconds"])
+        found.append({**said, "confidences": confidences, "seconds": seconds})
     sys.stdout.write("\n" + json.dumps(found) + "\n")
 
 
-def timed(model: Any, texts: list[str], rows: list[int], most_s: float) -> list[float | None]:
+def timed(student: Any, inputs: list[Any], rows: list[int], most_s: float) -> list[float | None]:
     """Seconds of one answer for the rows in their order, until `most_s` are over."""
     for row in rows[:WARM_UP]:
-        model.answer(texts[row])
-    seconds: list[float | None] = [None] * len(texts)
+        student.answer(inputs[row])
+    seconds: list[float | None] = [None] * len(inputs)
     deadline = time.perf_counter() + most_s
     for row in rows:
         started = time.perf_counter()
-        model.answer(texts[row])
+        student.answer(inputs[row])
         ended = time.perf_counter()
         seconds[row] = ended - started
         if ended > deadline:

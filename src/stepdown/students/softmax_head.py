@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.errors import MissingExtra
+from stepdown.core.errors import needs
 from stepdown.core.pace import Pace
+from stepdown.runtime.kinds.frozen import SoftmaxHead
 from stepdown.students.targets import Targets
 
 FloatArray = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class SoftmaxHead:
-    """logits = features @ weight + bias. weight: float32 (dimensions, labels); bias: float32 (labels,)."""
-
-    weight: FloatArray
-    bias: FloatArray
-
-    def logits(self, features: FloatArray) -> FloatArray:
-        """float32 (n, labels) for features (n, dimensions)."""
-        scores: FloatArray = features @ self.weight + self.bias
-        return scores
 
 
 def fit_softmax_head(
@@ -42,10 +29,8 @@ def fit_softmax_head(
     pace: asked before each step, and may end it early. Needs n × labels floats of memory. Raises MissingExtra without
     scipy.
     """
-    try:
+    with needs("train", "Training a student's head"):
         from scipy.optimize import minimize
-    except ImportError:
-        raise MissingExtra("scipy", "train", "Training a student's head") from None
     n, dimensions = features.shape
     labels = targets.labels
     wanted = targets.rows(slice(None))

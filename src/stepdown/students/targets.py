@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.errors import NotEnoughData
+from stepdown.core.errors import NotEnoughData, UsageError
+from stepdown.core.extraction.form import Form
 from stepdown.core.students import Student, TrainingData
 
 MIN_ROWS = 8
@@ -79,9 +79,15 @@ def read_targets(data: TrainingData, incumbent_smoothing: float = 0.0, soft_shar
     )
 
 
-def learned_from(data: TrainingData) -> dict[str, int]:
-    """How many rows of each source were learned from, for the manifest."""
-    return dict(sorted(Counter(data.sources).items()))
+def form_of(data: TrainingData) -> Form:
+    """The form of the answers. Raises UsageError where they have no fields."""
+    if data.form is None:
+        raise UsageError(
+            f"The answers of {data.task!r} have no fields.",
+            "A student that fills in a form needs one.",
+            "Build from answers that have fields.",
+        )
+    return data.form
 
 
 def taught_by(data: TrainingData, teacher: Student | None, max_extra: int = 20_000) -> TrainingData:
@@ -93,8 +99,8 @@ def taught_by(data: TrainingData, teacher: Student | None, max_extra: int = 20_0
     """
     if teacher is None:
         return data
-    extra = data.extra_texts[:max_extra]
-    probabilities = teacher.answer_many([*data.texts, *extra]).probabilities
+    extra = data.extra_inputs[:max_extra]
+    probabilities = teacher.answer_many([*data.inputs, *extra]).probabilities
     if probabilities is None or probabilities.shape[1] != len(data.labels):
         return data
     soft = probabilities.copy()
@@ -103,10 +109,10 @@ def taught_by(data: TrainingData, teacher: Student | None, max_extra: int = 20_0
         soft[rows] = (soft[rows] + data.soft[rows]) / 2.0
     return replace(
         data,
-        texts=[*data.texts, *extra],
+        inputs=[*data.inputs, *extra],
         targets=[*data.targets, *([None] * len(extra))],
         sources=[*data.sources, *(["teacher"] * len(extra))],
         weights=np.concatenate([data.weights, np.full(len(extra), float(np.mean(data.weights)))]),
         soft=soft,
-        extra_texts=[],
+        extra_inputs=[],
     )

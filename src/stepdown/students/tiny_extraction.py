@@ -8,6 +8,7 @@ import numpy as np
 
 from stepdown.core.canonical import digest_of
 from stepdown.core.extraction.form import Field, Form
+from stepdown.core.inputs import Input
 from stepdown.core.students import TrainingData
 
 ROWS = 360
@@ -38,7 +39,7 @@ def tiny_extraction() -> TrainingData:
     return TrainingData(
         task="library-notes",
         family="extract",
-        texts=[text for text, _ in rows],
+        inputs=[Input(text) for text, _ in rows],
         targets=[answer for _, answer in rows],
         sources=["incumbent" if position % 5 == 4 else "gold" for position in range(ROWS)],
         weights=np.ones(ROWS),

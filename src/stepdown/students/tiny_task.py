@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stepdown.core.canonical import digest_of
+from stepdown.core.inputs import Input
 from stepdown.core.students import TrainingData
 
 _ASKED = {
@@ -43,7 +44,7 @@ def tiny_task() -> TrainingData:
     return TrainingData(
         task="library-desk",
         family="classify",
-        texts=[text for text, _ in rows],
+        inputs=[Input(text) for text, _ in rows],
         targets=[label for _, label in rows],
         sources=["incumbent" if position % 5 == 4 else "gold" for position in range(len(rows))],
         weights=np.ones(len(rows)),

@@ -1,4 +1,4 @@
-"""A text as windows of three static token vectors: how that is trained (torch) and how it answers (numpy).
+"""A text as windows of three static token vectors, trained with torch; `runtime/kinds/token_cnn.py` answers with them.
 
 hidden_i = relu(before[t_{i-1}] + here[t_i] + after[t_{i+1}] + offset), where texts have nothing before and after;
 logits = normalised([max_i hidden_i; Σ_i hidden_i / √n]) @ weight + bias.
@@ -15,59 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.errors import MissingExtra
+from stepdown.core.errors import needs
 from stepdown.core.pace import Clock
+from stepdown.runtime.kinds.token_cnn import TINY, TokenWindows
 from stepdown.students.targets import Targets
 
 FloatArray = NDArray[np.float32]
-_TINY = 1e-5
 _BUCKET = 20
 _LONGEST_LEARNED = 64
 _WARM = 50
-
-
-@dataclass(frozen=True)
-class TokenWindows:
-    """tables: float32 (pieces, 3, hidden): what a token adds to the place after it, its own, and the one before it.
-
-    offset: (hidden,). weight: (2·hidden, labels). bias: (labels,).
-    """
-
-    tables: FloatArray
-    offset: FloatArray
-    weight: FloatArray
-    bias: FloatArray
-
-    def logits(self, tokens: NDArray[np.int64]) -> FloatArray:
-        """(labels,) for one text's tokens; the bias alone for none."""
-        if not len(tokens):
-            return self.bias
-        scores: FloatArray = self._pooled(tokens) @ self.weight + self.bias
-        return scores
-
-    def logits_many(self, sequences: Sequence[NDArray[np.int64]]) -> FloatArray:
-        """(n, labels)."""
-        pooled = np.zeros((len(sequences), self.weight.shape[0]), dtype=np.float32)
-        for row, tokens in zip(pooled, sequences, strict=True):
-            if len(tokens):
-                row[:] = self._pooled(tokens)
-        scores: FloatArray = pooled @ self.weight + self.bias
-        return scores
-
-    def _pooled(self, tokens: NDArray[np.int64]) -> FloatArray:
-        parts = self.tables[tokens]
-        hidden = parts[:, 1] + self.offset
-        hidden[1:] += parts[:-1, 0]
-        hidden[:-1] += parts[1:, 2]
-        np.maximum(hidden, 0.0, out=hidden)
-        size = hidden.shape[1]
-        pooled = np.empty(2 * size, dtype=np.float32)
-        np.maximum.reduce(hidden, axis=0, out=pooled[:size])
-        np.add.reduce(hidden, axis=0, out=pooled[size:])
-        pooled[size:] *= np.float32(len(tokens) ** -0.5)
-        pooled -= np.add.reduce(pooled) / (2 * size)
-        pooled *= np.float32((float(pooled.dot(pooled)) / (2 * size) + _TINY) ** -0.5)
-        return pooled
 
 
 @dataclass(frozen=True)
@@ -97,10 +53,8 @@ def fit_windows(
     start: (pieces, d). clock: which may end it early. Texts are read up to 64 tokens while training. Raises
     MissingExtra without torch.
     """
-    try:
+    with needs("train", "Training a token CNN"):
         import torch
-    except ImportError:
-        raise MissingExtra("torch", "train", "Training a token CNN") from None
     before = torch.get_num_threads()
     # The steps are too small to share: on a busy machine threads would wait for each other most of the time.
     torch.set_num_threads(1)
@@ -156,7 +110,7 @@ class _Network:
         hidden = torch.relu(windows @ self.filters + self.offset) * present
         lengths = present.sum(dim=1)
         pooled = torch.cat([hidden.amax(dim=1), hidden.sum(dim=1) * torch.rsqrt(lengths)], dim=1)
-        normed = torch.nn.functional.layer_norm(pooled, pooled.shape[1:], eps=_TINY)
+        normed = torch.nn.functional.layer_norm(pooled, pooled.shape[1:], eps=TINY)
         return self._drop(normed) @ self.weight + self.bias
 
     def folded(self) -> TokenWindows:

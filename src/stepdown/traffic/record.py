@@ -11,10 +11,12 @@ import msgspec
 
 from stepdown.core.calls import Broken, Call
 from stepdown.core.canonical import canonical_json, digest
+from stepdown.core.served import Served, served_by
 from stepdown.traffic.source import Source
 from stepdown.wires import anthropic_messages, openai_chat, openai_responses
 
 ERROR_CHARACTERS = 500
+ID_CHARACTERS = 200
 
 # Later than this in seconds is a time in milliseconds (or finer): the year 5138.
 _SECONDS_END = 1e11
@@ -30,7 +32,7 @@ class Wire(Protocol):
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """The fields of a JSONL log that the house knows; others are passed over."""
+    """The known fields of a JSONL log; others are ignored."""
 
     request: dict[str, Any] | None = None
     response: dict[str, Any] | None = None
@@ -44,6 +46,8 @@ class Record(msgspec.Struct, kw_only=True):
     provider: str | None = None
     error: Any = None
     metadata: Any = None
+    trace_id: Any = None
+    parent_id: Any = None
 
 
 def wire_of(request: dict[str, Any], response: dict[str, Any] | None) -> Wire:
@@ -75,6 +79,10 @@ def call_of(record: Record, source: Source, line: int, wire: Wire) -> Call | Bro
     latency = record.latency_s
     if latency is None and record.latency_ms is not None:
         latency = record.latency_ms / 1000.0
+    provider, served = served_by(record.provider or "")
+    trace, parent = _name(record.trace_id), _name(record.parent_id)
+    if trace or parent:
+        served = msgspec.structs.replace(served or Served(), trace=trace, parent=parent)
     return Call(
         id=_text(record.id) or content_id(record, line),
         request=request,
@@ -84,9 +92,10 @@ def call_of(record: Record, source: Source, line: int, wire: Wire) -> Call | Bro
         workload_id=_text(record.workload_id),
         latency_s=latency,
         cost_usd=record.cost_usd,
-        provider=record.provider or "",
+        provider=provider,
         error=error,
         source=source.at(line),
+        served=served,
     )
 
 
@@ -165,6 +174,11 @@ def _iso(text: str) -> float:
 
 def _text(value: str | int | None) -> str:
     return "" if value is None else str(value)
+
+
+def _name(value: Any) -> str:
+    """An id of a trace or a span; "" for what is none."""
+    return str(value)[:ID_CHARACTERS] if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _raw(record: Record) -> bytes:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from stepdown.core.cutting import SPACE, cut_text, kind_of
-from stepdown.core.nature import KINDS, Kind, Masked, masked, parts
+from stepdown.core.cutting import KINDS, SPACE, Kind, Masked, cut_text, kind_of, masked, parts
 from stepdown.core.tasks import MessageTemplate, Part
 
 MOST_NUMBERS = 8
@@ -20,24 +19,24 @@ _LEAST_DIGITS = 4
 """A shorter number that is always the same is part of the instruction: "one of 77 labels", "from 1 to 5"."""
 
 
-class Natural(NamedTuple):
+class TypedSlot(NamedTuple):
     """A slot for a text of a kind, which is no input."""
 
     kind: Kind
 
 
-Shape = list[str | Natural | None]
+Shape = list[str | TypedSlot | None]
 """A message's constants in order, None for a slot."""
 
 
-def natural_shape(texts: Sequence[str], align: Callable[[Sequence[str]], Shape]) -> Shape:
+def typed_shape(texts: Sequence[str], align: Callable[[Sequence[str]], Shape]) -> Shape:
     """The shape of texts, each of which fits it. align: gives the shape of texts without regard to nature."""
     distinct = list(dict.fromkeys(texts))
     marked = [masked(text) for text in distinct]
     if any(one.values for one in marked):
-        found = align([one.text for one in marked])
-        if any(mark in piece for piece in found if isinstance(piece, str) for mark in KINDS):
-            shape = _unmasked(found, marked)
+        aligned = align([one.text for one in marked])
+        if any(mark in piece for piece in aligned if isinstance(piece, str) for mark in KINDS):
+            shape = _unmasked(aligned, marked)
             if shape is not None and all(cut_shape(shape, text) is not None for text in distinct):
                 return shape
     return align(texts)
@@ -57,14 +56,14 @@ def cut_shape(shape: Shape, text: str) -> list[str] | None:
     return None if values is None else [value for slot, value in values.items() if not slot.startswith(SPACE)]
 
 
-def _piece(part: Part) -> str | Natural | None:
+def _piece(part: Part) -> str | TypedSlot | None:
     if not part.slot:
         return part.text
     kind = kind_of(part.slot)
-    return Natural(kind) if kind in KINDS.values() else None  # type: ignore[arg-type]
+    return TypedSlot(kind) if kind in KINDS.values() else None  # type: ignore[arg-type]
 
 
-def _name(piece: Natural | None, place: int) -> str:
+def _name(piece: TypedSlot | None, place: int) -> str:
     return str(place) if piece is None else f"{SPACE}{piece.kind}_{place}"
 
 
@@ -81,7 +80,7 @@ def _unmasked(shape: Shape, marked: Sequence[Masked]) -> Shape | None:
             continue
         for text in parts(piece):
             pieces.append(_told(KINDS[text], next(kinds)) if text in KINDS else text)
-    numbers = sum(piece == Natural("number") for piece in pieces)
+    numbers = sum(piece == TypedSlot("number") for piece in pieces)
     if numbers > MOST_NUMBERS:
         return None
     return _joined(pieces)
@@ -106,16 +105,16 @@ def _values(shape: Shape, marked: Sequence[Masked]) -> list[set[str]] | None:
     return columns
 
 
-def _told(kind: Kind, values: set[str]) -> str | Natural | None:
+def _told(kind: Kind, values: set[str]) -> str | TypedSlot | None:
     """What stands for a mark: a slot; for a number that differs an input, as numbers tell; for a short one that never
     differs itself."""
     if kind != "number":
-        return Natural(kind)
+        return TypedSlot(kind)
     if len(values) > 1:
         return None
     (value,) = values
     is_long = sum(character.isdigit() for character in value) >= _LEAST_DIGITS and value.isdigit()
-    return Natural("number") if is_long else value
+    return TypedSlot("number") if is_long else value
 
 
 def _joined(pieces: Shape) -> Shape:

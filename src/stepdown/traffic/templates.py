@@ -16,7 +16,7 @@ import msgspec
 
 from stepdown.core.cutting import SPACE, SPACES
 from stepdown.core.tasks import MessageTemplate, Part, Template, message_text
-from stepdown.traffic.shapes import Shape, cut_shape, natural_shape
+from stepdown.traffic.shapes import Shape, cut_shape, typed_shape
 
 ALIGNED = 40
 MAX_TOKENS = 600
@@ -48,14 +48,14 @@ def prompt_of(request: dict[str, Any]) -> Prompt | None:
     return Prompt(roles, tuple(text or "" for text in texts))
 
 
-def mine(prompts: Sequence[Prompt]) -> Template:
+def mine_template(prompts: Sequence[Prompt]) -> Template:
     """The template of prompts with the same roles. Every one of them fits it. Raises ValueError where roles differ."""
     roles = {prompt.roles for prompt in prompts}
     if len(roles) != 1:
         raise ValueError("Prompts with different roles have no template in common.")
     (shared,) = roles
     columns = [[prompt.texts[place] for prompt in prompts] for place in range(len(shared))]
-    shapes = [natural_shape(texts, align) for texts in columns]
+    shapes = [typed_shape(texts, align) for texts in columns]
     spaces = [_space_slots(shape, texts) for shape, texts in zip(shapes, columns, strict=True)]
     names = iter(_slot_names(shapes, spaces))
     messages = []
@@ -178,7 +178,7 @@ def _candidates(
     base: str, starts: Sequence[int], places: Sequence[int], middles: Sequence[str]
 ) -> list[tuple[int, int]]:
     """(begin, end) in `base` of the longest runs common to all middles, that look like a separator."""
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     reached = 0
     for place in places:
         end = place
@@ -188,8 +188,8 @@ def _candidates(
         if end > place and starts[end] > reached:
             reached = starts[end]
             if _separates(base[starts[place] : reached]):
-                found.append((starts[place], reached))
-    return found
+                runs.append((starts[place], reached))
+    return runs
 
 
 def _separates(run: str) -> bool:
@@ -266,7 +266,7 @@ def _numbered(name: str, used: Sequence[str]) -> str:
 def _label(before: str) -> str:
     """The label at the end of a constant, as a name: "New Question: " is new_question."""
     last = before.rstrip().rsplit("\n", 1)[-1]
-    found = _NAME.search(last)
-    words = re.findall(r"\w+", found[1].lower()) if found and _STRUCTURE.search(last + "\n\n") else []
+    match = _NAME.search(last)
+    words = re.findall(r"\w+", match[1].lower()) if match and _STRUCTURE.search(last + "\n\n") else []
     name = "_".join(words[-3:])
     return name if name.isascii() and name[:1].isalpha() else ""

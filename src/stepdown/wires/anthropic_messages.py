@@ -13,8 +13,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.wires.accounts import chat_usage, finish_reason_of
 from stepdown.wires.loose import mapping
 from stepdown.wires.messages_content import parts_of
-from stepdown.wires.messages_request import from_chat
-from stepdown.wires.messages_response import to_message
+from stepdown.wires.messages_from_chat import from_chat, to_message
 from stepdown.wires.messages_stream import stream_of
 from stepdown.wires.wire_errors import messages_error as error_body
 
@@ -176,15 +175,17 @@ def _messages(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _spoken(blocks: list[Any]) -> dict[str, Any]:
     """Content and tool calls of an assistant's blocks. Text of one answer comes in pieces that belong together."""
-    said = [block for block in blocks if isinstance(block, dict)]
-    texts = [block["text"] for block in said if block.get("type") == "text" and isinstance(block.get("text"), str)]
+    own_blocks = [block for block in blocks if isinstance(block, dict)]
+    texts = [
+        block["text"] for block in own_blocks if block.get("type") == "text" and isinstance(block.get("text"), str)
+    ]
     calls = [
         {
             "id": block.get("id") or "",
             "type": "function",
             "function": {"name": block.get("name") or "", "arguments": _arguments(block.get("input"))},
         }
-        for block in said
+        for block in own_blocks
         if block.get("type") == "tool_use"
     ]
     return {"content": "".join(texts) if texts else None, **({"tool_calls": calls} if calls else {})}

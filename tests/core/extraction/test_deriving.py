@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from stepdown.core.extraction.deriving import doubts, meant_terms, payment_terms
+from stepdown.core.extraction.deriving import Terms, meant_terms, payment_terms, rule_violations
 from stepdown.core.extraction.form import Form, Role
-from stepdown.core.extraction.inferring import infer
-from stepdown.core.extraction.outlook import how, outlook, why_not
+from stepdown.core.extraction.outlook import field_source, outlook, untrainable_reason
 from stepdown.core.extraction.roles import learn_roles
 from stepdown.core.extraction.spans import align, assemble
-from stepdown.core.extraction.terms import Terms
+from stepdown.core.extraction.stated import infer
 
 Rows = tuple[list[str], list[dict[str, Any]]]
 
@@ -55,7 +54,7 @@ def test_rules_are_learned_where_the_answers_keep_them() -> None:
     assert (roles["due"].base, roles["due"].role) == ("date", "copied")
     assert (roles["currency"].role, roles["currency"].whole) == ("derived", True)
     assert roles["tax"].unaligned == roles["due"].unaligned == 0
-    assert how(roles["tax"]) == "read from the text (amount), else total - net"
+    assert field_source(roles["tax"]) == "read from the text (amount), else total - net"
 
 
 def test_what_follows_is_filled_in_where_it_stands_nowhere() -> None:
@@ -71,7 +70,7 @@ def test_a_field_that_never_stands_in_the_text_may_follow_altogether() -> None:
     texts, answers = _bills(tax_printed=0.0, due_printed=0.0)
     form, roles = _learned((texts, answers))
     assert (roles["tax"].role, roles["due"].role) == ("derived", "derived")
-    assert why_not(form, list(roles.values()), texts, answers) == ""
+    assert untrainable_reason(form, list(roles.values()), texts, answers) == ""
 
 
 def test_mistakes_of_the_large_model_do_not_hide_a_rule() -> None:
@@ -106,9 +105,9 @@ def test_an_answer_that_breaks_a_rule_is_doubted() -> None:
     form, roles = _learned(_bills(tax_printed=1.0))
     ruled = [role for role in roles.values() if role.checked or role.always]
     right = {"date": "2025-01-01", "due": "2025-01-11", "currency": "EUR", "net": 100, "tax": 19, "total": 119}
-    assert doubts(form, ruled, "", right) == set()
-    assert {"net", "tax", "total"} <= doubts(form, ruled, "", {**right, "total": 120})
-    assert doubts(form, ruled, "", {key: value for key, value in right.items() if key != "date"}) == {"date"}
+    assert rule_violations(form, ruled, "", right) == set()
+    assert {"net", "tax", "total"} <= rule_violations(form, ruled, "", {**right, "total": 120})
+    assert rule_violations(form, ruled, "", {key: value for key, value in right.items() if key != "date"}) == {"date"}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +141,7 @@ def test_a_field_that_can_be_had_in_some_rows_only_is_told_apart_row_by_row() ->
     assert (found.present, found.unaligned) == (("total",), ())
     seen = outlook(form, list(roles.values()), texts, answers)
     assert seen.share == pytest.approx(2 / 3, abs=0.02)
-    assert why_not(form, list(roles.values()), texts, answers) == ""
+    assert untrainable_reason(form, list(roles.values()), texts, answers) == ""
 
 
 def test_a_task_is_refused_with_the_share_that_is_left() -> None:
@@ -151,10 +150,10 @@ def test_a_task_is_refused_with_the_share_that_is_left() -> None:
         if row % 20:
             answer["thought"] = f"number {row * 7919} is fine with me"
     form, roles = _learned((texts, answers))
-    said = why_not(form, list(roles.values()), texts, answers)
+    said = untrainable_reason(form, list(roles.values()), texts, answers)
     assert "'thought' is free text" in said
     assert "5% of the answers are left" in said
     few = [answer if row % 2 else {**answer, "thought": ""} for row, answer in enumerate(answers)]
     left = [{key: value for key, value in answer.items() if value != ""} for answer in few]
     form, roles = _learned((texts, left))
-    assert why_not(form, list(roles.values()), texts, left) == ""
+    assert untrainable_reason(form, list(roles.values()), texts, left) == ""

@@ -9,12 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepdown.core.extraction.amounts import amount, decimal_mark, written
-from stepdown.core.extraction.currencies import CODES, currency
-from stepdown.core.extraction.dates import DAY_FIRST, FORMATS, MONTH_FIRST, date_as, date_of, read_date, usual_order
-from stepdown.core.extraction.languages import language_of
-from stepdown.core.extraction.month_names import FULL_NAMES, MONTHS, unaccented
-from stepdown.core.extraction.terms import Terms, read_terms
+from stepdown.core.extraction.amounts import CODES, amount, currency, decimal_mark, written
+from stepdown.core.extraction.dates import (
+    DAY_FIRST,
+    FORMATS,
+    FULL_NAMES,
+    MONTH_FIRST,
+    MONTHS,
+    date_as,
+    date_of,
+    language_of,
+    read_date,
+    unaccented,
+    usual_order,
+)
+from stepdown.core.extraction.deriving import Terms, read_terms
 from stepdown.core.extraction.values import date_rule, places, value_of
 
 CENTS = st.integers(-(10**12), 10**12).map(lambda cents: Decimal(cents) / 100)

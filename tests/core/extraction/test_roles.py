@@ -8,9 +8,9 @@ from typing import Any
 
 from stepdown.core.extraction.answers import canonical_object
 from stepdown.core.extraction.form import Field, Form
-from stepdown.core.extraction.inferring import infer
 from stepdown.core.extraction.roles import learn_roles, unfillable
 from stepdown.core.extraction.spans import align, assemble
+from stepdown.core.extraction.stated import infer
 
 CITIES = ["Bonn", "Rome", "Ulm", "Como", "Paris", "Lyon", "Kiel", "Jena", "Oslo", "Bari"]
 NUMBERS = ["one", "two", "three", "four", "five"]

@@ -20,9 +20,9 @@ from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Field, Form
 from stepdown.core.students import TIME_OF_A_SCAN
 from stepdown.core.tasks import Match, MessageTemplate, Part, Task, Template
-from stepdown.evaluation.scan import CallStatistics, ScanFacts, ScanReport, gather_facts, scan
-from stepdown.evaluation.scan.gather import ScanOptions, answer_facts, input_facts
-from stepdown.evaluation.scan.verdict import LOOK_CLOSER, STAY, STEP_DOWN, THESE_LABELS
+from stepdown.evaluation.scan.facts import CallStatistics, ScanFacts
+from stepdown.evaluation.scan.gather import ScanOptions, answer_facts, gather_facts, input_facts
+from stepdown.evaluation.scan.verdict import LOOK_CLOSER, STAY, STEP_DOWN, THESE_LABELS, ScanReport, scan
 
 OutOfSample = Callable[[list[str], list[str]], tuple[list[str], NDArray[np.float64]]]
 MakeDataset = Callable[[Sequence[Example]], Dataset]

@@ -14,6 +14,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from stepdown.core.calls import Call
 from stepdown.core.errors import InputError, UsageError
+from stepdown.core.served import Served
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.upstream import UpstreamOptions, open_upstream
 from stepdown.wires import anthropic_messages, openai_chat
@@ -64,7 +65,7 @@ def test_tools_and_response_format_tell_requests_apart() -> None:
 
 
 def test_what_was_never_recorded_is_a_404_that_says_so() -> None:
-    student = call("student", provider="stepdown/linear")
+    student = call("student", served=Served(rung="linear"))
     failed = Call(id="f", request={**HELLO, "messages": []}, response=None, error="500")
     options = replaying(call(), student, failed)
     asks = [exchange(messages=[{"role": "user", "content": text}]) for text in ("other", "student")]

@@ -116,7 +116,8 @@ def test_wires_streams_errors_and_the_cache(tmp_path: Path) -> None:
     assert calls["responses"].request["messages"] == [{"role": "user", "content": "Hi"}]
     assert (calls["error"].error, calls["error"].response) == ("requests: slow down", None)
     assert calls["cancelled"].error == "cancelled"
-    assert (calls["cached"].provider, calls["cached"].cost_usd) == ("cache", 0.0)
+    assert calls["cached"].is_cached
+    assert calls["cached"].cost_usd == 0.0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from stepdown.cli.options import common
 from stepdown.core.calls import Broken
 from stepdown.core.errors import InputError, UsageError
 from stepdown.project.home import open_home
-from stepdown.serve.answer import Answerer, Row, answer_rows, read_rows
+from stepdown.runtime.rows import Row, read_rows
+from stepdown.serve.answer import Answerer, answer_rows
 
 SHOWN_BROKEN = 5
 

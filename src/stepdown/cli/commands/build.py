@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from stepdown.build.dry_run import as_json, sentences, try_build
+from stepdown.build.dry_run import as_json, forecast_build, sentences
 from stepdown.build.job import BuildRequest
 from stepdown.build.outcome import Outcome, outcome
 from stepdown.build.pipeline import build
 from stepdown.build.summary import attempt_sentence, summary
 from stepdown.cli.console import Console
+from stepdown.cli.kind_flags import StudentCommand, listed
 from stepdown.cli.options import Duration, common
 from stepdown.core.record import BuildRecord
 from stepdown.core.statement import is_local_only
@@ -23,7 +24,10 @@ from stepdown.project.home import open_home
 from stepdown.report.table import summary_lines, summary_table
 
 
-@click.command()
+@click.command(
+    cls=StudentCommand,
+    epilog="Every option of a student kind is a flag too (--encoder-layers 6); `stepdown kinds student` lists them.",
+)
 @click.argument("task")
 @click.option(
     "--budget", "budget_s", type=Duration(), default="6m", show_default=True, help="Time for the whole build."
@@ -35,6 +39,7 @@ from stepdown.report.table import summary_lines, summary_table
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same build.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads for training; every core when not given.")
+@click.option("--kinds", default="", metavar="A,B", help="The kinds of student to try; all that fit when not given.")
 @click.option(
     "--plan",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -42,18 +47,18 @@ from stepdown.report.table import summary_lines, summary_table
 )
 @click.option("--dry-run", is_flag=True, help="Train, choose and forecast on tune; test and spend nothing.")
 @common
-def command(home: Path | None, console: Console, threads: int | None, dry_run: bool, **asked: Any) -> int:
+def command(home: Path | None, console: Console, threads: int | None, kinds: str, dry_run: bool, **asked: Any) -> int:
     """Train a ladder of small models for TASK, measure them, and certify a cascade or refuse with reasons.
 
     Ends with 0 when certified and with 1 when refused; either way the record, the report and the result are there.
     """
     # What this process has worked so far, above all imports, is part of the budget.
     begun = time.monotonic() - time.process_time()
-    request = BuildRequest(threads=threads or os.cpu_count() or 1, begun=begun, **asked)
+    request = BuildRequest(threads=threads or os.cpu_count() or 1, kinds=listed(kinds), begun=begun, **asked)
     opened = open_home(home)
     if dry_run:
         with console.progress() as progress:
-            tried = try_build(opened, request, progress)
+            tried = forecast_build(opened, request, progress)
         for sentence in sentences(tried):
             console.say(sentence)
         console.result(as_json(tried))

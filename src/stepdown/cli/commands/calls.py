@@ -40,11 +40,13 @@ def command(task: str, since: float, limit: int | None, home: Path | None, conso
 
 def _show(console: Console, rows: deque[CallRow], total: int) -> None:
     table = Table(box=None, pad_edge=False)
-    for column in ("time", "task", "rung", "input", "answer", "id"):
+    for column in ("time", "task", "rung", "confidence", "input", "answer", "id"):
         table.add_column(column, no_wrap=column in ("time", "id"), overflow="ellipsis")
     for row in rows:
         answer = f"failed: {row.error}" if row.error else _short(row.answer)
-        cells = ((row.time or "-")[:19].replace("T", " "), row.task or "-", row.rung, _short(row.input), answer, row.id)
+        time, sure = (row.time or "-")[:19].replace("T", " "), row.served.confidence if row.served else None
+        confidence = "-" if sure is None else f"{sure:.3f}"
+        cells = (time, row.task or "-", row.rung, confidence, _short(row.input), answer, row.id)
         table.add_row(*(Text(cell) for cell in cells))
     console.say(table if rows else "No such calls. Next: stepdown import FILE…, or stepdown serve")
     if total > len(rows):

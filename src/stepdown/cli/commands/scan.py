@@ -10,7 +10,7 @@ from rich.table import Table
 from stepdown.build.scan import scan_task
 from stepdown.cli.console import Console
 from stepdown.cli.options import common
-from stepdown.evaluation.scan import ScanReport
+from stepdown.evaluation.scan.verdict import ScanReport
 from stepdown.project.home import open_home
 
 

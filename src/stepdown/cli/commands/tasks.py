@@ -14,8 +14,7 @@ from stepdown.cli.options import common
 from stepdown.core.estimates import Estimate
 from stepdown.core.extraction.form import Field, Form
 from stepdown.core.extraction.outlook import Outlook
-from stepdown.project.discovery import discover
-from stepdown.project.field_outlooks import with_outlooks
+from stepdown.project.discovery import discover, with_outlooks
 from stepdown.project.home import open_home
 from stepdown.project.in_force import TaskStanding, standings
 from stepdown.traffic.summary import TaskSummary

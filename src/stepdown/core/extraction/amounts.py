@@ -1,7 +1,8 @@
-"""Amounts as any locale writes them: thousands between points, commas, spaces or apostrophes, either decimal mark.
+"""Amounts and currencies as any locale writes them.
 
-"1.234" is 1234 in German and 1.234 in English. What such an amount means is read off the other amounts of its text;
-where they do not tell, it is not read.
+Thousands stand between points, commas, spaces or apostrophes, with either decimal mark: "1.234" is 1234 in German and
+1.234 in English. Such an amount is read by the other amounts of its text; where they do not decide, it is not read.
+Currencies are read by their ISO 4217 codes, signs and names.
 """
 
 from __future__ import annotations
@@ -10,7 +11,62 @@ import re
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
-from stepdown.core.extraction.currencies import CODES
+_CODES = "AED AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MXN MYR NOK NZD PEN"
+_MORE = "PHP PLN RON RUB SEK SGD THB TRY TWD UAH USD VND ZAR"
+CODES = tuple(f"{_CODES} {_MORE}".split())
+_SIGNS = {
+    "€": "EUR",
+    "£": "GBP",
+    "US$": "USD",
+    "U$S": "USD",
+    "C$": "CAD",
+    "CA$": "CAD",
+    "A$": "AUD",
+    "AU$": "AUD",
+    "NZ$": "NZD",
+    "HK$": "HKD",
+    "S$": "SGD",
+    "R$": "BRL",
+    "MX$": "MXN",
+    "$": "USD",
+    "₹": "INR",
+    "₽": "RUB",
+    "₺": "TRY",
+    "₩": "KRW",
+    "₪": "ILS",
+    "₴": "UAH",
+    "₫": "VND",
+    "zł": "PLN",
+    "Kč": "CZK",
+    "Ft": "HUF",
+    "Fr.": "CHF",
+    "SFr.": "CHF",
+}
+_NAMES = {
+    "euro": "EUR",
+    "euros": "EUR",
+    "dollar": "USD",
+    "dollars": "USD",
+    "dólares": "USD",
+    "pound": "GBP",
+    "pounds": "GBP",
+    "franken": "CHF",
+    "reais": "BRL",
+    "real": "BRL",
+    "zloty": "PLN",
+    "yen": "JPY",
+}
+_BY_WRITING = {code.lower(): code for code in CODES} | {sign.lower(): code for sign, code in _SIGNS.items()} | _NAMES
+_SIGN = "|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True) if not sign.isalpha())
+_LETTERS = "|".join((*CODES, *(sign for sign in _SIGNS if sign.isalpha())))
+CURRENCY = (rf"(?:{_SIGN})|(?<![^\W\d_])(?:{_LETTERS})(?![^\W\d_])", rf"(?<!\w)(?:{'|'.join(_NAMES)})(?!\w)")
+"""Signs and codes first; names where a sign or a code does not stand."""
+
+
+def currency(piece: str) -> str | None:
+    """The ISO code of a sign, a code or a name; a bare "$" is the US dollar."""
+    return _BY_WRITING.get(piece.strip().lower())
+
 
 _GAP = " '’\u00a0\u202f\u2009"
 _THOUSANDS = rf"\d{{1,3}}(?:[{_GAP}]\d{{3}})+(?:[.,]\d{{1,3}})?"
@@ -83,10 +139,10 @@ def amount(piece: str, text: str = "") -> Number | None:
             return None
         digits = digits.replace(mark, ".")
     try:
-        found = Decimal(digits)
+        number = Decimal(digits)
     except InvalidOperation:
         return None
-    return -found if piece[0] in "-−(" or piece[-1] in "-−" else found
+    return -number if piece[0] in "-−(" or piece[-1] in "-−" else number
 
 
 _PIECE = re.compile(rf"[\-−(]?(?:{_THOUSANDS}|{_POINTS}|{_COMMAS}|{_PLAIN})[)\-−]?")

@@ -1,19 +1,143 @@
-"""Dates as they stand in documents of many languages, and in the forms that answers are written in.
+"""Dates as documents of many languages write them, and the forms that answers are written in.
 
 In digits alone the order of day and month differs from place to place. It is read off the date itself (a day above 12,
 points between the numbers), else off the other dates of its text, else off its language and currency; where nothing
-tells, the date is not read.
+decides, the date is not read. A language is known by its commonest words, which is enough for the order. Names of
+months are those of the European languages in Latin letters: full, inflected and shortened.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
+from typing import Any
 
-from stepdown.core.extraction.languages import language_of
-from stepdown.core.extraction.month_names import MONTHS, pattern, unaccented
+_WORDS = {
+    "en": "the of and to for is on by from invoice date due total tax amount your please number order receipt days"
+    " payment net subtotal bill thank within account",
+    "de": "der die das und von zu für ist im am vom bis bitte rechnung rechnungsdatum datum summe betrag nummer gesamt"
+    " gesamtbetrag mwst netto brutto ihre zahlbar fällig tagen innerhalb bestellung kunde",
+    "fr": "le la les des et du pour est au en par facture date montant total numéro votre échéance jours tva ht ttc"
+    " commande paiement à sous reçu client net",
+    "es": "el la los las y del para es por en factura fecha importe total número su vencimiento días iva pedido pago"
+    " base imponible cliente recibo plazo a",
+    "pt": "o os as e do da dos para é por em fatura data valor total número sua vencimento dias nota pedido pagamento"
+    " cliente recibo prazo à",
+    "it": "il lo gli e di del della per è in fattura data importo totale numero scadenza giorni iva ordine pagamento"
+    " cliente imponibile",
+    "nl": "de het een en van voor is op factuur datum bedrag totaal nummer vervaldatum dagen btw bestelling betaling"
+    " klant binnen",
+}
+_OF_WORD: dict[str, tuple[str, ...]] = {
+    word: tuple(language for language, words in _WORDS.items() if word in words.split())
+    for word in {word for words in _WORDS.values() for word in words.split()}
+}
+_LETTERS = re.compile(r"[^\W\d_]+")
+_READ = 6_000
+_LEAST = 2.0
+_AHEAD = 1.5
+
+
+@lru_cache(64)
+def language_of(text: str) -> str:
+    """The code of the language that most of a text's known words are of; "" where too few are, or two are as likely.
+
+    A word of several languages counts for each by its share.
+    """
+    scores = dict.fromkeys(_WORDS, 0.0)
+    for match in _LETTERS.finditer(text[:_READ].lower()):
+        languages = _OF_WORD.get(match.group(), ())
+        for language in languages:
+            scores[language] += 1.0 / len(languages)
+    best, second = sorted(scores, key=lambda language: -scores[language])[:2]
+    return best if scores[best] >= max(_LEAST, _AHEAD * scores[second]) else ""
+
+
+_NAMES = {
+    "en": "january february march april may june july august september october november december",
+    "de": "januar februar märz april mai juni juli august september oktober november dezember",
+    "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    "pt": "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+    "it": "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
+    "nl": "januari februari maart april mei juni juli augustus september oktober november december",
+    "sv": "januari februari mars april maj juni juli augusti september oktober november december",
+    "da": "januar februar marts april maj juni juli august september oktober november december",
+    "pl": "styczeń luty marzec kwiecień maj czerwiec lipiec sierpień wrzesień październik listopad grudzień",
+    "pl genitive": "stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia",
+    "cs genitive": "ledna února března dubna května června července srpna září října listopadu prosince",
+    "fi": "tammikuu helmikuu maaliskuu huhtikuu toukokuu kesäkuu heinäkuu elokuu syyskuu lokakuu marraskuu joulukuu",
+    "fi partitive": "tammikuuta helmikuuta maaliskuuta huhtikuuta toukokuuta kesäkuuta heinäkuuta elokuuta syyskuuta"
+    " lokakuuta marraskuuta joulukuuta",
+    "ro": "ianuarie februarie martie aprilie mai iunie iulie august septembrie octombrie noiembrie decembrie",
+    "hu": "január február március április május június július augusztus szeptember október november december",
+    "tr": "ocak şubat mart nisan mayıs haziran temmuz ağustos eylül ekim kasım aralık",
+    "de-at": "jänner feber märz april mai juni juli august september oktober november dezember",
+}
+_SHORT = {
+    "en": "jan feb mar apr may jun jul aug sep oct nov dec",
+    "de": "jan feb mär apr mai jun jul aug sep okt nov dez",
+    "fr": "janv févr mars avr mai juin juil août sept oct nov déc",
+    "es": "ene feb mar abr may jun jul ago sep oct nov dic",
+    "pt": "jan fev mar abr mai jun jul ago set out nov dez",
+    "it": "gen feb mar apr mag giu lug ago set ott nov dic",
+    "nl": "jan feb mrt apr mei jun jul aug sep okt nov dec",
+    "sv": "jan feb mars apr maj juni juli aug sept okt nov dec",
+    "pl": "sty lut mar kwi maj cze lip sie wrz paź lis gru",
+    "hu": "jan febr márc ápr máj jún júl aug szept okt nov dec",
+    "more": "janv fév mrz avr mai jui jul aoû sept oct nov dic",
+}
+_UNCLEAR = {"jui"}
+"""French for June or July: not read."""
+
+
+def unaccented(text: str) -> str:
+    """Without accents and other marks on letters; "ł" and "ı" become plain letters too."""
+    if text.isascii():
+        return text
+    plain = unicodedata.normalize("NFKD", text.replace("ł", "l").replace("ı", "i"))
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))
+
+
+def _numbers() -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    for names in (*_NAMES.values(), *_SHORT.values()):
+        for number, name in enumerate(names.split(), 1):
+            for spelled in (name, unaccented(name), name.replace("ä", "ae"), name.replace("û", "u")):
+                if spelled not in _UNCLEAR:
+                    numbers.setdefault(spelled, number)
+    return numbers
+
+
+MONTHS: dict[str, int] = _numbers()
+"""The number of a month by its name in lower case, with its accents and without them."""
+FULL_NAMES: dict[str, tuple[str, ...]] = {
+    language: tuple(names.split()) for language, names in _NAMES.items() if " " not in language
+}
+"""The twelve full names by language."""
+
+
+def pattern() -> str:
+    """A regular expression for any of the names; names that begin alike share their beginning, or it would be slow."""
+    root: dict[str, Any] = {}
+    for name in MONTHS:
+        node = root
+        for letter in name:
+            node = node.setdefault(letter, {})
+        node[""] = {}
+    return _alternatives(root)
+
+
+def _alternatives(node: dict[str, Any]) -> str:
+    branches = [re.escape(letter) + _alternatives(node[letter]) for letter in sorted(node) if letter]
+    if not branches:
+        return ""
+    inner = branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
+    return f"(?:{inner})?" if "" in node else inner
+
 
 _MONTH = rf"(?P<name>{pattern()})\.?"
 _YEAR = r"(?P<year>\d{4}|['’]\d{2}|\d{2})"
@@ -41,16 +165,16 @@ DAY_FIRST, MONTH_FIRST = "day first", "month first"
 @lru_cache(64)
 def shown_order(text: str) -> str:
     """The order of day and month that a text's dates in digits show, "day first" or "month first"; "" for neither."""
-    found = set()
+    orders = set()
     for count, match in enumerate(_IN_DIGITS.finditer(text)):
         if count == _MOST_EVIDENCE:
             break
         first, second = int(match["first"]), int(match["second"])
         if first > 12 >= second:
-            found.add(DAY_FIRST)
+            orders.add(DAY_FIRST)
         elif second > 12 >= first:
-            found.add(MONTH_FIRST)
-    return found.pop() if len(found) == 1 else ""
+            orders.add(MONTH_FIRST)
+    return orders.pop() if len(orders) == 1 else ""
 
 
 @lru_cache(64)

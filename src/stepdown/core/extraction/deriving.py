@@ -1,18 +1,21 @@
-"""Values that follow from others: sums of amounts, dates counted from terms, the only currency of a text."""
+"""Values that follow from others: sums of amounts, dates counted from terms of payment, the only currency of a text."""
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from stepdown.core.extraction.answers import same
 from stepdown.core.extraction.dates import date_as, date_of
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.lines import lines_round
-from stepdown.core.extraction.terms import Terms, read_terms, terms_in
 from stepdown.core.extraction.values import cast, date_form, readings
 
 _PAYMENT = re.compile(
@@ -45,16 +48,16 @@ def number_of(value: Any) -> Decimal | None:
 
 def derived(form: Form, roles: Iterable[Role], text: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of the fields that `values`, flat, lacks and that follow from it or from the text, by name."""
-    found: dict[str, Any] = {}
+    derived_values: dict[str, Any] = {}
     waiting = [role for role in roles if role.follows and role.field not in values]
     for _ in range(2):
         # Once more, for what follows from what followed.
         for role in waiting:
-            if role.field not in found:
-                value = value_by_rule(form, role, text, {**values, **found})
+            if role.field not in derived_values:
+                value = value_by_rule(form, role, text, {**values, **derived_values})
                 if value is not None:
-                    found[role.field] = value
-    return found
+                    derived_values[role.field] = value
+    return derived_values
 
 
 def value_by_rule(form: Form, role: Role, text: str, values: Mapping[str, Any]) -> Any:
@@ -74,8 +77,8 @@ def value_by_rule(form: Form, role: Role, text: str, values: Mapping[str, Any]) 
 
 def only_reading(rule: str, text: str, types: tuple[str, ...]) -> Any:
     """The only value that a rule reads in a text; None where it reads none, or several."""
-    found = list(dict.fromkeys(readings(rule, text[:MOST_CHARACTERS], types)))
-    return found[0] if len(found) == 1 else None
+    values = list(dict.fromkeys(readings(rule, text[:MOST_CHARACTERS], types)))
+    return values[0] if len(values) == 1 else None
 
 
 def summed(sums: Mapping[str, int], values: Mapping[str, Any]) -> Decimal | None:
@@ -111,12 +114,12 @@ def meant_terms(text: str, policy: str) -> Terms | None:
 
     Terms on lines that speak of payment come before all others.
     """
-    found = payment_terms(text)
-    if not found or (policy == "only" and len(set(found)) > 1):
+    terms_stated = payment_terms(text)
+    if not terms_stated or (policy == "only" and len(set(terms_stated)) > 1):
         return None
     if policy == "longest":
-        return max(found, key=lambda terms: (terms.end_of_month, terms.days))
-    return found[-1] if policy == "last" else found[0]
+        return max(terms_stated, key=lambda terms: (terms.end_of_month, terms.days))
+    return terms_stated[-1] if policy == "last" else terms_stated[0]
 
 
 @lru_cache(64)
@@ -125,34 +128,34 @@ def payment_terms(text: str) -> tuple[Terms, ...]:
 
     A delivery, a guarantee and a complaint have their days too.
     """
-    found = [
+    stated = [
         (terms, span)
         for span in terms_in(text[:MOST_CHARACTERS])
         if (terms := read_terms(text[slice(*span)])) is not None
     ]
-    if not found:
+    if not stated:
         return ()
-    lines = [(terms, lines_round(text, *span), lines_round(text, *span, 1)) for terms, span in found]
+    lines = [(terms, lines_round(text, *span), lines_round(text, *span, 1)) for terms, span in stated]
     paying = [(terms, own) for terms, own, _ in lines if _PAYMENT.search(own)]
     alone = tuple(terms for terms, own in paying if not _OTHER.search(own))
     below = tuple(terms for terms, own, above in lines if _PAYMENT.search(above) and not _OTHER.search(own))
     return alone or tuple(terms for terms, _ in paying) or below
 
 
-def doubts(form: Form, roles: Sequence[Role], text: str, values: Mapping[str, Any]) -> set[str]:
+def rule_violations(form: Form, roles: Sequence[Role], text: str, values: Mapping[str, Any]) -> set[str]:
     """The fields of an answer, flat, that break a rule which the training answers keep, or lack what they always have.
 
     A rule of which a piece is missing says nothing.
     """
-    found = set()
+    violations = set()
     for role in roles:
         value = values.get(role.field)
         if value is None:
             if role.always:
-                found.add(role.field)
+                violations.add(role.field)
         elif role.checked and not _keeps(form, role, text, value, values):
-            found.add(role.field)
-    return found
+            violations.add(role.field)
+    return violations
 
 
 def keeps_rule(form: Form, role: Role, text: str, values: Mapping[str, Any]) -> bool:
@@ -168,3 +171,59 @@ def _keeps(form: Form, role: Role, text: str, value: Any, values: Mapping[str, A
     others = {name: each for name, each in values.items() if name != role.field}
     ruled = value_by_rule(form, role, text, others)
     return ruled is None or same(ruled, value)
+
+
+_DAYS = r"(?:days?|d\.|Tagen?|Tg\.?|T\.|jours?|j\.|d[ií]as?|giorni|gg\.?|dagen|dagar|dage|dni|dnů|päivää|nap|gün|zile)"
+_END = (
+    r"(?:end of (?:the )?month|EOM|Monatsende|fin de mois|fin de mes|fim do m[eê]s|final do m[eê]s|fine mese"
+    r"|einde maand)"
+)
+_NOW = (
+    r"(?:due (?:up)?on receipt|upon receipt|payable immediately|sofort(?: fällig| zahlbar)?|zahlbar sofort"
+    r"|à réception|comptant|al contado|a la recepción|à vista|pronto pagamento|contra entrega|alla consegna)"
+)
+TERMS = (
+    rf"(?<![\w.,])\d{{1,3}}[ \u00a0]?(?:-[ ]?)?{_DAYS}(?![^\W\d_])(?:[ ,]{{0,2}}{_END}(?!\w))?",
+    rf"(?<!\w)(?:net|netto|n)[ /]{{0,2}}\d{{1,3}}(?![\d.,]*\d)(?!\w)(?:[ ,]{{0,2}}{_END}(?!\w))?",
+    rf"(?<!\w){_NOW}(?!\w)",
+)
+"""What terms look like."""
+_COMPILED = tuple(re.compile(pattern, re.IGNORECASE) for pattern in TERMS)
+MOST = 64
+_END_OF_MONTH = re.compile(_END, re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """days after a date; end_of_month: then on to the last day of the month that this falls in."""
+
+    days: int
+    end_of_month: bool = False
+
+    def after(self, day: date) -> date | None:
+        """The day on which it is due; None beyond the calendar's end."""
+        try:
+            due = day + timedelta(days=self.days)
+        except OverflowError:
+            return None
+        return due.replace(day=calendar.monthrange(due.year, due.month)[1]) if self.end_of_month else due
+
+
+def read_terms(piece: str) -> Terms | None:
+    """ "net 30", "30 Tage netto", "à 45 jours fin de mois", "due on receipt" as terms; None for anything else."""
+    piece = piece.strip()
+    if not any(pattern.fullmatch(piece) for pattern in _COMPILED):
+        return None
+    number = re.search(r"\d+", piece)
+    return Terms(int(number.group()) if number else 0, bool(_END_OF_MONTH.search(piece)))
+
+
+def terms_in(text: str) -> list[tuple[int, int]]:
+    """Where terms stand in a text, without overlaps; at most 64 of them."""
+    spans: list[tuple[int, int]] = []
+    for pattern in _COMPILED:
+        for match in islice(pattern.finditer(text), MOST):
+            start, end = match.span()
+            if all(end <= left or right <= start for left, right in spans):
+                spans.append((start, end))
+    return sorted(spans)[:MOST]

@@ -1,4 +1,4 @@
-"""What a student could fill of a task's answers, field by field and whole, before any is trained."""
+"""The fields and whole answers of a task that a student could fill, estimated before training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def outlook(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> Outlook:
-    """Read off at most 500 rows, spread evenly."""
+    """The outlook of a task, from at most 500 rows, evenly spread."""
     rows = sampled(len(texts), MOST_ROWS)
     there = {role.field: 0 for role in roles} | dict.fromkeys(form.refused, 0)
     lost = dict.fromkeys(there, 0)
@@ -54,7 +54,7 @@ def outlook(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Se
         for name in {*flat(answers[row]), *aligned.present} & there.keys():
             there[name] += 1
             lost[name] += name in beyond
-    ways = {role.field: how(role) for role in roles} | {
+    ways = {role.field: field_source(role) for role in roles} | {
         name: f"left to the incumbent: {why}" for name, why in form.refused.items()
     }
     fields = tuple(
@@ -64,8 +64,8 @@ def outlook(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Se
     return Outlook(rows=len(rows), share=whole / max(1, len(rows)), fields=fields)
 
 
-def how(role: Role) -> str:
-    """From where a student gets a field, in words."""
+def field_source(role: Role) -> str:
+    """The source of a field's value for a student, in words."""
     if role.role == "closed":
         return f"one of {len(role.choices):,}" if len(role.choices) != 1 else "there or not"
     if role.role == "text":
@@ -76,27 +76,29 @@ def how(role: Role) -> str:
     if role.base:
         rules.append(f"{role.base} and the terms of payment")
     if role.sums:
-        rules.append(said(role.sums))
+        rules.append(sum_in_words(role.sums))
     return ", else ".join(rules) + (", row by row" if role.partly else "")
 
 
-def said(sums: Mapping[str, int]) -> str:
+def sum_in_words(sums: Mapping[str, int]) -> str:
     """A sum as people write it: "total - net"."""
     first, *rest = sorted(sums, key=lambda name: -sums[name])
     return first + "".join(f" {'+' if sums[name] > 0 else '-'} {name}" for name in rest)
 
 
-def why_not(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> str:
+def untrainable_reason(
+    form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Sequence[Mapping[str, Any]]
+) -> str:
     """Why no student is worth training: which fields are beyond one, and what share of the answers is left; "" where
     enough is."""
     reasons = list(unfillable(form, roles, answers).values())
-    found = outlook(form, roles, texts, answers)
-    if not reasons and not found.refused:
+    expected = outlook(form, roles, texts, answers)
+    if not reasons and not expected.refused:
         return ""
     if not reasons:
-        worst = sorted((each for each in found.fields if each.n), key=lambda each: each.share)[:MOST_NAMED]
+        worst = sorted((field for field in expected.fields if field.n), key=lambda each: each.share)[:MOST_NAMED]
         reasons = [
             f"the field {each.name!r} can be had in {each.share:.0%} of the {each.n:,} answers that have it"
             for each in worst
         ]
-    return "; ".join([*reasons, f"{found.share:.0%} of the answers are left that a student could give whole"])
+    return "; ".join([*reasons, f"{expected.share:.0%} of the answers are left that a student could give whole"])

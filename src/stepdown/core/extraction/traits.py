@@ -1,4 +1,4 @@
-"""What the fields of a sample of answers look like, before anything is learned: is this a task of extraction at all?"""
+"""Traits of the fields of a sample of answers, by which a task is known to be extraction."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ MOSTLY = 0.6
 
 
 @dataclass(frozen=True)
-class Real:
-    """How many fields say something: of a closed set, or out of the input. Constants and confidences are none."""
+class InformativeFields:
+    """Counts of informative fields: closed, or copied from the input. Constants and confidences do not count."""
 
     closed: int
     copied: int
 
     @property
     def more_than_a_label(self) -> bool:
-        """Whether an answer is no label with words round it: it has a second field, or a piece of its input."""
+        """Whether answers hold more than one label: a second field, or a piece of the input."""
         return self.copied > 0 or self.closed > 1
 
 
-def says_more_than_a_label(calls: Sequence[Call]) -> bool:
+def is_more_than_a_label(calls: Sequence[Call]) -> bool:
     """Whether most answers are JSON objects of several fields that say something, or of pieces of their input."""
-    rows = [(asked(call), raw) for call in calls if (raw := raw_answer(call, False)) is not None]
-    return len(rows) * 2 > len(calls) and real_fields(rows)[0].more_than_a_label
+    rows = [(last_message_text(call), raw) for call in calls if (raw := raw_answer(call, False)) is not None]
+    return len(rows) * 2 > len(calls) and count_informative_fields(rows)[0].more_than_a_label
 
 
-def asked(call: Call) -> str:
-    """The text asked last, where inputs mostly stand."""
+def last_message_text(call: Call) -> str:
+    """The text of the last message, where inputs mostly stand."""
     messages = call.request.get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
     content = last.get("content") if isinstance(last, dict) else None
     return content if isinstance(content, str) else ""
 
 
-def real_fields(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Real, float]:
+def count_informative_fields(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[InformativeFields, float]:
     """rows: what was asked, and the answer. The fields that say something, and the share of answers with free text:
     values that are nearly always new and do not stand in what was asked."""
     columns: dict[str, list[tuple[int, str, Any]]] = defaultdict(list)
@@ -68,7 +68,7 @@ def real_fields(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Real, fl
             copied += 1
         else:
             free.update(row for row, _, _ in column)
-    return Real(closed, copied), len(free) / max(1, len(rows))
+    return InformativeFields(closed, copied), len(free) / max(1, len(rows))
 
 
 def _stands(value: Any, text: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stepdown.core.extraction import amounts, calendar, currencies, dates, numerals
+from stepdown.core.extraction import amounts, dates, numerals
 from stepdown.core.extraction.answers import same
 from stepdown.core.extraction.graphemes import is_boundary, is_word_edge
 
@@ -59,17 +59,17 @@ def _title(piece: str) -> str:
 
 def _amount(name: str, write: Callable[[amounts.Number], Any], patterns: tuple[str, ...], gives: str) -> Normaliser:
     def within(piece: str, text: str) -> Any:
-        found = amounts.amount(piece, text)
-        return None if found is None else write(found)
+        number = amounts.amount(piece, text)
+        return None if number is None else write(number)
 
     return Normaliser(name, lambda piece: within(piece, piece), patterns, gives, within)
 
 
 def _dated(order: str, form: str) -> Normaliser:
-    told = dates.ORDERS[order]
+    order_of = dates.ORDERS[order]
 
     def within(piece: str, text: str) -> str | None:
-        day = dates.read_date(piece, told(text))
+        day = dates.read_date(piece, order_of(text))
         return None if day is None else dates.date_as(form, day)
 
     gives = dates.FORMATS[form][1]
@@ -101,9 +101,9 @@ NORMALISERS: dict[str, Normaliser] = {
         Normaliser("integer", numerals.whole, (numerals.ORDINAL, numerals.DIGITS, numerals.WORDS), _NUMBER),
         Normaliser("number", numerals.decimal, (numerals.SCALED, numerals.DECIMAL, numerals.WORDS), _NUMBER),
         Normaliser("money", numerals.money, (numerals.MONEY,), _NUMBER),
-        Normaliser("date, month first", calendar.month_first, calendar.MONTH_FIRST, _DATE),
-        Normaliser("date, day first", calendar.day_first, calendar.DAY_FIRST, _DATE),
-        Normaliser("time", calendar.time_of_day, calendar.TIME, r"\d\d:\d\d"),
+        Normaliser("date, month first", numerals.month_first, numerals.MONTH_FIRST, _DATE),
+        Normaliser("date, day first", numerals.day_first, numerals.DAY_FIRST, _DATE),
+        Normaliser("time", numerals.time_of_day, numerals.TIME, r"\d\d:\d\d"),
         _amount("amount", amounts.as_number, (amounts.AMOUNT,), _NUMBER),
         _amount("amount, two decimals", amounts.with_two_decimals, (amounts.AMOUNT,), r"-?\d+\.\d\d"),
         _amount("amount, 1,234.56", amounts.in_english, (amounts.AMOUNT,), r"-?\d{1,3}(?:,\d{3})*\.\d\d"),
@@ -111,7 +111,7 @@ NORMALISERS: dict[str, Normaliser] = {
         _amount("amount, minor units", amounts.as_minor_units, (amounts.AMOUNT,), r"-?\d+"),
         _amount("percentage", amounts.as_number, (amounts.PERCENT,), _NUMBER),
         _amount("percentage as a share", amounts.as_share, (amounts.PERCENT,), _NUMBER),
-        Normaliser("currency", currencies.currency, currencies.CURRENCY, r"[A-Z]{3}"),
+        Normaliser("currency", amounts.currency, amounts.CURRENCY, r"[A-Z]{3}"),
         *(_dated(order, form) for form in dates.FORMATS for order in dates.ORDERS),
     )
 }
@@ -128,9 +128,9 @@ def value_of(name: str, piece: str, types: tuple[str, ...] = ("string",), text: 
     text = text or piece
     value = rule.read(piece, text)
     if value is None and rule.patterns:
-        found = dict(_matches(rule, piece))
-        if len(found) == 1:
-            ((start, end),) = found.items()
+        matches = dict(_matches(rule, piece))
+        if len(matches) == 1:
+            ((start, end),) = matches.items()
             value = rule.read(piece[start:end], text)
     return None if value is None or value == "" else cast(value, types)
 
@@ -163,24 +163,24 @@ def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",
         return []
     if rule.patterns:
         read = [(start, end, each) for start, end, each in _kept(name, text) if each is not None]
-        found = [(start, end) for start, end, each in read if same(cast(each, types), value)][:MAX_PLACES]
+        spans = [(start, end) for start, end, each in read if same(cast(each, types), value)][:MAX_PLACES]
     else:
-        found = []
+        spans = []
         for start, end in _spelled(name, text, value):
             whole = is_boundary(text, start) and is_boundary(text, end)
             if whole and same(value_of(name, text[start:end], types, text), value):
-                found.append((start, end))
-                if len(found) == MAX_PLACES:
+                spans.append((start, end))
+                if len(spans) == MAX_PLACES:
                     break
-    return sorted(set(found), key=lambda place: (_inside_words(text, place), place))
+    return sorted(set(spans), key=lambda place: (_inside_words(text, place), place))
 
 
 def pieces(name: str, text: str, most: int | None = None) -> tuple[tuple[int, int, Any], ...]:
     """All that looks as the pieces of a rule with a form of its own (a number, a date) do: start, end, and the value,
     of no type yet; None where the text leaves it unclear. most: no more than so many, from the left."""
     rule = NORMALISERS[name]
-    found = [each for each in _matches(rule, text)[:most] if all(is_boundary(text, edge) for edge in each)]
-    return tuple((start, end, rule.read(text[start:end], text)) for start, end in found)
+    spans = [match_ for match_ in _matches(rule, text)[:most] if all(is_boundary(text, edge) for edge in match_)]
+    return tuple((start, end, rule.read(text[start:end], text)) for start, end in spans)
 
 
 @functools.lru_cache(4096)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 
-from stepdown.gateway.http.messages import BrokenReply, ConnectFailed, Headers, Saturated, TimedOut
+from stepdown.gateway.http.messages import HEADER_LINE, BrokenReply, ConnectFailed, Headers, Saturated, TimedOut
 from stepdown.gateway.http.origin import Origin, parse_origin
 from stepdown.gateway.http.upstream_connection import ClosedInSilence, HttpResponse, UpstreamConnection
 
@@ -30,7 +31,6 @@ class HttpPool:
         sweep_s: float = _SWEEP_S,
     ) -> None:
         self.origin = origin
-        self._host_line = b"host: %b\r\n" % origin.authority
         self._sweep_s = sweep_s
         self._connect_s, self._idle_s, self._most = connect_s, idle_s, most
         self._free: deque[UpstreamConnection] = deque()
@@ -45,27 +45,60 @@ class HttpPool:
         return len(self.opened)
 
     async def send(
-        self, method: str, target: str, headers: Headers, body: bytes, first_byte_s: float, total_s: float
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes,
+        first_byte_s: float,
+        total_s: float,
+        begun: UpstreamConnection | None = None,
     ) -> HttpResponse:
         """Send one request and wait for the head of its answer. Raises ConnectFailed, TimedOut, BrokenReply.
 
-        target: path and query below the origin's path. A kept connection that the other side closed before it said a
-        word is replaced: it was closed for idleness, and the request was never taken.
+        target: path and query below the origin's path. begun: where it was sent already, by `begin`. A kept connection
+        that the other side closed before it said a word is replaced: it was closed for idleness, and the request was
+        never taken.
         """
-        lines = [f"{method} {self.origin.path}{target} HTTP/1.1\r\n".encode("latin-1", "replace"), self._host_line]
-        lines.extend(b"%b: %b\r\n" % header for header in headers)
-        lines.append(b"content-length: %d\r\n\r\n" % len(body) if body or method != "GET" else b"\r\n")
-        head = b"".join(lines)
+        head = self.head(method, target, headers)
+        head += b"content-length: %d\r\n\r\n" % len(body) if body or method != "GET" else b"\r\n"
         while True:
-            connection, kept = await self._connection()
+            connection, kept = await self._connection() if begun is None else (begun, True)
             try:
-                return await connection.ask(head, body, method == "HEAD", first_byte_s, total_s)
+                if begun is None:
+                    connection.ask(head, body, method == "HEAD", first_byte_s, total_s)
+                begun = None
+                return await connection.response()
             except ClosedInSilence:
                 if not kept:
                     raise BrokenReply("The upstream closed the connection without an answer.") from None
             except BaseException:
                 connection.abort()
                 raise
+
+    def head(self, method: str, target: str, headers: Headers) -> bytes:
+        """A request's head up to its length."""
+        origin = self.origin
+        lines = [f"{method} {origin.path}{target} HTTP/1.1\r\n".encode("latin-1", "replace")]
+        lines.append(b"host: %b\r\n" % origin.authority)
+        lines.extend(map(HEADER_LINE, headers))
+        return b"".join(lines)
+
+    def begin(
+        self, head: bytes, body: bytes, first_byte_s: float, total_s: float, listener: Callable[[], None]
+    ) -> UpstreamConnection | None:
+        """Send a request over a connection that is free, and tell the listener of the answer; None where none is.
+
+        head: up to the length, as `head` makes it."""
+        head = b"%bcontent-length: %d\r\n\r\n" % (head, len(body))
+        while (connection := self._kept()) is not None:
+            try:
+                connection.ask(head, body, False, first_byte_s, total_s)
+            except ClosedInSilence:
+                continue
+            connection.listener = listener
+            return connection
+        return None
 
     async def close(self) -> None:
         """Close every connection. Whoever waits for an answer gets BrokenReply."""
@@ -75,12 +108,18 @@ class HttpPool:
         for connection in list(self.opened):
             connection.give_up(BrokenReply("The connection was closed on this side.", retriable=False))
 
+    def _kept(self) -> UpstreamConnection | None:
+        while self._free:
+            connection = self._free.pop()
+            if not connection.closed:
+                return connection
+        return None
+
     async def _connection(self) -> tuple[UpstreamConnection, bool]:
         while True:
-            while self._free:
-                connection = self._free.pop()
-                if not connection.closed:
-                    return connection, True
+            connection = self._kept()
+            if connection is not None:
+                return connection, True
             if len(self.opened) + self._opening < self._most:
                 return await self._connect(), False
             room: asyncio.Future[None] = asyncio.get_running_loop().create_future()

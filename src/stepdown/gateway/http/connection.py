@@ -9,17 +9,21 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import httptools
 
+from stepdown.gateway.http.known_head import KnownHead, known_head
 from stepdown.gateway.http.messages import (
     FRAMING_SHARE,
     HEADER_COST,
+    HEADER_LINE,
     MAX_FRAMING,
     STEP,
     TURN_S,
+    Answer,
     HttpError,
+    PendingResponse,
     Request,
     Response,
     UnfinishedStream,
@@ -28,7 +32,7 @@ from stepdown.gateway.http.target import read_target
 
 log = logging.getLogger("stepdown.gateway")
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Answer]
 OnError = Callable[[str, int, str], Response]
 """Makes the response to a request that never became one: (path, status, message)."""
 AdmitHead = Callable[[str, str, dict[bytes, bytes]], Response | None]
@@ -66,6 +70,17 @@ class ServerLimits:
     max_connections_per_client: int = 1024
 
 
+class _Known(NamedTuple):
+    """A request's head that was read before on the connection, and what was read."""
+
+    head: KnownHead
+    method: str
+    path: str
+    query: str
+    headers: dict[bytes, bytes]
+    memo: dict[Any, Any]
+
+
 class Serving(Protocol):
     """What a connection needs of its server. body_bytes: held by all connections now."""
 
@@ -88,7 +103,12 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._unparsed = b""
         self._waiting: deque[tuple[Request, bool]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._current: asyncio.Task[None] | PendingResponse | None = None
+        self._asked: tuple[Request, bool] | None = None
+        """The request that is answered now, and whether the connection may be kept after it."""
+        self._known: _Known | None = None
+        self._first = b""
+        """What came with the first byte of the request that is read."""
         self._transport: Any = None
         self._reading = self._closing = self._lingering = self._half_said = self._held = self._half_closed = False
         self._scheduled = False
@@ -96,7 +116,7 @@ class Connection(asyncio.Protocol):
         self._paused: asyncio.Future[None] | None = None
         self._peer = self._path = self._query = ""
         self._url = b""
-        self._version = "1.1"
+        self._version = self._version_answered = "1.1"
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes | bytearray] = []
         self._has_head = False
@@ -134,20 +154,22 @@ class Connection(asyncio.Protocol):
         self._closing = True
         if self._paused is not None and not self._paused.done():
             self._paused.set_result(None)
-        if self._task is not None:
-            self._task.cancel()
+        if self._current is not None:
+            self._current.cancel()
+            if not isinstance(self._current, asyncio.Task):
+                self._finished()
 
     def eof_received(self) -> bool:
         """A client that has said all may still wait for an answer. One that waits for none is done."""
         self._half_closed = True
-        if self._lingering or not (self._task or self._unparsed):
+        if self._lingering or not (self._current or self._unparsed):
             return False
         self.deadline = min(self.deadline, self._loop.time() + self._limits.half_closed_s)
         return True
 
     @property
     def busy(self) -> bool:
-        return self._task is not None
+        return self._current is not None
 
     @property
     def waiting(self) -> int:
@@ -156,7 +178,7 @@ class Connection(asyncio.Protocol):
 
     def close_when_idle(self) -> None:
         self._closing = True
-        if self._lingering or (self._task is None and not self._reading):
+        if self._lingering or (self._current is None and not self._reading):
             self._transport.close()
 
     def abort(self) -> None:
@@ -164,7 +186,7 @@ class Connection(asyncio.Protocol):
 
     def too_slow(self) -> None:
         """A time-out: a client that trickles its request, reads nothing of its answer, or keeps an idle connection."""
-        if self._task is not None or self._lingering or self._transport.is_closing():
+        if self._current is not None or self._lingering or self._transport.is_closing():
             self._transport.abort()
         elif self._reading:
             self._refuse(HttpError(408, "The request took too long to arrive."))
@@ -181,7 +203,7 @@ class Connection(asyncio.Protocol):
         if self._paused is not None and not self._paused.done():
             self._paused.set_result(None)
         self._paused = None
-        if self._task is not None:
+        if self._current is not None:
             self.deadline = self._loop.time() + self._limits.half_closed_s if self._half_closed else _NEVER
         elif not self._closing:
             self.deadline = self._loop.time() + self._limits.idle_s
@@ -189,15 +211,36 @@ class Connection(asyncio.Protocol):
     # Reading
 
     def data_received(self, data: bytes) -> None:
-        if self._closing and (self._lingering or self._refusal is not None or not (self._task or self._reading)):
+        if self._closing and (self._lingering or self._refusal is not None or not (self._current or self._reading)):
             return
+        if self._known is not None and self._current is None and not (self._reading or self._unparsed or self._closing):
+            found = self._known.head.split(data)
+            if found is not None:
+                self._take_known(self._known, *found)
+                return
         self._unparsed = self._unparsed + data if self._unparsed else data
         if not self._held:
             self._parse()
 
+    def _take_known(self, known: _Known, digits: bytes, body: bytes) -> None:
+        """A whole request whose head was read before: what depends on more than its bytes is looked at again."""
+        _, method, path, query, headers, memo = known
+        headers = headers.copy()
+        headers[b"content-length"] = digits
+        try:
+            self._check_head(method, path, headers, len(body))
+            self._count(len(body), small=len(body) <= SMALL_BODY)
+        except HttpError as error:
+            self._refuse(error)
+            return
+        request = Request(method, path, query, headers, body)
+        request.client, request.memo = self._peer, memo
+        self._begin(request, True)
+
     def _parse(self) -> None:
         """Parse what came, step by step; what is too much for one turn, or waits for answers, is left for later."""
         data, at = self._unparsed, 0
+        self._first = b"" if self._reading else data
         if self._kept:
             self._release(self._kept)
             self._kept = 0
@@ -213,10 +256,12 @@ class Connection(asyncio.Protocol):
         except HttpError as error:
             self._refuse(error)
             at = len(data)
-        self._unparsed = data[at:]
+        self._unparsed, self._first = data[at:], b""
         if self._unparsed and not self._held and not self._transport.is_closing():
             self._held = True
             self._transport.pause_reading()
+        if self._current is None and self._waiting:
+            self._begin(*self._waiting.popleft())
         if self._unparsed:
             self._parse_soon()
 
@@ -235,7 +280,7 @@ class Connection(asyncio.Protocol):
         self._held = False
         if not self._half_closed:
             self._transport.resume_reading()
-        elif self._task is None and not self._lingering:
+        elif self._current is None and not self._lingering:
             self._end()
 
     def _feed(self, step: bytes) -> None:
@@ -272,6 +317,7 @@ class Connection(asyncio.Protocol):
         if b"close" in self._headers[b"connection"].lower():
             head.append(b"connection: close\r\n")
         self._parser = httptools.HttpRequestParser(self)
+        self._first = b""
         return b"".join([*head, b"\r\n"])
 
     def on_message_begin(self) -> None:
@@ -280,7 +326,7 @@ class Connection(asyncio.Protocol):
         self._headers = {}
         self._header_bytes = self._header_count = self._fed = self._size = self._left = 0
         self._has_head = False
-        if self._task is None:
+        if self._current is None:
             self.deadline = self._loop.time() + self._limits.header_s
 
     def on_url(self, url: bytes) -> None:
@@ -322,20 +368,27 @@ class Connection(asyncio.Protocol):
             )
         verb = method.decode("ascii")
         self._path, self._query = read_target(verb, self._url, host or b"")
-        if self._server.admit_head is not None:
-            refusal = self._server.admit_head(verb, self._path, headers)
-            if refusal is not None:
-                raise HttpError(refusal.status, "", refusal)
         size = int(length) if length.isdigit() else self._limits.max_body + 1
-        if size > self._limits.max_body:
-            raise self._too_large()
+        self._check_head(verb, self._path, headers, size)
         if size:
             self._reserve(size)
         self._left = size
-        if self._task is None:
+        if self._current is None and not self._waiting:
             self.deadline = self._loop.time() + self._limits.body_s
             if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
                 self._transport.write(_CONTINUE)
+        if self._first and size and version == "1.1" and b"expect" not in headers and self._parser.should_keep_alive():
+            head = known_head(self._first, self._header_count)
+            self._known = _Known(head, verb, self._path, self._query, headers.copy(), {}) if head is not None else None
+
+    def _check_head(self, method: str, path: str, headers: dict[bytes, bytes], size: int) -> None:
+        """Raises HttpError where a request's body is not to be read."""
+        if self._server.admit_head is not None:
+            refusal = self._server.admit_head(method, path, headers)
+            if refusal is not None:
+                raise HttpError(refusal.status, "", refusal)
+        if size > self._limits.max_body:
+            raise self._too_large()
 
     def on_chunk_header(self) -> None:
         self._gap = 0
@@ -361,15 +414,13 @@ class Connection(asyncio.Protocol):
             return  # It offers another protocol.
         self._reading = self._has_head = False
         self._fed = self._reserved = 0
+        self._first = b""
         body = b"".join(self._body)
         self._body = []
         request = Request(self._parser.get_method().decode("ascii"), self._path, self._query, self._headers, body)
         request.client, request.version = self._peer, self._version
         keep = self._version == "1.1" and self._parser.should_keep_alive()
-        if self._task is None:
-            self._begin(request, keep)
-        else:
-            self._waiting.append((request, keep))
+        self._waiting.append((request, keep))
 
     def _reserve(self, size: int) -> None:
         self._count(size, small=self._reserved + size <= SMALL_BODY)
@@ -396,16 +447,60 @@ class Connection(asyncio.Protocol):
     def _begin(self, request: Request, keep: bool) -> None:
         self.deadline = self._loop.time() + self._limits.half_closed_s if self._half_closed else _NEVER
         self._half_said = False
-        self._task = self._loop.create_task(self._answer(request, keep))
+        self._asked = request, keep
+        if len(request.body) > LARGE_BODY:
+            self._current = self._loop.create_task(self._answer(self._in_turn(request)))
+            return
+        try:
+            answer = self._server.handler(request)
+        except Exception:  # the outermost boundary of one request: a mistake of ours must not take the others along
+            log.exception("a request failed")
+            self._failed()
+            return
+        self._take(answer)
 
-    async def _answer(self, request: Request, keep: bool) -> None:
+    async def _in_turn(self, request: Request) -> Response:
+        """Reading a large body is one step that takes a while: never two of them without others in between."""
+        async with self._server.large_turn:
+            await asyncio.sleep(0)
+        answer = self._server.handler(request)
+        return answer if isinstance(answer, Response) else await answer
+
+    def _take(self, answer: Answer) -> None:
+        """Go on with an answer: send one that is there, wait for another, in a task where it needs one."""
+        if isinstance(answer, PendingResponse):
+            self._current = answer
+            answer.done = self._take
+        elif isinstance(answer, Response) and isinstance(answer.body, bytes):
+            assert self._asked is not None
+            request, keep = self._asked
+            self._finished()
+            if self._transport.is_closing():
+                self._transport.abort()
+                return
+            keep = keep and not self._closing and not self._server.draining
+            self._write_whole(request, answer, answer.body, keep)
+            if self._paused is None:
+                self._next(keep)
+            else:
+                self._current = self._loop.create_task(self._wait_until_read(keep))
+        else:
+            self._current = self._loop.create_task(self._answer(answer))
+
+    async def _wait_until_read(self, keep: bool) -> None:
+        try:
+            if self._paused is not None:
+                await self._paused
+        finally:
+            self._current = None
+        self._next(keep)
+
+    async def _answer(self, answer: Response | Awaitable[Response]) -> None:
+        assert self._asked is not None
+        request, keep = self._asked
         failed = False
         try:
-            if len(request.body) > LARGE_BODY:
-                # Reading it is one step that takes a while: never two of them without others in between.
-                async with self._server.large_turn:
-                    await asyncio.sleep(0)
-            response = await self._server.handler(request)
+            response = answer if isinstance(answer, Response) else await answer
             keep = keep and not self._closing and not self._server.draining
             if self._transport.is_closing():
                 raise asyncio.CancelledError  # The client has gone, and the loop was about to say so.
@@ -422,16 +517,28 @@ class Connection(asyncio.Protocol):
             return
         except UnfinishedStream:
             failed = True
-        except Exception:  # the outermost boundary of one request: a mistake of ours must not take the others along
+        except Exception:  # the outermost boundary of one request, as above
             log.exception("a request failed")
             failed = True
         finally:
-            self._task = None
-            self._release(len(request.body))
-        if not failed:
+            self._finished()
+        if failed:
+            self._failed()
+        else:
             self._next(keep)
-        elif self._half_said:
-            self._break_off(request)
+
+    def _finished(self) -> None:
+        """The request that was answered is over, and its body is let go."""
+        self._current = None
+        if self._asked is not None:
+            self._release(len(self._asked[0].body))
+            self._version_answered = self._asked[0].version
+            self._asked = None
+
+    def _failed(self) -> None:
+        self._finished()
+        if self._half_said:
+            self._break_off()
         else:
             self._refuse(HttpError(500, "The gateway failed; its log says where."))
 
@@ -450,11 +557,8 @@ class Connection(asyncio.Protocol):
             self.deadline = self._loop.time() + (self._limits.body_s if self._reading else self._limits.idle_s)
 
     def _write_whole(self, request: Request, response: Response, body: bytes, keep: bool) -> None:
-        lines = _head(response, keep)
-        lines.append(b"content-length: %d\r\n\r\n" % len(body))
-        if request.method != "HEAD":
-            lines.append(body)
-        self._transport.write(b"".join(lines))
+        end = b"content-length: %d\r\n\r\n" % len(body)
+        self._transport.write(b"".join([*_head(response, keep), end, b"" if request.method == "HEAD" else body]))
 
     async def _write_stream(self, request: Request, response: Response, body: AsyncIterator[bytes], keep: bool) -> bool:
         """Returns whether the connection can be kept: before HTTP/1.1 only its end tells the stream's."""
@@ -482,9 +586,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"0\r\n\r\n")
         return keep and is_chunked
 
-    def _break_off(self, request: Request) -> None:
+    def _break_off(self) -> None:
         """End without the last chunk, so that the client misses it. What was written still goes out."""
-        if request.version == "1.0":
+        if self._version_answered == "1.0":
             self._transport.abort()
         else:
             self._end()
@@ -506,7 +610,7 @@ class Connection(asyncio.Protocol):
         response = error.response or self._server.on_error(path, error.status, str(error))
         body = response.body if isinstance(response.body, bytes) else b""
         raw = b"".join([*_head(response, keep=False), b"content-length: %d\r\n\r\n" % len(body), body])
-        if self._task is not None:
+        if self._current is not None or self._waiting:
             self._refusal = raw  # The requests before it are answered first.
         else:
             self._say_and_linger(raw)
@@ -523,7 +627,7 @@ class Connection(asyncio.Protocol):
 
 def _head(response: Response, keep: bool) -> list[bytes]:
     lines = [_STATUS_LINES.get(response.status) or b"HTTP/1.1 %d Status\r\n" % response.status]
-    lines.extend(b"%b: %b\r\n" % header for header in response.headers)
+    lines.extend(map(HEADER_LINE, response.headers))
     if not keep:
         lines.append(b"connection: close\r\n")
     return lines

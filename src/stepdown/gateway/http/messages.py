@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from typing import Any
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -27,6 +29,8 @@ HOP_BY_HOP = frozenset(
 )
 """Headers of one connection, never passed on (RFC 9110, section 7.6.1), and those we set ourselves."""
 
+HEADER_LINE = b"%b: %b\r\n".__mod__
+"""A header as it stands in a head."""
 HEADER_COST = 32
 """Bytes that a header counts for beside its text, as RFC 9113 (6.5.2) counts them."""
 STEP = 4 << 10
@@ -42,7 +46,11 @@ FRAMING_SHARE = 8
 class Request:
     """One request, read whole. headers: names in lower case; values of a name that comes twice are joined by ", "."""
 
-    __slots__ = ("body", "client", "headers", "method", "path", "query", "version")
+    __slots__ = ("body", "client", "headers", "memo", "method", "path", "query", "version")
+
+    memo: dict[Any, Any] | None
+    """What others make of its headers, kept for the next requests of the same; None where it is not known that there
+    are any."""
 
     def __init__(
         self, method: str, path: str, query: str = "", headers: dict[bytes, bytes] | None = None, body: bytes = b""
@@ -52,6 +60,7 @@ class Request:
         self.body = body
         self.client = ""
         self.version = "1.1"
+        self.memo = None
 
     def header(self, name: bytes) -> str:
         """A header's value as text, "" where it is absent; bytes that are not UTF-8 become U+FFFD."""
@@ -66,6 +75,31 @@ class Response:
 
     def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes | AsyncIterator[bytes]) -> None:
         self.status, self.headers, self.body = status, headers, body
+
+
+class PendingResponse:
+    """A response that comes without a task. done: called once, when it is there, in the same turn of the loop; with an
+    awaitable where a task has to go on."""
+
+    __slots__ = ("done",)
+
+    done: Callable[[Answer], None]
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+
+    def __await__(self) -> Generator[Any, None, Response]:
+        came: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.done = came.set_result
+        try:
+            answer = yield from came.__await__()
+        except BaseException:
+            self.cancel()
+            raise
+        return answer if isinstance(answer, Response) else (yield from answer.__await__())
+
+
+Answer = Response | PendingResponse | Awaitable[Response]
 
 
 class HttpError(Exception):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Protocol
 
 import httptools
 
+from stepdown.gateway.http.known_head import KnownHead, known_head
 from stepdown.gateway.http.messages import (
     FRAMING_SHARE,
     HEADER_COST,
@@ -108,7 +109,16 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, pool: Keeper, loop: asyncio.AbstractEventLoop) -> None:
         self._pool, self._loop = pool, loop
         self._transport: Any = None
-        self._head: asyncio.Future[HttpResponse] | None = None
+        self._head: asyncio.Future[None] | None = None
+        self.listener: Callable[[], None] | None = None
+        """Called once when the head of an answer is there, or all of it, or none will come."""
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.memo: dict[Any, Any] = {}
+        """What others make of an answer's headers; it is kept while the next ones have the same."""
+        self._known: tuple[KnownHead, list[tuple[bytes, bytes]], int] | None = None
+        """The head of an answer before, its headers, and which of them is its length."""
+        self._first = b""
         self._waiter: asyncio.Future[None] | None = None
         self._failure: BaseException | None = None
         self._first_byte_at = self._end_at = float("inf")
@@ -123,12 +133,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
-        self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = self._size = self._fed = self._gap = 0
         self._fresh: list[bytes] = []
         self._unparsed = b""
         self._has_more = False
-        self._begun = self._final = self._delimited = self._keep = False
+        self._delimited = self._keep = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -144,32 +153,35 @@ class UpstreamConnection(asyncio.Protocol):
             self.complete = True  # A body without a length ends with the connection.
             self._wake()
         else:
-            silent = self._head is not None and not self._begun
-            self._fail(ClosedInSilence() if silent else BrokenReply("The upstream cut its answer off."))
+            self._fail(ClosedInSilence() if not self._begun else BrokenReply("The upstream cut its answer off."))
 
-    async def ask(self, head: bytes, body: bytes, bodyless: bool, first_byte_s: float, total_s: float) -> HttpResponse:
-        """bodyless: the answer has a length but no body, as to HEAD."""
-        self.complete = self.released = False
+    def ask(self, head: bytes, body: bytes, bodyless: bool, first_byte_s: float, total_s: float) -> None:
+        """Send a request. bodyless: the answer has a length but no body, as to HEAD. Raises ClosedInSilence."""
+        if self.closed or self._transport.is_closing():
+            raise ClosedInSilence
+        self.complete = self.released = self._begun = self._final = False
         self.turn += 1
         self._bodyless = bodyless
         self._failure = None
-        self.pieces.clear()
-        self._held = 0
-        self._reset()
-        self._head = self._loop.create_future()
         now = self._loop.time()
         self._first_byte_at, self._end_at = now + first_byte_s, now + total_s
-        if self.closed or self._transport.is_closing():
-            raise ClosedInSilence
         if len(body) < _LARGE:
             self._transport.write(head + body)
         else:  # Not copied.
             self._transport.write(head)
             self._transport.write(body)
-        try:
-            return await self._head
-        finally:
-            self._head = None
+
+    async def response(self) -> HttpResponse:
+        """Wait for the head of the answer. Raises what went wrong."""
+        if not self._final and self._failure is None:
+            self._head = self._loop.create_future()
+            try:
+                await self._head
+            finally:
+                self._head = None
+        if self._failure is not None and not self._final:
+            raise self._failure
+        return HttpResponse(self, self.status, self.headers)
 
     async def more(self) -> None:
         """Wait for more of the body. Raises what went wrong."""
@@ -191,7 +203,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self.released:
             return
         self.released = True
-        self._first_byte_at = self._end_at = float("inf")
+        self.pieces.clear()
+        self._held = 0
         self._idle_since = self._loop.time()
         if self.closed or not self._keep:
             self.abort()
@@ -238,8 +251,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.closed = True
         if self._transport is not None:
             self._transport.abort()
+        self._tell()
         if self._head is not None and not self._head.done():
-            self._head.set_exception(failure)
+            self._head.set_result(None)
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(failure)
 
@@ -247,16 +261,43 @@ class UpstreamConnection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _tell(self) -> None:
+        if self.listener is not None:
+            listener, self.listener = self.listener, None
+            listener()
+
     # Reading
 
     def data_received(self, data: bytes) -> None:
         if self.released:
             self.abort()  # Words that nobody asked for: this connection can no longer be trusted.
             return
-        self._begun = True
+        if not self._begun:
+            self._begun = True
+            if self._known is not None and not self._bodyless and self._is_known(data):
+                return
+            self._reset()
+            self._first = data
         self._unparsed = self._unparsed + data if self._unparsed else data
         if not self._has_more:
             self._parse()
+
+    def _is_known(self, data: bytes) -> bool:
+        """Whether a whole answer has a head that was read before; it is taken if so."""
+        assert self._known is not None
+        head, headers, place = self._known
+        found = head.split(data)
+        if found is None:
+            return False
+        digits, body = found
+        headers[place] = (b"content-length", digits)
+        self._final = self._delimited = self._keep = self.complete = True
+        self._first_byte_at = float("inf")
+        self.pieces.append(body)
+        self._tell()
+        if self._head is not None and not self._head.done():
+            self._head.set_result(None)
+        return True
 
     def _parse(self) -> None:
         """Parse what came, step by step; what is too much for one turn is left for later."""
@@ -271,7 +312,7 @@ class UpstreamConnection(asyncio.Protocol):
             failure = error
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             failure = BrokenReply("The upstream's answer is not HTTP/1.1.")
-        self._unparsed = data[at:]
+        self._unparsed, self._first = data[at:], b""
         if self._fresh:
             # In one piece: an answer in chunks of a byte would take many times its size, and its time.
             self.pieces.append(b"".join(self._fresh))
@@ -288,6 +329,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._has_more:
             self._loop.call_soon(self._parse_on)
         self._hold(not self.complete and (self._has_more or self._held > _HIGH_WATER))
+        if self._final:
+            self._tell()
 
     def _parse_on(self) -> None:
         if not self.closed and self._has_more:
@@ -313,15 +356,15 @@ class UpstreamConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._final:
             raise BrokenReply("The upstream answered more than it was asked.")
-        self._headers = []
+        self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._final:
             return  # a trailer
         self._header_bytes += len(name) + len(value) + HEADER_COST
-        if self._header_bytes > _MAX_HEADER or len(self._headers) >= _MAX_HEADERS:
+        if self._header_bytes > _MAX_HEADER or len(self.headers) >= _MAX_HEADERS:
             raise BrokenReply("The upstream's headers are too large.")
-        self._headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -329,14 +372,18 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._final = True
         self._first_byte_at = float("inf")
-        names = {name for name, _ in self._headers}
+        names = [name for name, _ in self.headers]
+        self.status, self._known, self.memo = status, None, {}
         self._delimited = b"content-length" in names or b"transfer-encoding" in names or status in {204, 304}
         if self._bodyless:
             self.complete = self._delimited = True  # The parser waits for a body: it cannot be used again.
         else:
             self._keep = self._parser.should_keep_alive()
+            if self._first and self._keep and b"content-length" in names and b"transfer-encoding" not in names:
+                head = known_head(self._first, len(names))
+                self._known = (head, self.headers, names.index(b"content-length")) if head is not None else None
         if self._head is not None and not self._head.done():
-            self._head.set_result(HttpResponse(self, status, self._headers))
+            self._head.set_result(None)
 
     def on_chunk_header(self) -> None:
         self._gap = 0

@@ -32,7 +32,7 @@ def caching(cache: AnswerCache, metrics: Metrics) -> Middleware:
 
 
 def _repeated(exchange: Exchange, found: CachedAnswer) -> Response:
-    exchange.rung = CACHE
+    exchange.rung, exchange.repeated = CACHE, found.rung
     if found.rung == INCUMBENT:
         exchange.upstream = CACHE
         if exchange.task is not None and exchange.task.is_in_force(exchange.at):

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
+from stepdown.gateway.direct_call import DirectCall
 from stepdown.gateway.exchange import FAILED, Exchange, Middleware, Next
-from stepdown.gateway.http.messages import Response
+from stepdown.gateway.http.messages import PendingResponse, Response
 
 MAX_KEPT_BYTES = 16 << 20
 """Of one answer; what comes after it is passed on and not recorded."""
@@ -34,10 +35,21 @@ def recording(recorder: Recording, clock: Callable[[], float], heard: Callable[[
         heard(exchange)
         return recorder.keep(exchange)
 
-    async def record(exchange: Exchange, proceed: Next) -> Response:
+    def record(exchange: Exchange, proceed: Next) -> PendingResponse | Awaitable[Response]:
         recorder.under_way += 1
         try:
-            response = await proceed(exchange)
+            answer = proceed(exchange)
+        except BaseException as error:
+            keep(exchange, error)
+            raise
+        if not isinstance(answer, DirectCall):
+            return recorded(exchange, answer)
+        answer.keep, answer.recorded = keep, recorded
+        return answer
+
+    async def recorded(exchange: Exchange, answer: Awaitable[Response]) -> Response:
+        try:
+            response = await answer
         except BaseException as error:
             if not exchange.upstream:
                 exchange.rung = FAILED  # Nobody has answered: neither a student nor the incumbent.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from urllib.parse import quote
 
 import msgspec
@@ -30,6 +30,36 @@ def _ways_to_write(key: bytes) -> frozenset[bytes]:
     return frozenset((key, quote(key, safe="").encode(), key.replace(b"/", b"\\/")))
 
 
+def secrets_of(keys: Iterable[bytes]) -> list[bytes]:
+    """Every way to write the keys, but for those that are none."""
+    return [one for key in keys if len(key) >= LEAST for one in _ways_to_write(key)]
+
+
+def returned(headers: Iterable[tuple[bytes, bytes]], secrets: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """The upstream's headers that clients get."""
+    return [(name, _without(value, secrets)) for name, value in headers if _RETURNED(name)]
+
+
+def masked(body: bytes, status: int, secrets: Sequence[bytes]) -> bytes:
+    """A whole body as clients get it."""
+    body = _without(body, secrets)
+    # Letters of a key have no need of an escape but to hide it; in errors whatever is escaped is looked at.
+    if secrets and (b"\\u00" in body or (status >= 400 and b"\\" in body)):
+        try:
+            plain = msgspec.json.encode(msgspec.json.decode(body))
+        except (ValueError, RecursionError):
+            return body
+        return plain if (plain := _without(plain, secrets)).count(_KEY) > body.count(_KEY) else body
+    return body
+
+
+def _without(data: bytes, secrets: Sequence[bytes]) -> bytes:
+    for secret in secrets:
+        if secret in data:
+            data = data.replace(secret, _KEY)
+    return data
+
+
 class Unechoed:
     """Read like the HttpResponse it wraps; headers: those that clients get. Every way to write the key is masked, in
     whole bodies and in streams, there also where it is cut over two pieces."""
@@ -37,23 +67,14 @@ class Unechoed:
     __slots__ = ("_response", "_secrets", "headers", "status")
 
     def __init__(self, response: HttpResponse, keys: Iterable[bytes]) -> None:
-        self._response, self.status = response, response.status
-        self._secrets = [one for key in keys if len(key) >= LEAST for one in _ways_to_write(key)]
-        self.headers = [(name, self._masked(value)) for name, value in response.headers if _RETURNED(name)]
+        self._response, self.status, self._secrets = response, response.status, secrets_of(keys)
+        self.headers = returned(response.headers, self._secrets)
 
     def header(self, name: bytes) -> bytes:
         return self._response.header(name)
 
     async def read(self, limit: int = MAX_WHOLE) -> bytes:
-        body = self._masked(await self._response.read(limit))
-        # Letters of a key have no need of an escape but to hide it; in errors whatever is escaped is looked at.
-        if self._secrets and (b"\\u00" in body or (self.status >= 400 and b"\\" in body)):
-            try:
-                plain = msgspec.json.encode(msgspec.json.decode(body))
-            except (ValueError, RecursionError):
-                return body
-            return plain if (plain := self._masked(plain)).count(_KEY) > body.count(_KEY) else body
-        return body
+        return masked(await self._response.read(limit), self.status, self._secrets)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         pieces = self._response.pieces()
@@ -61,24 +82,18 @@ class Unechoed:
         try:
             async for piece in pieces:
                 if self._secrets and (held or not piece.endswith(b"\n")):
-                    piece = self._masked(held + piece)  # noqa: PLW2901
+                    piece = _without(held + piece, self._secrets)  # noqa: PLW2901
                     begun = self._begun(piece)
                     held = piece[begun:]
                     piece = piece[:begun]  # noqa: PLW2901
                 else:
-                    piece = self._masked(piece)  # noqa: PLW2901
+                    piece = _without(piece, self._secrets)  # noqa: PLW2901
                 if piece:
                     yield piece
             if held:
                 yield held
         finally:
             await pieces.aclose()
-
-    def _masked(self, data: bytes) -> bytes:
-        for secret in self._secrets:
-            if secret in data:
-                data = data.replace(secret, _KEY)
-        return data
 
     def _begun(self, data: bytes) -> int:
         """Where a secret begins that the next piece may end; the length of the data where none does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -15,10 +15,11 @@ from stepdown.core.keys import TOKEN_START
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.client import HttpPool, Origin
 from stepdown.gateway.http.messages import JSON, BrokenReply, Request
+from stepdown.gateway.http.upstream_connection import MAX_WHOLE, UpstreamConnection
 from stepdown.gateway.upstream import UpstreamOptions
 from stepdown.gateway.upstreams import _translating, _usage
-from stepdown.gateway.upstreams._echoes import Unechoed
-from stepdown.gateway.upstreams._whole import whole_body, whole_stream
+from stepdown.gateway.upstreams._echoes import Unechoed, masked, returned, secrets_of
+from stepdown.gateway.upstreams._whole import is_object, whole_body, whole_stream
 from stepdown.wires.wire import wire_named
 
 CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
@@ -38,6 +39,7 @@ _SMALL = 1 << 20
 _NOT_UNDERSTOOD = frozenset({400, 404, 422})
 """What servers answer to an option that they do not know."""
 _MODELS_MOST = 8 << 20
+_EVENT_STREAM = b"text/event-stream"
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -55,6 +57,13 @@ class Manner:
     models_path: str
     key: Callable[[str], Pairs]
     defaults: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _Sent(NamedTuple):
+    """A request under way. keys: what the answer must not repeat."""
+
+    connection: UpstreamConnection
+    keys: tuple[bytes, ...]
 
 
 class OverHttp:
@@ -86,7 +95,7 @@ class OverHttp:
                     return reply
             outgoing = exchange.outgoing
             body = request.body if outgoing is None else msgspec.json.encode(outgoing)
-            response = await self._post_alike(request, body)
+            response = await self._post_alike(request, body, exchange)
             if _is_stream(response):
                 return Reply(response.status, response.headers, whole_stream(response, self._wire, exchange))
             return Reply(response.status, response.headers, await whole_body(response))
@@ -95,11 +104,51 @@ class OverHttp:
         response = await self._post(request, [*self._translated_headers(request, given), JSON], body, given)
         return await _translating.incoming_reply(exchange, self._wire, response)
 
+    def begin(self, exchange: Exchange, listener: Callable[[], None]) -> _Sent | None:
+        if self._wire != exchange.wire.NAME or exchange.wants_stream:
+            return None
+        request, outgoing, memo = exchange.request, exchange.outgoing, exchange.request.memo
+        # Without keys of ours the headers that carry one are the client's own, for the upstream.
+        place = (self, exchange.key is None)
+        found = memo.get(place) if memo is not None else None
+        if found is None:
+            given = self._given(request)
+            headers = [*self._headers(request, given), JSON]
+            found = (self._pool.head("POST", self._target_of(request), headers), tuple(self._keys(given)))
+            if memo is not None:
+                memo[place] = found
+        body = request.body if outgoing is None else msgspec.json.encode(outgoing)
+        options = self.options
+        connection = self._pool.begin(found[0], body, options.first_byte_s, options.total_s, listener)
+        return None if connection is None else _Sent(connection, found[1])
+
+    def taken(self, sent: _Sent) -> Reply | None:
+        connection, keys = sent
+        if not connection.complete or not 200 <= connection.status < 300:
+            return None
+        found = connection.memo.get(keys)
+        if found is None:
+            names = dict(connection.headers)
+            if names.get(b"content-type", b"")[:17] == _EVENT_STREAM or b"content-encoding" in names:
+                return None
+            secrets = secrets_of(keys)
+            found = connection.memo[keys] = (returned(connection.headers, secrets), secrets)
+        body = b"".join(connection.pieces)
+        if len(body) > MAX_WHOLE or not is_object(body):
+            return None
+        connection.release()
+        headers, secrets = found
+        return Reply(connection.status, headers, masked(body, connection.status, secrets) if secrets else body)
+
+    def abandon(self, sent: _Sent) -> None:
+        sent.connection.listener = None
+        sent.connection.abort()
+
     async def _with_usage(self, exchange: Exchange) -> Reply | None:
         """The answer to a request whose usage is asked for beside; None where the server does not know that option: it
         is asked again without it, and not for it any more."""
         body = _usage.with_usage(exchange)
-        response = await self._post_alike(exchange.request, body)
+        response = await self._post_alike(exchange.request, body, exchange)
         if _is_stream(response):
             pieces = _usage.told_as_it_comes(exchange, whole_stream(response, self._wire, exchange))
             return Reply(response.status, response.headers, pieces)
@@ -139,22 +188,33 @@ class OverHttp:
     async def close(self) -> None:
         await self._pool.close()
 
-    def _post_alike(self, request: Request, body: bytes) -> Awaitable[Unechoed]:
-        """Ask in the client's wire."""
-        given = self._given(request)
-        return self._post(request, [*self._headers(request, given), JSON], body, given)
+    async def _post_alike(self, request: Request, body: bytes, exchange: Exchange) -> Unechoed:
+        """Ask in the client's wire, or go on with what was begun so."""
+        given, begun = self._given(request), exchange.begun
+        headers = [*self._headers(request, given), JSON]
+        if begun is None:
+            return await self._post(request, headers, body, given)
+        exchange.begun = None
+        target, options = self._target_of(request), self.options
+        first_byte_s, sent = options.first_byte_s, begun.sent.connection
+        response = await self._pool.send("POST", target, headers, body, first_byte_s, options.total_s, sent)
+        return Unechoed(response, self._keys(given))
 
     def _post(self, request: Request, headers: Pairs, body: bytes, given: Pairs) -> Awaitable[Unechoed]:
-        target = self._with_query(self._target, request.query) if request.query in _QUERIES else self._plain_target
-        return self._asked(given, "POST", target, headers, body, self.options.total_s)
+        return self._asked(given, "POST", self._target_of(request), headers, body, self.options.total_s)
+
+    def _target_of(self, request: Request) -> str:
+        return self._with_query(self._target, request.query) if request.query in _QUERIES else self._plain_target
 
     async def _asked(
         self, given: Pairs, method: str, target: str, headers: Pairs, body: bytes, total_s: float
     ) -> Unechoed:
         """given: the client's own key, where it goes through."""
         response = await self._pool.send(method, target, headers, body, self.options.first_byte_s, total_s)
-        keys = [self._key.encode()] if self._key else [value.removeprefix(b"Bearer ") for _, value in given]
-        return Unechoed(response, keys)
+        return Unechoed(response, self._keys(given))
+
+    def _keys(self, given: Pairs) -> list[bytes]:
+        return [self._key.encode()] if self._key else [value.removeprefix(b"Bearer ") for _, value in given]
 
     def _with_query(self, target: str, query: str) -> str:
         if self._version and "api-version=" not in query:
@@ -185,7 +245,7 @@ class OverHttp:
 
 
 def _is_stream(response: Unechoed) -> bool:
-    return response.status < 400 and response.header(b"content-type")[:17] == b"text/event-stream"
+    return response.status < 400 and response.header(b"content-type")[:17] == _EVENT_STREAM
 
 
 def _fitting(request: Request, passed: Iterable[tuple[bytes, Callable[[bytes], object]]]) -> Pairs:

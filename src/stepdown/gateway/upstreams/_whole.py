@@ -90,11 +90,18 @@ async def whole_body(response: Unechoed) -> bytes:
     body = await response.read()
     if response.status >= 300 or response.header(b"content-encoding"):
         return body
+    if not is_object(body):
+        raise BrokenReply("The upstream's answer is no JSON object.")
+    return body
+
+
+def is_object(body: bytes) -> bool:
+    """Whether a body is a JSON object."""
     try:
         _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BrokenReply("The upstream's answer is no JSON object.") from None
-    return body
+        return False
+    return True
 
 
 async def whole_stream(response: Unechoed, wire: str, exchange: Exchange | None = None) -> AsyncIterator[bytes]:

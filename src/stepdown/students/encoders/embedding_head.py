@@ -6,17 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.pace import Pace
-from stepdown.students.softmax_head import SoftmaxHead, fit_softmax_head
+from stepdown.runtime.kinds.frozen import SoftmaxHead
+from stepdown.students.softmax_head import fit_softmax_head
 from stepdown.students.targets import Targets
 
 FloatArray = NDArray[np.float32]
-
-
-def unit(embeddings: FloatArray) -> FloatArray:
-    """Embeddings (n, hidden) at length one, as sentence encoders are trained to be compared."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings))[:, None]
-    scaled: FloatArray = embeddings / np.maximum(lengths, 1e-12)
-    return scaled
 
 
 def fit_embedding_head(

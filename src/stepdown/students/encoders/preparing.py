@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from stepdown.core.errors import MissingExtra
 from stepdown.core.students import Lineage
-from stepdown.students.encoders.pretrained import TOKENIZER, Pretrained
-from stepdown.students.encoders.served import Tokeniser
+from stepdown.runtime.tokeniser import TOKENIZER, Tokeniser
+from stepdown.students.encoders.pretrained import Pretrained
 from stepdown.students.shrink import prune
 
 if TYPE_CHECKING:

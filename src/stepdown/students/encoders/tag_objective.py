@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.students import Lineage, Student
+from stepdown.runtime.tags.layout import IntArray, Layout
 from stepdown.students.encoders.objective import DistilledObjective, Reading, Recipe, SecondOpinion
 from stepdown.students.encoders.preparing import Prepared
-from stepdown.students.encoders.tag_layout import IntArray, Layout
 from stepdown.students.encoders.tag_targets import UNKNOWN, TagTargets
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import numpy as np
 
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.extraction.form import Form, Role
-from stepdown.core.extraction.outlook import why_not
+from stepdown.core.extraction.outlook import untrainable_reason
 from stepdown.core.extraction.spans import Alignment, align
 from stepdown.core.students import TrainingData
-from stepdown.students.encoders.served import Reading
-from stepdown.students.encoders.tag_layout import Layout, Units, units_of
+from stepdown.runtime.readings import Reading
+from stepdown.runtime.tags.layout import Layout, Units, units_of
 from stepdown.students.encoders.tag_objective import TagObjective
 from stepdown.students.encoders.tag_targets import UNKNOWN, TagTargets, tags_of
 from stepdown.students.targets import MIN_ROWS
@@ -40,7 +40,7 @@ def unlearnable(data: TrainingData) -> str:
     """Which fields of the answers can be neither found in their texts nor chosen; "" where enough can."""
     if data.form is None:
         return "Its answers have no fields."
-    return why_not(data.form, data.roles, *data.answered)
+    return untrainable_reason(data.form, data.roles, *data.answered)
 
 
 def align_all(data: TrainingData, form: Form, roles: Sequence[Role]) -> Aligned:

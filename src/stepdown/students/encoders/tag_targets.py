@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.extraction.form import Span
-from stepdown.students.encoders.tag_layout import IntArray, Units
+from stepdown.runtime.tags.layout import IntArray, Units
 
 UNKNOWN = -100
 """The tag or choice of what is not known; nothing is learned from it."""

@@ -1,12 +1,13 @@
-"""The kinds of student, one file each; the folder is the list. Third parties add theirs by entry point."""
+"""How each kind of student is trained, one file each; `runtime/kinds/` has how it answers. The folder is the list.
+
+Third parties add theirs by entry point, in one module that trains and opens.
+"""
 
 from __future__ import annotations
 
 from stepdown.core.kinds import Kinds
 from stepdown.core.students import StudentKind
-
-FORMER = {"gazetteer": "crf", "static": "token_cnn"}
-"""Names of kinds in artefacts, cascades and settings of earlier versions."""
+from stepdown.runtime.kinds import FORMER
 
 
 def student_kinds() -> Kinds[StudentKind]:

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import Literal
 
-import numpy as np
-
-from stepdown.core.dataset import Answer
-from stepdown.core.students import ArtefactManifest, Predictions, TrainingContext, TrainingData
+from stepdown.core.options import Count, NotNegative, Positive, Share, Whole
+from stepdown.core.students import (
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.core.training_time import MachineSpeed, TrainingSize
-from stepdown.students.artefact import seal
+from stepdown.runtime.encoder import GRAPH
+from stepdown.runtime.tokeniser import TOKENIZER
 from stepdown.students.encoders.label_objective import LabelObjective
 from stepdown.students.encoders.learning import Plan, learn
 from stepdown.students.encoders.objective import Recipe
 from stepdown.students.encoders.preparing import LONGEST_LEARNED, prepare, require_training
-from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
-from stepdown.students.encoders.served import ServedEncoder, Tokeniser
+from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.shrink import prune, quantise
-from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
-from stepdown.students.targets import learned_from, read_targets
+from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
 EXTRA = "train"
 COST_ORDER = 20.0
 TEACHES = True
-SIGNAL_NAMES = (*SIGNALS, "truncated")
-GRAPH = "encoder.onnx"
 _START_S = 6.0
 _TOKEN_S = 1e-4
 """Seconds to read, round and look at one token, whatever is learned from it."""
@@ -50,58 +47,33 @@ class Options:
     """The pretrained encoder: a folder, or a name in the local hub cache, an installed package or the hub."""
     revision: str = "main"
     """The base's revision on the hub."""
-    layers: int = 3
+    layers: Whole = 3
     """How many layers the student keeps; 0 for all of them."""
-    teacher_epochs: float = 6.0
+    teacher_epochs: NotNegative = 6.0
     """Epochs of fine-tuning all layers first, to distil from; 0 to fine-tune the kept layers at once."""
-    epochs: float = 6.0
+    epochs: Positive = 6.0
     """Epochs of training the layers that are kept."""
-    learning_rate: float = 1e-4
+    learning_rate: Positive = 1e-4
     """The peak rate of the top layer while fine-tuning all layers; what is distilled learns at 1.5 times that where all
     layers are kept, at three times that where fewer are."""
-    frozen: int = 1
+    frozen: Whole = 1
     """So many of the layers that are kept, the lowest, stay as they are: each text passes them once."""
-    teacher_frozen: int = 3
+    teacher_frozen: Whole = 3
     """The same while all layers are fine-tuned."""
-    batch: int = 64
+    batch: Count = 64
     """Rows per step."""
-    max_length: int = 128
+    max_length: Count = 128
     """Longer texts, in tokens, are cut and carry the signal `truncated`."""
-    vocabulary_min_count: int = 1
+    vocabulary_min_count: Whole = 1
     """Pieces of the vocabulary that stand this often in the texts are kept; 0 keeps the whole vocabulary."""
-    vocabulary_general: int = 8_000
+    vocabulary_general: Whole = 8_000
     """So many of the most frequent pieces in general are kept as well."""
-    label_smoothing: float = 0.1
+    label_smoothing: Share = 0.1
     """The probability spread over all labels in every target."""
-    incumbent_smoothing: float = 0.2
+    incumbent_smoothing: Share = 0.2
     """How much more to doubt an answer of the incumbent's."""
-    precision: str = "int8"
+    precision: Literal["int8", "float32"] = "int8"
     """int8, or float32 for machines without fast int8 arithmetic."""
-
-
-class EncoderStudent:
-    """An opened encoder."""
-
-    kind = "encoder"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(self, labels: tuple[str, ...], encoder: ServedEncoder) -> None:
-        self._labels = labels
-        self._encoder = encoder
-
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
-        """The most likely label with its signals."""
-        logits, truncated = self._encoder.run(text)
-        best, *signals = one_answer(logits)
-        return self._labels[best], (*signals, float(truncated))
-
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        if not texts:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        logits, truncated = self._encoder.run_many(texts)
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.column_stack([logit_signals(logits), truncated]), softmax(logits))
 
 
 def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
@@ -131,9 +103,8 @@ def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Opti
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Fine-tune all layers, distil into fewer, round, seal. Raises NotEnoughData, MissingExtra, InputError."""
-    started = time.perf_counter()
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Fine-tune all layers, distil into fewer, round. Raises NotEnoughData, MissingExtra, InputError."""
     targets = read_targets(data, options.incumbent_smoothing)
     require_training()
     context.progress("reading the base", 0.0)
@@ -147,29 +118,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     written = quantise.quantise(learned.network, prepared.sequences, quantise.Options(precision=options.precision))
     (context.folder / GRAPH).write_bytes(written.graph)
     (context.folder / TOKENIZER).write_text(prepared.tokenizer, encoding="utf-8")
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="encoder",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(*prepared.lineage, *learned.lineage, written.lineage),
-            options={**asdict(options), "pretrained": base.described()},
-        ),
-    )
-
-
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> EncoderStudent:
-    """Read the tokenizer and load the graph."""
-    tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
-    return EncoderStudent(manifest.labels, ServedEncoder(folder / GRAPH, tokeniser, threads))
+    return Trained((*prepared.lineage, *learned.lineage, written.lineage), base.described())
 
 
 def examples() -> TrainingData:

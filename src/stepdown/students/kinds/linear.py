@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
-from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
+from stepdown.core.options import Count, NotNegative, Share
+from stepdown.core.students import (
+    Lineage,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.core.training_time import MachineSpeed, TrainingSize
-from stepdown.students.artefact import seal
+from stepdown.runtime.form_files import NGRAMS
+from stepdown.runtime.kinds.linear import WEIGHTS
+from stepdown.runtime.quantised import quantise_rows
 from stepdown.students.cross_validate import out_of_sample_probabilities
 from stepdown.students.logistic import MAX_CELLS, LogisticOptions, fit_logistic
-from stepdown.students.ngram_table import NgramTable
-from stepdown.students.ngrams import Vocabulary, choose_vocabulary, count_ngrams, features
-from stepdown.students.quantised import QuantisedRows, quantise_rows
-from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
-from stepdown.students.targets import learned_from, read_targets, taught_by
+from stepdown.students.ngrams import choose_vocabulary, count_ngrams, features
+from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 
 FAMILIES = ("classify",)
 EXTRA = "train"
 COST_ORDER = 1.0
-SIGNAL_NAMES = (*SIGNALS, "known", "truncated")
 MAX_WEIGHTS = 24_000_000
 
 
@@ -36,47 +36,22 @@ MAX_WEIGHTS = 24_000_000
 class Options:
     """How a linear student is trained."""
 
-    shortest: int = 2
+    shortest: Count = 2
     """The shortest character n-gram."""
-    longest: int = 5
+    longest: Count = 5
     """The longest character n-gram."""
-    min_count: int = 2
+    min_count: Count = 2
     """In how many texts an n-gram must stand to be learned."""
-    max_features: int = 100_000
+    max_features: Count = 100_000
     """At most this many n-grams, the most frequent first; fewer where there are very many labels."""
-    penalty: float = 1e-5
+    penalty: NotNegative = 1e-5
     """L2 penalty on the weights, relative to the mean loss of a row."""
-    iterations: int = 35
+    iterations: Count = 35
     """At most this many steps of L-BFGS."""
-    incumbent_smoothing: float = 0.1
+    incumbent_smoothing: Share = 0.1
     """How much to doubt an answer of the incumbent's: the probability spread over all labels."""
-    soft_share: float = 0.5
+    soft_share: Share = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
-
-
-class LinearStudent:
-    """An opened linear student."""
-
-    kind = "linear"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(self, labels: tuple[str, ...], table: NgramTable) -> None:
-        self._labels = labels
-        self._table = table
-
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
-        """The most likely label with its signals."""
-        logits, known, truncated = self._table.logits(text)
-        best, *signals = one_answer(logits)
-        return self._labels[best], (*signals, known, truncated)
-
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        logits, extra = self._table.logits_many(texts)
-        if not texts:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.hstack([logit_signals(logits), extra]), softmax(logits))
 
 
 def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
@@ -94,12 +69,10 @@ def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Opti
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Count n-grams, fit the head, round it to int8, seal. Raises NotEnoughData, MissingExtra."""
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Count n-grams, fit the head, round it to int8. Raises NotEnoughData, MissingExtra."""
     from safetensors.numpy import save_file
 
-    started = time.perf_counter()
-    data = taught_by(data, context.teacher)
     targets = read_targets(data, options.incumbent_smoothing, options.soft_share)
     context.progress("counting n-grams", 0.0)
     counted = count_ngrams(data.texts, options.shortest, options.longest)
@@ -116,36 +89,11 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     stored = quantise_rows(weight * idf[:, None])
     save_file(
         {"weights": stored.values, "scales": stored.scales, "squares": idf * idf, "bias": bias},
-        context.folder / "weights.safetensors",
+        context.folder / f"{WEIGHTS}.safetensors",
     )
-    (context.folder / "ngrams.json").write_bytes(canonical_json(vocabulary.as_dict()))
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="linear",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=_lineage(options, context, len(vocabulary)),
-            options=asdict(options),
-        ),
-    )
-
-
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> LinearStudent:
-    """Read the table; words get their character n-grams folded in here, once."""
-    from safetensors.numpy import load_file
-
-    vocabulary = msgspec.json.decode((folder / "ngrams.json").read_bytes(), type=Vocabulary)
-    arrays = load_file(folder / "weights.safetensors")
-    stored = QuantisedRows(arrays["weights"], arrays["scales"])
-    return LinearStudent(manifest.labels, NgramTable(vocabulary, stored, arrays["squares"], arrays["bias"]))
+    (context.folder / f"{NGRAMS}.json").write_bytes(canonical_json(vocabulary.as_dict()))
+    fitted = context.fitted({"features": len(vocabulary), "penalty": options.penalty})
+    return Trained((fitted, Lineage(step="quantise", parameters={"weights": "int8 per row"})))
 
 
 def out_of_sample(data: TrainingData, seed: int, folds: int, threads: int) -> tuple[list[Answer], NDArray[np.float64]]:
@@ -158,10 +106,3 @@ def out_of_sample(data: TrainingData, seed: int, folds: int, threads: int) -> tu
 def examples() -> TrainingData:
     """A tiny task that this kind learns in well under a second."""
     return tiny_task()
-
-
-def _lineage(options: Options, context: TrainingContext, features: int) -> tuple[Lineage, ...]:
-    step = "distil" if context.teacher else "train"
-    parents = (context.teacher_hash,) if context.teacher else ()
-    fitted = Lineage(step=step, parameters={"features": features, "penalty": options.penalty}, parents=parents)
-    return fitted, Lineage(step="quantise", parameters={"weights": "int8 per row"})

@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from typing import Literal
 
 import msgspec
-import numpy as np
 
 from stepdown.core.canonical import canonical_json
-from stepdown.core.dataset import Answer
 from stepdown.core.errors import UsageError
-from stepdown.core.extraction.form import Form, Role
-from stepdown.core.extraction.writing import fitting
-from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
+from stepdown.core.extraction.form import Role
+from stepdown.core.options import Count, NotNegative, Positive, Share, Whole
+from stepdown.core.students import (
+    Lineage,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.core.training_time import MachineSpeed, TrainingSize
-from stepdown.students.artefact import seal
+from stepdown.runtime.encoder import GRAPH
+from stepdown.runtime.form_files import FORM
+from stepdown.runtime.kinds.tagger import TaggerForm
+from stepdown.runtime.tags.decoding import same_decisions
+from stepdown.runtime.tags.layout import layout_of
+from stepdown.runtime.tokeniser import TOKENIZER
 from stepdown.students.encoders.learning import Plan, learn
 from stepdown.students.encoders.objective import Recipe
 from stepdown.students.encoders.preparing import prepare, require_training
-from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
-from stepdown.students.encoders.served import ServedEncoder, Tokeniser
-from stepdown.students.encoders.tag_answering import SIGNAL_NAMES, Answered, Answering
-from stepdown.students.encoders.tag_decoding import same_decisions
-from stepdown.students.encoders.tag_layout import layout_of, units_of
+from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, make_lesson, unlearnable, words_fit
-from stepdown.students.form_files import FORM, read_json
 from stepdown.students.ranking.suited import RANKED, why_not_ranked
 from stepdown.students.shrink import prune, quantise
-from stepdown.students.targets import learned_from
+from stepdown.students.targets import form_of
 from stepdown.students.tiny_extraction import tiny_extraction
 
 FAMILIES = ("extract",)
 EXTRA = "train"
 COST_ORDER = 22.0
 TEACHES = True
-GRAPH = "encoder.onnx"
 _START_S = 6.0
 _TOKEN_S = 3e-4
 """Seconds to read, align, round and look at one token, whatever is learned from it."""
@@ -61,71 +62,35 @@ class Options:
     """The pretrained encoder: a folder, or a name in the local hub cache, an installed package or the hub."""
     revision: str = "main"
     """The base's revision on the hub."""
-    layers: int = 3
+    layers: Whole = 3
     """How many layers the student keeps; 0 for all of them."""
-    teacher_epochs: float = 6.0
+    teacher_epochs: NotNegative = 6.0
     """Epochs of fine-tuning all layers first, to distil from; 0 to fine-tune the kept layers at once."""
-    epochs: float = 6.0
+    epochs: Positive = 6.0
     """Epochs of training the layers that are kept."""
-    learning_rate: float = 1.5e-4
+    learning_rate: Positive = 1.5e-4
     """The peak rate of the top layer while fine-tuning all layers; what is distilled learns at 1.5 times that where all
     layers are kept, at three times that where fewer are."""
-    frozen: int = 0
+    frozen: Whole = 0
     """So many of the layers that are kept, the lowest, stay as they are: each text passes them once."""
-    teacher_frozen: int = 0
+    teacher_frozen: Whole = 0
     """The same while all layers are fine-tuned."""
-    batch: int = 32
+    batch: Count = 32
     """Rows per step."""
-    max_length: int = 256
+    max_length: Count = 256
     """Longer texts, in tokens, are left to the incumbent: the signals `truncated` and `abstains` say so."""
-    vocabulary_min_count: int = 1
+    vocabulary_min_count: Whole = 1
     """Pieces of the vocabulary that stand this often in the texts are kept; 0 keeps the whole vocabulary."""
-    vocabulary_general: int = 8_000
+    vocabulary_general: Whole = 8_000
     """So many of the most frequent pieces in general are kept as well."""
-    label_smoothing: float = 0.1
+    label_smoothing: Share = 0.1
     """The probability spread over all choices of a closed field in every target."""
-    tag_smoothing: float = 0.02
+    tag_smoothing: Share = 0.02
     """The same for the tags of a text."""
-    units: str = "auto"
+    units: Literal["auto", "words", "pieces"] = "auto"
     """What is tagged: "words", "pieces" of words, or "auto": words where nearly all values begin and end with them."""
-    precision: str = "int8"
+    precision: Literal["int8", "float32"] = "int8"
     """int8, or float32 for machines without fast int8 arithmetic."""
-
-
-class _Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What `form.json` holds: how outputs are read."""
-
-    form: Form
-    roles: tuple[Role, ...]
-    whole_words: bool
-
-
-class TaggerStudent:
-    """An opened tagger."""
-
-    kind = "tagger"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(self, answering: Answering, whole_words: bool, encoder: ServedEncoder) -> None:
-        self._answering = answering
-        self._whole_words = whole_words
-        self._encoder = encoder
-
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
-        """The answer that is tagged and chosen, with its signals."""
-        reading, outputs = self._encoder.read(text)
-        units = units_of(reading, self._whole_words)
-        answered = self._answering.answer(text, units, outputs, reading.truncated)
-        return answered.answer, answered.signals
-
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with each field's chances."""
-        answered: list[Answered] = []
-        for text, (reading, outputs) in zip(texts, self._encoder.read_many(texts), strict=True):
-            units = units_of(reading, self._whole_words)
-            answered.append(self._answering.answer(text, units, outputs, reading.truncated, parts=True))
-        signals = np.array([each.signals for each in answered], dtype=np.float64).reshape(-1, len(SIGNAL_NAMES))
-        return Predictions([each.answer for each in answered], signals, parts=[each.parts for each in answered])
 
 
 def why_not(data: TrainingData) -> str:
@@ -165,13 +130,16 @@ def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Opti
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Align the answers, fine-tune all layers, distil into fewer, round, seal.
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Align the answers, fine-tune all layers, distil into fewer, round.
 
     Raises NotEnoughData, MissingExtra, InputError; UsageError for data without a form, or unknown units.
     """
-    started = time.perf_counter()
-    form, roles = _form_of(data, options), data.roles
+    form, roles = form_of(data), data.roles
+    if options.units not in ("auto", "words", "pieces"):
+        raise UsageError(
+            f"A tagger is to tag {options.units!r}.", "Units are auto, words or pieces.", "Change the option."
+        )
     aligned = align_all(data, form, roles)
     require_training()
     context.progress("reading the base", 0.0)
@@ -195,49 +163,14 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     )
     (context.folder / GRAPH).write_bytes(written.graph)
     (context.folder / TOKENIZER).write_text(prepared.tokenizer, encoding="utf-8")
-    (context.folder / FORM).write_bytes(canonical_json(_Reading(form=form, roles=roles, whole_words=whole_words)))
+    (context.folder / FORM).write_bytes(canonical_json(TaggerForm(form=form, roles=roles, whole_words=whole_words)))
     lineage = (*prepared.lineage, *learned.lineage, written.lineage)
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="tagger",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=_with_alignment(lineage, aligned, roles, whole_words),
-            options={**asdict(options), "pretrained": base.described()},
-        ),
-    )
-
-
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> TaggerStudent:
-    """Read the form and the tokenizer, load the graph. Raises TamperedError for a form that cannot be read."""
-    reading = read_json(folder, FORM, _Reading)
-    tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
-    encoder = ServedEncoder(folder / GRAPH, tokeniser, threads)
-    fits = fitting(reading.form) if reading.form.schemas else None
-    return TaggerStudent(Answering(reading.form, reading.roles, fits), reading.whole_words, encoder)
+    return Trained(_with_alignment(lineage, aligned, roles, whole_words), base.described())
 
 
 def examples() -> TrainingData:
     """A tiny task that this kind learns in seconds."""
     return tiny_extraction()
-
-
-def _form_of(data: TrainingData, options: Options) -> Form:
-    if data.form is None or options.units not in ("auto", "words", "pieces"):
-        raise UsageError(
-            f"A tagger is to learn {data.task!r} with {'no form' if data.form is None else options.units!r}.",
-            "It needs a form, and units that are auto, words or pieces.",
-            "Build from answers that have fields, or change the option.",
-        )
-    return data.form
 
 
 def _with_alignment(

@@ -1,35 +1,36 @@
-"""token_cnn: an encoder's token vectors, fine-tuned in windows of three, folded into tables: an answer is some sums."""
+"""token_cnn: an encoder's token vectors, fine-tuned in windows of three, folded into tables: an answer is a sum."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.dataset import Answer
-from stepdown.core.students import ArtefactManifest, Lineage, Predictions, TrainingContext, TrainingData
+from stepdown.core.options import Count, Positive, Share, Whole
+from stepdown.core.students import (
+    Lineage,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from stepdown.core.training_time import MachineSpeed, TrainingSize
-from stepdown.students.artefact import seal
+from stepdown.runtime.kinds.token_cnn import TABLES, TokenWindows
+from stepdown.runtime.quantised import quantise_rows
+from stepdown.runtime.tokeniser import TOKENIZER, Tokeniser
 from stepdown.students.encoders.preparing import require_training
-from stepdown.students.encoders.pretrained import DEFAULT, TOKENIZER, resolve
-from stepdown.students.encoders.served import Tokeniser
-from stepdown.students.quantised import QuantisedRows, quantise_rows
+from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.shrink import prune
-from stepdown.students.signals import SIGNALS, logit_signals, one_answer, softmax
-from stepdown.students.targets import learned_from, read_targets, taught_by
+from stepdown.students.targets import read_targets
 from stepdown.students.tiny_task import tiny_task
 from stepdown.students.token_vectors import starting_vectors, token_vectors
-from stepdown.students.token_windows import Fitting, TokenWindows, fit_windows
+from stepdown.students.token_windows import Fitting, fit_windows
 
 FAMILIES = ("classify",)
 EXTRA = "train"
 COST_ORDER = 1.5
-SIGNAL_NAMES = (*SIGNALS, "known", "truncated")
 _START_S = 4.0
 
 
@@ -41,59 +42,24 @@ class Options:
     """The encoder whose token vectors it starts from: a folder or a name."""
     revision: str = "main"
     """The base's revision on the hub."""
-    dimensions: int = 192
+    dimensions: Count = 192
     """How many principal components of the token vectors are kept."""
-    hidden: int = 192
+    hidden: Count = 192
     """How many filters read each window of three tokens."""
-    general: int = 1_000
+    general: Whole = 1_000
     """So many of the most frequent pieces are kept besides those that stand in the texts."""
-    max_length: int = 512
+    max_length: Count = 512
     """Longer texts, in tokens, are cut and carry the signal `truncated`."""
-    epochs: int = 8
+    epochs: Count = 8
     """Epochs of fine-tuning vectors, filters and head."""
-    rate: float = 3e-3
+    rate: Positive = 3e-3
     """The peak learning rate."""
-    label_smoothing: float = 0.1
+    label_smoothing: Share = 0.1
     """The probability spread over all labels in every target."""
-    incumbent_smoothing: float = 0.1
+    incumbent_smoothing: Share = 0.1
     """How much more to doubt an answer of the incumbent's."""
-    soft_share: float = 0.5
+    soft_share: Share = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
-
-
-class TokenCnnStudent:
-    """An opened token CNN."""
-
-    kind = "token_cnn"
-    signal_names = SIGNAL_NAMES
-
-    def __init__(
-        self, labels: tuple[str, ...], tokeniser: Tokeniser, windows: TokenWindows, seen: NDArray[np.float32]
-    ) -> None:
-        self._labels = labels
-        self._tokeniser = tokeniser
-        self._windows = windows
-        self._seen = seen
-
-    def answer(self, text: str) -> tuple[Answer, tuple[float, ...]]:
-        """The most likely label with its signals."""
-        tokens, truncated = self._tokeniser.encode(text)
-        best, *signals = one_answer(self._windows.logits(tokens))
-        return self._labels[best], (*signals, self._known(tokens), float(truncated))
-
-    def answer_many(self, texts: Sequence[str]) -> Predictions:
-        """The same for many texts, with probabilities."""
-        if not texts:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        sequences, truncated = self._tokeniser.encode_many(texts)
-        logits = self._windows.logits_many(sequences)
-        known = [self._known(tokens) for tokens in sequences]
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.column_stack([logit_signals(logits), known, truncated]), softmax(logits))
-
-    def _known(self, tokens: NDArray[np.int64]) -> float:
-        """The share of a text's tokens that stood in the training texts."""
-        return float(self._seen[tokens].sum()) / len(tokens) if len(tokens) else 1.0
 
 
 def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
@@ -110,10 +76,8 @@ def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Opti
     return None
 
 
-def train(data: TrainingData, options: Options, context: TrainingContext) -> ArtefactManifest:
-    """Read token vectors, fine-tune, round to int8, seal. Raises NotEnoughData, MissingExtra, InputError."""
-    started = time.perf_counter()
-    data = taught_by(data, context.teacher)
+def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
+    """Read token vectors, fine-tune, round to int8. Raises NotEnoughData, MissingExtra, InputError."""
     targets = read_targets(data, options.incumbent_smoothing, options.soft_share)
     require_training()
     context.progress("reading the base", 0.0)
@@ -147,35 +111,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Art
     steps = [Lineage(step="train", parameters={"from": options.base, "pieces": len(pieces)})]
     steps += [pruned.lineage] if pruned else []
     steps += [Lineage(step="distil", parents=(context.teacher_hash,))] if context.teacher else []
-    return seal(
-        context.folder,
-        ArtefactManifest(
-            kind="token_cnn",
-            task=data.task,
-            family=data.family,
-            labels=data.labels,
-            signal_names=SIGNAL_NAMES,
-            files={},
-            seed=context.seed,
-            trained_s=time.perf_counter() - started,
-            learned_from=learned_from(data),
-            dataset_hash=data.dataset_hash,
-            lineage=(*steps, Lineage(step="quantise", parameters={"tables": "int8 per row"})),
-            options={**asdict(options), "pretrained": base.described()},
-        ),
-    )
-
-
-def open(folder: Path, manifest: ArtefactManifest, threads: int) -> TokenCnnStudent:
-    """Read the tokenizer, the vectors and the head."""
-    from safetensors.numpy import load_file
-
-    tokeniser = Tokeniser((folder / TOKENIZER).read_text(encoding="utf-8"), int(manifest.options["max_length"]))
-    arrays = load_file(folder / "tables.safetensors")
-    hidden = len(arrays["offset"])
-    tables = QuantisedRows(arrays["tables"], arrays["scales"]).rows(slice(None)).reshape(-1, 3, hidden)
-    windows = TokenWindows(tables, arrays["offset"], arrays["weight"], arrays["bias"])
-    return TokenCnnStudent(manifest.labels, tokeniser, windows, arrays["seen"].astype(np.float32))
+    return Trained((*steps, Lineage(step="quantise", parameters={"tables": "int8 per row"})), base.described())
 
 
 def examples() -> TrainingData:
@@ -195,5 +131,5 @@ def _save(folder: Path, windows: TokenWindows, seen: NDArray[np.bool_], tokenize
         "weight": np.ascontiguousarray(windows.weight),
         "bias": windows.bias,
     }
-    save_file(arrays, folder / "tables.safetensors")
+    save_file(arrays, folder / TABLES)
     (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from stepdown.core.extraction.form import Span
 from stepdown.core.extraction.spans import Alignment
-from stepdown.students.encoders.tag_layout import OUTSIDE, Layout
-from stepdown.students.patterns.chain_training import Sequences
-from stepdown.students.patterns.gazetteer_lists import MAX_WORDS, PLACES, Gazetteer, Value, by_value, listed_at
-from stepdown.students.patterns.patterns import (
+from stepdown.runtime.patterns.gazetteer_lists import MAX_WORDS, PLACES, Gazetteer, Value, by_value, listed_at
+from stepdown.runtime.patterns.patterns import (
     AFTER,
     BEFORE,
     OFFSETS,
@@ -28,7 +26,9 @@ from stepdown.students.patterns.patterns import (
     text_features,
     word_features,
 )
-from stepdown.students.patterns.tokens import Tokens
+from stepdown.runtime.patterns.tokens import Tokens
+from stepdown.runtime.tags.layout import OUTSIDE, Layout
+from stepdown.students.patterns.chain_training import Sequences
 
 TEXT_MIN_COUNT = 5
 """What stands anywhere in a text is learned from where it is so many times more frequent than `min_count`."""

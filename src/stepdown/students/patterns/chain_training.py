@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.pace import Clock
-from stepdown.students.patterns.chain import LEAST, allowed_steps
+from stepdown.runtime.patterns.chain import LEAST, allowed_steps
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]

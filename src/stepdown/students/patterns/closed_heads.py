@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.extraction.spans import Alignment
-from stepdown.students.encoders.tag_layout import Group, Layout
+from stepdown.runtime.tags.layout import Group, Layout
 from stepdown.students.logistic import LogisticOptions, fit_logistic
 from stepdown.students.targets import Targets
 

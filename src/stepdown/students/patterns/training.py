@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from stepdown.core.canonical import canonical_json
+from stepdown.core.errors import needs
 from stepdown.core.students import TrainingContext, TrainingData
-from stepdown.students.encoders.tag_layout import Layout
+from stepdown.runtime.form_files import NGRAMS
+from stepdown.runtime.kinds.crf import PATTERNS, Values
+from stepdown.runtime.patterns.chain import LEAST
+from stepdown.runtime.patterns.tokens import Tokens, read_tokens
+from stepdown.runtime.quantised import quantise_rows
+from stepdown.runtime.tags.layout import Layout
 from stepdown.students.encoders.tag_preparing import Aligned
 from stepdown.students.logistic import LogisticOptions
 from stepdown.students.ngrams import choose_vocabulary, count_ngrams, features
-from stepdown.students.patterns.chain import LEAST
 from stepdown.students.patterns.chain_examples import Limits, TrainingObjective, make_lesson
 from stepdown.students.patterns.chain_training import ChainOptions, fit_chain
 from stepdown.students.patterns.closed_heads import HeadTargets, fit_heads
 from stepdown.students.patterns.options import Options
-from stepdown.students.patterns.tokens import Tokens, read_tokens
-from stepdown.students.quantised import quantise_rows
 from stepdown.students.targets import INCUMBENT
 
-PATTERNS, NGRAMS = "patterns", "ngrams"
-"""Names of the files of the chain and of the heads, a .json and a .safetensors each."""
 MAX_WEIGHTS = 24_000_000
-
-
-class Values(msgspec.Struct, frozen=True, kw_only=True):
-    """What `patterns.json` holds. names: the features, in the order of their weights. values: the gazetteer, words of
-    a value with the places of its fields among the copied ones."""
-
-    names: tuple[str, ...]
-    values: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...]
 
 
 def train_heads(
@@ -98,3 +90,9 @@ def train_chain(
 def _weights(data: TrainingData, aligned: Aligned) -> NDArray[np.float32]:
     weights = np.where([row is not None for row in aligned.rows], data.weights, 0.0)
     return (weights * (len(weights) / max(float(weights.sum()), LEAST))).astype(np.float32)
+
+
+def require_scipy(purpose: str) -> None:
+    """Raises MissingExtra where scipy is not installed. purpose: what it is needed for, as a sentence begins."""
+    with needs("train", purpose):
+        import scipy  # noqa: F401

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.extraction.answers import same
-from stepdown.students.ranking.candidates import Candidate
+from stepdown.runtime.ranking.candidates import Candidate
 
 FloatArray = NDArray[np.float32]
 Doubles = NDArray[np.float64]

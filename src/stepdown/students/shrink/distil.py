@@ -10,8 +10,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.inputs import inputs_of
 from stepdown.core.students import Lineage, Student
-from stepdown.students.encoders.embedding_head import fit_embedding_head, unit
+from stepdown.runtime.kinds.frozen import unit
+from stepdown.students.encoders.embedding_head import fit_embedding_head
 from stepdown.students.targets import Targets
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Shown:
 
 def ask_student(teacher: Student, texts: Sequence[str], labels: int, parent: str) -> Shown | None:
     """What an opened student shows: its probabilities. None where it has none, or other labels."""
-    probabilities = teacher.answer_many(texts).probabilities
+    probabilities = teacher.answer_many(inputs_of(texts)).probabilities
     if probabilities is None or probabilities.shape[1] != labels:
         return None
     spoken = np.log(np.maximum(probabilities, _LEAST)).astype(np.float32)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from stepdown.core.errors import StepdownError, UsageError
 from stepdown.core.students import Lineage
+from stepdown.runtime.encoder import run_outputs, session
+from stepdown.runtime.readings import Outputs
 from stepdown.students.encoders.onnx_graph import LARGEST_FACTOR, LINEAR, ActivationRanges, GraphOptions, write_graph
-from stepdown.students.encoders.served import Outputs, run_outputs, session
 from stepdown.students.encoders.threads import torch_threads
 
 if TYPE_CHECKING:

@@ -16,19 +16,24 @@ from typing import Any, cast
 import msgspec
 
 from stepdown.core.calls import Broken, Call
+from stepdown.core.served import Served
 from stepdown.traffic.format import FormatExample, ReadOptions
 from stepdown.traffic.genai_spans import (
     DETAILS,
-    answered_of,
-    asked_of,
+    attributes_of,
+    has_content,
+    hex_id,
     is_chat,
     is_message,
     metadata_of,
-    says_something,
+    named_event,
+    nanoseconds,
+    plain,
+    request_of,
+    response_of,
     tools_from,
 )
 from stepdown.traffic.loose_chat import completion, usage_of
-from stepdown.traffic.otlp import attributes_of, hex_id, named_event, nanoseconds, plain
 from stepdown.traffic.record import Record, Wire, call_of
 from stepdown.traffic.rows import first_of, named, rows_of, sniffed_share
 from stepdown.traffic.source import Source
@@ -69,24 +74,24 @@ def sniff(head: bytes, name: str) -> float:
 
 def read(sources: Sequence[Source], options: Options) -> Iterator[Call | Broken]:
     with TraceSpool() as spool:
-        found = broken = 0
+        count = broken = 0
         for position, source in enumerate(sources):
             for item in rows_of(source, options):
                 problems = [item] if isinstance(item, Broken) else _spool(spool, source, position, *item)
                 broken += len(problems)
                 yield from problems
         for call in spool.calls():
-            found += 1
+            count += 1
             yield _call(sources[call.source], call)
         for source_number, line, notes in spool.lonely():
-            found += 1
+            count += 1
             yield _from_events(sources[source_number], line, notes)
-        if not (found or broken):
+        if not (count or broken):
             yield from (source.broken(0, _NOTHING) for source in sources)
 
 
 def examples() -> list[FormatExample]:
-    asked = [{"role": "user", "parts": [{"type": "text", "content": "Good or bad? I love it"}]}]
+    messages = [{"role": "user", "parts": [{"type": "text", "content": "Good or bad? I love it"}]}]
     answered = [{"role": "assistant", "parts": [{"type": "text", "content": "good"}], "finish_reason": "stop"}]
     told = {
         "gen_ai.operation.name": {"stringValue": "chat"},
@@ -96,12 +101,13 @@ def examples() -> list[FormatExample]:
         "gen_ai.conversation.id": {"stringValue": "c-1"},
         "gen_ai.usage.input_tokens": {"intValue": "9"},
         "gen_ai.usage.output_tokens": {"intValue": "1"},
-        "gen_ai.input.messages": {"stringValue": msgspec.json.encode(asked).decode()},
+        "gen_ai.input.messages": {"stringValue": msgspec.json.encode(messages).decode()},
         "gen_ai.output.messages": {"stringValue": msgspec.json.encode(answered).decode()},
         "user.id": {"stringValue": "anna"},
     }
     span = {
         "traceId": "5dde432052981f936ce58779a3921302",
+        "parentSpanId": "00f067aa0ba902b7",
         "spanId": "8738b8823fc8bfaf",
         "name": "chat m",
         "kind": 3,
@@ -126,6 +132,7 @@ def examples() -> list[FormatExample]:
         },
         response={"object": "chat.completion", "model": "m", "choices": [choice], "id": "r-1", "usage": usage},
         source="traces.jsonl:1",
+        served=Served(trace="5dde432052981f936ce58779a3921302", parent="00f067aa0ba902b7"),
     )
     return [FormatExample(name="traces.jsonl", data=msgspec.json.encode(line) + b"\n", calls=(call,))]
 
@@ -148,10 +155,10 @@ def _spool(spool: TraceSpool, source: Source, position: int, line: int, row: dic
                 name = text(event.get("eventName")) or text(attributes.get("event.name"))
                 trace, span_id = hex_id(event.get("traceId")), hex_id(event.get("spanId"))
                 if is_message(name) and trace and span_id:
-                    told = named_event(name, attributes, plain(event.get("body")))
-                    told["time"] = nanoseconds(event.get("timeUnixNano") or event.get("observedTimeUnixNano"))
-                    told["trace"], told["span"] = trace, span_id
-                    spool.note(told, at, trace, span_id, says_something(attributes, [told]))
+                    named = named_event(name, attributes, plain(event.get("body")))
+                    named["time"] = nanoseconds(event.get("timeUnixNano") or event.get("observedTimeUnixNano"))
+                    named["trace"], named["span"] = trace, span_id
+                    spool.note(named, at, trace, span_id, has_content(attributes, [named]))
     return []
 
 
@@ -167,7 +174,7 @@ def _spool_span(spool: TraceSpool, span: dict[str, Any], at: tuple[int, int]) ->
             spool.pass_over(hex_id(span.get("traceId")), hex_id(span.get("spanId")))
         return
     status = mapping(span.get("status"))
-    told = Span(
+    entry = Span(
         trace=hex_id(span.get("traceId")),
         name=hex_id(span.get("spanId")),
         parent=hex_id(span.get("parentSpanId")),
@@ -179,11 +186,11 @@ def _spool_span(spool: TraceSpool, span: dict[str, Any], at: tuple[int, int]) ->
     value = {
         "attributes": attributes,
         "events": events,
-        "span": msgspec.to_builtins(told),
+        "span": msgspec.to_builtins(entry),
         "failed": failed,
         "message": text(status.get("message")),
     }
-    spool.add(value, at, told, says_something(attributes, events))
+    spool.add(value, at, entry, has_content(attributes, events))
 
 
 def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
@@ -201,7 +208,7 @@ def _from_events(source: Source, line: int, notes: list[Any]) -> Call | Broken:
     details = next((note for note in notes if note["name"] == DETAILS), None)
     if details is None:
         return source.broken(line, _NO_SPAN, msgspec.json.encode(notes))
-    span = {"trace": details["trace"], "name": details["span"], "begun": details["time"], "ended": 0.0}
+    span = {"trace": details["trace"], "name": details["span"], "parent": "", "begun": details["time"], "ended": 0.0}
     attributes = details["attributes"]
     return _made(source, line, attributes, notes, span, named(attributes, "error.type"))
 
@@ -211,8 +218,8 @@ def _made(
 ) -> Call | Broken:
     raw = msgspec.json.encode(attributes)
     try:
-        messages = asked_of(attributes, events)
-        answers = answered_of(attributes, events)
+        messages = request_of(attributes, events)
+        answers = response_of(attributes, events)
     except ValueError as problem:
         return source.broken(line, f"span {span['name']}: {problem}", raw)
     if not messages:
@@ -241,6 +248,8 @@ def _made(
         if answers and not error
         else None,
         error=error,
+        trace_id=span["trace"],
+        parent_id=span["parent"],
     )
     return call_of(record, source, line, cast(Wire, openai_chat))
 
@@ -263,7 +272,7 @@ def _usage(attributes: dict[str, Any]) -> dict[str, Any]:
 def _error(value: dict[str, Any], attributes: dict[str, Any], events: list[Any]) -> str:
     if not value["failed"]:
         return ""
-    raised: dict[str, Any] = next((each["attributes"] for each in events if each["name"] == "exception"), {})
+    raised: dict[str, Any] = next((event["attributes"] for event in events if event["name"] == "exception"), {})
     kind = named(attributes, "error.type") or named(raised, "exception.type")
-    said = value["message"] or named(raised, "exception.message")
-    return (f"{kind}: {said}".strip(": ") or "error")[:500]
+    message = value["message"] or named(raised, "exception.message")
+    return (f"{kind}: {message}".strip(": ") or "error")[:500]

@@ -1,1 +1,0 @@
-"""The report's charts, one file each: plain figures in, inline SVG out."""

@@ -1,0 +1,1 @@
+"""Word patterns, a gazetteer and a chain of tags, as the kind `crf` answers with them."""

@@ -1,3 +1,0 @@
-"""The word that exported programs share with `core/students.py`."""
-
-ABSTAINS = "abstains"
