@@ -62,7 +62,9 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     after = _after_training(job, dataset, speed)
     if job.request.plan is None:
         each_s = after.each + after.timed_each
-        budget = TrainingBudget(data.size, _planned_seconds(job, dataset, speed, after), speed, each_s)
+        rows, after_s = len(dataset.examples), after.once + after.timed_once
+        seconds = training_seconds(budget_s, rows, speed.slowness, after_s)
+        budget = TrainingBudget(data.size, seconds, speed, each_s)
         unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
         plan, left_out = choose_ladder(budget, job.task.family, job.contract, LadderWishes(unable, job.choice.options))
         deadline = job.deadline
@@ -104,10 +106,13 @@ def _after_training(job: Job, dataset: Dataset, speed: MachineSpeed) -> _After:
     )
 
 
-def _planned_seconds(job: Job, dataset: Dataset, speed: MachineSpeed, after: _After) -> float:
-    """What the budget leaves for training: a formula, not a clock, so that the same build is planned twice alike."""
-    before = speed.slowness * (2.0 + 3e-4 * len(dataset.examples))
-    return max(LEAST_TRAINING_S, _PLANNED * (job.request.budget_s - before - after.once - after.timed_once))
+def training_seconds(budget_s: float, rows: int, slowness: float, after_s: float) -> float:
+    """What a budget leaves for training: a formula, not a clock, so that the same build is planned twice alike.
+
+    rows: of the whole dataset, which has to be curated. after_s: what follows training.
+    """
+    before = slowness * (2.0 + 3e-4 * rows)
+    return max(LEAST_TRAINING_S, _PLANNED * (budget_s - before - after_s))
 
 
 def _busy(job: Job) -> float:
