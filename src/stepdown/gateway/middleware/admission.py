@@ -71,7 +71,7 @@ def check_allowed(exchange: Exchange) -> None:
         return
     if key.tasks and (task is None or not key.allows_task(task.name)):
         what = f"the task {task.name!r}" if task else "requests that belong to no task"
-        raise Refused(403, f"This key may not ask for {what}.", "task_not_allowed")
+        raise Refused(403, f"This key has no access to {what}.", "task_not_allowed")
     if key.tasks and task is not None:
         other = what_differs(exchange.body, exchange.chat, exchange.value, task, key.models)
         if other:
@@ -79,7 +79,7 @@ def check_allowed(exchange: Exchange) -> None:
             raise Refused(403, message, "request_not_allowed")
     model = str(exchange.chat.get("model") or "")
     if not key.allows_model(model):
-        raise Refused(403, f"This key may not ask for the model {model[:100]!r}.", "model_not_allowed")
+        raise Refused(403, f"This key has no access to the model {model[:100]!r}.", "model_not_allowed")
 
 
 Standing = Literal["", "unknown", "revoked", "expired"]
