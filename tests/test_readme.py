@@ -12,8 +12,8 @@ from tests.cli.conftest import stepdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOUR = README.split("## A tour")[1].split("```")[1]
-COMMANDS = [shlex.split(line, comments=True) for line in TOUR.splitlines() if line.startswith("stepdown ")]
+SHOWN = "".join(README.split(f"## {title}")[1].split("```")[1] for title in ("Five commands", "A tour"))
+COMMANDS = [shlex.split(line, comments=True) for line in SHOWN.splitlines() if line.startswith("stepdown ")]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
@@ -26,8 +26,8 @@ def test_every_command_of_the_tour_exists_with_its_options(words: list[str]) -> 
 
 
 def test_the_tour_names_every_verb() -> None:
-    listed = re.findall(r"^  (\w+) ", stepdown("--help").out.split("Commands:")[1], re.MULTILINE)
-    beside = set(re.findall(r"`stepdown (\w+)`", README.split("## A tour")[1].split("\n## ")[0]))
+    listed = re.findall(r"^  ([\w-]+) ", stepdown("--help").out.split("Commands:")[1], re.MULTILINE)
+    beside = set(re.findall(r"`stepdown ([\w-]+)`", README.split("## A tour")[1].split("\n## ")[0]))
     assert {words[1] for words in COMMANDS} | beside | {"demo"} == set(listed)
 
 

@@ -28,7 +28,7 @@ from stepdown.core.students import ArtefactManifest, Student
 from stepdown.runtime.artefact import open_student, read_manifest, sha256
 from stepdown.students.artefact import seal
 from stepdown.students.exported_program import ProgramAnswer, ask
-from stepdown.students.exporter import export_student, exporters, run_program
+from stepdown.students.exporter import export_student, exporters
 from stepdown.students.graphs import graphs
 from stepdown.students.kinds import student_kinds
 
@@ -67,10 +67,9 @@ def write_program(folder: Path, named: Mapping[str, Sequence[str]]) -> None:
         calibrator = {"weights": weights, "bias": 0.0, "squash": False, "knots": [], "levels": []}
         if "abstains" in signals:
             calibrator["abstains"] = signals.index("abstains")
-        rungs.append({"folder": kind, "kind": kind, "threshold": 0.0, "calibrator": calibrator})
+        rungs.append({"folder": kind, "kind": kind, "artefact": "", "threshold": 0.0, "calibrator": calibrator})
     cascade = {"task": "t", "family": "f", "certified_until": None, "rungs": rungs}
     (folder / "cascade.json").write_bytes(canonical_json(cascade))
-    (folder / "run.py").write_text(run_program(), encoding="utf-8")
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     manifest = {"files": {name: sha256(folder / name) for name in names if name != "manifest.json"}}
     (folder / "manifest.json").write_bytes(canonical_json(manifest))
@@ -97,7 +96,7 @@ def test_it_answers_as_its_parent_does(made: Made) -> None:
 
 def test_the_manifest_names_what_it_runs_on(made: Made) -> None:
     files = {path.relative_to(made.folder).as_posix() for path in made.folder.rglob("*.*") if path.is_file()}
-    assert made.model.files.keys() == files - {"run.py", "cascade.json", "manifest.json"}
+    assert made.model.files.keys() == files - {"cascade.json", "manifest.json"}
     assert all(sha256(made.folder / name) == digest for name, digest in made.model.files.items())
     assert made.model.signal_names == tuple(made.parent.signal_names)
     assert not set(made.model.requires) & {"torch", "onnx", "stepdown", "scipy", "transformers"}
@@ -189,12 +188,17 @@ def test_rungs_of_all_kinds_share_a_program(name: str, tmp_path: Path, kept_fold
 
 @pytest.fixture
 def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A package that is installed and names a kind "foreign"."""
+    """A package that is installed and names a kind "foreign", whose module needs another of the package."""
     site = tmp_path / "site"
     (site / "foreign-1.0.dist-info").mkdir(parents=True)
     (site / "foreign-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
-    (site / "foreign-1.0.dist-info" / "entry_points.txt").write_text("[stepdown.student]\nforeign = foreign_kind\n")
-    (site / "foreign_kind.py").write_text("")
+    (site / "foreign-1.0.dist-info" / "entry_points.txt").write_text("[stepdown.student]\nforeign = foreign.kind\n")
+    (site / "foreign").mkdir()
+    (site / "foreign" / "__init__.py").write_text("")
+    (site / "foreign" / "words.py").write_text("")
+    (site / "foreign" / "kind.py").write_text(
+        "from stepdown.core.students import NUMPY\nfrom . import words\nRUNTIME = NUMPY\n"
+    )
     monkeypatch.syspath_prepend(site)
     kinds._third_party.cache_clear()
     yield
@@ -202,8 +206,8 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_kind_of_a_third_party_is_refused_by_name(name: str, tmp_path: Path, foreign: None) -> None:
-    """Its module is no part of the code that exports carry."""
+def test_a_kind_of_several_modules_is_refused_by_name(name: str, tmp_path: Path, foreign: None) -> None:
+    """An export carries one module of a third party's."""
     artefact = tmp_path / "artefact"
     artefact.mkdir()
     manifest = ArtefactManifest(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepdown.build.measure import MeasuredStudents
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate import path
 from stepdown.certificate.files import read_certificate
 from stepdown.certificate.forecast import PathForecast

@@ -502,6 +502,7 @@ def certified(**changes: Any) -> BuildRecord:
             "onnxruntime": "1.23.0",
             "torch": "2.13.0",
         },
+        "kinds": {"encoder": "a small encoder, fine-tuned"},
         "plan": {
             "ladder": ["linear", "token_cnn", "frozen", "encoder"],
             "threads": 1,

@@ -49,4 +49,4 @@ def test_a_claim_about_a_measure() -> None:
 
 
 def test_the_words_of_an_error_are_those_of_every_older_record() -> None:
-    assert loss_words("error") is ERROR
+    assert loss_words("error") == ERROR

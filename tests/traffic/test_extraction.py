@@ -25,7 +25,7 @@ def _calls(shape: Any, change: Change = lambda each: each, count: int = COUNT) -
 
 
 def _only(calls: list[Call], said: dict[str, TaskSettings] | None = None) -> TaskSummary:
-    (summary,) = find_tasks(calls, Prices({}), said=said)
+    (summary,) = find_tasks(calls, Prices({}), task_settings=said)
     return summary
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stepdown.build.job import Job
 from stepdown.build.label_plan import first_plan, label_next
-from stepdown.build.measure import MeasuredStudents
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
@@ -26,7 +26,14 @@ from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import COMPLETE, whole_units_up_to
 from stepdown.certificate.refusal import needed_labels
-from stepdown.certificate.split_answers import SplitAnswers, content_keys, observe_evidence, observe_judged, time_rows
+from stepdown.certificate.split_answers import (
+    TIMING_S,
+    SplitAnswers,
+    content_keys,
+    observe_evidence,
+    observe_judged,
+    time_rows,
+)
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.certificate import Certificate, Journalled, Population
 from stepdown.core.dataset import Dataset, Example
@@ -43,8 +50,8 @@ DEAREST = 2.0
 
 @dataclass(frozen=True)
 class Certified:
-    """A certificate or a refusal, and all that it rests on. whole: the evidence of the whole draw, of which what was
-    tested may be a beginning."""
+    """A certificate or a refusal, with its candidate, evidence and attempt. whole: the evidence of the whole draw, of
+    which `evidence` may be the first rows."""
 
     certificate: Certificate
     candidate: Candidate
@@ -92,7 +99,7 @@ def gold_to_check(job: Job, measured: MeasuredStudents) -> GoldToCheck:
 
 
 def population(job: Job, draw: Draw) -> Population:
-    """What a draw was drawn from, as a certificate has it."""
+    """The population of a draw, as a certificate states it."""
     assumption = {"traffic": "all" if draw.complete and job.contract.against == "gold" else "", "judged": ""}
     return Population(
         calls=draw.calls,
@@ -109,7 +116,7 @@ def population(job: Job, draw: Draw) -> Population:
 
 
 def rows_to_test(job: Job, draw: Draw, whole: Evidence, plan: int) -> tuple[Evidence, bool]:
-    """The beginning of the draw that is to be tested, and whether enough of it is labelled.
+    """The first rows of the draw, as many as are to be tested, and whether enough of them are labelled.
 
     All of it where nothing waits for a label. Else as many rows as were planned before anyone labelled; where nothing
     was planned, `plan`, and those labels are waited for.
@@ -178,26 +185,31 @@ def _certify_rows(job: Job, measured: MeasuredStudents, draw: Draw) -> Observati
     latency = time_once(job, measured.students, measured.candidate_students, answered.examples, draw)
     if kind == "judged":
         own = SplitAnswers(with_drawn_gold(answered.examples), answered.predictions)
-        return observe_judged(own, measured.candidate_students, job.grader, measured.curated.verdicts, latency)
+        return observe_judged(own, measured.candidate_students, job.grader, measured.verdicts, latency)
     return observe_evidence(answered, measured.candidate_students, job.grader, kind, latency)
 
 
 def with_drawn_gold(examples: Sequence[Example]) -> list[Example]:
-    """Judged rows with the gold that is a random sample of them: what its owner drew, else an unbroken beginning."""
-    declared = [one for one in examples if one.gold is not None and one.gold_basis in ("random-sample", "all")]
+    """Judged rows with the gold that is a random sample of them: the owner's own sample, else the rows up to the first
+    without gold."""
+    declared = [
+        example for example in examples if example.gold is not None and example.gold_basis in ("random-sample", "all")
+    ]
     if declared:
         kept = {one.id for one in declared}
     else:
-        bare = next((place for place, one in enumerate(examples) if one.gold is None), len(examples))
-        kept = {one.id for one in examples[:bare]}
-    return [one if one.id in kept else msgspec.structs.replace(one, gold=None) for one in examples]
+        bare = next((place for place, example in enumerate(examples) if example.gold is None), len(examples))
+        kept = {example.id for example in examples[:bare]}
+    return [example if example.id in kept else msgspec.structs.replace(example, gold=None) for example in examples]
 
 
 def _ceiling(job: Job, dataset: Dataset) -> float | None:
-    """The most that one call costs: as the contract states it, else from the calls that are no evidence."""
+    """The price ceiling of one call: as the contract states it, else from the calls outside of the evidence."""
     if job.contract.dearest_call_usd is not None:
         return job.contract.dearest_call_usd
-    costs = [one.cost_usd for one in dataset.examples if one.split != "certify" and one.cost_usd is not None]
+    costs = [
+        example.cost_usd for example in dataset.examples if example.split != "certify" and example.cost_usd is not None
+    ]
     return DEAREST * max(costs) if costs else None
 
 
@@ -227,16 +239,18 @@ def _timed(
         # A plain list is of an earlier version, which kept no digest.
         seconds = kept.seconds if isinstance(kept, _Timings) else kept
         if len(seconds) == len(examples) and (kept is seconds or kept == _sealed(seconds)):
-            return [float("nan") if one is None else one for one in seconds]
+            return [float("nan") if second is None else second for second in seconds]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         pass
-    timed: list[float] = time_rows([student], examples, np.random.default_rng(0))[0].tolist()
+    timed: list[float] = time_rows([student], examples, np.random.default_rng(0), job.timing_share * TIMING_S)[
+        0
+    ].tolist()
     write_whole(path, canonical_json(_sealed([None if math.isnan(one) else one for one in timed])))
     return timed
 
 
 class _Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """As they are kept. digest: damaged timings are lost ones."""
+    """Timings as they are stored. digest: of `seconds`; timings that do not match it are measured anew."""
 
     seconds: list[float | None]
     digest: str

@@ -1,4 +1,4 @@
-"""The first stage: a task's calls, gold and verdicts into a dataset, and what is known of the calls as a whole."""
+"""The first stage: a task's calls, gold and verdicts become a dataset, with figures of all calls."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def curate_for_build(job: Job) -> Curated:
     curated = curate_task(job.home, job.store, job.task, job.contract, own)
     if not curated.dataset.split("tune"):
         raise NotEnoughData(
-            f"Of {len(curated.dataset.examples):,} usable calls of {job.task.name!r} none is left to tune on.",
+            f"Of {len(curated.dataset.examples):,} usable calls of {job.task.name!r} none is left for the tune split.",
             "Confidences are fitted, and the cascade is chosen, on calls that are neither learned from nor evidence.",
             "Import more calls, or give gold without a split column.",
         )
@@ -99,12 +99,12 @@ def imported_files(store: Store) -> dict[str, str]:
 
 
 def check_labels(dataset: Dataset) -> None:
-    """Raises ResourceError where there are more labels than time and memory are bounded for."""
+    """Raise ResourceError where a dataset has more labels than `MOST_LABELS`."""
     labels = len(dataset.manifest.labels)
     if labels > MOST_LABELS:
         raise ResourceError(
             f"{len(dataset.examples):,} usable calls of {dataset.manifest.task!r} have {labels:,} different answers.",
-            f"Students are built for at most {MOST_LABELS:,}: beyond that time, memory and evidence a label run out.",
+            f"Students are built for at most {MOST_LABELS:,}: time, memory and evidence do not allow more.",
             "Merge answers, name the field with fewer of them (`answer` in stepdown.toml), or leave the task to the "
             "large model.",
         )
@@ -112,12 +112,12 @@ def check_labels(dataset: Dataset) -> None:
 
 def summarise(store: Store, task: Task, prices: Prices) -> TaskSummary:
     """The figures of a task's calls. Raises NotEnoughData when it has none."""
-    found = find_tasks(calls_of(store, task), prices, known={task.name: task})
-    if not found:
+    summaries = find_tasks(calls_of(store, task), prices, known={task.name: task})
+    if not summaries:
         raise NotEnoughData(
-            f"The task {task.name!r} has no calls in the store.", "Expected some.", "Run: stepdown import FILE…"
+            f"The task {task.name!r} has no calls in the store.", "Expected at least one.", "Run: stepdown import FILE…"
         )
-    return max(found, key=lambda one: one.calls)
+    return max(summaries, key=lambda one: one.calls)
 
 
 def priced(calls: Iterator[Call], prices: Prices) -> Iterator[Call]:
@@ -128,7 +128,7 @@ def priced(calls: Iterator[Call], prices: Prices) -> Iterator[Call]:
 
 
 def cross_validator(seed: int, threads: int) -> OutOfSample:
-    """What curation's noise audit and the scan use to see each row through a student that never saw it."""
+    """A function that gives cross-fitted probabilities of labels, for curation's noise audit."""
 
     def out_of_sample(texts: list[str], answers: list[str]) -> NDArray[np.float64]:
         return np.asarray(out_of_sample_probabilities(texts, answers, seed, threads=threads), dtype=np.float64)
@@ -137,13 +137,13 @@ def cross_validator(seed: int, threads: int) -> OutOfSample:
 
 
 def read_verdicts(store: Store) -> Verdicts:
-    """A judge's verdicts by call; what came as feedback is nobody's judgement of a sample."""
-    found: Verdicts = {}
+    """A judge's verdicts by call. Feedback is left out: it is not a judgement of a sample."""
+    verdicts: Verdicts = {}
     for verdict in store.verdicts():
         if verdict.judge.startswith(VOLUNTEERED_JUDGE):
             continue
-        found.setdefault(verdict.id, []).append(verdict)
-    return found
+        verdicts.setdefault(verdict.id, []).append(verdict)
+    return verdicts
 
 
 def incumbent_verdicts(verdicts: Verdicts) -> dict[str, float]:

@@ -29,7 +29,7 @@ cost_per_1k    = 0.05
 
 
 def prepare(folder: Path, progress: Progress) -> tuple[Home, ImportResult]:
-    """A project folder with the shipped traffic and gold in it; one that is there already is used as it is."""
+    """A project folder with the shipped traffic and gold; an existing folder is used as it is."""
     make_folder(folder)
     if not (folder / FILE_NAME).exists():
         write_whole(folder / FILE_NAME, SETTINGS)

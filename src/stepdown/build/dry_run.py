@@ -1,4 +1,4 @@
-"""A dry run: what a build would choose and may expect, read off *tune* alone. No evidence is asked or spent."""
+"""A dry run: what a build would choose, and its expected result, from *tune* alone. No evidence is read or spent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from stepdown.build.curate import curate_for_build
 from stepdown.build.job import BuildRequest, Job
-from stepdown.build.measure import MeasuredStudents, measure_students
+from stepdown.build.measure import measure_students
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.build.prepare import prepared
 from stepdown.build.train import fit_students
 from stepdown.certificate.candidate import Candidate
@@ -32,8 +33,8 @@ LIKELY = 0.5
 
 @dataclass(frozen=True)
 class BuildForecast:
-    """What tune says. students: as measured there. offload, excess_loss: at the last point of the path that is more
-    likely than not to pass, chance: that it does; None where no student could be tried or no point is likely.
+    """The forecast from tune. students: as measured there. offload, excess_loss: at the last point of the path that is
+    more likely than not to pass, chance: that it does; None where no student could be tried or no point is likely.
 
     drawn: calls in the draw. rows, labels: about how many of them would be tested and labelled, None where no number
     would do. attempt, error_share: of the next build on this evidence.
@@ -71,7 +72,7 @@ def forecast_build(home: Home, request: BuildRequest, progress: Progress) -> Bui
 
 def _tried(job: Job, dataset: Dataset, measured: MeasuredStudents) -> BuildForecast:
     rows = dataset.split("certify")
-    units = len({one.unit for one in rows})
+    units = len({row.unit for row in rows})
     number = 1 + _attempts(job, dataset)
     error = attempt_error(1.0 - job.contract.confidence, number)
     forecast = PathForecast(measured.tune.students(measured.kept), job.contract, max(units, 1), error)
@@ -85,7 +86,7 @@ def _tried(job: Job, dataset: Dataset, measured: MeasuredStudents) -> BuildForec
     return BuildForecast(
         task=job.task.name,
         students=measured.measurements,
-        rungs=tuple(one.kind for one in candidate.candidate_students),
+        rungs=tuple(candidate_student.kind for candidate_student in candidate.candidate_students),
         why=candidate.why,
         against=job.contract.against,
         offload=likely[0],
@@ -100,10 +101,10 @@ def _tried(job: Job, dataset: Dataset, measured: MeasuredStudents) -> BuildForec
 
 
 def _attempts(job: Job, dataset: Dataset) -> int:
-    """How many attempts were made on this evidence, in whatever task."""
+    """The number of attempts made on this evidence, by any task."""
     rows, draw = dataset.split("certify"), dataset.draw
     draws = (draw.digest, draw.replaces) if draw else ()
-    names = [one.id for one in rows], content_keys(rows)
+    names = [row.id for row in rows], content_keys(rows)
     return attempts_so_far(ledger_events(job.store), *names, draws, job.contract.against == "agreement")
 
 
@@ -112,16 +113,17 @@ def _likely(
 ) -> tuple[float | None, float | None, float | None]:
     own = measured.tune.students(measured.kept)
     places = [
-        [each.artefact for each in own.candidate_students].index(one.artefact) for one in candidate.candidate_students
+        [candidate_student.artefact for candidate_student in own.candidate_students].index(candidate_student.artefact)
+        for candidate_student in candidate.candidate_students
     ]
     rows = own.students(places).rows(np.flatnonzero(own.labelled))
-    found: tuple[float | None, float | None, float | None] = (None, None, None)
+    likely: tuple[float | None, float | None, float | None] = (None, None, None)
     for point in candidate.points:
         seen = outcome(rows, candidate.confidences(rows), point.thresholds)
         chance = forecast.chance(seen)
         if chance >= LIKELY:
-            found = seen.offload, float(seen.excess.mean()), chance
-    return found
+            likely = seen.offload, float(seen.excess.mean()), chance
+    return likely
 
 
 def as_json(tried: BuildForecast) -> dict[str, Any]:
@@ -140,19 +142,19 @@ def as_json(tried: BuildForecast) -> dict[str, Any]:
             "attempt": tried.attempt,
             "error_share": tried.error_share,
         },
-        "students": [one.kind for one in tried.students],
+        "students": [student.kind for student in tried.students],
     }
 
 
 def sentences(tried: BuildForecast) -> list[str]:
-    """The same for people, a paragraph each."""
+    """The forecast in words, one paragraph each."""
     if not tried.rungs:
         return [f"A dry run: {tried.why or 'no student could be tried.'} Nothing of the evidence was looked at."]
     rungs = " then ".join(tried.rungs)
     if tried.offload is None or tried.excess_loss is None or tried.chance is None:
-        found = f"On tune no point of {rungs} is more likely than not to be certified."
+        forecast = f"On tune no point of {rungs} is more likely than not to be certified."
     else:
-        found = (
+        forecast = (
             f"On tune {rungs} would answer {tried.offload:.1%} of calls without the incumbent, at an excess loss of "
             f"{tried.excess_loss:+.1%}; such a point passes with chance {tried.chance:.0%}."
         )
@@ -163,4 +165,4 @@ def sentences(tried: BuildForecast) -> list[str]:
         f"A build now would be attempt {tried.attempt} on this evidence, tested at {tried.error_share:.2%}. "
         "What is forecast here was chosen on the same rows, and is no evidence."
     )
-    return [f"A dry run: nothing was tested or spent. {found}", evidence, spend]
+    return [f"A dry run: nothing was tested or spent. {forecast}", evidence, spend]

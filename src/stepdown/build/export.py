@@ -42,8 +42,6 @@ from stepdown.evaluation.speed import describe_machine, size_on_disk
 from stepdown.project.builds import latest
 from stepdown.project.home import Home, write_whole
 from stepdown.report.exported_card import render_exported_card
-from stepdown.runtime.cascade import CascadeSpec
-from stepdown.students.exported_program import ProgramAnswer
 from stepdown.students.exporter import exporters
 
 
@@ -103,10 +101,11 @@ def _finish(
     made: tuple[list[ExportedModel], Compared, Path],
 ) -> Exported:
     models, compared, draft = made
-    rungs = _measured(home, source.spec, models, compared.said)
+    places = zip(models, folders_of(source.spec), compared.said, strict=True)
+    rungs = tuple(_rung_speed(home, model, folder, one.seconds) for model, folder, one in places)
     why, spec, certificate = source.why, source.spec, None
     if not why:
-        certificate, evidence = recertify(store, source.parent, rungs, compared.said, compared, home.clock())
+        certificate, evidence = recertify(store, source.parent, rungs, compared, home.clock())
         why = _why_refused(certificate)
         if why and not request.uncertified:
             return Exported(compared.found, None, why)
@@ -137,15 +136,6 @@ def _compare(home: Home, source: Source, rows: Rows, models: Sequence[ExportedMo
     requires = sorted({name for model in models for name in model.requires})
     said = ask_export(draft, requires, rows, np.random.default_rng(source.record.seed))
     return Compared(rows, said, compare(source.spec, rows, parents, said))
-
-
-def _measured(
-    home: Home, spec: CascadeSpec, models: Sequence[ExportedModel], said: Sequence[ProgramAnswer]
-) -> tuple[ExportedRung, ...]:
-    return tuple(
-        _rung_speed(home, model, folder, one.seconds)
-        for model, folder, one in zip(models, folders_of(spec), said, strict=True)
-    )
 
 
 def _rung_speed(home: Home, model: ExportedModel, folder: str, seconds: NDArray[np.float64]) -> ExportedRung:

@@ -19,7 +19,7 @@ from stepdown.project.home import Home, make_folder
 from stepdown.runtime.artefact import sha256
 from stepdown.runtime.cascade import CascadeSpec
 from stepdown.runtime.program import CASCADE, FolderCascade, FolderRung
-from stepdown.students.exporter import RUN, export_student, run_program
+from stepdown.students.exporter import export_student
 
 REQUIREMENTS = "requirements.txt"
 
@@ -78,8 +78,7 @@ def publish(draft: Path, target: Path) -> None:
 def write_models(
     home: Home, spec: CascadeSpec, format_name: str, draft: Path, texts: Sequence[str]
 ) -> list[ExportedModel]:
-    """Every rung's model, and the program that asks them. Raises as `export_student` does."""
-    (draft / RUN).write_text(run_program(), encoding="utf-8")
+    """Every rung's model. Raises as `export_student` does."""
     return [
         export_student(home.artefacts / rung.artefact, format_name, draft, folder, texts)
         for rung, folder in zip(spec.rungs, folders_of(spec), strict=True)
@@ -99,20 +98,13 @@ def write_cascade(
     certificate: Certificate | None,
 ) -> None:
     """What the program reads. rungs: None before they are measured."""
-    described = tuple(
-        FolderRung(
-            folder=folder,
-            kind=rung.kind,
-            threshold=rung.threshold,
-            calibrator=rung.calibrator,
-            model=rungs[place].model.digest if rungs else "",
-            parent=rung.artefact,
-        )
-        for place, (rung, folder) in enumerate(zip(spec.rungs, folders_of(spec), strict=True))
-    )
-    certified_until = certificate.expires_at if certificate else None
+    described = []
+    for place, (rung, folder) in enumerate(zip(spec.rungs, folders_of(spec), strict=True)):
+        artefact = rungs[place].model.digest if rungs else rung.artefact
+        described.append(FolderRung(**{**msgspec.structs.asdict(rung), "artefact": artefact}, folder=folder))
+    until = certificate.expires_at if certificate else None
     family = source.record.family
-    stated = FolderCascade(task=spec.task, family=family, certified_until=certified_until, rungs=described)
+    stated = FolderCascade(task=spec.task, family=family, certified_until=until, rungs=tuple(described))
     write_json(draft / CASCADE, stated)
 
 
@@ -142,10 +134,7 @@ def _foreign(target: Path) -> list[str] | None:
         said = msgspec.json.decode((target / MANIFEST).read_bytes(), type=ExportManifest)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
         return None
-    present = (path.relative_to(target) for path in sorted(target.rglob("*")) if not path.is_dir())
-    return [path.as_posix() for path in present if path.as_posix() not in {*said.files, MANIFEST} and not _cache(path)]
-
-
-def _cache(path: Path) -> bool:
-    """Python leaves compiled modules beside those it has run."""
-    return path.parent.name == "__pycache__"
+    # Python leaves compiled modules beside those it has run.
+    present = (path for path in sorted(target.rglob("*")) if not path.is_dir() and path.parent.name != "__pycache__")
+    names = [path.relative_to(target).as_posix() for path in present]
+    return [name for name in names if name not in {*said.files, MANIFEST}]

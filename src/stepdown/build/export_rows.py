@@ -64,7 +64,7 @@ def rows_of(dataset: Dataset, evidence: Evidence) -> Rows:
 def ask_parents(home: Home, spec: CascadeSpec, rows: Rows, evidence: Evidence) -> list[Predictions]:
     """What the students of the build say to all rows. Raises StepdownError where that is not what was certified."""
     said = []
-    inputs, device = [example.asked for example in rows.examples], home.settings.machine.device
+    inputs, device = [example.student_input for example in rows.examples], home.settings.machine.device
     for place, rung in enumerate(spec.rungs):
         predictions = open_student(home.artefacts / rung.artefact, device=device).answer_many(inputs)
         said.append(predictions)

@@ -1,4 +1,4 @@
-"""What leaving single fields to the incumbent would save, beside leaving it whole answers."""
+"""The saving of escalating single fields, compared with escalating whole answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stepdown.build.job import Job
-from stepdown.build.measure import MeasuredStudents
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate.field_confidence import Booleans, Calibrators, FieldTable, Floats, field_confidences, table_of
 from stepdown.core.dataset import SplitName
 from stepdown.core.measurements import FieldEscalation, FieldRow
@@ -105,10 +105,11 @@ def escalate_fields(student: StudentFields, margin: float) -> FieldEscalation:
 
 
 def escalate_all(job: Job, measured: MeasuredStudents, rows: Rows | None) -> tuple[FieldEscalation, ...]:
-    """Of every student that is sure of single fields, on the rows that may be shown; never on the evidence."""
+    """The escalation of single fields by every student with confidences of fields, on the rows that may be shown; never
+    on the evidence."""
     if rows is None:
         return ()
-    split, found = rows[0], []
+    split, escalations = rows[0], []
     for place, candidate_student in enumerate(measured.candidate_students):
         calibrator = measured.calibrators[place]
         tune, _ = table_of(measured.answered["tune"], place, calibrator, job.family.parts)
@@ -118,13 +119,13 @@ def escalate_all(job: Job, measured: MeasuredStudents, rows: Rows | None) -> tup
             student = StudentFields(
                 candidate_student.kind, candidate_student.artefact, tune, shown, split, reference, fields
             )
-            found.append(escalate_fields(student, job.contract.margin))
-    return tuple(found)
+            escalations.append(escalate_fields(student, job.contract.margin))
+    return tuple(escalations)
 
 
 def _rows(table: FieldTable, confidences: Floats, level: float) -> tuple[FieldRow, ...]:
-    """One for each field that occurs and that the student decides about, the worst first."""
-    found = []
+    """A row for each field that occurs and that the student decides about, the worst first."""
+    rows = []
     for place, name in enumerate(table.names):
         known = ~np.isnan(confidences[:, place]) & (table.sure > 0.0)
         if known.any() and (table.there | table.given)[:, place].any():
@@ -136,5 +137,5 @@ def _rows(table: FieldTable, confidences: Floats, level: float) -> tuple[FieldRo
                 calibration_error=expected_calibration_error(sure, 1.0 - wrong),
                 accepted=float((sure >= level).mean()),
             )
-            found.append(row)
-    return tuple(sorted(found, key=lambda row: (-row.error.value, row.name)))
+            rows.append(row)
+    return tuple(sorted(rows, key=lambda row: (-row.error.value, row.name)))

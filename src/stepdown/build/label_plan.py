@@ -69,14 +69,14 @@ def to_label(dataset: Dataset, whole: Evidence, rows: int) -> ToLabel:
     return ToLabel(rows, tuple(one for one in dataset.split("certify") if one.id in wanted))
 
 
-def write_next(store: Store, draw: Draw, found: ToLabel, path: Path, now: float) -> int:
+def write_next(store: Store, draw: Draw, plan: ToLabel, path: Path, now: float) -> int:
     """Enter the plan, then write the file. Returns how many calls are to be labelled."""
-    plan_labels(store, draw, found.rows, now)
-    return write_labels_file(path, found.examples)
+    plan_labels(store, draw, plan.rows, now)
+    return write_labels_file(path, plan.examples)
 
 
 def rows_planned(store: Store, draw: Draw, whole: Evidence, wanted: int) -> int:
-    """The calls to cover: what was planned before where that was more."""
+    """The number of calls to cover: at least as many as were planned before."""
     return whole_units_up_to(whole.seen.units, max(wanted, planned_rows(store, draw)))
 
 
@@ -85,12 +85,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_labels_file(path: Path, examples: Sequence[Example]) -> int:
-    """Write the rows to label, as they are given; how many there were is returned.
+    """Write the rows to label in their order, and return how many they are.
 
     CSV, or JSON lines where the name ends in .jsonl; columns `id,input,gold`, the last one empty. Import it again as
     gold once it is filled in; rows left empty are ignored. Raises ResourceError when the disk does not take it.
     """
-    table = [{"id": one.id, "input": one.text, "gold": None} for one in examples]
+    table = [{"id": example.id, "input": example.text, "gold": None} for example in examples]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".jsonl":

@@ -1,4 +1,4 @@
-"""What a build that has ended changes of what answers its task."""
+"""What answers a task after a build of it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from stepdown.project.promote import chosen_if_there
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a build has changed of what answers its task. answers: the build that does, "" where none; in_force: whether
-    that one may. note: the same in words."""
+    """What answers a task after a build. answers: the name of that build, "" for none; in_force: whether it is in
+    force. note: the same in words."""
 
     answers: str
     in_force: bool
@@ -22,7 +22,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def outcome(home: Home, task: str, folder: BuildFolder) -> Outcome:
-    """What answers a task once a build of it has ended."""
+    """What answers a task after a build of it has ended."""
     with home.store() as store:
         journal = read_journal(home, store)
     answers, built = chosen_if_there(home, journal, task), inspect(home, journal, folder, task)
@@ -50,9 +50,9 @@ def _standing_of(home: Home, journal: Journal, task: str, build: str) -> str:
         return error.got.rstrip(".")
 
 
-def _set_aside(home: Home, found: Standing, task: str) -> str:
-    """How to have a certified build answer that was made for another contract than the settings have; "" for others."""
-    certificate = found.certificate
+def _set_aside(home: Home, built: Standing, task: str) -> str:
+    """How to promote a certified build whose contract differs from that of the settings; "" for other builds."""
+    certificate = built.certificate
     if certificate is None or certificate.verdict != "certified":
         return ""
     other = why_other_contract(home.settings, certificate)
@@ -61,5 +61,5 @@ def _set_aside(home: Home, found: Standing, task: str) -> str:
     reason = other.removeprefix(OTHER_CONTRACT)
     return (
         f"This certificate will not be served: it is for {reason}. To serve it, write its contract into "
-        f"[tasks.{task}.contract], then: stepdown promote {task} {found.build}"
+        f"[tasks.{task}.contract], then: stepdown promote {task} {built.build}"
     )

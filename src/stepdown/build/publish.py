@@ -1,4 +1,4 @@
-"""The last stage: a build's folder, whole or not at all, and the journal's word of it."""
+"""The last stage: a build's folder, published whole or not at all, and its event in the journal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from stepdown.build.certify import Certified
 from stepdown.build.job import Job
 from stepdown.build.label_plan import label_next, rows_planned, to_label, write_next
-from stepdown.build.measure import MeasuredStudents
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate.files import seal
 from stepdown.certificate.planning import expect
 from stepdown.certificate.refusal import needed_labels
@@ -26,6 +26,7 @@ from stepdown.project.builds import UNFINISHED, BuildFolder, Pending, publish
 from stepdown.project.discovery import with_settings
 from stepdown.project.home import make_folder, write_whole
 from stepdown.project.in_force import changing, chosen, why_other_contract
+from stepdown.project.issuance import issuance_of, link_artefacts
 from stepdown.project.journal import BUILT, read_journal
 from stepdown.project.response_template import freeze
 from stepdown.project.settings import Settings, read_settings, settings_digest
@@ -38,7 +39,7 @@ KEPT_BUILDS = 5
 def keep(
     job: Job, record: BuildRecord, dataset: Dataset, measured: MeasuredStudents, certified: Certified
 ) -> BuildFolder:
-    """Write everything into a folder that appears in one step, then make it the newest. Raises ResourceError."""
+    """Write a build into a folder that appears in one step, and make it the newest. Raises ResourceError."""
     certificate = certified.certificate
     parent = job.home.builds(job.task.name)
     _sweep(job)
@@ -49,7 +50,9 @@ def keep(
     draft.write(draft.cascade, certified.candidate.cascade(certificate.chosen))
     draft.write(draft.certificate, seal(certificate))
     fields = {
-        one.artefact: known for one, known in zip(measured.candidate_students, measured.fields, strict=True) if known
+        candidate_student.artefact: known
+        for candidate_student, known in zip(measured.candidate_students, measured.fields, strict=True)
+        if known
     }
     if fields:
         draft.write(draft.fields, fields)
@@ -66,6 +69,7 @@ def keep(
         "files": draft.hashes(),
         "settings": settings_digest(job.home.folder),
     }
+    link_artefacts((rung.artefact for rung in draft.read_cascade().rungs), job.home.artefacts, draft.artefacts)
     folder = BuildFolder(parent / name)
     os.replace(draft.path, folder.path)
     # An old question asked again is answered with the date of then: what has lapsed takes nobody's place.
@@ -74,13 +78,15 @@ def keep(
     with changing(job.home, job.task.name):
         before = _answers(job)
         # The journal first: what is published must be known to it, whenever the process is killed.
-        job.store.append(BUILT, job.task.name, {**fact, "serves": serves, "before": before}, at=job.home.clock())
+        known = {**fact, "serves": serves, "before": before}
+        built = job.store.append(BUILT, job.task.name, known, at=job.home.clock())
+        folder.write(folder.issued, issuance_of(job.store, built, certificate))
         publish(job.home, job.task.name, folder, serves)
     return folder
 
 
 def _settings(job: Job) -> Settings:
-    """As stepdown.toml has them now: a build takes minutes, and what it was asked for may not be asked for any more."""
+    """The settings of now, not of when the build began: a build takes minutes, and the contract may have changed."""
     try:
         return read_settings(job.home.folder)
     except StepdownError:
@@ -102,9 +108,9 @@ def _write_labels(
     draft.write(draft.pending, Pending(draw=draw.digest, places=places, expected=expected, graded=graded))
     if not wanted:
         return
-    found = to_label(dataset, whole, rows_planned(job.store, draw, whole, wanted))
-    if found.examples:
-        write_next(job.store, draw, found, draft.labels, job.home.clock())
+    plan = to_label(dataset, whole, rows_planned(job.store, draw, whole, wanted))
+    if plan.examples:
+        write_next(job.store, draw, plan, draft.labels, job.home.clock())
 
 
 def _fact(record: BuildRecord, task: Task) -> dict[str, Any]:
@@ -115,13 +121,13 @@ def _fact(record: BuildRecord, task: Task) -> dict[str, Any]:
         "verdict": certificate.verdict,
         "cascade": certificate.cascade_hash,
         "dataset": record.dataset.content_hash,
-        "students": [one.artefact for one in record.students],
+        "students": [student.artefact for student in record.students],
         "seed": record.seed,
     }
 
 
 def _sweep(job: Job) -> None:
-    """Remove what a killed build left half-written, and builds older than the last few."""
+    """Remove unfinished folders of killed builds, and builds older than the last few."""
     folders = [path for path in job.home.builds(job.task.name).iterdir() if path.is_dir() and path.name[0].isdigit()]
     for path in folders:
         if path.name.endswith(UNFINISHED):

@@ -18,7 +18,7 @@ from stepdown.build.certify import Certified
 from stepdown.build.curate import Curated
 from stepdown.build.field_escalation import escalate_all
 from stepdown.build.job import Job
-from stepdown.build.measure import MeasuredStudents, references_in, rows_to_show, sample_inputs
+from stepdown.build.measured_students import MeasuredStudents, references_in, rows_to_show, sample_inputs
 from stepdown.build.roi_inputs import task_roi
 from stepdown.build.train import Learned
 from stepdown.certificate.calibrate import confidences
@@ -47,6 +47,8 @@ from stepdown.evaluation.trivial import trivial_answer
 from stepdown.project.builds import BuildFolder
 from stepdown.project.in_force import open_cascade
 from stepdown.runtime.cascade import INCUMBENT, choose_rungs
+from stepdown.students.choice import StudentChoice
+from stepdown.students.kinds import student_kinds
 
 SHOWN_DISAGREEMENTS = 24
 OPENER = "stepdown.serve.answer:open_build"
@@ -55,7 +57,7 @@ OPENER = "stepdown.serve.answer:open_build"
 def record_build(
     job: Job, curated: Curated, learned: Learned, measured: MeasuredStudents, certified: Certified
 ) -> BuildRecord:
-    """Everything the report is drawn from. The seconds of this stage and the next are not in it yet.
+    """The record of a build, from which the report is drawn, without the seconds of this stage and the next.
 
     Of the evidence it has the certificate's own numbers and no others: what else is measured or shown is read on the
     rows that `core.shown_rows` allows.
@@ -83,25 +85,22 @@ def record_build(
         roi=task_roi(job, curated, incumbent, cascade),
         disagreements=_disagreements(job, learned.data.roles, measured, certified, shown),
         environment=describe_environment(),
-        plan={
-            "students": [one.as_dict() for one in learned.plan],
-            "reused": [one.plan.kind for one in learned.fitted if one.reused],
-            "cascade": certified.candidate.why,
-        },
+        plan={**learned.plan, "cascade": certified.candidate.why, **_asked(job)},
         loss=job.loss.name,
         shown=_shown_metrics(),
         roles=learned.data.roles,
         refused=dict(job.task.form.refused) if job.task.form else {},
         field_escalation=escalate_all(job, measured, shown),
+        kinds={one["kind"]: student_kinds().describe(one["kind"]) for one in learned.plan["students"]},
         trivial=trivial_answer(curated.dataset, job.task.family, job.contract),
     )
 
 
 def _shown_metrics() -> dict[str, ShownMetric]:
-    """How people read each metric; a loss of a quarter tells which of them as 1 − loss."""
+    """The display name of each metric, and whether it is shown as 1 − loss, which a loss of 0.25 reveals."""
     quarter = Estimate(value=0.25, low=0.25, high=0.25, n=1, method="")
-    said = {name: metric.shown_as(quarter) for name, metric in metrics().all().items()}
-    return {name: ShownMetric(name=shown, complement=value.value > 0.5) for name, (shown, value) in said.items()}
+    displays = {name: metric.shown_as(quarter) for name, metric in metrics().all().items()}
+    return {name: ShownMetric(name=shown, complement=value.value > 0.5) for name, (shown, value) in displays.items()}
 
 
 def _incumbent(job: Job, curated: Curated) -> IncumbentMeasurement:
@@ -125,8 +124,13 @@ def _incumbent(job: Job, curated: Curated) -> IncumbentMeasurement:
 
 
 def _holdback(contract: Contract) -> float:
-    """The share of requests that is held back for the incumbent: none where nothing may leave."""
+    """The share of requests held back for the incumbent; 0 for a local-only task."""
     return 0.0 if contract.privacy == "local-only" else contract.holdback
+
+
+def _asked(job: Job) -> dict[str, Any]:
+    """What the user chose of students and their options, where anything was chosen."""
+    return {"asked": job.choice.as_dict()} if job.choice != StudentChoice() else {}
 
 
 def _cascade(
@@ -150,7 +154,7 @@ def _cascade(
     )
     folders = [job.home.artefacts / rung.artefact for rung in spec.rungs]
     size = sum(size_on_disk(folder) for folder in folders) / 1e6
-    speed = msgspec.structs.replace(measure_speed(served, inputs, job.machine), size_mb=size)
+    speed = msgspec.structs.replace(measure_speed(served, inputs, job.machine, job.timing), size_mb=size)
     offload = _offload(certificate)
     return CascadeMeasurement(
         offload=offload,
@@ -175,7 +179,7 @@ def _offload(certificate: Certificate) -> Estimate:
 
 
 def _shares(measured: MeasuredStudents, certified: Certified, split: SplitName) -> dict[str, float]:
-    """By who would answer, the share of the rows of a split."""
+    """The share of the rows of a split that each rung, and the incumbent, would answer."""
     chosen = certified.certificate.chosen
     spec = certified.candidate.cascade(chosen)
     sure, _ = _sure(measured, certified, split)
@@ -198,7 +202,7 @@ def _cascade_quality(job: Job, measured: MeasuredStudents, certified: Certified)
 def cascade_answers(
     measured: MeasuredStudents, certified: Certified, split: SplitName
 ) -> tuple[list[Answer | None], Sequence[float]]:
-    """What a client gets on a split, the incumbent's answer where the cascade escalates; and the confidences."""
+    """The cascade's answers on a split, the incumbent's where it escalates; and the confidences."""
     candidate, chosen = certified.candidate, certified.certificate.chosen
     answered = measured.answered[split]
     if not answered.examples or not candidate.candidate_students:
@@ -216,7 +220,7 @@ def cascade_answers(
 def _sure(measured: MeasuredStudents, certified: Certified, split: SplitName) -> tuple[NDArray[np.float64], list[int]]:
     """Calibrated confidences (rungs, rows) of the candidate's students, and their places among those measured."""
     candidate, predictions = certified.candidate, measured.answered[split].predictions
-    artefacts = [one.artefact for one in measured.candidate_students]
+    artefacts = [candidate_student.artefact for candidate_student in measured.candidate_students]
     places = [artefacts.index(candidate_student.artefact) for candidate_student in candidate.candidate_students]
     pairs = zip(candidate.calibrators, places, strict=True)
     return np.stack([confidences(each, predictions[place].signals) for each, place in pairs]), places
@@ -231,8 +235,8 @@ def _curve(job: Job, measured: MeasuredStudents, certified: Certified, shown: Ro
     wanted = references_of(answered.examples, "gold" if shown[1] == "gold" else "agreement")
     known = np.array([row for row, reference in enumerate(wanted) if reference is not None], dtype=np.int64)
     sure, places = _sure(measured, certified, shown[0])
-    said = [answered.predictions[place].answers for place in places]
-    losses = np.array([[job.loss.of(answers[row], wanted[row]) for row in known] for answers in said])
+    rung_answers = [answered.predictions[place].answers for place in places]
+    losses = np.array([[job.loss.of(answers[row], wanted[row]) for row in known] for answers in rung_answers])
     theirs = np.array([job.loss.of(answered.examples[row].incumbent, wanted[row]) for row in known])
     if len(places) == 1:
         # With one rung the whole curve can be drawn, also where the path has few points to test.
@@ -246,7 +250,7 @@ def _curve(job: Job, measured: MeasuredStudents, certified: Certified, shown: Ro
 def _disagreements(
     job: Job, roles: tuple[Role, ...], measured: MeasuredStudents, certified: Certified, shown: Rows | None
 ) -> tuple[Disagreement, ...]:
-    """Rows to read, never of the evidence: who reads it chooses by it."""
+    """Rows on which cascade and incumbent differ, never of the evidence: a person who reads it would choose by it."""
     if shown is None:
         return ()
     answers, sure = cascade_answers(measured, certified, shown[0])

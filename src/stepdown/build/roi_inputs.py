@@ -1,4 +1,4 @@
-"""What stepping down is worth: the measured figures and the user's own, put together for the ROI."""
+"""The inputs of the ROI: measured figures, replaced by those that the user states."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def _energy(curated: Curated, cascade: CascadeMeasurement) -> dict[str, RoiInput
 
 
 def _settings(job: Job) -> dict[str, RoiInput]:
-    """What the user states replaces what was measured or assumed."""
-    said = msgspec.structs.asdict(job.home.settings.roi)
+    """The inputs that the user states."""
+    roi_settings = msgspec.structs.asdict(job.home.settings.roi)
     return {
-        name: stated(name, float(said[key]), unit, SETTINGS_FILE)
+        name: stated(name, float(roi_settings[key]), unit, SETTINGS_FILE)
         for key, (name, unit) in _STATED.items()
-        if said[key] is not None
+        if roi_settings[key] is not None
     }

@@ -1,4 +1,4 @@
-"""stepdown sample: draw calls for people to label, enter them in the journal, and write the file to fill in."""
+"""stepdown sample: draw calls to label, enter them in the journal, and write the file to fill in."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def draw_sample(home: Home, request: SampleRequest, progress: Progress) -> Sampl
 
 
 def _drawn(home: Home, store: Store, task: Task, contract: Contract, request: SampleRequest) -> tuple[Dataset, Draw]:
-    """The dataset with its draw: the last one where it stands, else a new one that holds as many as are asked for."""
+    """The dataset with its draw: the last draw where it is still valid, else a new one of the size asked for."""
     own = {"against": "gold", "least_evidence": request.labels or 0}
     dataset = curate_calls(home, store, task, contract, own)
     draw = dataset.draw
@@ -115,16 +115,16 @@ def _drawn(home: Home, store: Store, task: Task, contract: Contract, request: Sa
 
 
 def _pending(home: Home, task: str, draw: Draw) -> Pending | None:
-    """What the newest build knows of the calls that need a label, where it was made with this draw."""
+    """The newest build's list of calls that need a label, where it used this draw; else None."""
     try:
-        found = latest(home, task).read_pending()
+        pending = latest(home, task).read_pending()
     except StepdownError:
         return None
-    return found if found is not None and found.draw == draw.digest else None
+    return pending if pending is not None and pending.draw == draw.digest else None
 
 
 def _missing(chosen: list[Example], pending: Pending | None) -> tuple[Example, ...]:
-    """Those that need a label and have none."""
+    """The calls that need a label and have none."""
     return tuple(one for one in chosen if one.gold is None and (pending is None or one.place in pending.places))
 
 
@@ -146,7 +146,7 @@ def _rows(request: SampleRequest, contract: Contract, draw: Draw, pending: Pendi
     if wanted > draw.rows:
         raise NotEnoughData(
             f"{wanted:,} calls would have to be drawn; the draw of {request.task!r} holds {draw.rows:,}.",
-            f"It was taken from {draw.calls:,} calls, and what is left of them is learned from.",
+            f"It was taken from {draw.calls:,} calls, and the rest of them is for training.",
             "Ask for fewer labels or a wider margin, or import more calls: a new draw is made once enough have come.",
         )
     return wanted
@@ -161,7 +161,7 @@ def _for_margin(expected: Expected, contract: Contract, margin: float, graded: b
     wanted = rows_to_test(expected, msgspec.structs.replace(contract, margin=margin), error, graded)
     if wanted is None:
         raise NotEnoughData(
-            f"No number of labels would show a margin of {margin:g}, as far as the tune split tells.",
+            f"No number of labels would show a margin of {margin:g}, by the forecast from the tune split.",
             f"It expects {expected.worse - expected.better:+.3f} more loss than the incumbent's.",
             "Ask for a wider margin, or build with more traffic first.",
         )
@@ -169,4 +169,4 @@ def _for_margin(expected: Expected, contract: Contract, margin: float, graded: b
 
 
 def _whole_units(examples: list[Example], rows: int) -> list[Example]:
-    return examples[: whole_units_up_to(tuple(one.unit for one in examples), rows)]
+    return examples[: whole_units_up_to(tuple(example.unit for example in examples), rows)]

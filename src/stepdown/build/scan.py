@@ -47,7 +47,7 @@ def scan_task(home: Home, name: str, seed: int, progress: Progress) -> ScanRepor
 
 
 def _trying(task: Task, seed: int) -> OutOfSample:
-    """How the scan sees each row through the task's cheapest student, which never saw it."""
+    """A function that gives out-of-sample answers and confidences of the task's cheapest student."""
     slice_of = families().load(task.family).slice_of
 
     def out_of_sample(texts: list[str], answers: list[Answer]) -> tuple[Sequence[Answer], NDArray[np.float64]]:
@@ -62,8 +62,8 @@ def _trying(task: Task, seed: int) -> OutOfSample:
             dataset_hash="",
             form=task.form,
         )
-        found = answer_out_of_sample(data, seed, threads=THREADS)
-        return found.answers, found.confidences
+        predicted = answer_out_of_sample(data, seed, threads=THREADS)
+        return predicted.answers, predicted.confidences
 
     return out_of_sample
 

@@ -55,7 +55,7 @@ def summary(record: BuildRecord) -> dict[str, Any]:
 
 
 def attempt_sentence(certificate: Certificate) -> str:
-    """What this build spent of its evidence, and what is left for later ones."""
+    """A sentence on the error that this build spent of its evidence, and what is left."""
     if not certificate.attempt:
         return "This build spent no attempt on its evidence; what is left for a test is said by --dry-run."
     budget = 1.0 - confidence_of(certificate)
@@ -84,17 +84,17 @@ def _evidence(certificate: Certificate) -> dict[str, Any]:
 
 
 def _trivial(record: BuildRecord) -> dict[str, Any] | None:
-    """What always giving the incumbent's commonest answer would reach, on rows that are no evidence."""
-    found = record.trivial
-    if found is None:
+    """The figures of always giving the incumbent's commonest answer, on rows outside of the evidence."""
+    trivial = record.trivial
+    if trivial is None:
         return None
     return {
-        "answer": found.answer,
-        "reference": found.reference,
-        "error": found.loss.value,
-        "excess_loss": found.excess.value,
-        "n": found.loss.n,
-        "within_margin": found.passes(record.contract.margin),
+        "answer": trivial.answer,
+        "reference": trivial.reference,
+        "error": trivial.loss.value,
+        "excess_loss": trivial.excess.value,
+        "n": trivial.loss.n,
+        "within_margin": trivial.passes(record.contract.margin),
     }
 
 
@@ -112,22 +112,22 @@ def _student(student: StudentMeasurement) -> dict[str, Any]:
 
 
 def best_figure(student: StudentMeasurement, metric: str, references: tuple[str, ...]) -> float | None:
-    """A metric on the rows that may be shown, which the evidence is not: see `core.shown_rows`."""
+    """A metric on the rows that may be shown, never on evidence: see `core.shown_rows`."""
     figures = {
-        (split, reference): found
+        (split, reference): figure
         for split in SHOWN_SPLITS
         for reference in references
-        if (found := student.metric(metric, split, reference)) is not None
+        if (figure := student.metric(metric, split, reference)) is not None
     }
-    rows = shown_rows({key: found.n for key, found in figures.items()})
+    rows = shown_rows({key: figure.n for key, figure in figures.items()})
     return figures[rows].value if rows else None
 
 
 def _metrics(student: StudentMeasurement) -> dict[str, float]:
     """Every metric, a loss by the name of its file, on the same rows."""
     names = dict.fromkeys(name for quality in student.quality for name in quality.metrics)
-    found = {name: best_figure(student, name, ("gold", "incumbent")) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
+    figures = {name: best_figure(student, name, ("gold", "incumbent")) for name in names}
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _complement(value: float | None) -> float | None:

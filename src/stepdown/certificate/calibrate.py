@@ -21,7 +21,7 @@ ENOUGH_GOLD = 100
 
 
 def choose_reference(gold_rows: int, rows: int) -> Reference:
-    """What to calibrate and plan against on tune: gold where there is enough of it, else the incumbent's answers."""
+    """The reference to calibrate against on tune: gold where there is enough of it, else agreement."""
     return "gold" if gold_rows >= min(ENOUGH_GOLD, max(rows, 1)) else "agreement"
 
 
@@ -55,8 +55,8 @@ def confidences(calibrator: Mapping[str, Any], signals: Floats) -> Floats:
 
 
 def _abstaining(calibrator: Mapping[str, Any], signals: Floats) -> NDArray[np.bool_]:
-    """On which rows (n,) the student says that it has no answer."""
+    """Which rows (n,) the student abstains on."""
     if ABSTAINS not in calibrator:
         return np.zeros(len(signals), dtype=bool)
-    said: NDArray[np.bool_] = signals[:, int(calibrator[ABSTAINS])] >= 0.5
-    return said
+    abstains: NDArray[np.bool_] = signals[:, int(calibrator[ABSTAINS])] >= 0.5
+    return abstains

@@ -86,5 +86,5 @@ def fit_all(seen: Observations) -> tuple[dict[str, Any], ...]:
 
 def all_confidences(calibrators: Sequence[Mapping[str, Any]], seen: Observations) -> Floats:
     """Confidences (s, n) of every student on the rows seen."""
-    rows = [confidences(each, signals) for each, signals in zip(calibrators, seen.signals, strict=True)]
+    rows = [confidences(calibrator, signals) for calibrator, signals in zip(calibrators, seen.signals, strict=True)]
     return np.stack(rows) if rows else np.zeros((0, seen.n))

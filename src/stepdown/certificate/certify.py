@@ -58,7 +58,7 @@ def certify(
 def issue_certificate(
     evidence: Evidence, contract: Contract, attempt: Attempt, dataset_hash: str, issue: Issue
 ) -> Certificate:
-    """As `certify`, from the hash of the dataset's manifest: what a verifier recomputes."""
+    """The same certificate from the hash of the dataset's manifest, as a verifier recomputes it."""
     contract = msgspec.convert(msgspec.to_builtins(contract), Contract)  # 20 becomes 20.0, as it is read back
     demands = Demands(evidence, contract, attempt.error_share)
     finding = _examine(demands) if attempt.number else _untested(demands)
@@ -120,27 +120,27 @@ def _examine(demands: Demands) -> _Finding:
         return _refused(demands, _wrong_kind(demands), points, ())
     if not points or not evidence.n:
         return _refused(demands, refuse(demands, (), None), points, ())
-    found = [outcome(evidence.seen, evidence.confidences, point.thresholds) for point in points]
-    walk = walk_sequence((demands.p_value(each) for each in found), demands.error)
+    outcomes = [outcome(evidence.seen, evidence.confidences, point.thresholds) for point in points]
+    walk = walk_sequence((demands.p_value(each) for each in outcomes), demands.error)
     chosen = walk.last_rejected
-    path = tuple(_tested(*pair) for pair in zip(points, found, _padded(walk.p_values, len(points)), strict=True))
-    if chosen is None or not found[chosen].offload:
-        claims = _holm(demands.claims(found[0]), demands.error)
-        return _refused(demands, refuse(demands, claims, found[0]), _with_bound(path, 0, claims), claims)
-    claims = _proved(demands, found[chosen], whole=chosen + 1 == len(points))
+    path = tuple(_tested(*pair) for pair in zip(points, outcomes, _padded(walk.p_values, len(points)), strict=True))
+    if chosen is None or not outcomes[chosen].offload:
+        claims = _holm(demands.claims(outcomes[0]), demands.error)
+        return _refused(demands, refuse(demands, claims, outcomes[0]), _with_bound(path, 0, claims), claims)
+    claims = _proved(demands, outcomes[chosen], whole=chosen + 1 == len(points))
     return _Finding(
         verdict="certified",
         reasons=_why(demands, path, chosen, len(walk.p_values)),
         claims=claims,
         path=_with_bound(path, chosen, claims),
         chosen=chosen,
-        offload=found[chosen].offload,
-        offload_interval=demands.share_interval(found[chosen].rung >= 0),
+        offload=outcomes[chosen].offload,
+        offload_interval=demands.share_interval(outcomes[chosen].rung >= 0),
     )
 
 
 def _untested(demands: Demands) -> _Finding:
-    """Nothing is tested, and no attempt spent: the rows are no sample, or wait for labels."""
+    """The finding where nothing is tested and no attempt is spent: the rows are not a random sample, or need labels."""
     objection = demands.evidence.basis.objection
     refusal = Refusal((objection,), None) if objection else waiting(demands.evidence)
     return _refused(demands, refusal, demands.evidence.candidate.points, ())
@@ -151,26 +151,26 @@ def _refused(demands: Demands, refusal: Refusal, path: tuple[PathPoint, ...], cl
 
 
 def _wrong_kind(demands: Demands) -> Refusal:
-    got, wanted = demands.evidence.seen.reference, demands.contract.against
-    return Refusal((f"The contract asks for {wanted} evidence; this is {got} evidence.",), None)
+    got, demanded = demands.evidence.seen.reference, demands.contract.against
+    return Refusal((f"The contract asks for {demanded} evidence; this is {got} evidence.",), None)
 
 
-def _proved(demands: Demands, found: Outcome, whole: bool) -> tuple[Claim, ...]:
-    claims = demands.claims(found, bounded=whole)
+def _proved(demands: Demands, result: Outcome, whole: bool) -> tuple[Claim, ...]:
+    claims = demands.claims(result, bounded=whole)
     return claims if whole else tuple(msgspec.structs.replace(claim, bound=claim.limit) for claim in claims)
 
 
 def _holm(claims: tuple[Claim, ...], error: float) -> tuple[Claim, ...]:
-    """Which claims may be stated together although others fail."""
+    """The claims with `holds` by Holm's procedure, for a refusal in which others fail."""
     adjusted = holm_adjusted([claim.p_value for claim in claims])
     pairs = zip(claims, adjusted, strict=True)
     return tuple(msgspec.structs.replace(claim, holds=bool(value <= error)) for claim, value in pairs)
 
 
-def _tested(point: PathPoint, found: Outcome, p_value: float | None) -> PathPoint:
-    known = found.excess[~np.isnan(found.excess)]
+def _tested(point: PathPoint, result: Outcome, p_value: float | None) -> PathPoint:
+    known = result.excess[~np.isnan(result.excess)]
     excess = float(known.mean()) if known.size else None
-    return msgspec.structs.replace(point, offload=found.offload, excess_loss=excess, p_value=p_value)
+    return msgspec.structs.replace(point, offload=result.offload, excess_loss=excess, p_value=p_value)
 
 
 def _padded(p_values: tuple[float, ...], length: int) -> list[float | None]:

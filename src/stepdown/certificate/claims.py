@@ -39,45 +39,45 @@ Rows = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Demands:
-    """What the contract asks of the evidence, and the error at which each demand is tested."""
+    """The demands of a contract, each tested on the evidence at the error of this attempt."""
 
     evidence: Evidence
     contract: Contract
     error: float
 
-    def p_value(self, found: Outcome) -> float:
+    def p_value(self, result: Outcome) -> float:
         """P-value of "the contract is broken at this point": the largest of its claims' (intersection–union)."""
-        return max(claim.p_value for claim in self.claims(found, bounded=False))
+        return max(claim.p_value for claim in self.claims(result, bounded=False))
 
-    def claims(self, found: Outcome, bounded: bool = True) -> tuple[Claim, ...]:
+    def claims(self, result: Outcome, bounded: bool = True) -> tuple[Claim, ...]:
         """Every claim at this point; `bounded` also computes upper bounds, which takes longer."""
-        return tuple(self._each(found, bounded))
+        return tuple(self._each(result, bounded))
 
-    def _each(self, found: Outcome, bounded: bool) -> Iterator[Claim]:
-        yield self._excess(EXCESS, found, self.contract.margin, None, bounded)
+    def _each(self, result: Outcome, bounded: bool) -> Iterator[Claim]:
+        yield self._excess(EXCESS, result, self.contract.margin, None, bounded)
         for name, rows in self.slices():
-            yield self._excess(SLICE + name, found, self.contract.slice_margin, rows, bounded)
+            yield self._excess(SLICE + name, result, self.contract.slice_margin, rows, bounded)
         if self.contract.latency_p95_ms is not None:
-            yield self._latency(found, self.contract.latency_p95_ms, bounded)
+            yield self._latency(result, self.contract.latency_p95_ms, bounded)
         if self.contract.cost_per_1k is not None:
-            yield self._cost(found, self.contract.cost_per_1k, bounded)
+            yield self._cost(result, self.contract.cost_per_1k, bounded)
 
     def slices(self) -> list[tuple[str, Rows]]:
         """Every slice that the contract names, "NAME=VALUE", with its rows (n,): those of the evidence and of tune."""
-        found = []
+        masks = []
         for name in self.contract.slices:
             nobody = np.zeros(self.evidence.n, dtype=bool)
             seen = self.evidence.seen.slices_named(name)
             expected = {value for known, value in self.evidence.candidate.slices if known == name}
-            found += [(f"{name}={value}", seen.get(value, nobody)) for value in sorted({*seen, *expected})]
+            masks += [(f"{name}={value}", seen.get(value, nobody)) for value in sorted({*seen, *expected})]
             if not seen and not expected:
-                found.append((f"{name}=?", nobody))
-        return found
+                masks.append((f"{name}=?", nobody))
+        return masks
 
-    def _excess(self, name: str, found: Outcome, limit: float, rows: Rows | None, bounded: bool) -> Claim:
+    def _excess(self, name: str, result: Outcome, limit: float, rows: Rows | None, bounded: bool) -> Claim:
         within = np.ones(self.evidence.n, dtype=bool) if rows is None else rows
         if self.evidence.seen.reference == "judged":
-            return self._judged(name, found, limit, within, bounded)
+            return self._judged(name, result, limit, within, bounded)
         if not within.any():
             return _unknown(name, limit, 1.0)
         clustered = self.clustered
@@ -85,11 +85,11 @@ class Demands:
 
         def test(chosen: Rows, error: float) -> float:
             if clustered:
-                sums = unit_mean.unit_sums(found.excess[chosen], self._units(chosen))
+                sums = unit_mean.unit_sums(result.excess[chosen], self._units(chosen))
                 return unit_mean.p_value(*sums, limit, max(largest, int(sums[1].max())), error)
-            return excess_loss.excess_p_value(found.excess[chosen], limit, self.support, error)
+            return excess_loss.excess_p_value(result.excess[chosen], limit, self.support, error)
 
-        excess = found.excess[within]
+        excess = result.excess[within]
         bound = limit
         if bounded and len(self.evidence.stages) == 1:
             if clustered:
@@ -147,30 +147,31 @@ class Demands:
         lower = 1.0 - unit_mean.upper_bound(sizes - totals, sizes, self.error / 2, largest)
         return max(0.0, lower), min(1.0, upper)
 
-    def _judged(self, name: str, found: Outcome, limit: float, within: Rows, bounded: bool) -> Claim:
-        """Verdicts on every row, gold on some of them drawn at random; finite-sample."""
-        gold = within & ~np.isnan(found.excess)
-        if found.judged_excess is None or not within.any() or self.clustered:
+    def _judged(self, name: str, result: Outcome, limit: float, within: Rows, bounded: bool) -> Claim:
+        """The claim on the excess loss from verdicts on every row and gold on a random sample of them; valid in finite
+        samples."""
+        gold = within & ~np.isnan(result.excess)
+        if result.judged_excess is None or not within.any() or self.clustered:
             return _unknown(name, limit, 1.0)
         order = self._shuffled[within[self._shuffled]]
-        values = found.judged_excess[order], np.where(gold, found.excess, np.nan)[order]
+        values = result.judged_excess[order], np.where(gold, result.excess, np.nan)[order]
         p_value = judged.judged_p_value(*values, None, limit, self.error)
         bound = judged.judged_upper_bound(*values, None, self.error) if bounded else limit
         method = f"betting on rectified verdicts ({gold.sum()} with gold of {within.sum()})"
         if gold.sum() < judged.LEAST_GOLD:
             method = f"no evidence: {gold.sum()} rows with gold, at least {judged.LEAST_GOLD} are needed"
-        rectified = float((found.excess[gold] - found.judged_excess[gold]).mean()) if gold.any() else 0.0
-        estimate = float(found.judged_excess[within].mean()) + rectified
+        rectified = float((result.excess[gold] - result.judged_excess[gold]).mean()) if gold.any() else 0.0
+        estimate = float(result.judged_excess[within].mean()) + rectified
         return self._claim(name, (estimate, bound, limit), p_value, int(within.sum()), method)
 
     @cached_property
     def _shuffled(self) -> NDArray[np.int64]:
-        """The rows in an order that knows nothing of which of them have gold, as theirs in the draw does."""
-        names = [digest(f"judged {each}".encode("utf-8", "surrogatepass")) for each in self.evidence.seen.ids]
+        """The rows in an order that is independent of which of them have gold."""
+        names = [digest(f"judged {id_}".encode("utf-8", "surrogatepass")) for id_ in self.evidence.seen.ids]
         return np.array(sorted(range(self.evidence.n), key=names.__getitem__), dtype=np.int64)
 
-    def _latency(self, found: Outcome, limit: float, bounded: bool) -> Claim:
-        latency = np.full(self.evidence.n, np.nan) if found.latency_s is None else found.latency_s * 1000.0
+    def _latency(self, result: Outcome, limit: float, bounded: bool) -> Claim:
+        latency = np.full(self.evidence.n, np.nan) if result.latency_s is None else result.latency_s * 1000.0
         within = ~np.isnan(latency)
         if not within.any():
             return _unknown(LATENCY, limit, UNBOUNDED, "ms")
@@ -184,10 +185,10 @@ class Demands:
         figures = (float(np.quantile(timed, 0.95)), min(bound, UNBOUNDED), limit)
         return self._claim(LATENCY, figures, self._staged(test, within), timed.size, "order statistics", unit="ms")
 
-    def _cost(self, found: Outcome, limit: float, bounded: bool) -> Claim:
-        if found.cost_usd is None or not found.cost_usd.size:
+    def _cost(self, result: Outcome, limit: float, bounded: bool) -> Claim:
+        if result.cost_usd is None or not result.cost_usd.size:
             return _unknown(COST, limit, UNBOUNDED, "USD")
-        costs, dearest = self._with_holdback(found.cost_usd) * 1000.0, self._dearest * 1000.0
+        costs, dearest = self._with_holdback(result.cost_usd) * 1000.0, self._dearest * 1000.0
         mean, count = float(costs.mean()), len(set(self.evidence.seen.units))
         if costs.max() > dearest:
             method = f"not tested: a request cost {costs.max() / 1000.0:.3g} USD, above the ceiling that is stated"
@@ -207,7 +208,7 @@ class Demands:
         return self._claim(COST, (mean, bound, limit), p_value, count, method, unit="USD")
 
     def _with_holdback(self, costs: Floats) -> Floats:
-        """Of every request a share goes to the incumbent whatever the rungs would say, and no rung is asked."""
+        """Costs (n,) with the holdback: a share of all requests goes to the incumbent without a rung."""
         share = 0.0 if self.contract.privacy == "local-only" else self.contract.holdback
         price = self.evidence.seen.escalation_cost_usd
         return costs if price is None or not share else (1.0 - share) * costs + share * price
@@ -237,7 +238,7 @@ class Demands:
 
 
 def _unknown(name: str, limit: float, worst: float, unit: str = "") -> Claim:
-    """A claim of which the evidence says nothing."""
+    """A claim that the evidence cannot test."""
     return Claim(
         name=name,
         estimate=worst,

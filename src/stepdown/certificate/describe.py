@@ -1,4 +1,4 @@
-"""A certificate as a person reads it: what is proved, then a table."""
+"""A certificate in plain text: the statement of what is proved, then a table."""
 
 from __future__ import annotations
 

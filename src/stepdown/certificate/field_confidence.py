@@ -1,4 +1,4 @@
-"""How sure a student is of each field of an answer, calibrated on tune."""
+"""A student's confidence in each field of an answer, calibrated on tune."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ def read_fields(
     kept = [row for row, reference in enumerate(references) if reference is not None]
     if predictions.parts is None or not kept:
         return None, kind
-    said = [_values(predictions.answers[row], parts) for row in kept]
+    fields_of_rows = [_values(predictions.answers[row], parts) for row in kept]
     wanted = [_values(references[row], parts) for row in kept]
     theirs = [_values(examples[row].incumbent, parts) for row in kept]
     chances = [predictions.parts[row] for row in kept]
-    names = tuple(sorted(set().union(*said, *wanted, *theirs, *chances)))
+    names = tuple(sorted(set().union(*fields_of_rows, *wanted, *theirs, *chances)))
     raw = [[chance.get(name, np.nan) for name in names] for chance in chances]
     table = FieldTable(
         names=names,
         raw=np.array(raw, dtype=np.float64).reshape(len(kept), len(names)),
-        given=_table([[name in row for name in names] for row in said], names),
+        given=_table([[name in row for name in names] for row in fields_of_rows], names),
         there=_table([[name in row for name in names] for row in wanted], names),
-        wrong=_differing(said, wanted, names),
+        wrong=_differing(fields_of_rows, wanted, names),
         incumbent_wrong=_differing(theirs, wanted, names),
         sure=np.asarray(sure, dtype=np.float64)[kept],
     )
@@ -89,7 +89,7 @@ def _table(rows: list[list[bool]], names: tuple[str, ...]) -> Booleans:
 
 
 def field_signals(raw: Floats, given: Booleans) -> Floats:
-    """What a field's calibrator reads (n, 2): the log-odds of the raw probability, and whether the field is given."""
+    """The signals (n, 2) of a field's calibrator: the log-odds of the raw probability, and whether it is given."""
     held = np.clip(raw, 1e-9, 1.0 - 1e-9)
     return np.column_stack([np.log(held / (1.0 - held)), given.astype(np.float64)])
 
@@ -106,44 +106,46 @@ def table_of(
 
 def fit_fields(table: FieldTable) -> Calibrators:
     """A calibrator for each field that the student decides about, from the rows on which it does not abstain."""
-    found: Calibrators = {}
+    calibrators: Calibrators = {}
     for place, name in enumerate(table.names):
         known = ~np.isnan(table.raw[:, place]) & (table.sure > 0.0)
         if known.any():
             signals = field_signals(table.raw[known, place], table.given[known, place])
-            found[name] = fit_calibrator(signals, (~table.wrong[known, place]).astype(np.float64)).to_dict()
-    return found
+            calibrators[name] = fit_calibrator(signals, (~table.wrong[known, place]).astype(np.float64)).to_dict()
+    return calibrators
 
 
 def field_confidences(table: FieldTable, calibrators: Calibrators) -> Floats:
     """The calibrated probability (n, f) of each field being right; NaN where the student did not decide about it, 0 in
     rows on which it abstains and for fields that tune knows nothing of."""
-    found = np.where(np.isnan(table.raw), np.nan, 0.0)
+    confidences = np.where(np.isnan(table.raw), np.nan, 0.0)
     for place, name in enumerate(table.names):
         known = ~np.isnan(table.raw[:, place]) & (table.sure > 0.0)
         if name in calibrators and known.any():
             signals = field_signals(table.raw[known, place], table.given[known, place])
-            found[known, place] = Calibrator.from_dict(calibrators[name]).probabilities(signals)
-    return found
+            confidences[known, place] = Calibrator.from_dict(calibrators[name]).probabilities(signals)
+    return confidences
 
 
 def open_fields(calibrators: Calibrators) -> OpenCalibrators:
     """The calibrators of a build, ready for use. Raises TamperedError where the numbers are not a calibrator's."""
     try:
-        return {name: Calibrator.from_dict(each) for name, each in calibrators.items()}
+        return {name: Calibrator.from_dict(calibrator) for name, calibrator in calibrators.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise TamperedError(
-            f"The confidences by field cannot be read: {error}", "They were written whole.", "Build the task again."
+            f"The confidences by field cannot be read: {error}",
+            "Expected them as the build wrote them.",
+            "Build the task again.",
         ) from None
 
 
 def confidences_of(
     answer: Answer, chances: Mapping[str, float], parts: Parts, calibrators: OpenCalibrators
 ) -> dict[str, float]:
-    """For one answer, the calibrated probability of each of its fields being right, as far as it is known."""
-    found = {}
+    """The calibrated probability of each field of one answer being right, where it is known."""
+    confidences = {}
     for name in parts(answer):
         if name in chances and name in calibrators:
             signals = field_signals(np.array([chances[name]]), np.array([True]))
-            found[name] = float(calibrators[name].probabilities(signals)[0])
-    return found
+            confidences[name] = float(calibrators[name].probabilities(signals)[0])
+    return confidences

@@ -36,7 +36,7 @@ def read_certificate(path: Path) -> Certificate:
     if sealed.certificate.digest != sealed.digest:
         raise TamperedError(
             f"The certificate in {path} is not the one that was written there.",
-            f"Its digest should be {sealed.digest[:16]}…, and is {sealed.certificate.digest[:16]}….",
+            f"Expected the digest {sealed.digest[:16]}…, got {sealed.certificate.digest[:16]}….",
             "Run `stepdown certificate verify` to see what changed, or build again.",
         )
     return sealed.certificate
@@ -64,7 +64,8 @@ def open_sealed(path: Path) -> SealedCertificate:
 
 
 def _strange(written: Any, read: Any) -> str:
-    """A field of what is written that nobody reads, "" where all of it is: what is passed over could say anything."""
+    """The name of a field in the file that a certificate does not have, "" for none: an ignored field could say
+    anything."""
     if isinstance(written, dict) and isinstance(read, dict):
         unread = (str(name) for name in written if name not in read)
         return next(unread, "") or next(filter(None, (_strange(written[name], read[name]) for name in written)), "")

@@ -1,4 +1,4 @@
-"""What tune says of a path: each point's chance of passing the test on certify, and the saving to expect of the walk.
+"""A forecast from tune: each point's chance of passing the test on certify, and the expected saving of the walk.
 
 Planning only. Nothing here is a claim: a bad guess costs power, never validity. Normal approximations suffice.
 """
@@ -25,7 +25,7 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 @dataclass(frozen=True)
 class PathForecast:
-    """The test that awaits: tune's observations, the contract, how many rows of evidence and at which error.
+    """The forecast of a test: tune's observations, the contract, the number of rows of evidence, and the error.
 
     timed_rows: of how many of them the students' latency will be measured.
     """
@@ -36,21 +36,22 @@ class PathForecast:
     error: float
     timed_rows: float = 400.0
 
-    def saving(self, found: Outcome) -> float:
+    def saving(self, result: Outcome) -> float:
         """Share of the incumbent's bill that is saved; the offload where its price is unknown or nothing."""
         escalation = self.seen.escalation_cost_usd
-        if found.cost_usd is None or escalation is None or not escalation.sum() > 0:
-            return found.offload
-        return 1.0 - float(found.cost_usd.sum() / escalation.sum())
+        if result.cost_usd is None or escalation is None or not escalation.sum() > 0:
+            return result.offload
+        return 1.0 - float(result.cost_usd.sum() / escalation.sum())
 
-    def chance(self, found: Outcome) -> float:
+    def chance(self, result: Outcome) -> float:
         """Chance that this point passes every test that the contract asks for."""
-        chance = self._excess_chance(found.excess) * self._slice_chance(found.excess)
-        return chance * self._cost_chance(found) * self._latency_chance(found)
+        chance = self._excess_chance(result.excess) * self._slice_chance(result.excess)
+        return chance * self._cost_chance(result) * self._latency_chance(result)
 
     @property
     def _is_guess(self) -> bool:
-        """Tune knows only disagreement, but the evidence will be gold: who is right where they differ is unknown."""
+        """Whether tune has only disagreement while the evidence will be gold: which answer is right where they differ
+        is then unknown."""
         return self.seen.reference == "agreement" and self.contract.against != "agreement"
 
     def _excess_chance(self, excess: Floats) -> float:
@@ -73,31 +74,31 @@ class PathForecast:
         test = _Test(self.contract.slice_margin, rows, self._quantile)
         return float(np.prod(_chance(self.contract.slice_margin - mean, variance, variance / weight + prior, test)))
 
-    def _cost_chance(self, found: Outcome) -> float:
+    def _cost_chance(self, result: Outcome) -> float:
         limit = self.contract.cost_per_1k
         if limit is None:
             return 1.0
-        if found.cost_usd is None:
+        if result.cost_usd is None:
             return 0.0
-        gap = limit / 1000.0 - float(found.cost_usd.mean())
-        variance = float(found.cost_usd.var()) + 1e-18
+        gap = limit / 1000.0 - float(result.cost_usd.mean())
+        variance = float(result.cost_usd.var()) + 1e-18
         test = _Test(0.0, self.evidence_rows, self._quantile)
-        return float(_chance(gap, variance, variance / found.cost_usd.size, test))
+        return float(_chance(gap, variance, variance / result.cost_usd.size, test))
 
-    def _latency_chance(self, found: Outcome) -> float:
+    def _latency_chance(self, result: Outcome) -> float:
         limit = self.contract.latency_p95_ms
-        timed = None if found.latency_s is None else found.latency_s[~np.isnan(found.latency_s)]
+        timed = None if result.latency_s is None else result.latency_s[~np.isnan(result.latency_s)]
         if limit is None:
             return 1.0
         if timed is None:
             # Not timed yet: the test needs so many timed answers even if none of them is late.
             needed = math.log(self.error) / math.log(_LATENCY_QUANTILE)
-            rows = min(float(self.evidence_rows), self.timed_rows) * found.offload
+            rows = min(float(self.evidence_rows), self.timed_rows) * result.offload
             return 1.0 if rows * _FEWER_TIMED >= needed else 0.0
         if not timed.size:
             return 0.0
         late = float((timed > limit / 1000.0).mean())
-        rows = max(1.0, self.evidence_rows * found.offload)
+        rows = max(1.0, self.evidence_rows * result.offload)
         variance = late * (1.0 - late) + 1.0 / (timed.size + 2)
         test = _Test(1.0 - _LATENCY_QUANTILE, rows, self._quantile)
         return float(_chance(test.margin - late, variance, variance / timed.size, test))
@@ -146,7 +147,7 @@ def _chance(gap: float | Floats, variance: float | Floats, tune_spread: float | 
 
 
 def expected_saving(savings: Floats, chances: Floats) -> float:
-    """Saving to expect of a walk. Points share their rows, so each is reached about as often as the worst before it."""
+    """The expected saving of a walk. Points share their rows, so each is reached as often as the worst before it."""
     if not savings.size:
         return 0.0
     reached = np.minimum.accumulate(chances)

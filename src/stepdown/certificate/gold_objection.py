@@ -1,4 +1,4 @@
-"""Whether gold may be evidence: it is about these calls, and what is declared a random sample looks like one."""
+"""Objections to gold as evidence: it is about other calls, or a declared random sample is not one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hashes of what a certificate carries as plain tables: the same as of the values they were made from."""
+"""Hashes of the contract and the cascade that a certificate holds as tables; a table and its value hash alike."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from stepdown.core.events import Event
 from stepdown.stats.spending import attempt_error
 
 _ID_BYTES, _CONTENT_BYTES = 4, 8
-_QUESTION = ("candidate", "contract", "evidence")
+QUESTION = ("candidate", "contract", "evidence")
 
 Keys = NDArray[np.uint64]
 
@@ -53,7 +53,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class _Entry:
-    """An attempt as the journal has it. content: () in journals of before rows were known by content."""
+    """An attempt as the journal has it. content: () in journals of before rows were known by content. others: attempts
+    before it on the same evidence that another project's journal has, where it came with a build of that one."""
 
     question: tuple[str, ...]
     ids: Keys
@@ -63,10 +64,11 @@ class _Entry:
     stages: tuple[int, ...]
     final: bool
     looked: tuple[str, ...]
+    others: int = 0
 
 
 def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> Attempt:
-    """What this attempt may spend, given the journal so far. Pure: whoever calls it journals `event` afterwards.
+    """The attempt with the error that it may spend, given the journal so far. Pure: the caller journals `event`.
 
     events: of any kind and of every task; only those of attempts and looks are read. Raises TamperedError when one of
     them cannot be read.
@@ -78,10 +80,10 @@ def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> 
         "contract": contract_hash(contract),
         "evidence": evidence.rows_hash,
     }
-    asked = tuple(question[part] for part in _QUESTION)
+    question_parts = tuple(question[part] for part in QUESTION)
     stages, final = evidence.terms.stages, evidence.terms.final
     looked = tuple(evidence.stage_hashes) if evidence.keys else ()
-    entry = _Entry(asked, ids, content, population.draw, population.replaces, stages, final, looked)
+    entry = _Entry(question_parts, ids, content, population.draw, population.replaces, stages, final, looked)
     number = _number(events, entry, evidence.seen.reference == "agreement")
     data = {**question, "rows": _packed(ids, _ID_BYTES), "n": evidence.n, "attempt": number}
     if evidence.keys:
@@ -91,15 +93,15 @@ def attempt(events: Iterable[Event], evidence: Evidence, contract: Contract) -> 
 
 
 def asked_before(events: Iterable[Event], spent: Attempt) -> Event | None:
-    """The journal's event of the very same question, where it was asked before: asking again tests nothing new."""
-    question = {part: spent.event[part] for part in _QUESTION}
-    return next((one for one in events if one.kind == ATTEMPTED and question.items() <= one.data.items()), None)
+    """The journal's event of an earlier attempt at the same question, or None: repeating it tests nothing new."""
+    question = {part: spent.event[part] for part in QUESTION}
+    return next((event for event in events if event.kind == ATTEMPTED and question.items() <= event.data.items()), None)
 
 
 def attempts_so_far(
     events: Iterable[Event], ids: Sequence[str], keys: Sequence[str], draws: Sequence[str], by_agreement: bool
 ) -> int:
-    """How many attempts were made on rows (ids and content keys) or draws, directly or through one another."""
+    """The number of attempts on rows (ids and content keys) or draws, directly or through one another."""
     draw, replaces = (*draws, "", "")[:2]
     rows = row_keys(ids, _ID_BYTES), row_keys(keys, _CONTENT_BYTES)
     nothing = _Entry(("", "", ""), *rows, draw, replaces, stages=(), final=False, looked=())
@@ -109,25 +111,26 @@ def attempts_so_far(
 def looks(events: Iterable[Event], candidate: str, contract: Contract, draw: str) -> tuple[int, ...]:
     """How many rows of the draw each look at this candidate had, in order; () where none was taken, or the last of them
     was the final one, so that a further look is a further attempt."""
-    asked = (candidate, contract_hash(contract))
-    found: tuple[int, ...] = ()
+    question_parts = (candidate, contract_hash(contract))
+    ends: tuple[int, ...] = ()
     for event in events:
         if event.kind == ATTEMPTED:
             entry = _read(event)
-            if entry.question[:2] == asked and entry.draw == draw and draw:
-                found = () if entry.final else entry.stages
-    return found
+            if entry.question[:2] == question_parts and entry.draw == draw and draw:
+                ends = () if entry.final else entry.stages
+    return ends
 
 
 def row_keys(names: Sequence[str], size: int = _ID_BYTES) -> Keys:
     """Short keys of rows, sorted. Should two rows share one by chance, an attempt more is counted."""
-    short = [int(digest(each.encode())[: 2 * size], 16) for each in names]
+    short = [int(digest(name.encode())[: 2 * size], 16) for name in names]
     return np.unique(np.array(short, dtype=np.uint64))
 
 
 def _number(events: Iterable[Event], entry: _Entry, by_agreement: bool) -> int:
     earlier: dict[tuple[str, ...], _Entry] = {}
     looked: set[str] = set()
+    own = 0
     for event in events:
         if event.kind == LOOKED and by_agreement and event.data.get("draw") == entry.draw:
             looked.add(str(event.data.get("candidate")))
@@ -135,14 +138,17 @@ def _number(events: Iterable[Event], entry: _Entry, by_agreement: bool) -> int:
             continue
         before = _read(event)
         if before.question == entry.question:
+            own = before.others
             break
-        if not _is_look_of(before, entry):
+        if _is_look_of(before, entry):
+            own = max(own, before.others)
+        else:
             earlier[before.question] = before
-    return 1 + _linked(list(earlier.values()), entry) + len(looked - {entry.question[0]})
+    return 1 + own + _linked(list(earlier.values()), entry) + len(looked - {entry.question[0]})
 
 
 def _is_look_of(before: _Entry, entry: _Entry) -> bool:
-    """Whether `before` was an earlier look within the same attempt, at rows that still say what they said then."""
+    """Whether `before` was an earlier look of the same attempt, at rows that have not changed since."""
     same = before.question[:2] == entry.question[:2] and before.draw == entry.draw and bool(entry.draw)
     fewer = 0 < len(before.stages) < len(entry.stages) and entry.stages[: len(before.stages)] == before.stages
     return same and not before.final and fewer and entry.looked[: len(before.looked)] == before.looked
@@ -161,7 +167,7 @@ def _linked(waiting: list[_Entry], entry: _Entry) -> int:
         ]
         if not joined:
             return reached
-        reached += len(joined)
+        reached += sum(1 + each.others for each in joined)
         gone = {id(each) for each in joined}
         waiting = [each for each in waiting if id(each) not in gone]
         ids = np.unique(np.concatenate([ids, *(each.ids for each in joined)]))
@@ -177,7 +183,7 @@ def _read(event: Event) -> _Entry:
     try:
         data = event.data
         return _Entry(
-            question=tuple(str(data[part]) for part in _QUESTION),
+            question=tuple(str(data[part]) for part in QUESTION),
             ids=_unpacked(data["rows"], _ID_BYTES),
             content=_unpacked(data.get("content", ""), _CONTENT_BYTES),
             draw=str(data.get("draw", "")),
@@ -185,6 +191,7 @@ def _read(event: Event) -> _Entry:
             stages=tuple(int(end) for end in data.get("stages", ())),
             final=bool(data.get("final", True)),
             looked=tuple(str(each) for each in data.get("looked", ())),
+            others=max(0, int(data.get("others", 0))),
         )
     except (KeyError, TypeError, ValueError):
         raise TamperedError(

@@ -1,4 +1,4 @@
-"""What one split shows of several students, as plain numbers: the same for every family of answers."""
+"""Observations of several students on one split, as plain numbers for every family of answers."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Observations:
             _shape("agrees", self.agrees.shape, (students, rows))
         _shape("references", len(self.references), rows)
         _shape("slices", len(self.slices), rows)
-        _shape("signals", [len(each) for each in self.signals], [rows] * students)
+        _shape("signals", [len(signal) for signal in self.signals], [rows] * students)
         _shape("losses", self.losses.shape, (students, rows))
         _shape("incumbent_loss", self.incumbent_loss.shape, (rows,))
         if self.escalation_cost_usd is not None:
@@ -141,7 +141,7 @@ class Observations:
             ids=tuple(self.ids[row] for row in chosen),
             references=tuple(self.references[row] for row in chosen),
             slices=tuple(self.slices[row] for row in chosen),
-            signals=tuple(each[chosen] for each in self.signals),
+            signals=tuple(signal[chosen] for signal in self.signals),
             losses=self.losses[:, chosen],
             incumbent_loss=self.incumbent_loss[chosen],
             escalation_cost_usd=None if self.escalation_cost_usd is None else self.escalation_cost_usd[chosen],
@@ -168,7 +168,7 @@ class Observations:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a cascade does on n rows at one point of its path.
+    """The result of a cascade on n rows at one point of its path.
 
     rung: (n,), who answers, −1 where it escalates. excess: (n,), loss less the incumbent's, exactly 0 where it
     escalates; of judged rows NaN where there is no gold. judged_excess: the same by the judge, or None.

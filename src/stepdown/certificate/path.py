@@ -41,7 +41,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Walk:
-    """One path and what tune expects of it. students: their positions among those observed."""
+    """A path with its forecast from tune. students: their positions among those observed."""
 
     students: tuple[int, ...]
     thresholds: tuple[tuple[float, ...], ...]
@@ -64,7 +64,7 @@ class Walk:
 
     @property
     def likely_end(self) -> Outcome:
-        """Where the walk will probably stop: the last point that is more likely than not to pass."""
+        """The last point that is more likely than not to pass, where the walk will probably stop."""
         passing = np.flatnonzero(self.chances >= 0.5)
         return self.outcomes[int(passing[-1]) if passing.size else -1]
 
@@ -129,9 +129,9 @@ def _walk(tuning: Tuning, forecast: PathForecast, students: tuple[int, ...]) -> 
     seen, confidences = tuning.seen.students(students), tuning.confidences[list(students)]
     levels = [_levels(row) for row in confidences]
     steps = _greedy(levels, seen, confidences, forecast)
-    savings = np.array([forecast.saving(found) for _, found in steps])
-    chances = np.array([forecast.chance(found) for _, found in steps])
-    walk = Walk(students, tuple(at for at, _ in steps), tuple(found for _, found in steps), savings, chances)
+    savings = np.array([forecast.saving(result) for _, result in steps])
+    chances = np.array([forecast.chance(result) for _, result in steps])
+    walk = Walk(students, tuple(at for at, _ in steps), tuple(result for _, result in steps), savings, chances)
     return _safest_first(_thinned(walk))
 
 
@@ -159,23 +159,23 @@ def _greedy(
 ) -> list[tuple[tuple[float, ...], Outcome]]:
     """Lower, one notch at a time, the threshold that adds the least risk for what it saves."""
     notch = [0] * len(levels)
-    here = outcome(seen, confidences, [each[0] for each in levels])
+    here = outcome(seen, confidences, [level[0] for level in levels])
     steps: list[tuple[tuple[float, ...], Outcome]] = []
     while True:
         best: tuple[float, int, Outcome] | None = None
         for rung, own in enumerate(levels):
             if notch[rung] + 1 == len(own):
                 continue
-            at = [each[notch[other] + (other == rung)] for other, each in enumerate(levels)]
-            found = outcome(seen, confidences, at)
-            price = _price_of_step(here, found, forecast)
+            at = [level[notch[other] + (other == rung)] for other, level in enumerate(levels)]
+            result = outcome(seen, confidences, at)
+            price = _price_of_step(here, result, forecast)
             if best is None or price < best[0]:
-                best = (price, rung, found)
+                best = (price, rung, result)
         if best is None or here.offload == 1.0:
             return steps
         here = best[2]
         notch[best[1]] += 1
-        steps.append((tuple(each[notch[rung]] for rung, each in enumerate(levels)), here))
+        steps.append((tuple(level[notch[rung]] for rung, level in enumerate(levels)), here))
 
 
 def _price_of_step(here: Outcome, there: Outcome, forecast: PathForecast) -> float:
@@ -218,8 +218,8 @@ def _safest_first(walk: Walk) -> Walk:
 def _candidate(task: str, tuning: Tuning, walk: Walk | None, why: str, slices: tuple[str, ...]) -> Candidate:
     students = walk.students if walk else ()
     points = tuple(
-        PathPoint(thresholds=at, tune_offload=found.offload, tune_excess_loss=float(found.excess.mean()))
-        for at, found in (zip(walk.thresholds, walk.outcomes, strict=True) if walk else ())
+        PathPoint(thresholds=at, tune_offload=result.offload, tune_excess_loss=float(result.excess.mean()))
+        for at, result in (zip(walk.thresholds, walk.outcomes, strict=True) if walk else ())
     )
     return Candidate(
         task=task,
@@ -239,10 +239,10 @@ def _candidate(task: str, tuning: Tuning, walk: Walk | None, why: str, slices: t
 
 def _examples(tuning: Tuning, students: Sequence[int]) -> tuple[str, ...]:
     """Tune rows on which the rungs were surest and wrong where the incumbent was right."""
-    found: list[str] = []
+    examples: list[str] = []
     for student in students:
         worse = tuning.seen.losses[student] - tuning.seen.incumbent_loss
         wrong = np.flatnonzero(worse > 0.5)
         surest = wrong[np.argsort(-tuning.confidences[student][wrong], kind="stable")]
-        found += [tuning.seen.ids[row] for row in surest[:_EXAMPLES] if tuning.seen.ids[row] not in found]
-    return tuple(found)
+        examples += [tuning.seen.ids[row] for row in surest[:_EXAMPLES] if tuning.seen.ids[row] not in examples]
+    return tuple(examples)

@@ -1,4 +1,4 @@
-"""How many calls of a draw to test, and so to label, planned on tune and entered in the journal before anyone labels.
+"""The number of calls of a draw to test, and so to label: planned on tune, and journalled before labelling begins.
 
 Planning only: a bad guess costs labels or a further look, never validity.
 """
@@ -25,7 +25,7 @@ COMPLETE = 0.95
 
 @dataclass(frozen=True)
 class Expected:
-    """What tune says of a candidate at the point where its walk will probably end.
+    """The expected result of a candidate, from tune, at the point where its walk will probably end.
 
     differs: the share of calls on which the answering rung differs from the incumbent. worse, better: the shares on
     which only the cascade and only the incumbent errs. size, size_square, square: of a unit, the mean number of calls,
@@ -42,20 +42,23 @@ class Expected:
 
 
 def expect(candidate: Candidate, tune: Observations) -> Expected:
-    """Read off tune; where tune has no gold, either is taken to be right as often as the other where they differ."""
+    """The expectation from tune. Without gold, student and incumbent are taken to be right equally often where they
+    differ."""
     own = tune.students(
         [
-            [each.artefact for each in tune.candidate_students].index(one.artefact)
-            for one in candidate.candidate_students
+            [candidate_student.artefact for candidate_student in tune.candidate_students].index(
+                candidate_student.artefact
+            )
+            for candidate_student in candidate.candidate_students
         ]
     )
     own = own.rows(np.flatnonzero(own.labelled))
     last = candidate.points[-1 if candidate.hopeful is None else candidate.hopeful]
-    found = outcome(own, candidate.confidences(own), last.thresholds)
+    result = outcome(own, candidate.confidences(own), last.thresholds)
     size = own.n + 1.0  # half a row on either side: tune is small
-    differing = (found.rung >= 0) & (found.excess != 0.0)
+    differing = (result.rung >= 0) & (result.excess != 0.0)
     sums, sizes = unit_sums(differing.astype(np.float64), own.units)
-    worse, better = (float(np.maximum(side, 0.0).sum() + 0.5) / size for side in (found.excess, -found.excess))
+    worse, better = (float(np.maximum(side, 0.0).sum() + 0.5) / size for side in (result.excess, -result.excess))
     expected = Expected(
         differs=worse,
         worse=worse / 2,
@@ -72,7 +75,7 @@ def expect(candidate: Candidate, tune: Observations) -> Expected:
 
 
 def rows_to_test(expected: Expected, contract: Contract, error: float, graded: bool) -> int | None:
-    """How many calls show the margin with chance 0.8, None where no number would."""
+    """The number of calls that show the margin with power 0.8; None where no number would."""
     goal = Goal(margin=contract.margin, error=error, power=POWER)
     if expected.largest > 1:
         return rows_of_units(_of_unit(expected, contract.margin), expected.size, expected.largest, goal)
@@ -83,7 +86,7 @@ def rows_to_test(expected: Expected, contract: Contract, error: float, graded: b
 
 
 def _of_unit(expected: Expected, margin: float) -> tuple[float, float]:
-    """Mean and variance of what a unit adds: its excess less the margin for each of its calls."""
+    """Mean and variance of a unit's contribution: its excess less the margin for each of its calls."""
     mean = (expected.worse - expected.better - margin) * expected.size
     spread = margin**2 * max(expected.size_square - expected.size**2, 0.0)
     return mean, expected.square + spread
@@ -98,7 +101,7 @@ def rows_of_units(moments: tuple[float, float], size: float, largest: int, goal:
 
 
 def rows_for_labels(expected: Expected, labels: int) -> int:
-    """How many calls to draw for about so many that need a label."""
+    """The number of calls to draw so that about `labels` of them need a label."""
     return max(1, round(labels / max(expected.differs, 1e-4)))
 
 

@@ -1,4 +1,4 @@
-"""A refusal is a result: what could not be shown, why, and what would change it.
+"""Refusals: which claim failed, why, and how many more labels would change that.
 
 How many more labels is answered from the evidence at hand. That is planning, not a claim: the next attempt is tested
 anew, at its own share of the budget. Examples are rows of *tune*, so that reading them does not wear out the evidence.
@@ -42,7 +42,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class _Failure:
-    """A claim that failed, and the rows of evidence in all that it would take.
+    """A failed claim, and the total rows of evidence that it would need.
 
     rows: None where no amount will do. open: at the estimate none would, but its interval reaches below the limit.
     """
@@ -52,24 +52,24 @@ class _Failure:
     open: bool = False
 
 
-def refuse(demands: Demands, claims: Sequence[Claim], found: Outcome | None) -> Refusal:
+def refuse(demands: Demands, claims: Sequence[Claim], result: Outcome | None) -> Refusal:
     """The refusal for the claims at the strict end of the path; `found` is None where there is no evidence at all."""
     evidence = demands.evidence
     if not evidence.candidate.points:
         return Refusal((evidence.candidate.why or "No student could be tried.",), None)
-    if found is None:
+    if result is None:
         return _without_evidence(demands)
-    if not found.offload and all(claim.holds for claim in claims):
+    if not result.offload and all(claim.holds for claim in claims):
         return Refusal(
             ("On the evidence the students are never sure enough to answer: nothing would step down.",), None
         )
-    failures = [_failure(claim, demands, found) for claim in claims if claim.p_value > demands.error]
+    failures = [_failure(claim, demands, result) for claim in claims if claim.p_value > demands.error]
     reasons = [_reason(failure, evidence) for failure in failures if not failure.claim.name.startswith(SLICE)]
-    reasons += _slice_reasons([each for each in failures if each.claim.name.startswith(SLICE)], evidence)
+    reasons += _slice_reasons([failure for failure in failures if failure.claim.name.startswith(SLICE)], evidence)
     if any(failure.rows is None for failure in failures):
         reasons += _advice(demands)
         return Refusal(tuple(reasons), None)
-    by_labels = [one for one in failures if one.claim.name not in (LATENCY, COST)]
+    by_labels = [failure for failure in failures if failure.claim.name not in (LATENCY, COST)]
     if not by_labels:
         return Refusal(tuple(reasons), None)
     return Refusal(tuple(reasons), max(_more(failure, evidence) for failure in by_labels))
@@ -123,20 +123,20 @@ def _without_evidence(demands: Demands) -> Refusal:
     return Refusal((reason,), needed)
 
 
-def _failure(claim: Claim, demands: Demands, found: Outcome) -> _Failure:
+def _failure(claim: Claim, demands: Demands, result: Outcome) -> _Failure:
     """Where the estimate says "never" and its interval does not, as many rows again: a few rows prove nothing."""
-    rows = _rows_needed(claim, demands, found)
+    rows = _rows_needed(claim, demands, result)
     if rows is not None or claim.name in (LATENCY, COST) or not claim.n:
         return _Failure(claim, rows)
-    chosen = _rows_of(claim, demands, found)
-    if _least(found.excess[chosen], demands, chosen) >= claim.limit:
+    chosen = _rows_of(claim, demands, result)
+    if _least(result.excess[chosen], demands, chosen) >= claim.limit:
         return _Failure(claim, None)
     return _Failure(claim, 2 * demands.evidence.n, open=True)
 
 
-def _rows_of(claim: Claim, demands: Demands, found: Outcome) -> NDArray[np.bool_]:
+def _rows_of(claim: Claim, demands: Demands, result: Outcome) -> NDArray[np.bool_]:
     if claim.name == EXCESS:
-        return np.ones(found.excess.size, dtype=bool)
+        return np.ones(result.excess.size, dtype=bool)
     return next(rows for name, rows in demands.slices() if SLICE + name == claim.name)
 
 
@@ -154,19 +154,19 @@ def _least(excess: Floats, demands: Demands, rows: NDArray[np.bool_]) -> float:
     return excess_loss.excess_interval(known, DOUBT, support)[0]
 
 
-def _rows_needed(claim: Claim, demands: Demands, found: Outcome) -> int | None:
+def _rows_needed(claim: Claim, demands: Demands, result: Outcome) -> int | None:
     if not claim.n and claim.name != EXCESS and not claim.name.startswith(SLICE):
         return None
     if claim.name == LATENCY:
-        return _latency_rows(claim, demands, found)
+        return _latency_rows(claim, demands, result)
     if claim.name == COST:
-        return _cost_rows(claim, demands, found)
+        return _cost_rows(claim, demands, result)
     if claim.name == EXCESS:
-        return _excess_rows(found.excess, claim.limit, demands, np.ones(found.excess.size, dtype=bool))
+        return _excess_rows(result.excess, claim.limit, demands, np.ones(result.excess.size, dtype=bool))
     rows = next(rows for name, rows in demands.slices() if SLICE + name == claim.name)
     if not rows.any():
         return None
-    needed = _excess_rows(found.excess[rows], claim.limit, demands, rows)
+    needed = _excess_rows(result.excess[rows], claim.limit, demands, rows)
     return None if needed is None else math.ceil(needed * rows.size / rows.sum())
 
 
@@ -192,17 +192,17 @@ def _excess_rows(excess: Floats, limit: float, demands: Demands, rows: NDArray[n
     return labels_for_paired(worse, better, goal)
 
 
-def _latency_rows(claim: Claim, demands: Demands, found: Outcome) -> int | None:
-    timed = np.zeros(0) if found.latency_s is None else found.latency_s[~np.isnan(found.latency_s)]
+def _latency_rows(claim: Claim, demands: Demands, result: Outcome) -> int | None:
+    timed = np.zeros(0) if result.latency_s is None else result.latency_s[~np.isnan(result.latency_s)]
     late = float((timed * 1000.0 > claim.limit).mean()) if timed.size else 1.0
     needed = labels_for_binomial(late, _goal(demands, 0.05))
     return None if needed is None else math.ceil(needed * demands.evidence.n / timed.size)
 
 
-def _cost_rows(claim: Claim, demands: Demands, found: Outcome) -> int | None:
-    if found.cost_usd is None:
+def _cost_rows(claim: Claim, demands: Demands, result: Outcome) -> int | None:
+    if result.cost_usd is None:
         return None
-    costs = found.cost_usd * 1000.0
+    costs = result.cost_usd * 1000.0
     bounds = Bounds(0.0, max(float(costs.max()), claim.limit) * (1.0 + 1e-9))
     return labels_for_betting(float(costs.mean()), float(costs.var()), _goal(demands, claim.limit), bounds)
 
@@ -236,13 +236,13 @@ def _reason(failure: _Failure, evidence: Evidence) -> str:
 
 
 def _more(failure: _Failure, evidence: Evidence) -> int:
-    """How many more labels a claim would need: of the calls drawn, only those on which a student differs need one."""
+    """The number of further labels that a claim needs: only calls on which a student differs need one."""
     return max(1, math.ceil(((failure.rows or 0) - evidence.n) * label_share(evidence)))
 
 
 def _slice_reasons(failures: list[_Failure], evidence: Evidence) -> list[str]:
-    bad = [each for each in failures if each.rows is None]
-    thin = sorted((each for each in failures if each.rows is not None), key=lambda each: -(each.rows or 0))
+    bad = [failure for failure in failures if failure.rows is None]
+    thin = sorted((failure for failure in failures if failure.rows is not None), key=lambda each: -(each.rows or 0))
     reasons = []
     if bad:
         bad.sort(key=lambda each: -each.claim.estimate)
@@ -258,10 +258,10 @@ def _slice_reasons(failures: list[_Failure], evidence: Evidence) -> list[str]:
 
 def _names(failures: list[_Failure]) -> str:
     shown = [
-        f"{each.claim.name.removeprefix(SLICE)} ({each.claim.estimate:+.3f} on {each.claim.n})"
-        if each.claim.n
-        else f"{each.claim.name.removeprefix(SLICE)} (no row)"
-        for each in failures[:_NAMED]
+        f"{failure.claim.name.removeprefix(SLICE)} ({failure.claim.estimate:+.3f} on {failure.claim.n})"
+        if failure.claim.n
+        else f"{failure.claim.name.removeprefix(SLICE)} (no row)"
+        for failure in failures[:_NAMED]
     ]
     return ", ".join(shown) + (f" and {len(failures) - _NAMED} more" if len(failures) > _NAMED else "")
 

@@ -1,4 +1,4 @@
-"""What the students say on the splits they have not learned from, as the numbers that the certificate room reads."""
+"""Students' answers on the splits that they have not learned from, as observations for the certificate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMING_S = 1.5
 
 @dataclass(frozen=True)
 class Grader:
-    """What answers are held against references by. slices: those that the contract names."""
+    """Grades answers against references by the loss of a family. slices: those that the contract names."""
 
     family: Family
     loss: Loss
@@ -33,12 +33,12 @@ class Grader:
     def slices_of(self, example: Example, reference: Answer | None) -> dict[str, str]:
         """The slices of a row: those it came with, and those that follow from what is right there."""
         answer = example.incumbent if reference is None else reference
-        found = dict(example.slices)
+        slices = dict(example.slices)
         if answer is not None and "label" in self.slices:
-            found["label"] = self.family.slice_of(answer)
+            slices["label"] = self.family.slice_of(answer)
         if answer is not None and "field" in self.slices:
-            found["field"] = SEPARATOR.join(sorted(self.family.parts(answer)))
-        return found
+            slices["field"] = SEPARATOR.join(sorted(self.family.parts(answer)))
+        return slices
 
     def loss_or_nan(self, answer: Answer | None, gold: Answer | None) -> float:
         return float("nan") if gold is None else self.loss.of(answer, gold)
@@ -55,7 +55,7 @@ class SplitAnswers:
 def answer_split(students: Sequence[Student], dataset: Dataset, split: SplitName) -> SplitAnswers:
     """Ask every student about every example of a split, in batches."""
     examples = dataset.split(split)
-    inputs = [example.asked for example in examples]
+    inputs = [example.student_input for example in examples]
     return SplitAnswers(examples, tuple(student.answer_many(inputs) for student in students) if inputs else ())
 
 
@@ -65,7 +65,7 @@ def references_of(examples: Sequence[Example], kind: Evidence) -> list[Answer | 
 
 
 def calibration_kind(examples: Sequence[Example]) -> Evidence:
-    """What to tune against: gold where enough rows have it, else the incumbent's answers."""
+    """The reference for tune: gold where enough rows have it, else the incumbent's answers."""
     return choose_reference(sum(example.gold is not None for example in examples), len(examples))
 
 
@@ -110,31 +110,36 @@ def observe_evidence(
     kind: Evidence,
     latency_s: NDArray[np.float64] | None,
 ) -> Observations:
-    """Every row that was drawn, in the order of the draw, whether anybody said what is right there or not.
+    """Observations of every drawn row, in the order of the draw, labelled or not.
 
     gold: a row that nobody labelled has no losses; where a student gives the incumbent's own answer none is needed.
     agreement: a row on which the incumbent's answer cannot be read counts as a mistake of whoever answers it.
     """
     examples = answered.examples
-    said = [predictions.answers for predictions in answered.predictions]
+    answers_by_student = [predictions.answers for predictions in answered.predictions]
     agrees = np.array(
         [
-            [answer is not None and answer == one.incumbent for answer, one in zip(answers, examples, strict=True)]
-            for answers in said
+            [
+                answer is not None and answer == example.incumbent
+                for answer, example in zip(answers, examples, strict=True)
+            ]
+            for answers in answers_by_student
         ],
         dtype=bool,
     ).reshape(len(candidate_students), len(examples))
     references = references_of(examples, kind)
     losses = [
         [grader.loss_or_nan(answer, value) for answer, value in zip(answers, references, strict=True)]
-        for answers in said
+        for answers in answers_by_student
     ]
-    incumbent = [grader.loss_or_nan(one.incumbent, value) for one, value in zip(examples, references, strict=True)]
+    incumbent = [
+        grader.loss_or_nan(example.incumbent, value) for example, value in zip(examples, references, strict=True)
+    ]
     table = _table(losses, len(examples))
     if kind == "agreement":
         table, incumbent = np.where(np.isnan(table), 1.0, table), [0.0] * len(examples)
     return Observations(
-        ids=tuple(one.id for one in examples),
+        ids=tuple(example.id for example in examples),
         reference=kind,
         references=tuple("" if value is None else as_text(value) for value in references),
         candidate_students=tuple(candidate_students),
@@ -142,36 +147,44 @@ def observe_evidence(
         losses=table,
         incumbent_loss=np.array(incumbent, dtype=np.float64),
         support=grader.loss.support,
-        slices=tuple(grader.slices_of(one, value) for one, value in zip(examples, references, strict=True)),
+        slices=tuple(grader.slices_of(example, value) for example, value in zip(examples, references, strict=True)),
         escalation_cost_usd=_costs(examples),
         latency_s=latency_s,
-        units=tuple(one.unit or one.id for one in examples),
+        units=tuple(example.unit or example.id for example in examples),
         agrees=agrees if kind == "gold" else None,
     )
 
 
 def content_keys(examples: Sequence[Example]) -> tuple[str, ...]:
-    """What the ledger knows rows by, under whatever id: the hash of input and time."""
-    return tuple(digest(f"{one.timestamp!r}\x1f{one.text}".encode("utf-8", "surrogatepass")) for one in examples)
+    """Keys by which the ledger identifies rows, whatever their ids: the hash of input and time."""
+    return tuple(
+        digest(f"{example.timestamp!r}\x1f{example.text}".encode("utf-8", "surrogatepass")) for example in examples
+    )
 
 
 def _costs(examples: Sequence[Example]) -> NDArray[np.float64] | None:
-    """What escalating each row costs in USD; None where one is unknown."""
-    known = [one.cost_usd for one in examples if one.cost_usd is not None]
+    """The cost in USD of escalating each row (n,); None where one is unknown."""
+    known = [example.cost_usd for example in examples if example.cost_usd is not None]
     return np.array(known) if len(known) == len(examples) else None
 
 
 def time_rows(
-    students: Sequence[Student], examples: Sequence[Example], generator: np.random.Generator
+    students: Sequence[Student],
+    examples: Sequence[Example],
+    generator: np.random.Generator,
+    timing_s: float = TIMING_S,
 ) -> NDArray[np.float64]:
-    """Seconds of one request for a random sample of rows, by student; NaN where not timed: (students, rows)."""
+    """Seconds of one request for a random sample of rows, by student; NaN where not timed: (students, rows).
+
+    timing_s: how long each student is timed for.
+    """
     timed = np.full((len(students), len(examples)), np.nan)
-    inputs = [example.asked for example in examples]
+    inputs = [example.student_input for example in examples]
     order = generator.permutation(len(examples))[:TIMED_ROWS]
     for index, student in enumerate(students):
         for row in order[:20]:
             student.answer(inputs[row])  # the first answers are slow and say nothing of a served student
-        deadline = time.perf_counter() + TIMING_S
+        deadline = time.perf_counter() + timing_s
         for row in order:
             started = time.perf_counter()
             student.answer(inputs[row])
@@ -194,38 +207,44 @@ def observe_judged(
     verdicts: Mapping[str, Sequence[Verdict]],
     latency_s: NDArray[np.float64] | None,
 ) -> Observations:
-    """The rows that a judge or gold knows. A judge may be wrong or silent about an answer; gold corrects for both.
+    """Observations of the rows that have a verdict or gold. Gold corrects for verdicts that are wrong or missing.
 
     An answer that no verdict names counts as wrong and an incumbent's as right: a rule fixed before gold is looked at,
     which the test then corrects by the rows that have gold.
     """
     gold = [example.gold for example in answered.examples]
-    kept = [row for row, one in enumerate(answered.examples) if gold[row] is not None or one.id in verdicts]
+    kept = [row for row, example in enumerate(answered.examples) if gold[row] is not None or example.id in verdicts]
     examples = [answered.examples[row] for row in kept]
-    said = [[predictions.answers[row] for row in kept] for predictions in answered.predictions]
+    answers_by_student = [[predictions.answers[row] for row in kept] for predictions in answered.predictions]
     known = [{as_text(one.answer): one.loss for one in verdicts.get(example.id, ())} for example in examples]
     judged = JudgedLosses(
         losses=_table(
-            [[_verdict(*each) for each in zip(examples, answers, known, strict=True)] for answers in said], len(kept)
+            [
+                [_verdict(*each) for each in zip(examples, answers, known, strict=True)]
+                for answers in answers_by_student
+            ],
+            len(kept),
         ),
         incumbent_loss=np.array(
-            [_verdict(one, one.incumbent, each) for one, each in zip(examples, known, strict=True)]
+            [_verdict(example, example.incumbent, each) for example, each in zip(examples, known, strict=True)]
         ),
     )
     losses = [
-        [grader.loss_or_nan(answer, one.gold) for answer, one in zip(answers, examples, strict=True)]
-        for answers in said
+        [grader.loss_or_nan(answer, example.gold) for answer, example in zip(answers, examples, strict=True)]
+        for answers in answers_by_student
     ]
     return Observations(
         ids=tuple(example.id for example in examples),
         reference="judged",
-        references=tuple("" if one.gold is None else as_text(one.gold) for one in examples),
+        references=tuple("" if example.gold is None else as_text(example.gold) for example in examples),
         candidate_students=tuple(candidate_students),
         signals=tuple(predictions.signals[kept] for predictions in answered.predictions),
         losses=_table(losses, len(kept)),
-        incumbent_loss=np.array([grader.loss_or_nan(one.incumbent, one.gold) for one in examples], dtype=np.float64),
+        incumbent_loss=np.array(
+            [grader.loss_or_nan(example.incumbent, example.gold) for example in examples], dtype=np.float64
+        ),
         support="bounded",
-        slices=tuple(grader.slices_of(one, one.gold) for one in examples),
+        slices=tuple(grader.slices_of(example, example.gold) for example in examples),
         escalation_cost_usd=_costs(examples),
         latency_s=None if latency_s is None else latency_s[:, kept],
         judged=judged,

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from stepdown.certificate.certify import Issue, issue_certificate
-from stepdown.certificate.evidence import Evidence, read_evidence
+from stepdown.certificate.evidence import Evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.certificate.files import open_sealed
 from stepdown.certificate.hashes import cascade_hash, contract_hash, read_contract
 from stepdown.certificate.ledger import Attempt, attempt
@@ -33,7 +34,7 @@ _EXACT = frozenset({"expires_at"})
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was checked. detail: what was found and what was expected, where it failed."""
+    """One check. detail: what was got and what was expected, where it failed."""
 
     name: str
     passed: bool
@@ -56,7 +57,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Linked:
-    """What the certificate points at, as far as it is at hand; each that is given is checked.
+    """The values that a certificate refers to, as far as available; each that is given is checked.
 
     digest: the certificate's, from its file or from the journal. events: the journal's, of any kind.
     """
@@ -153,8 +154,8 @@ def _budget(certificate: Certificate, evidence: Evidence, events: tuple[Event, .
         yield Check(name="attempt (ledger)", passed=False, detail=str(error))
         return
     yield _same("attempt (ledger)", certificate.attempt, again.number)
-    asked = {key: value for key, value in again.event.items() if key not in ("n", "attempt")}
-    journalled = any(event.kind == ATTEMPTED and asked.items() <= event.data.items() for event in events)
+    question = {key: value for key, value in again.event.items() if key not in ("n", "attempt")}
+    journalled = any(event.kind == ATTEMPTED and question.items() <= event.data.items() for event in events)
     detail = "" if journalled else "no event of this attempt stands in the journal"
     yield Check(name="ledger entry", passed=journalled, detail=detail)
 
@@ -203,5 +204,5 @@ def _same(name: str, got: object, expected: object) -> Check:
 
 
 def failed_names(checks: Iterable[Check]) -> list[str]:
-    """The names of what did not verify."""
+    """The names of the failed checks."""
     return [check.name for check in checks if not check.passed]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 import sys
 import traceback
 from pathlib import Path
@@ -14,8 +12,9 @@ import click
 import msgspec
 
 import stepdown
-from stepdown.cli import commands
-from stepdown.core.errors import StepdownError, nearest
+from stepdown.cli.commands import commands
+from stepdown.core.errors import StepdownError, UnknownKind, nearest
+from stepdown.core.kinds import missing_extra
 
 TRACE = "STEPDOWN_TRACE"
 PRIVATE = 0o077
@@ -32,6 +31,7 @@ ORDER = (
     "builds",
     "promote",
     "rollback",
+    "import-build",
     "answer",
     "status",
     "demo",
@@ -39,18 +39,17 @@ ORDER = (
 
 
 class Verbs(click.Group):
-    """The verbs are the files of `commands/`; each holds one click command named `command`."""
+    """The verbs are the files of `commands/`, with "-" for "_", and those of third parties."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        found = [entry.name.rstrip("_") for entry in pkgutil.iter_modules(commands.__path__)]
+        found = [name.rstrip("_").replace("_", "-") for name in commands().names()]
         return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        names = {entry.name.rstrip("_"): entry.name for entry in pkgutil.iter_modules(commands.__path__)}
-        if cmd_name not in names:
+        try:
+            command = commands().load(cmd_name.replace("-", "_")).command
+        except UnknownKind:
             return None
-        module = importlib.import_module(f"stepdown.cli.commands.{names[cmd_name]}")
-        command: click.Command = module.command
         command.name = cmd_name
         return command
 
@@ -112,6 +111,9 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # the outermost boundary: a mistake of ours is said in a paragraph too
         if os.environ.get(TRACE):
             raise
+        missing = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+        if missing:
+            return _failed(str(missing), type(missing).__name__, missing.exit_code, shared)
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
         advice = f"This is a mistake in stepdown; nothing was published. {TRACE}=1 shows where it comes from."

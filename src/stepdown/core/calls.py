@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from stepdown.core.inputs import Input
+from stepdown.core.inputs import Input, Passage
 from stepdown.core.served import INCUMBENT, Selection, Served
 
 _NAMES = frozenset({"model", "id", "object", "system_fingerprint"})
@@ -147,7 +147,7 @@ def masked(value: Any, mask: Callable[[str], str]) -> Any:
 
 def masked_input(input: Input, mask: Callable[[str], str]) -> Input:
     """The input with `mask` applied to every text in it."""
-    passages = tuple(msgspec.structs.replace(passage, text=mask(passage.text)) for passage in input.passages)
+    passages = tuple(Passage(mask(passage.text), mask(passage.source)) for passage in input.passages)
     return Input(mask(input.text), masked(input.request, mask), passages)
 
 

@@ -78,7 +78,9 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     incumbent: the model to ask upstream for where a client named an alias; "" asks for what the client named.
     cache: how long an exact repetition is answered from memory ("10m"), "" for not at all. limits: of all keys at once.
-    gold_map, gold_spelling, trust_gold: how the labels of gold are read (see `GoldReading`).
+    gold_map, gold_spelling, trust_gold: how the labels of gold are read (docs/contract.md).
+    kinds: of students to train, empty for every one that can answer the family. students: their options by kind, where
+    what follows from contract, data and budget is to be overridden.
     """
 
     family: str = ""
@@ -91,6 +93,8 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     gold_map: dict[str, str] = {}
     gold_spelling: Spelling = "exact"
     trust_gold: bool = False
+    kinds: tuple[str, ...] = ()
+    students: dict[str, dict[str, Any]] = {}
 
     def __post_init__(self) -> None:
         if self.cache:
@@ -126,6 +130,14 @@ def parse_task_settings(name: str, table: dict[str, Any]) -> TaskSettings:
     if isinstance(table.get("limits"), dict):
         check_keys(table["limits"], Limits, f"{where}.limits")
     return _convert({**table, "contract": contract}, TaskSettings, where)
+
+
+def duration_text(seconds: float) -> str:
+    """As `parse_duration` reads it, in the largest unit that it is a whole number of."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
+        if (seconds / size).is_integer():
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
 
 
 def parse_duration(text: str) -> float:

@@ -49,7 +49,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
         return input_text(self.input)
 
     @property
-    def asked(self) -> Input:
+    def student_input(self) -> Input:
         """What a student is asked."""
         return Input(self.text)
 

@@ -18,7 +18,8 @@ A message is one paragraph in three sentences: what was got, what was expected, 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class StepdownError(Exception):
@@ -68,14 +69,26 @@ class DifferentAnswersError(StepdownError):
 
 
 class MissingExtra(StepdownError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed. distribution: of the package whose extra brings it."""
 
-    def __init__(self, package: str, extra: str, needed_for: str) -> None:
+    def __init__(self, package: str, extra: str, needed_for: str, distribution: str = "stepdown") -> None:
         super().__init__(
             f"{needed_for} needs the package {package!r}, which is not installed.",
-            f"It comes with the extra {extra!r}.",
-            f"Run: pip install 'stepdown[{extra}]'",
+            f"It comes with the extra {extra!r}." if extra else "No extra brings it.",
+            f"Run: pip install '{distribution}[{extra}]'" if extra else f"Install {package!r}.",
         )
+
+
+@contextmanager
+def needs(extra: str, needed_for: str) -> Iterator[None]:
+    """Around imports of optional packages: MissingExtra where one is not installed.
+
+    needed_for: as a sentence begins ("Training a token CNN").
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra((error.name or "").partition(".")[0], extra, needed_for) from None
 
 
 class StoreError(StepdownError):

@@ -5,7 +5,7 @@ A family's module has these functions, and nothing else of the house knows what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -25,13 +25,44 @@ class Loss:
 
     of: answer and reference to a number in [0, 1], lower is better; 1.0 for an answer of None.
     triangle: whether loss(a, c) ≤ loss(a, b) + loss(b, c). Only then does disagreement with the incumbent bound the
-    excess loss over it, and agreement can be evidence.
+    excess loss over it, and agreement can be evidence. noun: what people read there is more or less of; measure: the
+    noun is what the loss is 1 minus, and more of it is better.
     """
 
     name: str
     support: Support
     of: Callable[[Answer | None, Answer], float]
     triangle: bool = True
+    noun: str = "error"
+    measure: bool = False
+
+
+@dataclass(frozen=True)
+class LossExample:
+    """An answer and a reference, and the loss that they must have."""
+
+    answer: Answer | None
+    reference: Answer
+    expected: float
+
+
+class LossKind(Protocol):
+    """The protocol a module in `core/losses/` keeps; its file's name, with dashes, is the loss's."""
+
+    FAMILIES: tuple[str, ...]
+    """The families whose answers it can judge."""
+    SUPPORT: Support
+    TRIANGLE: bool
+    NOUN: str
+    """What people read there is more or less of: "error", or the measure that the loss is 1 minus."""
+    MEASURE: bool
+    """Whether the noun is such a measure, of which more is better."""
+
+    def of(self, answer: Answer | None, reference: Answer) -> float:
+        """The loss, in [0, 1]; 1.0 for an answer of None."""
+
+    def examples(self) -> list[LossExample]:
+        """Worked cases."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +76,8 @@ class Shape:
 class Family(Protocol):
     """The protocol a module in `core/families/` keeps."""
 
-    LOSSES: Mapping[str, Loss]
-    """Every loss that a contract may name; the first one is meant where it names none."""
+    LOSS: str
+    """The loss that is meant where a contract names none."""
 
     def fits(self, calls: Sequence[Call]) -> float:
         """How well a sample of calls fits this family, in [0, 1]; the highest wins when a task is inferred."""
@@ -93,11 +124,29 @@ def families() -> Kinds[Family]:
     return Kinds("stepdown.core.families", "family")
 
 
+def loss_kinds() -> Kinds[LossKind]:
+    """Every loss that is installed."""
+    return Kinds("stepdown.core.losses", "loss")
+
+
+def all_losses() -> dict[str, Loss]:
+    """Every loss that is installed, by name."""
+    found = {name.replace("_", "-"): kind for name, kind in loss_kinds().all().items()}
+    return {
+        name: Loss(name, kind.SUPPORT, kind.of, kind.TRIANGLE, kind.NOUN, kind.MEASURE) for name, kind in found.items()
+    }
+
+
+def losses_of(family: str) -> dict[str, Loss]:
+    """The losses that a contract about answers of this family may name."""
+    fitting = {name.replace("_", "-") for name, kind in loss_kinds().all().items() if family in kind.FAMILIES}
+    return {name: loss for name, loss in all_losses().items() if name in fitting}
+
+
 def loss_named(family: str, name: str = "") -> Loss:
-    """A family's loss by name, its first one for "". Raises ContractError naming those there are."""
-    losses = families().load(family).LOSSES
-    if not name:
-        return next(iter(losses.values()))
+    """A family's loss by name, its own one for "". Raises ContractError naming those there are."""
+    losses = losses_of(family)
+    name = name or families().load(family).LOSS
     if name not in losses:
         close = nearest(name, losses)
         raise ContractError(

@@ -33,7 +33,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     every URL's query (Azure). models: those it takes, empty for all. Times in seconds: to connect, to the first byte of
     the answer, and in all. retries: of what may be retried, on the same upstream. pass_headers: names of the client's
     headers that go upstream beside the few that every wire needs. ask_usage: whether streams are asked to say what they
-    used where their client does not ask: without, their calls have no price.
+    used where their client does not ask: without, their calls have no price. options: of the kind's own.
     """
 
     url: str
@@ -50,6 +50,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     retries: int = 2
     pass_headers: tuple[str, ...] = ()
     ask_usage: bool = True
+    options: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         for name in ("connect_s", "first_byte_s", "total_s"):
@@ -73,7 +74,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_connections_per_client: from one address, 0 for no bound. hosts: names under which the gateway answers beside
     this machine's own. paths: below /v1/, passed on beside those that are known. capture_bytes: of calls on this
     machine's disk that the store lacks. capture_lag_bytes, capture_lag_s: how many of them, and for how long, wait for
-    idle processor time; beyond either they are moved into the store beside the requests. sync: "group" has an answer's
+    free processors; beyond either they are moved into the store beside the requests. sync: "group" has an answer's
     end wait until its call is safe from a loss of power. body_timeout_s: for a request to arrive. drain_s: what
     requests under way may take when the gateway is told to end. unmatched_capture: keep calls of no task.
     feedback_per_minute: pieces of feedback that one key may give. unmatched: whether what is not known to be a task's

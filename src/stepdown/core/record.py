@@ -96,7 +96,7 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     fields, how a student gets each and how many of the training answers could teach it; refused: the fields that none
     can fill, with the reason. field_escalation: by student that is sure of single fields, what leaving only those to
     the incumbent of which it is not would save. trivial: what the incumbent's commonest answer would reach, on rows
-    that are no evidence.
+    that are no evidence. kinds: what each kind of student is, for people.
     """
 
     version: int = 1
@@ -126,6 +126,7 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[str, str] = {}
     field_escalation: tuple[FieldEscalation, ...] = ()
     trivial: Trivial | None = None
+    kinds: dict[str, str] = {}
 
     @property
     def part(self) -> str:

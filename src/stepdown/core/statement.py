@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from stepdown.core.certificate import Certificate, Claim
 from stepdown.core.contract import Contract
+from stepdown.core.family import all_losses
 from stepdown.core.figures import clean, count, day, moment, percent, share, signed, usd
 
 SLICE = "slice:"
@@ -13,7 +14,6 @@ NOT_RECORDED = "the population was not recorded"
 MOST_REASONS = 8
 
 _MINUS = "\N{MINUS SIGN}"
-_LOSSES = {"exact-match": f"1 {_MINUS} exact match", "field-f1": f"1 {_MINUS} field F1"}
 _UNITS = {"call": "calls", "client_id": "clients", "near-duplicate": "groups of near-duplicates"}
 _KINDS = {
     "gold": "gold: trusted answers to the same calls",
@@ -60,11 +60,11 @@ def claim_sentence(certificate: Certificate) -> str:
 
 def offload_sentence(certificate: Certificate) -> str:
     """The share answered without the incumbent, its interval and the level of that, and what happens to the rest."""
-    found = f"{share(certificate.offload)} of the calls in the evidence were answered without the incumbent"
+    sentence = f"{share(certificate.offload)} of the calls in the evidence were answered without the incumbent"
     if certificate.offload_interval is not None:
         low, high = (share(value).removesuffix(" %") for value in certificate.offload_interval)
-        found += f" (between {low} and {high} % of calls like these, at {percent(level_of(certificate))} confidence)"
-    return f"{found}. {rest_sentence(certificate)}"
+        sentence += f" (between {low} and {high} % of calls like these, at {percent(level_of(certificate))} confidence)"
+    return f"{sentence}. {rest_sentence(certificate)}"
 
 
 def rest_sentence(certificate: Certificate) -> str:
@@ -211,10 +211,10 @@ def _kept(certificate: Certificate) -> str:
 def _wanted(claim: Claim, certificate: Certificate) -> str:
     if claim.name in _OTHER:
         return f"that {_other_claim(claim, certificate)}"
-    found = f" (on the evidence: {signed(claim.estimate)})" if claim.n else ""
+    estimate = f" (on the evidence: {signed(claim.estimate)})" if claim.n else ""
     return (
         f"that the cascade's {_loss(certificate)} is at most {signed(claim.limit)} on average over calls "
-        f"drawn like these{found}"
+        f"drawn like these{estimate}"
     )
 
 
@@ -252,8 +252,8 @@ def _evidence(certificate: Certificate) -> str:
 
 
 def _assumption(certificate: Certificate) -> str:
-    found = certificate.population.assumption
-    return _ASSUMPTIONS.get(found, clean(found))
+    assumption = certificate.population.assumption
+    return _ASSUMPTIONS.get(assumption, clean(assumption))
 
 
 def _labels(certificate: Certificate) -> str:
@@ -323,15 +323,15 @@ def _drawn_at(certificate: Certificate) -> str:
 
 
 def _journal(certificate: Certificate) -> str:
-    found = certificate.journal
-    return f"It was entered in the journal at {_journal_in_words(certificate)}." if found.head else ""
+    journal = certificate.journal
+    return f"It was entered in the journal at {_journal_in_words(certificate)}." if journal.head else ""
 
 
 def _journal_in_words(certificate: Certificate) -> str:
-    found = certificate.journal
-    events = "1 event" if found.events == 1 else f"{count(found.events)} events"
-    begun = f" since {day(found.begun_at)}" if day(found.begun_at) else ""
-    return f"head {clean(found.head)[:12]}, after {events}{begun}"
+    journal = certificate.journal
+    events = "1 event" if journal.events == 1 else f"{count(journal.events)} events"
+    begun = f" since {day(journal.begun_at)}" if day(journal.begun_at) else ""
+    return f"head {clean(journal.head)[:12]}, after {events}{begun}"
 
 
 def _loss(certificate: Certificate) -> str:
@@ -339,7 +339,8 @@ def _loss(certificate: Certificate) -> str:
     name = certificate.contract.get("loss")
     if not isinstance(name, str) or not name:
         return "excess loss"
-    return f"excess loss ({_LOSSES.get(name) or clean(name)})"
+    loss = all_losses().get(name)
+    return f"excess loss ({f'1 {_MINUS} {loss.noun}' if loss and loss.measure else clean(name)})"
 
 
 def _calls(number: int) -> str:

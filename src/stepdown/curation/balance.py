@@ -26,16 +26,16 @@ _LIST_ITEM = re.compile(
 def balance(examples: list[Example], task: Task) -> Outcome:
     """Findings only; nothing is removed. Answers that are no labels are counted by their slice: a tool, an intent."""
     slice_of = families().load(task.family).slice_of
-    labels = ["" if (answer := target(one)) is None else slice_of(answer) for one in examples]
-    named = [(one.split, label) for one, label in zip(examples, labels, strict=True) if label]
+    labels = ["" if (answer := target(example)) is None else slice_of(answer) for example in examples]
+    named = [(example.split, label) for example, label in zip(examples, labels, strict=True) if label]
     learned = Counter(label for split, label in named if split == "train")
-    asked = {label for split, label in named if split != "train"}
+    evaluated = {label for split, label in named if split != "train"}
     rows = sum(learned.values())
     shares = [count / rows for count in learned.values()]
     entropy = -sum(share * math.log2(share) for share in shares)
-    listed = labels_in_prompt(task, set(learned) | asked)
-    never_learned = sorted(asked - set(learned))
-    never_seen = sorted(listed - set(learned) - asked)
+    listed = labels_in_prompt(task, set(learned) | evaluated)
+    never_learned = sorted(evaluated - set(learned))
+    never_seen = sorted(listed - set(learned) - evaluated)
     rare = sorted(label for label, count in learned.items() if count < RARE_ROWS)
     findings: dict[str, Any] = {
         "labels": len(learned),
@@ -45,7 +45,7 @@ def balance(examples: list[Example], task: Task) -> Outcome:
         "rare_labels": {"below": RARE_ROWS, "count": len(rare), "first": rare[:SHOWN]},
         "labels_in_evidence_never_learned": {"count": len(never_learned), "first": never_learned[:SHOWN]},
         "labels_in_prompt_never_seen": {"count": len(never_seen), "first": never_seen[:SHOWN]},
-        "out_of_scope_labels": sorted(label for label in set(learned) | asked if is_out_of_scope(label)),
+        "out_of_scope_labels": sorted(label for label in set(learned) | evaluated if is_out_of_scope(label)),
     }
     return Outcome(examples, findings=findings)
 
@@ -64,11 +64,11 @@ def labels_in_prompt(task: Task, seen: set[str]) -> set[str]:
     """The labels that the template's constant text lists, one an item, when most of those items are known answers."""
     if task.template is None:
         return set()
-    found: set[str] = set()
+    labels: set[str] = set()
     for message in task.template.messages:
         for part in message.parts:
             for block in re.split(r"\n\s*\n", part.text):
                 items = {item[1].strip() for item in _LIST_ITEM.finditer(block)}
                 if len(items & seen) * 2 > len(items):
-                    found |= items
-    return found
+                    labels |= items
+    return labels

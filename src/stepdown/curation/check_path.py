@@ -17,7 +17,7 @@ SHOWN, SHOWN_CHARACTERS = 3, 80
 
 
 class PathCheck:
-    """Counts the answers of a task as they stream by, and keeps a few of those that cannot be read."""
+    """Counts the answers of a task as they are read, and keeps a few of those that cannot be parsed."""
 
     def __init__(self, task: Task) -> None:
         self._task, self._family = task, families().load(task.family)

@@ -77,7 +77,7 @@ class StepLog:
     excluded: list[Excluded] = field(default_factory=list)
 
     def enter(self, name: str, outcome: Outcome) -> list[Example]:
-        """Write a step down and pass its examples on."""
+        """Record a step and return its examples."""
         out = len(outcome.examples)
         rows_in = out + len(outcome.excluded)
         self.steps.append(Step(name=name, rows_in=rows_in, rows_out=out, findings=outcome.findings))
@@ -102,7 +102,12 @@ def _check(examples: list[Example], excluded: list[Excluded]) -> None:
             f"At least {LEAST_INPUTS} different inputs are needed to split them, and in practice some hundreds.",
             "Import more calls of this task.",
         )
-    answers = {canonical_json(value) for one in examples for value in (one.incumbent, one.gold) if value is not None}
+    answers = {
+        canonical_json(value)
+        for example in examples
+        for value in (example.incumbent, example.gold)
+        if value is not None
+    }
     if len(answers) < 2:
         raise NotEnoughData(
             f"All {len(examples)} usable calls have the same answer.",

@@ -37,8 +37,8 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
         write_manifest(folder / f"{MANIFEST_FILE}.part", dataset.manifest, files)
         os.replace(folder / f"{MANIFEST_FILE}.part", folder / MANIFEST_FILE)
     except OSError as error:
-        got = f"The dataset could not be written to {folder}: {error.strerror}."
-        raise ResourceError(got, "What was there is unchanged.", "Free some space and run it again.") from None
+        problem = f"The dataset could not be written to {folder}: {error.strerror}."
+        raise ResourceError(problem, "What was there is unchanged.", "Free some space and run it again.") from None
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -51,7 +51,7 @@ def read_dataset(folder: Path) -> Dataset:
     examples = tuple(_read_rows(folder / EXAMPLES_FILE, Example))
     excluded = tuple(_read_rows(folder / EXCLUDED_FILE, Excluded))
     if content_hash(examples) != manifest.content_hash:
-        raise _tampered(EXAMPLES_FILE, "holds other rows than the manifest's content hash names")
+        raise _tampered(EXAMPLES_FILE, "holds rows that do not match the manifest's content hash")
     return Dataset(examples=examples, excluded=excluded, manifest=manifest)
 
 
@@ -89,5 +89,5 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _tampered(name: str, what: str) -> TamperedError:
-    return TamperedError(f"{name} {what}.", "The manifest states each file's hash.", "Build the task again.")
+def _tampered(name: str, problem: str) -> TamperedError:
+    return TamperedError(f"{name} {problem}.", "The manifest states each file's hash.", "Build the task again.")

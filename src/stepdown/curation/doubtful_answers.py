@@ -217,7 +217,7 @@ def _describe(noise: LabelNoise, labels: NDArray[Any], flagged: list[Example], r
 
 
 def _against_gold(flagged: list[Example], audited: list[Example]) -> dict[str, Any]:
-    """How often the audit is right where gold can tell: precision and recall of the flags."""
+    """Precision and recall of the flags, on rows with gold."""
     known = [one for one in flagged if one.gold is not None]
     wrong = sum(one.gold is not None and one.gold != one.incumbent for one in audited)
     if not known or not wrong:

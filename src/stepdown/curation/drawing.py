@@ -1,4 +1,4 @@
-"""Drawing the evidence: which calls it may be drawn from, and which of them it is. Pure; the caller journals the draw.
+"""Drawing the evidence: the eligible calls, and a random sample of them. Pure; the caller journals the draw.
 
 Evidence is a random sample of calls as production makes them, in whole units. It is never what somebody chose to label:
 gold that came otherwise is learned from.
@@ -30,7 +30,8 @@ GROWN = 2.0
 
 @dataclass(frozen=True)
 class DrawScope:
-    """What may be done with each row, by id. wish: where its label's owner wants it. trusted: its gold may be evidence.
+    """What each row may be used for, by id. wish: the split that its label's owner wants. trusted: rows whose gold may
+    be evidence.
 
     complete: every call as production makes them has such gold. evidence: the kind that the contract asks for.
     """
@@ -45,9 +46,17 @@ class DrawScope:
 
 def draw_scope(examples: Sequence[Example], wish: Mapping[str, SplitName], options: CurationOptions) -> DrawScope:
     """Which rows the evidence may be drawn from."""
-    basis = {one.id: options.gold[one.id].basis for one in examples if one.gold is not None and one.id in options.gold}
+    basis = {
+        example.id: options.gold[example.id].basis
+        for example in examples
+        if example.gold is not None and example.id in options.gold
+    }
     trusted = frozenset(name for name, given in basis.items() if given != "volunteered")
-    natural = [one for one in examples if one.id not in options.seen.escalated and one.timestamp >= options.whole_since]
+    natural = [
+        example
+        for example in examples
+        if example.id not in options.seen.escalated and example.timestamp >= options.whole_since
+    ]
     complete = bool(natural) and all(one.id in trusted for one in natural)
     scope, eligible = _eligible(natural, wish, basis, complete, options.against)
     return DrawScope(wish, trusted, complete, options.against, scope, frozenset(eligible))
@@ -56,7 +65,7 @@ def draw_scope(examples: Sequence[Example], wish: Mapping[str, SplitName], optio
 def _eligible(
     natural: Sequence[Example], wish: Mapping[str, SplitName], basis: Mapping[str, str], complete: bool, kind: Evidence
 ) -> tuple[Scope, set[str]]:
-    """What the evidence is drawn from, and the ids of those calls."""
+    """The scope of the draw, and the ids of the calls that it may hold."""
     if kind == "judged":
         return "judged", {one.id for one in natural if one.judged is not None and wish.get(one.id) != "test"}
     if kind == "agreement":
@@ -74,16 +83,16 @@ _TAKEN: frozenset[SplitName] = frozenset(("train", "tune", "test"))
 
 
 def draw_evidence(examples: Sequence[Example], standing: DrawScope, options: CurationOptions) -> Draw:
-    """The last draw where it still stands, else a new one.
+    """The last draw where it is still valid, else a new one.
 
     A draw from the traffic stands while all of its calls are there and until as many new calls have come as a new one
     would take; a new one leaves out what was drawn before. What somebody else drew is drawn again as it grows. A draw
     that is made for any reason but new calls (calls of the last one have gone, or another unit is named) replaces the
     one before, so that it gains nobody a fresh start.
     """
-    last = next((one for one in reversed(options.draws) if _is_like(one, standing, options)), None)
+    last = next((draw for draw in reversed(options.draws) if _is_like(draw, standing, options)), None)
     wanted = _wanted(examples, standing, options)
-    here = {call_key(one.id) for one in examples}
+    here = {call_key(example.id) for example in examples}
     gone = last is not None and any(key not in here for key in last.places)
     if last is not None and not gone and standing.scope == "traffic":
         return _new(examples, standing, options, wanted) if _is_due(examples, standing, last, wanted) else last
@@ -97,14 +106,14 @@ def _is_like(draw: Draw, standing: DrawScope, options: CurationOptions) -> bool:
 
 
 def _is_due(examples: Sequence[Example], standing: DrawScope, last: Draw, wanted: int) -> bool:
-    fresh = [one for one in examples if one.id in standing.eligible and last.place(one.id) is None]
+    fresh = [example for example in examples if example.id in standing.eligible and last.place(example.id) is None]
     if last.last > 0:
         return sum(one.timestamp > last.last for one in fresh) >= max(wanted, last.rows)
     return len(fresh) + last.rows >= GROWN * last.calls
 
 
 def _wanted(examples: Sequence[Example], standing: DrawScope, options: CurationOptions) -> int:
-    usable = sum(standing.wish.get(one.id) != "test" for one in examples)
+    usable = sum(standing.wish.get(example.id) != "test" for example in examples)
     wanted = options.rows_to_certify(usable)
     if standing.scope == "split-column":
         return len(standing.eligible)
@@ -128,9 +137,9 @@ def _new(
     # Left out is what stepdown itself drew, at random. To leave out what somebody chose would bend what remains.
     known = [draw for draw in options.draws if draw.scope == "traffic"]
     earlier: set[int] = set() if again else {key for draw in known for key in draw.places}
-    fresh = [one for one in examples if one.id in standing.eligible and call_key(one.id) not in earlier]
+    fresh = [example for example in examples if example.id in standing.eligible and call_key(example.id) not in earlier]
     # Where everything has been drawn before, the same calls are drawn again, and the ledger counts on.
-    eligible = fresh or [one for one in examples if one.id in standing.eligible]
+    eligible = fresh or [example for example in examples if example.id in standing.eligible]
     window = ""
     if standing.scope == "traffic":
         eligible, window = _live(eligible, wanted, options) or _latest(eligible, wanted, options)
@@ -173,8 +182,8 @@ def _live(eligible: list[Example], wanted: int, options: CurationOptions) -> tup
     held = [one for one in eligible if one.id in options.seen.holdback]
     if len(held) < wanted or len(held) == len(eligible):
         return None
-    found, window = _latest(held, wanted, options)
-    return found, f"the random holdback of live traffic{', ' if window else ''}{window}"
+    latest, window = _latest(held, wanted, options)
+    return latest, f"the random holdback of live traffic{', ' if window else ''}{window}"
 
 
 def _latest(eligible: list[Example], wanted: int, options: CurationOptions) -> tuple[list[Example], str]:

@@ -48,7 +48,7 @@ class GoldRow:
 
 
 def is_blank(row: GoldRow, reading: GoldReading) -> bool:
-    """Whether the settings say that what was given says nothing."""
+    """Whether a label means, by the settings, that there is no gold."""
     return row.gold is None and isinstance(row.given, str) and reading.map.get(row.given.strip()) == ""
 
 
@@ -100,7 +100,7 @@ def _listed(rows: Sequence[GoldRow], task: Task, answers: Counter[str]) -> set[s
 def gold_objection(
     rows: Sequence[GoldRow], labels: Labels, task: Task, reading: GoldReading, fair: bool
 ) -> InputError | None:
-    """Why gold cannot be taken for answers of this task, as an error to raise or to show; None where it can.
+    """The error for gold that cannot be answers of this task; None for gold that can.
 
     rows: those with gold that is not blank, read by `read_labels`. fair: nobody picked them, so that
     the incumbent is right on them as often as everywhere. Gold that is trusted must still be in the answers' words.
@@ -160,7 +160,7 @@ def _advice(labels: Labels, task: Task) -> str:
         return f'Correct the file, or say {where} what each means: gold_map = {{ "GOLD\'S" = "THE ANSWER\'S" }}.'
     spelt = by_spelling(labels.known)
     if labels.offered.keys() == labels.strange.keys() and all(
-        spelt.get(spelling(label)) == meant for label, meant in labels.offered.items()
+        spelt.get(spelling(label)) == target for label, target in labels.offered.items()
     ):
         differ = "They differ in case, spaces, underscores or hyphens alone; if they mean the same"
         return f'{differ}, write {where}: gold_spelling = "loose".'
@@ -200,7 +200,7 @@ def _unlike(rows: Sequence[GoldRow], labels: Labels, task: Task) -> InputError |
 
 
 def _unlike_in_fields(answered: Sequence[tuple[Answer, Answer]], task: Task) -> InputError | None:
-    """Of answers with fields: a field whose gold the incumbent hardly ever gives although it has one there."""
+    """The error for a field whose gold the incumbent hardly ever gives although it has a value there; None for none."""
     parts = families().load(task.family).parts
     there: Counter[str] = Counter()
     same: Counter[str] = Counter()
@@ -251,7 +251,7 @@ def _short(value: Any) -> str:
 
 
 def rows_of(calls: Sequence[Call], task: Task, gold: dict[str, Any]) -> list[GoldRow]:
-    """Those calls that have gold. gold: as it was given, by call id."""
+    """A row for each call that has gold. gold: as it was given, by call id."""
     family = families().load(task.family)
     return [
         GoldRow(family.canonical(task, gold[call.id]), gold[call.id], family.read_answer(task, call))
@@ -266,24 +266,22 @@ def settle_gold(examples: Sequence[Example], task: Task, options: CurationOption
     A label that no answer has and no prompt lists is no gold: it would be learned and served. Raises InputError where
     too much of the gold is so, or where it is about something else.
     """
-    rows = [_row(one, options) for one in examples]
+    rows = [
+        GoldRow(one.gold, options.gold[one.id].gold if one.id in options.gold else None, one.incumbent)
+        for one in examples
+    ]
     read, labels = read_labels(rows, task, options.reading)
     if options.against != "agreement":
         there = [
             row
-            for row, one in zip(read, examples, strict=True)
-            if one.id in options.gold and not is_blank(row, options.reading)
+            for row, example in zip(read, examples, strict=True)
+            if example.id in options.gold and not is_blank(row, options.reading)
         ]
         wrong = gold_objection(there, labels, task, options.reading, _is_fair(examples, options))
         if wrong is not None:
             raise wrong
-    settled = [_settled(one, row, labels) for one, row in zip(examples, read, strict=True)]
+    settled = [_settled(example, row, labels) for example, row in zip(examples, read, strict=True)]
     return Outcome(settled, findings={"passed_over": dict(labels.strange.most_common())} if labels.strange else {})
-
-
-def _row(example: Example, options: CurationOptions) -> GoldRow:
-    given = options.gold[example.id].gold if example.id in options.gold else None
-    return GoldRow(example.gold, given, example.incumbent)
 
 
 def _settled(example: Example, row: GoldRow, labels: Labels) -> Example:
@@ -294,8 +292,9 @@ def _settled(example: Example, row: GoldRow, labels: Labels) -> Example:
 
 
 def _is_fair(examples: Sequence[Example], options: CurationOptions) -> bool:
-    """Whether gold is of calls that nobody picked: all that production made, or a sample declared random."""
-    golds = [options.gold[one.id] for one in examples if one.id in options.gold]
-    natural = [one for one in examples if one.id not in options.seen.escalated and one.timestamp >= options.whole_since]
-    complete = all(one.id in options.gold and options.gold[one.id].basis != "volunteered" for one in natural)
-    return complete or (bool(golds) and all(one.basis in ("random-sample", "all") for one in golds))
+    """Whether gold is of all calls of production, or of a sample declared random, so that no calls were picked."""
+    golds = [options.gold[example.id] for example in examples if example.id in options.gold]
+    since, escalated = options.whole_since, options.seen.escalated
+    natural = [row.id for row in examples if row.id not in escalated and row.timestamp >= since]
+    complete = all(name in options.gold and options.gold[name].basis != "volunteered" for name in natural)
+    return complete or (bool(golds) and all(gold.basis in ("random-sample", "all") for gold in golds))

@@ -48,7 +48,7 @@ def count_rows(examples: list[Example], excluded: list[Excluded]) -> dict[str, i
 
 def count_gold(examples: list[Example], excluded: list[Excluded], options: CurationOptions) -> dict[str, int]:
     """Labels given, those for calls that are not here, and those on examples of each split."""
-    here = {one.id for one in examples} | {one.id for one in excluded}
+    here = {example.id for example in examples} | {one.id for one in excluded}
     with_gold = Counter(example.split for example in examples if example.gold is not None)
     unknown = sum(name not in here for name in options.gold)
     known = {"given": len(options.gold), "for_unknown_calls": unknown, "on_examples": sum(with_gold.values())}
@@ -86,7 +86,7 @@ def read_manifest(path: Path) -> tuple[DatasetManifest, dict[str, str]]:
     if _seal(sealed.manifest, sealed.files) != sealed.seal or _bytes(sealed) != data:
         raise TamperedError(
             f"{path.name} was changed after it was written.",
-            "Its seal is the hash of all it says.",
+            "Its seal is the hash of its content.",
             "Restore it, or build the task again.",
         )
     return sealed.manifest, sealed.files
@@ -110,7 +110,11 @@ def make_manifest(
     origin: tuple[tuple[str, ...], str],
 ) -> DatasetManifest:
     """The manifest of a dataset. origin: its sources, and the permission to train on the incumbent's outputs."""
-    targets = (one.gold if one.gold is not None else one.incumbent for one in examples if one.split == "train")
+    targets = (
+        example.gold if example.gold is not None else example.incumbent
+        for example in examples
+        if example.split == "train"
+    )
     return DatasetManifest(
         task=task,
         content_hash=content_hash(examples),
@@ -141,7 +145,7 @@ _TERMS: tuple[tuple[str, str], ...] = (
 
 
 def state_permission(stated: str, models: Iterable[str]) -> str:
-    """The user's own words, or "not stated" with what is known of the terms of the models that answered.
+    """The permission to train: as the user states it, or "not stated" with the terms of the models that answered.
 
     A hint to look up the terms in force with whoever serves the model; no legal advice.
     """

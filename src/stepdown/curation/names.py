@@ -22,7 +22,7 @@ from importlib import import_module
 from importlib.resources import files
 from typing import Any
 
-from stepdown.core.errors import MissingExtra, UsageError
+from stepdown.core.errors import UsageError, needs
 
 NOTHING, PERSON, ORGANISATION = "", "PERSON", "ORGANISATION"
 DOUBT = 8.0
@@ -39,9 +39,9 @@ Sentence = tuple[list[str], list[str]]
 
 def tagged_names(text: str, weights: Weights) -> Iterator[tuple[str, int, int]]:
     """(kind, start, end) of every name in a text, in order."""
-    found = list(TOKEN.finditer(text))
+    tokens = list(TOKEN.finditer(text))
     kind, start, end = NOTHING, 0, 0
-    for token, tag in zip(found, tag_words([token[0] for token in found], weights), strict=True):
+    for token, tag in zip(tokens, tag_words([token[0] for token in tokens], weights), strict=True):
         if tag == kind != NOTHING:
             end = token.end()
             continue
@@ -74,17 +74,17 @@ def train(sentences: Sequence[Sentence], rounds: int, seed: int) -> Weights:
             for place, tag in enumerate(tags):
                 step += 1
                 features = _features(words, place, before)
-                said = _best(features, now)
-                before = said
-                if said == tag:
+                predicted = _best(features, now)
+                before = predicted
+                if predicted == tag:
                     continue
-                right, wrong = _KINDS.index(tag), _KINDS.index(said)
+                right, wrong = _KINDS.index(tag), _KINDS.index(predicted)
                 for feature in features:
                     for at, by in ((right, 1.0), (wrong, -1.0)):
                         now[feature][at] += by
                         sums[feature][at] += by * step
     averaged = {
-        feature: [one - total / step for one, total in zip(values, sums[feature], strict=True)]
+        feature: [value - total / step for value, total in zip(values, sums[feature], strict=True)]
         for feature, values in now.items()
     }
     return {feature: values for feature, values in averaged.items() if max(map(abs, values)) >= _LEAST_WEIGHT}
@@ -94,7 +94,7 @@ def shipped_weights() -> Weights:
     """Weights that come with stepdown; NOTICE.txt says what they were trained on."""
     packed = files("stepdown.curation").joinpath("name_weights.json.gz").read_bytes()
     tenths: dict[str, list[int]] = json.loads(gzip.decompress(packed))
-    return {feature: [one / 10 for one in values] for feature, values in tenths.items()}
+    return {feature: [value / 10 for value in values] for feature, values in tenths.items()}
 
 
 def packed_weights(weights: Weights) -> bytes:
@@ -173,10 +173,8 @@ def _weights() -> Weights:
 
 @cache
 def _pipeline(chosen: str) -> Callable[[str], Any]:
-    try:
+    with needs("names", f"{VARIABLE}={chosen}"):
         spacy = import_module("spacy")
-    except ImportError:
-        raise MissingExtra("spacy", "names", f"{VARIABLE}={chosen}") from None
     try:
         loaded: Callable[[str], Any] = spacy.load(chosen, exclude=["parser", "tagger", "lemmatizer", "attribute_ruler"])
     except OSError:

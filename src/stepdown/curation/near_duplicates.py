@@ -78,7 +78,7 @@ def candidate_pairs(signature: NDArray[np.uint32], least: float) -> NDArray[np.i
     Each of n rows meets a bounded number of others in a bucket: everyone in a small bucket, in a large one its first
     row and the PAIRED_IN_FULL − 1 rows before it, which is enough to join them since likeness is closed over links.
     """
-    found = []
+    buckets = []
     for band in range(BANDS):
         columns = signature[:, band * ROWS_PER_BAND : (band + 1) * ROWS_PER_BAND].astype(np.uint64)
         key = np.zeros(len(columns), dtype=np.uint64)
@@ -86,8 +86,8 @@ def candidate_pairs(signature: NDArray[np.uint32], least: float) -> NDArray[np.i
             key = _mix(key * _PRIME + columns[:, column])
         pairs = _pairs_in_buckets(key)
         agree = (signature[pairs[:, 0]] == signature[pairs[:, 1]]).mean(axis=1, dtype=np.float32)
-        found.append(pairs[agree >= least])
-    return np.unique(np.concatenate(found), axis=0)
+        buckets.append(pairs[agree >= least])
+    return np.unique(np.concatenate(buckets), axis=0)
 
 
 def jaccard(shingled: Shingled, first: int, second: int) -> float:

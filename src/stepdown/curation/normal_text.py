@@ -1,4 +1,4 @@
-"""When two texts count as the same: the same letters, whatever the case, spacing, or encoding of accents."""
+"""Text keys that ignore case, spacing and the encoding of accents."""
 
 from __future__ import annotations
 

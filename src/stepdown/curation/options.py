@@ -1,4 +1,4 @@
-"""What a curation is given besides the calls, and how big its splits are."""
+"""The options of a curation, and the sizes of its splits."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SMALL_TUNE = 200
 
 @dataclass
 class CallFacts:
-    """What parsing learned of each call, by id. unread: why the incumbent's answer could not be used. unit_names: what
-    the call says of the unit that it belongs to. escalated: calls that the incumbent got because no rung was sure.
-    holdback: calls that it got at random, whatever the cascade would have said. unit: the name of the unit, as the step
-    `units` found it."""
+    """Facts of each call that parsing collects, by id. unread: why the incumbent's answer could not be used.
+    unit_names: what the call says of the unit that it belongs to. escalated: calls that the incumbent got because no
+    rung was sure. holdback: calls that it got at random, whatever the cascade would have said. unit: the name of the
+    unit, as the step `units` found it."""
 
     unread: dict[str, str] = field(default_factory=dict)
     unit_names: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What every step of a curation hands to the next: the examples that stay, the calls that leave, what was found."""
+"""The result of a step of curation: the examples kept, the calls excluded, and its findings."""
 
 from __future__ import annotations
 

@@ -84,9 +84,9 @@ def _only_text(request: dict[str, Any]) -> str | None:
     messages = request.get("messages")
     if not isinstance(messages, list):
         return None
-    asked = [message for message in messages if isinstance(message, dict) and message.get("role") == "user"]
+    user_messages = [message for message in messages if isinstance(message, dict) and message.get("role") == "user"]
     answered = any(isinstance(message, dict) and message.get("role") in ("assistant", "tool") for message in messages)
-    return message_text(asked[0]) if len(asked) == 1 and not answered else None
+    return message_text(user_messages[0]) if len(user_messages) == 1 and not answered else None
 
 
 def _why_uncut(request: dict[str, Any]) -> str:
@@ -108,7 +108,7 @@ def _why_uncut(request: dict[str, Any]) -> str:
 
 
 def _valid(value: SlotValues) -> SlotValues:
-    """Lone surrogates cannot be written as UTF-8; they become U+FFFD."""
+    """The text with lone surrogates, which UTF-8 cannot encode, replaced by U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     return {str(_valid(name)): str(_valid(text)) for name, text in value.items()}
@@ -144,15 +144,15 @@ def _example(
 
 def _slices(call: Call, value: SlotValues, names: tuple[str, ...]) -> dict[str, str]:
     metadata = call.request.get("metadata")
-    found: dict[str, str] = {}
+    slices: dict[str, str] = {}
     for name in names:
         if isinstance(value, dict) and name in value:
-            found[name] = value[name][:MAX_DETAIL_CHARACTERS]
+            slices[name] = value[name][:MAX_DETAIL_CHARACTERS]
         elif name in _CALL_FIELDS:
-            found[name] = str(getattr(call, name))
+            slices[name] = str(getattr(call, name))
         elif isinstance(metadata, dict) and name in metadata:
-            found[name] = str(metadata[name])[:MAX_DETAIL_CHARACTERS]
-    return found
+            slices[name] = str(metadata[name])[:MAX_DETAIL_CHARACTERS]
+    return slices
 
 
 def _order(examples: list[Example], draws: Sequence[Draw]) -> tuple[list[Example], list[Excluded]]:
@@ -179,8 +179,8 @@ def _order(examples: list[Example], draws: Sequence[Draw]) -> tuple[list[Example
 
 
 def _tells_calls_apart(examples: list[Example]) -> bool:
-    """Whether timestamps are so fine that different inputs hardly ever share one."""
-    moments = {(one.timestamp, one.text) for one in examples if one.timestamp > 0}
+    """Whether different inputs hardly ever share a timestamp."""
+    moments = {(example.timestamp, example.text) for example in examples if example.timestamp > 0}
     return len({moment for moment, _ in moments}) >= FINE_TIMES * len(moments)
 
 
@@ -196,7 +196,7 @@ def read_log_probabilities(call: Call, answer: str, labels: tuple[str, ...]) -> 
         return None
     position, prefix = start
     known = {*labels, answer}
-    found: dict[str, float] = {}
+    log_probabilities: dict[str, float] = {}
     for alternative in (tokens[position], *_alternatives(tokens[position])):
         token, value = alternative.get("token"), alternative.get("logprob")
         if not isinstance(token, str) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -204,10 +204,10 @@ def read_log_probabilities(call: Call, answer: str, labels: tuple[str, ...]) -> 
         begins = token[prefix:].strip().strip('"')
         fitting = [label for label in known if begins and label.startswith(begins)]
         if token == tokens[position].get("token"):
-            found[answer] = float(value)
+            log_probabilities[answer] = float(value)
         elif len(fitting) == 1 and fitting[0] != answer:
-            found[fitting[0]] = max(float(value), found.get(fitting[0], -math.inf))
-    return found or None
+            log_probabilities[fitting[0]] = max(float(value), log_probabilities.get(fitting[0], -math.inf))
+    return log_probabilities or None
 
 
 def _tokens(call: Call) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ class Detector(Protocol):
     TRIGGER: str
     PATTERN: re.Pattern[str]
 
-    def locate(self, found: re.Match[str]) -> tuple[int, int] | None:
+    def locate(self, match: re.Match[str]) -> tuple[int, int] | None:
         """Where in the text the data stand, or None when a closer look says that they are not."""
 
     def examples(self) -> list[tuple[str, list[str]]]:
@@ -60,18 +60,18 @@ class Finding:
 
 def find(text: str) -> list[Finding]:
     """Every piece of personal data in a text, in order, none overlapping."""
-    found: set[tuple[int, int, int, str]] = set()
+    findings: set[tuple[int, int, int, str]] = set()
     for at in range(0, len(text), _WINDOW):
         begin = max(0, at - _OVERLAP)
         # What begins where a later window does may begin before it, and was seen whole in the one before.
-        found |= {
+        findings |= {
             (rank, length, begin + start, kind)
             for rank, length, start, kind in _findings(text[begin : at + _WINDOW])
             if not begin or start >= _CONTEXT
         }
-    if len(found) < 2:
-        return [Finding(kind, start, start - length) for _, length, start, kind in found]
-    return _without_overlaps(sorted(found))
+    if len(findings) < 2:
+        return [Finding(kind, start, start - length) for _, length, start, kind in findings]
+    return _without_overlaps(sorted(findings))
 
 
 def _findings(text: str) -> Iterator[tuple[int, int, int, str]]:
@@ -150,10 +150,10 @@ def _masked_text(text: str, depth: int) -> str:
 
 def _masked_plain(text: str) -> str:
     # What a placeholder leaves free may be data in its turn ("0" before a card number made a longer number of it).
-    while found := find(text):
+    while findings := find(text):
         pieces: list[str] = []
         end = 0
-        for finding in found:
+        for finding in findings:
             pieces += (text[end : finding.start], f"[{finding.kind}]")
             end = finding.end
         text = "".join((*pieces, text[end:]))
@@ -172,23 +172,23 @@ def _read(text: str) -> tuple[Any, bool]:
     """JSON within a text, and whether it has a field twice, of which the text shows more than is read."""
     twice = False
 
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+    def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal twice
-        read = dict(found)
-        twice = twice or len(read) < len(found)
+        read = dict(members)
+        twice = twice or len(read) < len(members)
         return read
 
     return json.loads(text, object_pairs_hook=pairs), twice
 
 
 def _plain(text: str) -> str:
-    """A text with its escapes resolved, as whoever reads it last may do."""
+    """A text with its escapes resolved, as a later reader may resolve them."""
     for _ in range(3):
         known = text
         if "%" in text:
             text = unquote(text)
         if "\\u" in text:
-            text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+            text = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
         if "&" in text:
             text = html.unescape(text)
         if text == known:
@@ -197,7 +197,7 @@ def _plain(text: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """Halves of signs that were escaped one by one put together; one that is left alone becomes U+FFFD."""
+    """The text with surrogate pairs joined; a lone surrogate becomes U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -226,12 +226,12 @@ def personal_data(examples: list[Example], options: CurationOptions) -> Outcome:
             cleaned.append(_masked_example(example))
         else:
             cleaned.append(example)
-    found: dict[str, Any] = {"found": dict(sorted(counts.items())), "inputs_with_any": touched, "masked": redact}
-    return Outcome(cleaned, findings=found)
+    report: dict[str, Any] = {"found": dict(sorted(counts.items())), "inputs_with_any": touched, "masked": redact}
+    return Outcome(cleaned, findings=report)
 
 
 def detectors() -> Kinds[Detector]:
-    """Every kind of personal data that the house knows."""
+    """All detectors of personal data, by name."""
     return Kinds("stepdown.curation.detectors", "personal data detector")
 
 

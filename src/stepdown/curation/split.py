@@ -28,13 +28,18 @@ OTHER_SIDE = "of one unit with rows of another split"
 
 
 def split(examples: list[Example], options: CurationOptions) -> Outcome:
-    """Draw the evidence, then deal tune and test; the rest is learned from. Gold's own split column is obeyed.
+    """The examples with their splits: evidence is drawn first, then tune and test; the rest is train. Gold's split
+    column is obeyed.
 
     A row of a unit that is evidence, without having been drawn, is excluded. Repetitions of an input may stand on both
     sides, as they will in production: only units are kept whole. Raises NotEnoughData when nothing is left to learn
     from, InputError for an unknown split in gold.
     """
-    wish = {one.id: own for one in examples if one.gold is not None and (own := own_split(options.gold[one.id]))}
+    wish = {
+        example.id: own
+        for example in examples
+        if example.gold is not None and (own := own_split(options.gold[example.id]))
+    }
     standing = draw_scope(examples, wish, options)
     draw = draw_evidence(examples, standing, options)
     sides = _Sides(examples, standing, draw)
@@ -57,7 +62,7 @@ def split(examples: list[Example], options: CurationOptions) -> Outcome:
 
 @dataclass
 class _Sides:
-    """Whole units on sides; what is on none is learned from."""
+    """Whole units assigned to splits; units without a split are train."""
 
     examples: list[Example]
     standing: DrawScope
@@ -65,18 +70,18 @@ class _Sides:
     of_unit: dict[str, SplitName] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        drawn = {one.unit for one in self.examples if self.draw.place(one.id) is not None}
+        drawn = {example.unit for example in self.examples if self.draw.place(example.id) is not None}
         self.of_unit = dict.fromkeys(drawn, "certify")
         for name in ("test", "tune"):
-            wished = {one.unit for one in self.examples if self.standing.wish.get(one.id) == name}
+            wished = {example.unit for example in self.examples if self.standing.wish.get(example.id) == name}
             self.of_unit = dict.fromkeys(wished - self.of_unit.keys(), name) | self.of_unit
 
     def free(self, usable: Iterable[Example]) -> list[Example]:
-        """Those of `usable` whose unit is on no side yet."""
+        """The rows of `usable` whose unit has no split yet."""
         return [one for one in usable if one.unit not in self.of_unit]
 
     def take(self, side: SplitName, usable: list[Example], wanted: int, options: CurationOptions) -> None:
-        """Give units to a side until it has `wanted` of the usable rows more: the latest, or hashed."""
+        """Assign units to a split until it has `wanted` more of the usable rows: the latest, or hashed."""
         rows = Counter(one.unit for one in usable)
         taken = 0
         for unit in latest_first(usable) if self.draw.window else hashed(list(rows), options.seed):
@@ -101,7 +106,7 @@ class _Sides:
         return kept, excluded
 
     def _why_out(self, example: Example, side: SplitName, drawn: bool, options: CurationOptions) -> str:
-        """Why a row cannot stand on its unit's side; "" when it can."""
+        """Why a row cannot be in its unit's split; "" when it can."""
         if side == "certify":
             return "" if drawn else SHARES_A_UNIT
         wish = self.standing.wish.get(example.id)
@@ -123,7 +128,7 @@ def _deal_tune(sides: _Sides, options: CurationOptions) -> Evidence:
     Gold that somebody picked would bend the confidences fitted to it: it is learned from.
     """
     standing = sides.standing
-    usable = [one for one in sides.examples if standing.wish.get(one.id) != "test"]
+    usable = [example for example in sides.examples if standing.wish.get(example.id) != "test"]
     natural = [one for one in usable if one.id not in options.seen.escalated]
     own = [one for one in natural if sides.of_unit.get(one.unit) == "tune"]
     missing = options.rows_to_tune(len(usable)) - len(own)
@@ -147,7 +152,11 @@ def _deal_tune(sides: _Sides, options: CurationOptions) -> Evidence:
 def _deal_test(sides: _Sides, options: CurationOptions) -> None:
     if "test" in sides.of_unit.values():
         return
-    natural = [one for one in sides.examples if one.id not in options.seen.escalated and one.incumbent is not None]
+    natural = [
+        example
+        for example in sides.examples
+        if example.id not in options.seen.escalated and example.incumbent is not None
+    ]
     spare = sides.free(natural)
     wanted = int(min(len(spare) - PLENTY, MOST_TEST, TEST_SHARE * len(sides.examples)))
     if wanted > 0:
@@ -159,7 +168,7 @@ def _check(kept: list[Example], calls: int) -> None:
     if len(train) < LEAST_TRAIN:
         counts = Counter(example.split for example in kept)
         raise NotEnoughData(
-            f"Of {calls} usable calls {len(train)} are left to learn from ({_count(counts)}).",
+            f"Of {calls} usable calls {len(train)} are left for training ({_count(counts)}).",
             f"At least {LEAST_TRAIN} are needed, and in practice some hundreds.",
             "Import more calls, name a finer unit, or leave the split column of gold empty, so that stepdown chooses.",
         )

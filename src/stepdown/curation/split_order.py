@@ -1,4 +1,4 @@
-"""In which order units are dealt: the latest first where time means something, else by a seeded hash."""
+"""The order in which units are assigned to splits: the latest first where times tell, else by a seeded hash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def latest_first(examples: Sequence[Example]) -> list[str]:
 
 
 def why_not_by_time(examples: Sequence[Example]) -> str:
-    """Why times tell nothing of the order in which calls came; "" when they do."""
+    """Why timestamps do not show the order of calls; "" when they do."""
     times = np.array([example.timestamp for example in examples])
     if len(times) < 2 or times.min() <= 0:
         return "timestamps are missing"
@@ -40,13 +40,14 @@ def why_not_by_time(examples: Sequence[Example]) -> str:
 
 
 def drift(examples: Sequence[Example], rows: int, seed: int, slice_of: Callable[[Answer], str]) -> str:
-    """How the answers of the latest `rows` calls differ from those before, as the end of a sentence; "" where not.
+    """How the answers of the latest `rows` calls differ from earlier ones, as the end of a sentence; "" where they do
+    not.
 
     slice_of: the kind of an answer; of objects, nearly every one of which is new, their kinds must not drift.
     """
     times = np.array([example.timestamp for example in examples])
     cut = np.sort(times)[-min(rows, len(times))]
-    targets = [one.gold if one.gold is not None else one.incumbent for one in examples]
+    targets = [example.gold if example.gold is not None else example.incumbent for example in examples]
     answers = [canonical_json(None if answer is None else slice_of(answer)) for answer in targets]
     names, labels = np.unique(np.array(answers, dtype=object).astype(str), return_inverse=True)
     late = times >= cut

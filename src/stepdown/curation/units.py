@@ -1,4 +1,4 @@
-"""Units: which calls are independent of one another, and which come together."""
+"""Units: groups of calls that depend on one another; units are independent."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ POPULAR, LARGEST_ALIKE = 0.02, 0.01
 MOST_CHARACTERS = 200
 
 
-def unit_names(call: Call, asked: str) -> dict[str, str]:
-    """What a call says of the unit it may belong to, by the name of the unit."""
-    found = {CLIENT: call.client_id} if asked == CLIENT and call.client_id else {}
+def unit_names(call: Call, input_text: str) -> dict[str, str]:
+    """The values that a call has for each unit that it may belong to, by the name of the unit."""
+    names = {CLIENT: call.client_id} if input_text == CLIENT and call.client_id else {}
     metadata = call.request.get("metadata")
     if isinstance(metadata, dict):
-        wanted = (asked.removeprefix(METADATA),) if asked.startswith(METADATA) else CONVERSATIONS
-        found |= {METADATA + name: _text(metadata[name]) for name in wanted if _is_named(metadata.get(name))}
-    return found
+        wanted = (input_text.removeprefix(METADATA),) if input_text.startswith(METADATA) else CONVERSATIONS
+        names |= {METADATA + name: _text(metadata[name]) for name in wanted if _is_named(metadata.get(name))}
+    return names
 
 
 def units(examples: list[Example], options: CurationOptions) -> Outcome:
-    """Every example with the unit that it belongs to: as the contract says, else inferred. A call that does not name
-    its unit is one of its own.
+    """Every example with its unit: as the contract says, else inferred. A call that does not name its unit is a unit by
+    itself.
 
     Inferred is, in this order: a conversation or document, where most calls name one and share it with others; the
     group of near-duplicates, where calls that say almost the same come in bursts; else the call.
@@ -74,7 +74,9 @@ def units(examples: list[Example], options: CurationOptions) -> Outcome:
     if options.unit:
         _check_named(examples, unit, options.unit_names)
     options.seen.unit = unit
-    marked = [msgspec.structs.replace(one, unit=_unit_of(one, unit, options.unit_names)) for one in examples]
+    marked = [
+        msgspec.structs.replace(example, unit=_unit_of(example, unit, options.unit_names)) for example in examples
+    ]
     sizes = Counter(one.unit for one in marked)
     findings: dict[str, Any] = {
         "unit": unit,
@@ -86,10 +88,10 @@ def units(examples: list[Example], options: CurationOptions) -> Outcome:
 
 
 def _check_named(examples: list[Example], unit: str, names: Mapping[str, Mapping[str, str]]) -> None:
-    """Raises ContractError for a unit that hardly any call names: each call would count as independent."""
+    """Raise ContractError for a unit that hardly any call names: each call would count as independent."""
     if unit in (CALL, NEAR_DUPLICATE) or not examples:
         return
-    named = sum(unit in names.get(one.id, {}) for one in examples)
+    named = sum(unit in names.get(example.id, {}) for example in examples)
     if named < COVERED * len(examples):
         raise ContractError(
             f"The contract has unit = {unit!r}; {named:,} of {len(examples):,} calls name one.",
@@ -100,7 +102,7 @@ def _check_named(examples: list[Example], unit: str, names: Mapping[str, Mapping
 
 def _infer(examples: list[Example], names: Mapping[str, Mapping[str, str]]) -> tuple[str, str]:
     for name in (METADATA + each for each in CONVERSATIONS):
-        values = [names[one.id][name] for one in examples if name in names.get(one.id, {})]
+        values = [names[example.id][name] for example in examples if name in names.get(example.id, {})]
         if len(values) >= COVERED * len(examples) and len(set(values)) < len(values):
             return name, f"{len(values):,} of {len(examples):,} calls name {len(set(values)):,} of them"
     bursts = share_in_bursts(examples)
@@ -144,7 +146,7 @@ def share_alike(examples: list[Example]) -> float:
     for example in examples:
         texts[example.group].add(example.text)
     sizes = Counter(example.group for example in examples)
-    repeats = len(examples) - sum(len(each) for each in texts.values())
+    repeats = len(examples) - sum(len(text) for text in texts.values())
     if repeats > POPULAR * len(examples) or max(sizes.values(), default=0) > LARGEST_ALIKE * len(examples):
         return 0.0
     return sum(count for group, count in sizes.items() if len(texts[group]) > 1) / len(examples)
@@ -169,7 +171,7 @@ def _text(value: str | int) -> str:
 
 def whole_units(examples: Iterable[Example]) -> dict[str, list[Example]]:
     """The examples of each unit."""
-    found: dict[str, list[Example]] = defaultdict(list)
+    units_by_name: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
-        found[example.unit].append(example)
-    return found
+        units_by_name[example.unit].append(example)
+    return units_by_name

@@ -1,4 +1,4 @@
-"""What a thousand requests cost: on a rented machine, at the incumbent, and through a cascade of both."""
+"""The cost of a thousand requests: on a rented machine, at the incumbent, and through a cascade of both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disagreements worth a person's reading: the student is sure, the incumbent says otherwise, and no two are alike."""
+"""Disagreements worth reading: the student is confident, the incumbent differs, and no two are alike."""
 
 from __future__ import annotations
 
@@ -97,9 +97,9 @@ def _shown(example: Example, answer: Answer, confidence: float, places: Places |
 
 
 def _spans(places: Places | None, text: str, answer: Answer) -> tuple[Span, ...]:
-    """Those that lie within the part of the text that is kept."""
-    found = places(text, answer) if places else ()
-    return tuple(span for span in found if span.end <= MAX_TEXT_CHARACTERS)
+    """The spans within the part of the text that is kept."""
+    spans = places(text, answer) if places else ()
+    return tuple(span for span in spans if span.end <= MAX_TEXT_CHARACTERS)
 
 
 def _as_text(answer: Answer | None) -> str:

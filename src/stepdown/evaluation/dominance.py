@@ -1,4 +1,4 @@
-"""Students that another beats on error, latency and cost together: there is no contract they would be the best for."""
+"""Dominated students: another is better on error, latency and cost, so that no contract prefers them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def mark_dominated(students: Sequence[StudentMeasurement], split: str = "tune") 
     quadrature sum of the two intervals' half-widths, 1.96 standard errors of an unpaired difference, which errs on
     the side of keeping a student. Students that are themselves dominated dominate nobody's record.
     """
-    found = [_dominators(student, students, split) for student in students]
+    dominators = [_dominators(student, students, split) for student in students]
     return [
         msgspec.structs.replace(student, dominated_by=best.kind if (best := _strongest(others, split)) else "")
-        for student, others in zip(students, found, strict=True)
+        for student, others in zip(students, dominators, strict=True)
     ]
 
 
@@ -74,14 +74,14 @@ def _strongest(students: Sequence[StudentMeasurement], split: str) -> StudentMea
 
 
 def _error_value(student: StudentMeasurement, split: str) -> float:
-    found = [error for each in _REFERENCES if (error := student.metric("error", split, each)) is not None]
-    return found[0].value if found else 1.0
+    errors = [error for each in _REFERENCES if (error := student.metric("error", split, each)) is not None]
+    return errors[0].value if errors else 1.0
 
 
 def _reason(student: StudentMeasurement, best: StudentMeasurement, split: str) -> str:
     errors = _errors(best, student, split)
     if errors is None:
-        raise ValueError("A student is only dominated where both errors are known.")
+        raise ValueError("Got a dominated student without an error; expected both errors to be known.")
     return (
         f"{best.kind} is better at everything: {errors[0].value:.1%} of its answers are wrong against "
         f"{errors[1].value:.1%} (n = {errors[1].n}, beyond noise), {best.speed.latency_p50.value * 1e3:.3g} ms against "

@@ -1,4 +1,4 @@
-"""Observations → Estimate. Exact where the observations are 0/1, resampled where they are not; the method is named."""
+"""Estimates from observations: exact intervals for 0/1 values, resampled for others; the method is named."""
 
 from __future__ import annotations
 
@@ -96,8 +96,10 @@ def resampled_mean(values: ArrayLike, generator: np.random.Generator, unit: str 
     value = low = high = float(amounts.mean())
     if amounts.size > 1 and float(np.ptp(amounts)) > 0.0:
         options = intervals.BootstrapOptions(error=1.0 - CONFIDENCE)
-        found = intervals.bootstrap_interval(lambda rows: float(amounts[rows].mean()), amounts.size, generator, options)
-        low, high = min(found.lower, value), max(found.upper, value)
+        interval_ = intervals.bootstrap_interval(
+            lambda rows: float(amounts[rows].mean()), amounts.size, generator, options
+        )
+        low, high = min(interval_.lower, value), max(interval_.upper, value)
     method = f"bootstrap (BCa), {intervals.BootstrapOptions().resamples} resamples"
     return Estimate(value=value, low=low, high=high, n=amounts.size, method=method, unit=unit)
 
@@ -109,12 +111,12 @@ def quantile(values: ArrayLike, probability: float, unit: str = "") -> Estimate:
     so. Raises ValueError when there are no values.
     """
     sample = np.asarray(values, dtype=np.float64)
-    found = intervals.quantile_interval(sample, probability, 1.0 - CONFIDENCE)
-    bounded = bool(np.isfinite([found.lower, found.upper]).all())
+    interval_ = intervals.quantile_interval(sample, probability, 1.0 - CONFIDENCE)
+    bounded = bool(np.isfinite([interval_.lower, interval_.upper]).all())
     return Estimate(
-        value=found.estimate,
-        low=min(max(found.lower, float(sample.min())), found.estimate),
-        high=max(min(found.upper, float(sample.max())), found.estimate),
+        value=interval_.estimate,
+        low=min(max(interval_.lower, float(sample.min())), interval_.estimate),
+        high=max(min(interval_.upper, float(sample.max())), interval_.estimate),
         n=sample.size,
         method="order statistics" if bounded else "order statistics, cut at the sample's extremes",
         unit=unit,

@@ -1,4 +1,4 @@
-"""What a metric is. One file each in `metrics/`; the file's name is the metric's."""
+"""The protocol of metrics. Each is one file in `metrics/`, named as the metric."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Metric(Protocol):
 
 
 def metrics() -> Kinds[Metric]:
-    """Every metric that the house knows."""
+    """All metrics, by name."""
     return Kinds("stepdown.evaluation.metrics", "metric")
 
 

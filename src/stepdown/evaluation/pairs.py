@@ -1,4 +1,4 @@
-"""Answers cut into (name, value) pairs as their family says, and what follows from counting those that agree.
+"""Answers as (name, value) pairs by their family, and F1 scores from counts of the pairs that agree.
 
 A label is one pair. An object is a pair for each field, so that precision, recall and F1 mean for fields what they mean
 for labels. Source: van Rijsbergen (1979), Information Retrieval, ch. 7, for F; Sebastiani (2002), Machine learning in
@@ -57,8 +57,8 @@ def count_pairs(answers: Sequence[Answer | None], references: Sequence[Answer], 
     """Pairs of n answers and references. An answer of None has none, and so misses all of its reference's."""
     cells: list[tuple[int, str, int, int, int]] = []
     for row, (answer, reference) in enumerate(zip(answers, references, strict=True)):
-        said, wanted = Counter(() if answer is None else cut(answer)), Counter(cut(reference))
-        given, there, hits = _by_name(said), _by_name(wanted), _by_name(said & wanted)
+        predicted, expected = Counter(() if answer is None else cut(answer)), Counter(cut(reference))
+        given, there, hits = _by_name(predicted), _by_name(expected), _by_name(predicted & expected)
         cells += [(row, name, hits[name], given[name], there[name]) for name in sorted({*given, *there})]
     names = sorted({name for _, name, *_ in cells})
     place = {name: index for index, name in enumerate(names)}
@@ -103,9 +103,14 @@ def most_confused(answers: Sequence[Answer | None], references: Sequence[Answer]
     """
     confused: Counter[tuple[str, str]] = Counter()
     for answer, reference in zip(answers, references, strict=True):
-        said, wanted = Counter(() if answer is None else cut(answer)), Counter(cut(reference))
-        wrong = list((said - wanted).elements())
-        confused.update((name, other) for name, value in wanted - said for other, found in wrong if found == value)
+        predicted, expected = Counter(() if answer is None else cut(answer)), Counter(cut(reference))
+        wrong = list((predicted - expected).elements())
+        confused.update(
+            (name, other)
+            for name, value in expected - predicted
+            for other, reference_value in wrong
+            if reference_value == value
+        )
     result: dict[str, str] = {}
     for name, other in sorted(confused, key=lambda pair: (-confused[pair], pair)):
         result.setdefault(name, other)

@@ -70,17 +70,6 @@ def measure_incumbent(
     return measure_quality(answers, None, examples, family, split, "gold", options)
 
 
-def measure_excess(
-    answers: Sequence[Answer | None], examples: Sequence[Example], family: str, reference: str
-) -> Estimate:
-    """Mean of loss(answer) − loss(incumbent's answer), row by row, in [−1, 1]. Below 0: better than the incumbent.
-
-    Against the incumbent itself its loss is 0, and this is the disagreement. The interval is exact for 0/1 losses.
-    """
-    rows, incumbent = _graded(answers, None, examples, family, reference, QualityOptions())
-    return mean_loss(rows.losses) if incumbent is None else excess_estimate(rows.losses, incumbent.losses)
-
-
 def excess_estimate(losses: Floats, incumbent: Floats) -> Estimate:
     """The mean paired difference of two losses (n,) in [0, 1], with an interval that holds for every n."""
     binary = bool(np.isin(losses, (0.0, 1.0)).all() and np.isin(incumbent, (0.0, 1.0)).all())
@@ -136,7 +125,7 @@ def _label_rows(rows: Rows, incumbent: Rows | None) -> tuple[LabelRow, ...]:
     errors = _errors(counts)
     theirs = {} if incumbent is None else _errors(count_pairs(incumbent.answers, incumbent.references, cut))
     confused = most_confused(rows.answers, rows.references, cut)
-    found = [
+    label_rows = [
         LabelRow(
             name=name,
             n=int(there[place]),
@@ -150,7 +139,7 @@ def _label_rows(rows: Rows, incumbent: Rows | None) -> tuple[LabelRow, ...]:
         for place, name in enumerate(counts.names)
         if name in errors
     ]
-    return tuple(sorted(found, key=lambda row: (-row.error.value, -row.n, row.name)))
+    return tuple(sorted(label_rows, key=lambda row: (-row.error.value, -row.n, row.name)))
 
 
 def _errors(counts: PairCounts) -> dict[str, Estimate]:
@@ -208,11 +197,11 @@ def cascade_curve(
     losses: of the cascade's own answer at each step; read only where accepted. certified: the chosen step's index.
     """
     table = np.atleast_2d(np.asarray(losses, dtype=np.float64))
-    found: list[CurvePoint] = []
+    points: list[CurvePoint] = []
     for step, mask in enumerate(accepted):
         lost, theirs = _paired(table[step if len(table) > 1 else 0], incumbent_losses)
-        found += _points(lost, theirs, [(mask, step == certified)])
-    return tuple(sorted(found, key=lambda point: (point.coverage, point.certified)))
+        points += _points(lost, theirs, [(mask, step == certified)])
+    return tuple(sorted(points, key=lambda point: (point.coverage, point.certified)))
 
 
 def _points(lost: Floats, theirs: Floats, masks: Sequence[tuple[Booleans, bool]]) -> tuple[CurvePoint, ...]:

@@ -65,9 +65,9 @@ def measure_memory(opener: str, folder: Path, inputs: Sequence[Input]) -> Estima
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as failure:
         words = failure.stderr or str(failure).encode()
-        said = words.decode("utf-8", "replace").strip().splitlines()
+        output = words.decode("utf-8", "replace").strip().splitlines()
         raise ResourceError(
-            f"The process that measures memory failed: {said[-1] if said else failure}.",
+            f"The process that measures memory failed: {output[-1] if output else failure}.",
             f"It opens {folder} with {opener} and answers {len(inputs)} inputs.",
             "Check that the artefact opens on its own.",
         ) from None

@@ -1,4 +1,4 @@
-"""What stepping down is worth in money, time and energy, with the doubt about every input carried through.
+"""The value of stepping down in money, time and energy, with the uncertainty of every input propagated.
 
 Nothing here is invented in silence: each number is a RoiInput with a range and a source, and one that nobody measured
 or stated says "assumed". With an unknown volume, everything is per 100,000 calls a month, and says so.
@@ -46,7 +46,7 @@ def measured(name: str, estimate: Estimate, unit: str = "") -> RoiInput:
 
 
 def unknown_volume() -> RoiInput:
-    """The stand-in for a volume that nobody knows: what 100,000 calls a month would give."""
+    """The stand-in for an unknown volume: 100,000 calls a month."""
     return stated("calls_per_month", UNKNOWN_VOLUME, "calls", "assumed: volume unknown, per 100,000 calls")
 
 
@@ -88,8 +88,8 @@ class RoiInputs(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def known(self) -> dict[str, RoiInput]:
         """Every input that is not None, by field name."""
-        found = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {name: value for name, value in found.items() if value is not None}
+        inputs = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: value for name, value in inputs.items() if value is not None}
 
 
 def roi(inputs: RoiInputs, seed: int = 0) -> Roi:
@@ -176,11 +176,11 @@ def _estimate(calculate: Calculate, known: Mapping[str, RoiInput], seed: int, un
 def _sensitivity(known: Mapping[str, RoiInput]) -> tuple[Sensitivity, ...]:
     """The monthly saving with one input at its low and at its high, the rest held; the widest swing first."""
     middle = {name: given.value for name, given in known.items()}
-    found = [
+    swings = [
         Sensitivity(
             name=name, at_low=_saving({**middle, name: given.low}), at_high=_saving({**middle, name: given.high})
         )
         for name, given in known.items()
     ]
-    moving = [each for each in found if each.at_low != each.at_high]
+    moving = [each for each in swings if each.at_low != each.at_high]
     return tuple(sorted(moving, key=lambda each: -abs(each.at_high - each.at_low)))

@@ -1,4 +1,4 @@
-"""Graded rows: n answers with their references, losses and calibrated confidences. What every metric reads."""
+"""Graded rows, the input of every metric: n answers with references, losses and calibrated confidences."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def grade(
 
 
 def references_of(examples: Sequence[Example], reference: str) -> list[Answer | None]:
-    """What each example's answer is held against: its gold, or the incumbent's answer; None where it has none."""
+    """The reference of each example: its gold, or the incumbent's answer; None where it has none."""
     if reference == "gold":
         return [example.gold for example in examples]
     if reference == "incumbent":

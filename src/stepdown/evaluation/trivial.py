@@ -24,9 +24,9 @@ def trivial_answer(dataset: Dataset, family: str, contract: Contract) -> Trivial
     By gold where enough of it is no choice of somebody's and the contract asks for it, else against the incumbent. None
     where no answer can be read.
     """
-    rows = [one for one in dataset.examples if one.split in ("train", "tune")]
+    rows = [example for example in dataset.examples if example.split in ("train", "tune")]
     complete = dataset.draw is not None and dataset.draw.complete
-    gold = [one for one in rows if one.gold is not None and (complete or one.gold_basis == "random-sample")]
+    gold = [row for row in rows if row.gold is not None and (complete or row.gold_basis == "random-sample")]
     by_gold = contract.against != "agreement" and len(gold) >= FEWEST_GOLD
     answer, loss = commonest(rows), loss_named(family, contract.loss)
     return measure_trivial(answer, gold if by_gold else rows, "gold" if by_gold else "incumbent", loss)
@@ -34,7 +34,7 @@ def trivial_answer(dataset: Dataset, family: str, contract: Contract) -> Trivial
 
 def commonest(examples: Sequence[Example]) -> Answer | None:
     """The incumbent's commonest answer; None where it has none that can be read."""
-    counts = Counter(canonical_json(one.incumbent) for one in examples if one.incumbent is not None)
+    counts = Counter(canonical_json(example.incumbent) for example in examples if example.incumbent is not None)
     return msgspec.json.decode(max(counts, key=lambda each: (counts[each], each))) if counts else None
 
 
@@ -43,7 +43,7 @@ def measure_trivial(answer: Answer | None, examples: Sequence[Example], referenc
 
     None where there is no answer, or no row has a reference.
     """
-    rows = [(one, one.gold if reference == "gold" else one.incumbent) for one in examples]
+    rows = [(example, example.gold if reference == "gold" else example.incumbent) for example in examples]
     known = [(one, wanted) for one, wanted in rows if wanted is not None]
     if answer is None or not known:
         return None

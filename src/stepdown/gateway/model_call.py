@@ -21,11 +21,11 @@ from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Rep
 from stepdown.gateway.http.messages import PendingResponse, Request, Response
 from stepdown.gateway.middleware.holdback import HOLDBACK
 from stepdown.gateway.reading import read_request
-from stepdown.gateway.request_compatibility import MAX_INPUT_CHARACTERS, incompatibility
+from stepdown.gateway.request_compatibility import incompatibility
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.served import ServedTask
 from stepdown.gateway.shape import answer_shape, choice_of_tools, may_choose
-from stepdown.runtime.cascade import INCUMBENT
+from stepdown.runtime.cascade import INCUMBENT, MOST_CHARACTERS
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -135,7 +135,7 @@ class ModelCalls:
         assert task.template is not None
         assert exchange.value is not None
         input = Input(input_text(exchange.value), exchange.chat)
-        if len(input.text) > MAX_INPUT_CHARACTERS or is_empty(exchange.value):
+        if len(input.text) > MOST_CHARACTERS or is_empty(exchange.value):
             exchange.reason = "input empty or too long"
             return None
         try:

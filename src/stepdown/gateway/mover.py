@@ -53,6 +53,8 @@ class Mover:
         self._taken: dict[str, int] = {}
         self._unreadable: set[Path] = set()
         self.last_error = ""
+        self.deleted_bytes = 0
+        """Of segments that were taken to their end."""
 
     def alone(self) -> bool:
         """Whether no other process moves what is in this folder, now and as long as this one lives."""
@@ -124,6 +126,7 @@ class Mover:
         if is_ended:
             # Under a name that says so first: were it found again as a segment, its calls would be taken once more.
             store.sync()
+            self.deleted_bytes += at
             path.rename(path.with_suffix(_TAKEN))
             for taken in self._folder.glob(f"*{_TAKEN}"):
                 store.forget_segment(taken.stem)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from stepdown.core.calls import Call
-from stepdown.core.errors import MissingExtra
+from stepdown.core.errors import needs
 from stepdown.core.gateway import UpstreamSettings
 from stepdown.gateway.exchange import CACHE, Exchange
 from stepdown.gateway.outcome import Outcome, is_student
@@ -109,13 +109,11 @@ def telemetry_of(environment: Mapping[str, str], upstreams: Iterable[UpstreamSet
         or environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
     ):
         return None
-    try:
+    with needs(EXTRA, "Sending traces"):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import SERVICE_NAME, Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    except ImportError:
-        raise MissingExtra("opentelemetry-exporter-otlp-proto-http", EXTRA, "Sending traces") from None
     named = environment.get("OTEL_SERVICE_NAME") or "service.name=" in environment.get("OTEL_RESOURCE_ATTRIBUTES", "")
     provider = TracerProvider(resource=Resource.create({} if named else {SERVICE_NAME: SERVICE}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from stepdown.core.calls import Call
 from stepdown.core.kinds import Kinds
+from stepdown.core.options import read_options
 from stepdown.core.secret import Secret
 from stepdown.gateway.exchange import Exchange, Reply
 from stepdown.gateway.http.messages import Request, UpstreamError
@@ -24,7 +25,8 @@ class UpstreamOptions:
     with all its retries. passes_client_key: whether, without a key of its own, the client's goes through: never to a
     fallback, which may be another provider's. pass_headers: names of the client's headers that go
     upstream beside those that every wire needs. ask_usage: whether a stream's usage is asked for where its client does
-    not. calls: recorded calls, for a kind that answers from them.
+    not. calls: recorded calls, for a kind that answers from them. given: of the options of the kind's own `Options`,
+    of which `own` is an instance once the upstream is opened.
     """
 
     url: str
@@ -42,6 +44,8 @@ class UpstreamOptions:
     passes_client_key: bool = True
     pass_headers: tuple[str, ...] = ()
     ask_usage: bool = True
+    given: Mapping[str, Any] = field(default_factory=dict)
+    own: Any = None
 
 
 class Upstream(Protocol):
@@ -79,7 +83,7 @@ class DirectUpstream(Protocol):
 
 
 class UpstreamKind(Protocol):
-    """What a kind's module has."""
+    """What a kind's module has; `Options` too where it has options of its own, keys of [gateway.upstreams.options]."""
 
     EXTRA: str
     WIRE: str
@@ -111,5 +115,8 @@ def upstream_kinds() -> Kinds[UpstreamKind]:
 
 
 def open_upstream(options: UpstreamOptions) -> Upstream:
-    """Raises UnknownKind, UsageError, InputError."""
-    return upstream_kinds().load(options.kind).open(options)
+    """Raises UnknownKind, UsageError, InputError, MissingExtra."""
+    kind = upstream_kinds().load(options.kind)
+    given = read_options(f"the upstream {options.name!r}", kind, options.given)
+    own = kind.Options(**given) if hasattr(kind, "Options") else None
+    return kind.open(replace(options, own=own))

@@ -28,6 +28,9 @@ SHOWN_ONLY = frozenset({"report.html", "model-card.md"})
 """Files of a build that people read and nothing else does."""
 SHOWN_BUILDS = 8
 FILLED_IN = "labels-to-fill-in.csv"
+ISSUED, ARTEFACTS = "issued.json", "artefacts"
+"""What a build's folder holds beside the files that the journal lists: what the journal says of it, which comes after
+them, and the students, which are named by their own hashes."""
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +102,16 @@ class BuildFolder:
         """Which calls of the draw need a label, as far as this build's students tell."""
         return self.path / "to-label.json"
 
+    @property
+    def issued(self) -> Path:
+        """What the journal that issued the certificate says of it; of builds of earlier versions there is none."""
+        return self.path / ISSUED
+
+    @property
+    def artefacts(self) -> Path:
+        """The students that the cascade names, so that the folder is complete."""
+        return self.path / ARTEFACTS
+
     def read_pending(self) -> Pending | None:
         return _read(self.pending, Pending) if self.pending.exists() else None
 
@@ -119,9 +132,11 @@ class BuildFolder:
         return _read(self.task, Task)
 
     def hashes(self) -> dict[str, str]:
-        """The sha256 of every file by name, but of the one that people fill in. Raises OSError."""
+        """The sha256 of every file by name, but of the one that people fill in, of what the journal says, and of the
+        students. Raises OSError."""
         names = (path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
-        return {name: _sha256(self.path / name) for name in sorted(names) if name != FILLED_IN}
+        own = (name for name in names if name not in (FILLED_IN, ISSUED) and not name.startswith(f"{ARTEFACTS}/"))
+        return {name: _sha256(self.path / name) for name in sorted(own)}
 
     def changed(self, files: Mapping[str, str]) -> list[str]:
         """The names of those files that are not there, or not with that sha256. Raises OSError."""

@@ -1,12 +1,15 @@
-"""Certificates of finished builds: shown with how they stand, and whether they still follow from what they name."""
+"""Certificates of finished builds: shown with their status, and verified."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from stepdown.certificate.evidence import read_evidence
+import msgspec
+
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.certificate.files import open_sealed
 from stepdown.certificate.verify import Check, Linked, Verification, verify_files
 from stepdown.core.certificate import Certificate
@@ -17,7 +20,8 @@ from stepdown.curation.dataset_file import read_dataset
 from stepdown.project.builds import BuildFolder, find_build, latest
 from stepdown.project.evidence_draws import ledger_events, read_draws
 from stepdown.project.home import Home
-from stepdown.project.in_force import Standing, answering, issued, standing
+from stepdown.project.in_force import Issued, Standing, answering, issued, standing
+from stepdown.project.issuance import read_issuance
 from stepdown.project.journal import read_journal
 from stepdown.runtime.artefact import open_student
 
@@ -60,13 +64,24 @@ def verify_build(home: Home, task: str, progress: Progress, build: str = "") -> 
         dataset=dataset.manifest if dataset else None,
         events=events,
     )
-    found = verify_files(folder.certificate, folder.evidence, linked)
+    verification = verify_files(folder.certificate, folder.evidence, linked)
     certificate = _checked(checks, "certificate file", lambda: open_sealed(folder.certificate).certificate)
     if certificate is not None:
-        why_not = _checked(checks, "task file", lambda: issued(journal, folder, certificate).why_not)
-        checks.append(Check(name="journal", passed=not why_not, detail=why_not or ""))
+        said = _checked(checks, "task file", lambda: issued(journal, folder, certificate)) or Issued("")
+        checks.append(Check(name="journal", passed=not said.why_not, detail=said.why_not))
+        if said.imported:
+            checks.append(Check(name="issued by another project", passed=True, detail=str(said.imported)))
+            draws = (*draws, *_imported_draws(folder))
     _checked(checks, "evidence as drawn", lambda: _check_drawn(folder, draws))
-    return Verification(checks=(*checks, *found.checks))
+    return Verification(checks=(*checks, *verification.checks))
+
+
+def _imported_draws(folder: BuildFolder) -> Iterator[Draw]:
+    """The draw that came with a build of another project, as that one's journal has it."""
+    with suppress(StepdownError, msgspec.ValidationError):
+        drawn = read_issuance(folder).drawn
+        if drawn is not None:
+            yield msgspec.convert(drawn.data, Draw)
 
 
 def _check_drawn(folder: BuildFolder, draws: tuple[Draw, ...]) -> None:
@@ -78,14 +93,14 @@ def _check_drawn(folder: BuildFolder, draws: tuple[Draw, ...]) -> None:
         return  # nothing was drawn, or an earlier version made it
     draw = next((one for one in draws if one.digest == named), None)
     if draw is None:
-        raise TamperedError("The journal knows no such draw.", "", "Build the task again.")
+        raise TamperedError("The journal has no such draw.", "", "Build the task again.")
     ids = read_evidence(folder.evidence).seen.ids
-    places = [draw.place(each) for each in ids]
+    places = [draw.place(id_) for id_ in ids]
     if places != list(range(len(ids))):
-        wrong = next(place for place, found in enumerate(places) if found != place)
+        wrong = next(place for place, position in enumerate(places) if position != place)
         raise TamperedError(
             f"Row {wrong + 1} of the evidence is not the call that was drawn there.",
-            "Evidence is the draw from its first call on.",
+            "Expected the rows of the draw in its order, from the first.",
             "Build the task again.",
         )
 
@@ -93,9 +108,9 @@ def _check_drawn(folder: BuildFolder, draws: tuple[Draw, ...]) -> None:
 def _checked(checks: list[Check], name: str, read: Callable[[], T]) -> T | None:
     """What `read` returns, noted as a check that passed; None and a failed check when it cannot be read as it was."""
     try:
-        found = read()
+        value = read()
     except StepdownError as error:
         checks.append(Check(name=name, passed=False, detail=str(error)))
         return None
     checks.append(Check(name=name, passed=True))
-    return found
+    return value

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from stepdown.certificate.evidence import read_evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.certificate.files import read_certificate
 from stepdown.certificate.verify import Check, Linked, Verification, verify, verify_hashes
 from stepdown.core.canonical import canonical_json
@@ -18,7 +18,7 @@ from stepdown.core.certificate import Certificate
 from stepdown.core.errors import InputError, StepdownError, UsageError
 from stepdown.core.exports import MANIFEST, ExportedRung, ExportManifest
 from stepdown.curation.dataset_file import read_dataset
-from stepdown.project.builds import BuildFolder
+from stepdown.project.builds import ARTEFACTS, BuildFolder
 from stepdown.runtime.artefact import open_student, sha256
 from stepdown.runtime.cascade import CascadeSpec
 from stepdown.runtime.run import CODE
@@ -71,8 +71,8 @@ def _verify_export(folder: Path, evidence: Path | None) -> Checked:
         return Checked("export", Verification(checks=tuple(checks)), False, (), None)
     checks += _files(folder, manifest)
     if manifest.verdict != "certified":
-        said = f"it was exported without one: {manifest.why_uncertified}"
-        checks.append(Check(name="certificate", passed=False, detail=said))
+        reason = f"it was exported without one: {manifest.why_uncertified}"
+        checks.append(Check(name="certificate", passed=False, detail=reason))
         return Checked("export", Verification(checks=tuple(checks)), False, (), None)
     certificate = _checked(checks, "certificate", lambda: read_certificate(folder / "certificate.json"))
     if certificate is None:
@@ -91,7 +91,8 @@ def _verify_build(folder: Path, evidence: Path | None) -> Checked:
     certificate = _checked(checks, "certificate", build.read_certificate)
     cascade = _checked(checks, "cascade file", build.read_cascade)
     dataset = _checked(checks, "dataset", lambda: read_dataset(build.dataset))
-    artefacts = folder.absolute().parent.parent.parent / "artefacts"
+    homes = folder.absolute().parent.parent.parent / ARTEFACTS
+    artefacts = build.artefacts if build.artefacts.is_dir() else homes
     if artefacts.is_dir():
         for rung in cascade.rungs if cascade else ():
             name = PurePosixPath(rung.artefact).name
@@ -126,12 +127,14 @@ def _with_evidence(
 
 def _files(folder: Path, manifest: ExportManifest) -> Iterator[Check]:
     """One check where all are as they were exported, else one for each that is not."""
-    wrong = {name: said for name, known in sorted(manifest.files.items()) if (said := _changed(folder, name, known))}
+    wrong = {
+        name: problem for name, known in sorted(manifest.files.items()) if (problem := _changed(folder, name, known))
+    }
     code = (path for path in folder.rglob("*") if path.suffix in CODE)
     added = sorted({path.relative_to(folder).as_posix() for path in code} - manifest.files.keys())
     wrong |= dict.fromkeys(added, "it is no part of the export, and could be loaded")
-    for name, said in wrong.items():
-        yield Check(name=f"file {name}", passed=False, detail=said)
+    for name, problem in wrong.items():
+        yield Check(name=f"file {name}", passed=False, detail=problem)
     if not wrong:
         yield Check(name=f"files ({len(manifest.files)})", passed=True)
 
@@ -151,8 +154,8 @@ def _model(folder: Path, rung: ExportedRung) -> Check:
     place = rung.folder if rung.model.program else "."
     for name, known in sorted(rung.model.files.items()):
         own = name if name.startswith("models/") else PurePosixPath(place, name).as_posix()
-        if said := _changed(folder, own, known):
-            return Check(name=f"model {rung.model.kind}", passed=False, detail=f"{own}: {said}")
+        if problem := _changed(folder, own, known):
+            return Check(name=f"model {rung.model.kind}", passed=False, detail=f"{own}: {problem}")
     return Check(name=f"model {rung.model.kind}", passed=True)
 
 
@@ -161,21 +164,17 @@ def _check_cascade(folder: Path, manifest: ExportManifest, certificate: Certific
     spec = msgspec.convert(certificate.cascade, CascadeSpec)
     run = _decoded(folder / "cascade.json", dict)
     certified = [
-        {
-            "kind": rung.kind,
-            "threshold": rung.threshold,
-            "calibrator": rung.calibrator,
-            "model": rung.artefact,
-            "folder": exported.folder,
-        }
+        {**msgspec.structs.asdict(rung), "folder": exported.folder}
         for rung, exported in zip(spec.rungs, manifest.rungs, strict=True)
     ]
-    there = [{name: one.get(name) for name in certified[0]} for one in run.get("rungs", ())] if certified else []
+    # Exports of earlier versions call it a model.
+    rungs = [{**one, "artefact": one.get("artefact", one.get("model"))} for one in run.get("rungs", ())]
+    there = [{name: one.get(name) for name in certified[0]} for one in rungs] if certified else []
     of_manifest = [rung.model.digest for rung in manifest.rungs]
-    if canonical_json(there) != canonical_json(certified) or of_manifest != [one["model"] for one in certified]:
+    if canonical_json(there) != canonical_json(certified) or of_manifest != [one["artefact"] for one in certified]:
         raise InputError("Its rungs are not those that the certificate names.", "", "Export it again.")
     if run.get("certified_until") != certificate.expires_at or run.get("task") != certificate.task:
-        raise InputError("Its task or its end are not those of the certificate.", "", "Export it again.")
+        raise InputError("Its task or expiry differs from the certificate.", "", "Export it again.")
 
 
 def _decoded(path: Path, kind: type[T]) -> T:
@@ -190,13 +189,13 @@ def _decoded(path: Path, kind: type[T]) -> T:
 def _checked(checks: list[Check], name: str, read: Callable[[], T]) -> T | None:
     """What `read` returns, noted as a check that passed; None and a failed check where it raises."""
     try:
-        found = read()
+        value = read()
     except (StepdownError, OSError, msgspec.MsgspecError, ValueError, TypeError, AttributeError) as error:
-        said = str(error) if isinstance(error, StepdownError) else f"it cannot be read ({type(error).__name__})"
-        checks.append(Check(name=name, passed=False, detail=said))
+        problem = str(error) if isinstance(error, StepdownError) else f"it cannot be read ({type(error).__name__})"
+        checks.append(Check(name=name, passed=False, detail=problem))
         return None
     checks.append(Check(name=name, passed=True))
-    return found
+    return value
 
 
 def _same(name: str, got: object, expected: object) -> Check:

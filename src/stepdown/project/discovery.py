@@ -1,4 +1,4 @@
-"""Which tasks are in the traffic, and which calls are a task's."""
+"""The tasks in the traffic, and the calls of each task."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def discover(home: Home, progress: Progress) -> list[TaskSummary]:
         summaries = look_for_tasks(store, home.settings, home.clock())
         if not summaries:
             raise NotEnoughData(
-                "Every call there is was answered by a student.",
-                "Expected some that the incumbent answered: students must not learn from themselves.",
+                "Every recorded call was answered by a student.",
+                "Expected calls that the incumbent answered: students must not learn from themselves.",
                 "Import some, or let the gateway ask the incumbent (x-stepdown-route: incumbent).",
             )
         check_settings(store, home.settings)
@@ -49,7 +49,7 @@ def look_for_tasks(store: Store, settings: Settings, now: float) -> list[TaskSum
     settle_names(store, settings, now)
     known = {name: with_settings(task, settings) for name, task in store.tasks().items()}
     calls = incumbent_calls(store.calls())
-    summaries = find_tasks(calls, Prices(settings.prices), said=settings.tasks, known=known)
+    summaries = find_tasks(calls, Prices(settings.prices), task_settings=settings.tasks, known=known)
     for summary in summaries:
         store.put_task(with_settings(summary.task, settings), now)
     return summaries
@@ -69,21 +69,21 @@ def resolve(store: Store, settings: Settings, name: str, now: float) -> Task:
 def _resolved(store: Store, settings: Settings, name: str, now: float) -> Task:
     settle_names(store, settings, now)
     known = store.tasks()
-    said, prices = settings.task(name), Prices(settings.prices)
-    if name in known and _is_clear(known[name], said):
+    task_settings, prices = settings.task(name), Prices(settings.prices)
+    if name in known and _is_clear(known[name], task_settings):
         return with_settings(known[name], settings)
-    wanted = said.match.workload or name
+    wanted = task_settings.match.workload or name
     if name not in known and wanted in store.workloads():
-        found = find_tasks(incumbent_calls(store.calls(wanted)), prices, said={wanted: said})
-        largest = max(found, key=lambda one: one.calls, default=None)
+        summaries = find_tasks(incumbent_calls(store.calls(wanted)), prices, task_settings={wanted: task_settings})
+        largest = max(summaries, key=lambda one: one.calls, default=None)
         if largest is not None:
             task = with_settings(msgspec.structs.replace(largest.task, name=name), settings)
             store.put_task(task, now)
             return task
     if name in known:
         task = with_settings(known[name], settings)
-        found = find_tasks(calls_of(store, task), prices, said={name: said}, known={name: task})
-        largest = max(found, key=lambda one: one.calls, default=None)
+        summaries = find_tasks(calls_of(store, task), prices, task_settings={name: task_settings}, known={name: task})
+        largest = max(summaries, key=lambda one: one.calls, default=None)
         if largest is not None:
             store.put_task(with_settings(msgspec.structs.replace(largest.task, name=name), settings), now)
             return with_settings(store.tasks()[name], settings)
@@ -94,10 +94,10 @@ def _resolved(store: Store, settings: Settings, name: str, now: float) -> Task:
     return known[name]
 
 
-def _is_clear(task: Task, said: TaskSettings) -> bool:
+def _is_clear(task: Task, task_settings: TaskSettings) -> bool:
     """Whether what is remembered of a task holds a family and an input, and was read as the settings say; if not, the
     traffic is read again. So it is for a form: calls that came since may have fields that it lacks."""
-    as_said = said.family in ("", task.family) and said.answer in ("", task.answer)
+    as_said = task_settings.family in ("", task.family) and task_settings.answer in ("", task.answer)
     return as_said and task.form is None and bool(task.family) and (task.template is None or bool(task.template.slots))
 
 
@@ -115,28 +115,28 @@ def resolve_learnable(store: Store, settings: Settings, name: str, now: float) -
 
 
 def with_settings(task: Task, settings: Settings) -> Task:
-    """What was found, with what the user says of it on top."""
-    said = settings.task(task.name)
+    """A discovered task with the user's settings applied."""
+    task_settings = settings.task(task.name)
     return msgspec.structs.replace(
         task,
-        family=said.family or task.family,
-        answer=said.answer or task.answer,
-        match=_matched(task, said.match),
+        family=task_settings.family or task.family,
+        answer=task_settings.answer or task.answer,
+        match=_matched(task, task_settings.match),
     )
 
 
-def _matched(task: Task, said: Match) -> Match:
+def _matched(task: Task, stated: Match) -> Match:
     """How a task is matched: as the settings say, where they say anything of it; the names that it had stay its own. A
     template that they write shortly, or as it is now, is the one that the task was found by."""
-    found = task.match
-    if said == Match() or (said.template and not is_template_of(said.template, task)):
-        return found  # `check_settings` has a word on what no task has.
-    own = found.template or (task.template.fingerprint if task.template is not None else "")
+    match = task.match
+    if stated == Match() or (stated.template and not is_template_of(stated.template, task)):
+        return match  # `check_settings` has a word on what no task has.
+    own = match.template or (task.template.fingerprint if task.template is not None else "")
     return msgspec.structs.replace(
-        said,
-        template=own if said.template else "",
-        names=tuple(dict.fromkeys((*said.names, *found.names))),
-        within=said.within or found.within,
+        stated,
+        template=own if stated.template else "",
+        names=tuple(dict.fromkeys((*stated.names, *match.names))),
+        within=stated.within or match.within,
     )
 
 
@@ -175,11 +175,14 @@ class TaskOutlook(TaskSummary, frozen=True, kw_only=True):
 def with_outlooks(home: Home, summaries: list[TaskSummary]) -> list[TaskOutlook]:
     """The summaries, in their order."""
     with home.store() as store:
-        return [TaskOutlook(**msgspec.structs.asdict(one), outlook=outlook_of(store, one.task)) for one in summaries]
+        return [
+            TaskOutlook(**msgspec.structs.asdict(summary), outlook=outlook_of(store, summary.task))
+            for summary in summaries
+        ]
 
 
 def outlook_of(store: Store, task: Task) -> Outlook | None:
-    """Read off the first 400 calls of a task."""
+    """The outlook of a task, from its first 400 calls."""
     if task.form is None or not task.form.fields or task.template is None:
         return None
     family = families().load(task.family)

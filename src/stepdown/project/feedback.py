@@ -15,6 +15,7 @@ from stepdown.core.store import FeedbackKind, Store
 from stepdown.core.tasks import Task
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.feedback import Feedback
+from stepdown.project.call_ids import are_equal
 
 
 def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key: Key | None, now: float) -> str:
@@ -77,7 +78,7 @@ def _fitting(store: Store, call: Call, task: Task | None, value: Any) -> Any:
     if why_not and (canonical is None or not any(store.has_gold_value(name, canonical) for name in names)):
         raise Refused(
             422,
-            f"The gold value cannot be an answer of the task {task.name!r}. {why_not}. What the task has not had yet "
+            f"The gold value cannot be an answer of the task {task.name!r}. {why_not}. A new answer "
             "comes with imported gold.",
             "invalid_gold",
         )
@@ -85,14 +86,21 @@ def _fitting(store: Store, call: Call, task: Task | None, value: Any) -> Any:
 
 
 def _call(store: Store, name: str, key: Key | None) -> Call:
-    """The newest call of that id, or with an answer of that id, that the key may speak of. Raises Refused, in the same
-    words for a call of somebody else's and for none."""
+    """The call of that id, else the newest with an answer of that id, that the key may speak of. Raises Refused, in the
+    same words for a call of somebody else's and for none; and where several calls that differ have such an answer."""
     ids = [name, *store.call_ids_of(name)]
-    found = {call.id: call for call in store.calls_by_id(ids)}
-    for call_id in ids:
-        call = found.get(call_id)
-        if call is not None and (key is None or key.may_label or call.client_id == key.id):
-            return call
+    calls_by_id = {call.id: call for call in store.calls_by_id(ids)}
+    calls = [calls_by_id[call_id] for call_id in dict.fromkeys(ids) if call_id in calls_by_id]
+    calls = [call for call in calls if key is None or key.may_label or call.client_id == key.id]
+    if calls and (calls[0].id == name or are_equal(calls)):
+        return calls[0]
+    if calls:
+        raise Refused(
+            409,
+            f"{len(calls)} calls that differ have an answer with the id {name[:100]!r}. Expected the id of one call, "
+            f"as its header x-stepdown-id said: {', '.join(call.id for call in calls)}.",
+            "several_calls",
+        )
     raise Refused(
         404,
         f"No recorded call has the id {name[:100]!r}: it may wait to be written, or was not sampled or not kept. A key "
@@ -103,9 +111,9 @@ def _call(store: Store, name: str, key: Key | None) -> Call:
 
 def _answer_of(call: Call, task: Task | None) -> Any:
     if task is not None and task.family:
-        found = families().load(task.family).read_answer(task, call)
-        if found is not None:
-            return found
+        answer = families().load(task.family).read_answer(task, call)
+        if answer is not None:
+            return answer
     if call.content is None:
         raise Refused(422, "The call has no answer that could be accepted or judged.", "no_answer")
     return call.content

@@ -1,4 +1,4 @@
-"""The gold there is, row by row, and taking some of it out: by no way that evidence could be chosen by."""
+"""Gold listed row by row, and removed: only in ways that cannot select evidence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from stepdown.certificate.evidence import read_evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.core.canonical import digest_of
 from stepdown.core.draw import DRAWN, Draw
 from stepdown.core.errors import InputError, StepdownError, UnknownKind, UsageError
@@ -66,7 +66,7 @@ def list_gold(home: Home, task: str = "") -> list[GoldRow]:
             raise UnknownKind("task", task, tasks)
         gold, draws = store.gold(), _draws(store)
         owners = Owners(tasks.values())
-        of = {call.id: found.name for call in store.calls_by_id(gold) if (found := owners.of(call)) is not None}
+        of = {call.id: owner.name for call in store.calls_by_id(gold) if (owner := owners.of(call)) is not None}
         return [
             GoldRow(
                 id=one.id,
@@ -138,14 +138,14 @@ def removed_notes(store: Store, in_force: dict[str, str]) -> Iterator[str]:
 def _wanted(store: Store, gold: dict[str, Gold], names: Sequence[str]) -> list[str]:
     wanted: dict[str, None] = {}
     for name in names:
-        found = [name] if name in gold else [one for one in ids_of(store, name) if one in gold]
-        if not found:
+        matches = [name] if name in gold else [one for one in ids_of(store, name) if one in gold]
+        if not matches:
             raise InputError(
                 f"There is no gold for {name[:200]!r}.",
                 "Expected the id of a call, or of its response; nothing was removed.",
                 "stepdown gold list shows all gold.",
             )
-        wanted.update(dict.fromkeys(found))
+        wanted.update(dict.fromkeys(matches))
     return list(wanted)
 
 
@@ -164,7 +164,7 @@ def _check_whole(gold: dict[str, Gold], wanted: Sequence[str]) -> None:
 
 
 def _withdraw(store: Store, name: str, reason: str, now: float) -> None:
-    """Feedback is a chain, of which nothing goes: a further piece says that it holds no longer."""
+    """Withdraw feedback by a further piece of feedback: the chain keeps every piece."""
     store.add_feedback("", Feedback(call=name, kind="withdrawn", value=None, comment=reason), now)
 
 
@@ -173,7 +173,7 @@ def _draws(store: Store) -> list[Draw]:
 
 
 def _drawn_by(draws: Sequence[Draw], name: str) -> list[str]:
-    """The tasks of whose evidence a call is."""
+    """The tasks whose evidence has a call."""
     return [draw.task for draw in draws if draw.place(name) is not None]
 
 
@@ -182,17 +182,17 @@ def _resting_on(home: Home, store: Store, names: set[str]) -> dict[str, str]:
     if not names:
         return {}
     journal = read_journal(home, store)
-    found = {task: _digest_in_force(home, journal, task, names) for task in built_tasks(home)}
-    return {task: digest for task, digest in found.items() if digest}
+    digests = {task: _digest_in_force(home, journal, task, names) for task in built_tasks(home)}
+    return {task: digest for task, digest in digests.items() if digest}
 
 
 def _digest_in_force(home: Home, journal: Journal, task: str, names: set[str]) -> str:
     """The hash of a task's certificate that is in force and rests on some of these calls; "" where there is none."""
     try:
-        found = standing(home, journal, answering(home, journal, task), task)
-        if found.certificate is None or not found.in_force:
+        own = standing(home, journal, answering(home, journal, task), task)
+        if own.certificate is None or not own.in_force:
             return ""
-        return found.certificate.digest if names & set(read_evidence(found.folder.evidence).seen.ids) else ""
+        return own.certificate.digest if names & set(read_evidence(own.folder.evidence).seen.ids) else ""
     except (StepdownError, OSError):
         return ""  # `status` says what is wrong with it; it is not in force.
 

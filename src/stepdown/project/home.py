@@ -23,7 +23,7 @@ from stepdown.stores.store import open_store
 
 @dataclass(frozen=True)
 class Home:
-    """A project folder with its settings. `clock` gives seconds since the epoch; it is the loop's only clock."""
+    """A project folder with its settings. `clock` gives seconds since the epoch; no other clock is read."""
 
     folder: Path
     settings: Settings
@@ -112,9 +112,9 @@ def open_home(folder: str | os.PathLike[str] | None = None) -> Home:
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents, for its owner alone. Raises ResourceError with the reason."""
     try:
-        for each in (*reversed(folder.parents), folder):
-            if not each.exists():
-                each.mkdir(mode=0o700, exist_ok=True)
+        for parent in (*reversed(folder.parents), folder):
+            if not parent.exists():
+                parent.mkdir(mode=0o700, exist_ok=True)
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise ResourceError(

@@ -107,20 +107,20 @@ def rows_differ(store: Store) -> tuple[str, ...]:
     """The tables people import into whose rows are not those that the journal knows: after an import that was cut
     short, or where somebody wrote into the store. Nothing is known of stores that an earlier version filled."""
     known: dict[str, str] = {}
-    told = [*store.events(IMPORTED), *store.events(GOLD_REMOVED)]
-    for event in sorted(told, key=lambda one: one.sequence):
+    changes = [*store.events(IMPORTED), *store.events(GOLD_REMOVED)]
+    for event in sorted(changes, key=lambda one: one.sequence):
         known.update(event.data.get("rows", {}))
     return tuple(table for table in IMPORTED_INTO if table in known and store.rows_digest(table) != known[table])
 
 
 def note_unknown_tasks(store: Store, now: float) -> None:
-    """What this import is about to vouch for and did not bring goes into the journal first, and stays there."""
+    """Enter in the journal, before an import, which rows of the store no import has brought."""
     for table in rows_differ(store):
         store.append(STRANGE, "", {"table": table, "found": store.rows_digest(table)}, at=now)
 
 
 class _Aside:
-    """Takes the broken records out of a stream and keeps them in the store, a few at a time."""
+    """Separates broken records from a stream and keeps them in the store, in batches."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -167,11 +167,11 @@ def _redacted(calls: Iterable[Call], store: Store, settings: Settings) -> Iterat
 
 def hash_files(paths: Sequence[str]) -> dict[str, str]:
     """The sha256 of every file that was read, by its name as a call's `source` gives it; stdin has none."""
-    found = {}
+    digests = {}
     for source in sources(path for path in paths if path != "-"):
         with Path(source.path).open("rb") as file:
-            found[source.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+            digests[source.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def _counted(calls: Iterable[Call], progress: Progress) -> Iterator[Call]:

@@ -36,7 +36,7 @@ class GoldBases:
         self._kept: dict[str, Gold] = {}
 
     def is_drawn(self, call_id: str) -> bool:
-        """Whether a draw of stepdown's own has that call."""
+        """Whether one of stepdown's own draws has that call."""
         return call_key(call_id) in self._drawn
 
     @property
@@ -71,7 +71,7 @@ class GoldBases:
             )
 
     def found(self) -> dict[str, int]:
-        """How much of the gold is taken for what."""
+        """Counts of the gold by its basis."""
         if not self._kept:
             return {}
         counts: Counter[str] = Counter(one.basis for one in self._kept.values() if one.basis)
@@ -109,11 +109,11 @@ def gold_doubts(store: Store, settings: Settings, imported: Iterable[str], fair:
         return ()
     gold = store.gold()
     try:
-        found = find_tasks(calls, Prices(settings.prices), said=settings.tasks)
+        summaries = find_tasks(calls, Prices(settings.prices), task_settings=settings.tasks)
     except UsageError:
         return ()  # A wrong setting is the next command's to report; the import is done.
-    said = (_of_task(one.task, calls, gold, settings.task(one.task.name).gold_reading, fair) for one in found)
-    return tuple(doubt for doubt in said if doubt)
+    paragraphs = (_of_task(one.task, calls, gold, settings.task(one.task.name).gold_reading, fair) for one in summaries)
+    return tuple(doubt for doubt in paragraphs if doubt)
 
 
 def _of_task(task: Task, calls: Sequence[Call], gold: Mapping[str, Gold], reading: GoldReading, fair: bool) -> str:

@@ -14,17 +14,40 @@ import msgspec
 from stepdown.certificate.hashes import contract_hash, contract_table, read_contract
 from stepdown.core.canonical import digest_of
 from stepdown.core.certificate import Certificate
-from stepdown.core.contract import Contract
+from stepdown.core.contract import Contract, duration_text
 from stepdown.core.errors import DifferentAnswersError, NotEnoughData, StepdownError, TamperedError
+from stepdown.core.events import Event
 from stepdown.project.builds import SERVING, SHOWN_ONLY, BuildFolder, build_named, finished_builds, latest, pointed_at
 from stepdown.project.home import Home, make_folder, open_private
-from stepdown.project.journal import Journal, read_journal
+from stepdown.project.journal import IMPORTED, Journal, read_journal
 from stepdown.project.settings import FILE_NAME, Settings
 from stepdown.runtime.artefact import open_cascade as open_rungs
 from stepdown.runtime.cascade import Cascade, CascadeSpec
 
 UNSIGNED = "the journal is not signed up to this certificate; run stepdown audit sign"
 OTHER_CONTRACT = "the certificate is for another contract: "
+
+
+class ImportedFrom(msgspec.Struct, frozen=True, kw_only=True):
+    """That a build came from another project, whose journal issued the certificate: this one has its word alone.
+
+    at: when it was imported, in seconds since the epoch. issued_at, event, head: when that journal entered the build,
+    as which of its events, and the hash of the journal up to it. attempt: on the evidence, as that journal counts.
+    """
+
+    at: float
+    issued_at: float
+    event: int
+    head: str
+    attempt: int
+
+    def __str__(self) -> str:
+        when, issued = (time.strftime("%Y-%m-%d", time.gmtime(each)) for each in (self.at, self.issued_at))
+        return (
+            f"imported on {when}: another project's journal issued it on {issued} (event {self.event:,}, hash "
+            f"{self.head[:16]}…, attempt {self.attempt}); this project did not see its evidence drawn"
+        )
+
 
 Open = Callable[[Home, CascadeSpec], Cascade]
 
@@ -36,7 +59,7 @@ class Standing:
     why_not: "" where they may, else why not, as a client may be told; detail: the same for those who run the project.
     certificate, spec: None where they cannot be read. cascade: opened, where nothing spoke against it, else None.
     complete: whether the journal knows every file of the build. damage: why_not as far as it is files and journal.
-    error: what was raised where a file is not what it was.
+    error: what was raised where a file is not what it was. imported: where it comes from, if from another project.
     """
 
     folder: BuildFolder
@@ -47,6 +70,7 @@ class Standing:
     complete: bool = False
     damage: str = ""
     error: Exception | None = None
+    imported: ImportedFrom | None = None
 
     @property
     def in_force(self) -> bool:
@@ -162,7 +186,7 @@ def inspect(home: Home, journal: Journal, folder: BuildFolder, task: str, opened
             return replace(found, damage="the build is of another task")
         found = replace(found, certificate=(certificate := folder.read_certificate()))
         said = issued(journal, folder, certificate)
-        found = replace(found, damage=said.why_not, complete=said.complete)
+        found = replace(found, damage=said.why_not, complete=said.complete, imported=said.imported)
         spec = folder.read_cascade()
         if spec.digest != certificate.cascade_hash:
             raise TamperedError(
@@ -215,10 +239,11 @@ def _why_not(home: Home, certificate: Certificate, damage: str) -> str:
 class Issued(NamedTuple):
     """Whether the journal issued a build's certificate for the files as they lie there. why_not: "" where it did, else
     the reason as a client may be told. complete: whether the journal knows every file, as it does not of builds of
-    earlier versions."""
+    earlier versions. imported: where another project's journal did, and this one took its word."""
 
     why_not: str
     complete: bool = False
+    imported: ImportedFrom | None = None
 
 
 def issued(journal: Journal, folder: BuildFolder, certificate: Certificate) -> Issued:
@@ -232,15 +257,22 @@ def issued(journal: Journal, folder: BuildFolder, certificate: Certificate) -> I
     if not own:
         return Issued("the journal knows no such certificate")
     event, task = own[0], digest_of(folder.read_task())
+    imported = _imported(event)
     if event.data.get("task", task) != task:
-        return Issued("the journal knows no such certificate for the task as it is in the build")
+        return Issued("the journal knows no such certificate for the task as it is in the build", imported=imported)
     files = journal.files(event)
     changed = folder.changed({name: value for name, value in files.items() if name not in SHOWN_ONLY})
     if changed:
-        return Issued(f"{changed[0]} of the build is not what the journal has")
+        return Issued(f"{changed[0]} of the build is not what the journal has", imported=imported)
     if journal.signed is not None and event.sequence > journal.signed:
-        return Issued(UNSIGNED)
-    return Issued("", complete=bool(files))
+        return Issued(UNSIGNED, imported=imported)
+    return Issued("", bool(files), imported)
+
+
+def _imported(event: Event) -> ImportedFrom | None:
+    if event.kind != IMPORTED:
+        return None
+    return msgspec.convert({**event.data["issued"], "at": event.at, "attempt": event.data["attempt"]}, ImportedFrom)
 
 
 def why_other_contract(settings: Settings, certificate: Certificate) -> str:
@@ -263,15 +295,7 @@ def _said(key: msgspec.structs.FieldInfo, value: Any) -> str:
     name = key.name.removesuffix("_s")
     if value in (None, "", [], ()):
         return f"no {name}"
-    return f"{name} = {_duration(value) if name != key.name else msgspec.json.encode(value).decode()}"
-
-
-def _duration(seconds: float) -> str:
-    """As `parse_duration` reads it, in the largest unit that it is a whole number of."""
-    for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
-        if (seconds / size).is_integer():
-            return f'"{seconds / size:g}{unit}"'
-    return f'"{seconds:g}s"'
+    return f"{name} = {msgspec.json.encode(duration_text(value) if name != key.name else value).decode()}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Whether what the project keeps is as it was written: the store's rows, the builds' files, who may read them."""
+"""Integrity of a project: its store's rows, its builds' files, and their permissions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read, and what in it is not as it was written, a sentence each."""
+    """The counts of what was read, and the findings, a sentence each."""
 
     events: int
     calls: int
@@ -41,9 +41,9 @@ def check_store(store: Store) -> None:
     """Before anything is learned: the journal is a chain, and gold, verdicts and feedback are what it knows. Raises
     TamperedError."""
     verify_chain(store.events())  # draws and attempts are read from it
-    found = [*_imported(store), *_feedback(store)]
-    if found:
-        raise TamperedError(found[0])
+    findings = [*_imported(store), *_feedback(store)]
+    if findings:
+        raise TamperedError(findings[0])
 
 
 def store_findings(store: Store) -> Iterator[str]:
@@ -62,31 +62,31 @@ def build_findings(home: Home, journal: Journal, name: str) -> Iterator[str]:
     folders: dict[Path, BuildFolder] = {}
     for which in (partial(latest, home), partial(answering, home, journal)):
         try:
-            folders.setdefault((found := which(name)).path, found)
+            folders.setdefault((build := which(name)).path, build)
         except StepdownError as error:
             yield f"{name}: {error}"
     for folder in folders.values():
-        yield from (f"{name}: {said}" for said in _said(lambda folder=folder: _of_build(home, journal, folder)))  # type: ignore[misc]
+        yield from (f"{name}: {finding}" for finding in _said(lambda folder=folder: _of_build(home, journal, folder)))  # type: ignore[misc]
 
 
 def _of_build(home: Home, journal: Journal, folder: BuildFolder) -> list[str]:
     certificate = folder.read_certificate()
     why_not = issued(journal, folder, certificate).why_not
     # What holds for the whole journal is said once; that nobody has signed yet is no damage.
-    found = [f"{why_not} ({folder.path.name})."] if why_not not in ("", journal.why_not, UNSIGNED) else []
+    findings = [f"{why_not} ({folder.path.name})."] if why_not not in ("", journal.why_not, UNSIGNED) else []
     for event in journal.issued(certificate.task, certificate.digest):
         if event.data.get("build") == folder.path.name:
-            found += [
+            findings += [
                 f"{one} is not what was built ({folder.path.name})." for one in folder.changed(journal.files(event))
             ]
             break
     folder.read_record()
     spec = folder.read_cascade()
     if spec.digest != certificate.cascade_hash:
-        found.append(f"cascade.json is not what the certificate is for ({folder.path.name}).")
+        findings.append(f"cascade.json is not what the certificate is for ({folder.path.name}).")
     for rung in spec.rungs:
         read_manifest(home.artefacts / rung.artefact)
-    return found
+    return findings
 
 
 def _of_artefact(folder: Path) -> list[str]:
@@ -95,7 +95,7 @@ def _of_artefact(folder: Path) -> list[str]:
 
 
 def _said(check: Callable[[], list[str]]) -> list[str]:
-    """What a check finds; where it cannot even read, that."""
+    """The findings of a check, or its error where something cannot be read."""
     try:
         return check()
     except StepdownError as error:
@@ -186,11 +186,11 @@ def _heads(home: Home, store: Store, anchor: Anchor | None, public_key: str) -> 
 
 def readable_by_others(home: Home) -> list[str]:
     """Paths that more than their owner may read or write: what lies in a private folder is private."""
-    found = [path for path in (home.folder / FILE_NAME,) if path.exists() and _is_open(path)]
+    open_paths = [path for path in (home.folder / FILE_NAME,) if path.exists() and _is_open(path)]
     if home.state.exists() and _is_open(home.state):
-        found.append(home.state)
-        found += sorted(path for path in home.state.iterdir() if _is_open(path))
-    return [str(path.relative_to(home.folder)) for path in found]
+        open_paths.append(home.state)
+        open_paths += sorted(path for path in home.state.iterdir() if _is_open(path))
+    return [str(path.relative_to(home.folder)) for path in open_paths]
 
 
 def _is_open(path: Path) -> bool:

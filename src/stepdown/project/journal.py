@@ -16,8 +16,9 @@ from stepdown.project.home import Home
 from stepdown.project.signing import SignedHead, can_check, check_signature, read_signed
 from stepdown.stores.sql_store import REMEMBERED, TASK_FORGOTTEN
 
-BUILT, RENDERED = "built", "rendered"
-"""Events: a build with its files' hashes; a report of one that was drawn anew."""
+BUILT, RENDERED, IMPORTED = "built", "rendered", "build-imported"
+"""Events: a build with its files' hashes; a report of one that was drawn anew; a build that another project's journal
+issued, with that one's word of it (`issued`, `attempt`)."""
 PROMOTED, ROLLED_BACK = "promoted", "rolled-back"
 """Events: another build of a task answers from now on, because somebody said so. data: `build`, `certificate`, and
 `before`, the build that answered until then. "built" has `serves` (whether it answers from now on) and `before`."""
@@ -64,8 +65,8 @@ class Journal:
             # The head first: an event that comes in between is then in the journal and not yet expected.
             heads = self._heads()
             self._continue(store)
-            for head, what in heads:
-                check_anchor(store, head, what)
+            for head, source in heads:
+                check_anchor(store, head, source)
         except (TamperedError, InputError, MissingExtra) as error:
             self.why_not, self.detail = NOT_WHOLE, str(error)
         else:
@@ -111,8 +112,8 @@ class Journal:
 
     def files(self, event: Event) -> dict[str, str]:
         """The sha256 of every file of the build that an event speaks of, by name; {} of builds of earlier versions."""
-        found: dict[str, str] = event.data.get("files") or {}
-        return found | self._rendered.get(str(event.data.get("build")), {}) if found else {}
+        digests: dict[str, str] = event.data.get("files") or {}
+        return digests | self._rendered.get(str(event.data.get("build")), {}) if digests else {}
 
     def _continue(self, store: Store) -> None:
         if self.last is not None and store.event_at(self.last.sequence) != self.last:
@@ -131,8 +132,8 @@ class Journal:
     def _noted(self, events: Iterable[Event]) -> Iterable[Event]:
         for event in events:
             yield event  # the chain is checked up to here before anything is believed
-            self._issues += event.kind in (BUILT, RENDERED, PROMOTED, ROLLED_BACK)
-            if event.kind == BUILT:
+            self._issues += event.kind in (BUILT, IMPORTED, RENDERED, PROMOTED, ROLLED_BACK)
+            if event.kind in (BUILT, IMPORTED):
                 self._built.setdefault((event.task, str(event.data.get("certificate"))), []).append(event)
             if event.kind == REMEMBERED:
                 self.remembered[event.task] = str(event.data.get("row"))
@@ -140,22 +141,22 @@ class Journal:
                 self.remembered.pop(event.task, None)
             if event.kind == RENDERED:
                 self._rendered.setdefault(str(event.data.get("build")), {}).update(event.data.get("files") or {})
-            if event.kind in (PROMOTED, ROLLED_BACK) or (event.kind == BUILT and event.data.get("serves")):
+            if event.kind in (PROMOTED, ROLLED_BACK) or (event.kind in (BUILT, IMPORTED) and event.data.get("serves")):
                 self._changes.setdefault(event.task, []).append(event)
 
     def _heads(self) -> list[tuple[Anchor, str]]:
         """The heads that are kept in the project's folder: the one of the last append, and the one that was signed."""
-        found = []
+        heads = []
         if self._home.head.exists():
-            found.append((read_anchor(self._home.head), KEPT_HERE))
+            heads.append((read_anchor(self._home.head), KEPT_HERE))
         pinned = self._home.settings.audit.public_key
         signed = read_signed(self._home.signature)
         self.signed = (signed.anchor.events if signed else 0) if pinned else None
         if signed is not None:
             if pinned or can_check():
                 check_signature(signed, pinned)
-            found.append((signed.anchor, "the head that was signed"))
-        return found
+            heads.append((signed.anchor, "the head that was signed"))
+        return heads
 
 
 def read_journal(home: Home, store: Store) -> Journal:
@@ -192,14 +193,14 @@ def note_report(home: Home, folder: BuildFolder, page: str) -> None:
                 return
 
 
-def check_anchor(store: Store, anchor: Anchor, what: str) -> None:
+def check_anchor(store: Store, anchor: Anchor, source: str) -> None:
     """Raises TamperedError where the journal of now does not continue the one that had this head."""
     there = store.event_at(anchor.events) if anchor.events else None
     if anchor_of(there) == anchor:
         return
-    got = "another event is in its place" if there else "the journal ends before it"
+    difference = "another event is in its place" if there else "the journal ends before it"
     raise TamperedError(
-        f"The journal does not continue {what}: event {anchor.events}, hash {anchor.head[:16]}…; {got}.",
+        f"The journal does not continue {source}: event {anchor.events}, hash {anchor.head[:16]}…; {difference}.",
         "The journal only ever grows.",
         "Events were deleted, or the store is an older copy. Where you put it there yourself, remove the head that no "
         "longer holds (.stepdown/journal-head, .stepdown/journal-signature.json).",

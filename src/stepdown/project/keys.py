@@ -23,7 +23,7 @@ KEY_CREATED, KEY_REVOKED = "key-created", "key-revoked"
 
 
 class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a new key is to be. expires_s: seconds from now, None for never. tasks, models: empty for all."""
+    """The properties of a new key. expires_s: seconds from now, None for never. tasks, models: empty for all."""
 
     name: str
     tasks: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ def create_key(home: Home, request: KeyRequest) -> NewKey:
 
 
 def list_keys(home: Home) -> list[KeyView]:
-    """Every key there ever was, the oldest first."""
+    """All keys, revoked ones too, the oldest first."""
     with home.store() as store:
         keys = store.keys()
     return [_view(key, home.clock()) for key in keys]
@@ -109,10 +109,10 @@ def _named(keys: list[Key], name: str) -> Key:
     """By id, else by name: the one in use, else the newest that was."""
     by_id = {key.id: key for key in keys}
     by_name = {key.name: key for key in sorted(keys, key=lambda one: (one.revoked_at is None, one.created_at))}
-    found = by_id.get(name) or by_name.get(name)
-    if found is None:
+    matching_key = by_id.get(name) or by_name.get(name)
+    if matching_key is None:
         raise UnknownKind("key", name, by_name)
-    return found
+    return matching_key
 
 
 def _check_name(name: str) -> None:

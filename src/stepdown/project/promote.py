@@ -1,4 +1,4 @@
-"""Which build answers a task, as somebody decides: the builds there are, one promoted, the last change taken back."""
+"""The build that answers a task, as its owner decides: builds listed, one promoted, the last change rolled back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stepdown.core.errors import NotEnoughData, StepdownError, TamperedError
 from stepdown.core.store import Store
 from stepdown.project.builds import BuildFolder, build_named, find_build, finished_builds, latest, note_serving
 from stepdown.project.home import Home
-from stepdown.project.in_force import changing, chosen, decided, inspect, judged
+from stepdown.project.in_force import ImportedFrom, changing, chosen, decided, inspect, judged
 from stepdown.project.journal import PROMOTED, ROLLED_BACK, Journal, read_journal
 
 
@@ -31,11 +31,12 @@ class BuildView(msgspec.Struct, frozen=True, kw_only=True):
     offload: float = 0.0
     margin: float | None = None
     against: str = ""
+    imported: ImportedFrom | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What answers a task now. before: the build that did, "" where none. changed: False where it was the same. signed:
-    False where the change waits for a signature of the journal."""
+    """The result of a change. before: the build that answered, "" for none. changed: False where it was the same.
+    signed: False where the change waits for a signature of the journal."""
 
     task: str
     build: str
@@ -51,21 +52,21 @@ def list_builds(home: Home, task: str) -> list[BuildView]:
     with home.store() as store:
         journal = read_journal(home, store)
     answers = chosen_if_there(home, journal, task)
-    found = [_view(home, journal, folder, task, answers) for folder in finished_builds(home, task)]
-    if not found:
+    views = [_view(home, journal, folder, task, answers) for folder in finished_builds(home, task)]
+    if not views:
         latest(home, task)  # says what there is instead
-    if answers and answers not in {one.build for one in found}:
-        found.append(_gone(answers))
-    return sorted(found, key=lambda one: one.build, reverse=True)
+    if answers and answers not in {one.build for one in views}:
+        views.append(_gone(answers))
+    return sorted(views, key=lambda one: one.build, reverse=True)
 
 
-def promote(home: Home, task: str, asked: str) -> Change:
+def promote(home: Home, task: str, name: str) -> Change:
     """Have a build answer its task from now on: by the beginning of its name or of its certificate's digest.
 
     Raises UsageError for a build that there is not, StepdownError with the reasons for one that may not answer:
     refused, lapsed, for another contract than the settings', not issued by the journal, or not whole.
     """
-    folder = find_build(home, task, asked)
+    folder = find_build(home, task, name)
     with home.store() as store, changing(home, task):
         return _change(home, store, read_journal(home, store), folder, (task, PROMOTED))
 
@@ -94,7 +95,7 @@ def roll_back(home: Home, task: str) -> Change:
 
 
 def change_sentence(done: Change) -> str:
-    """What a change has changed, for people."""
+    """The result of a change in a sentence."""
     if not done.changed:
         return f"The build {done.build} answers {done.task!r} already; nothing was changed."
     before = f" in place of {done.before}" if done.before else ""
@@ -102,17 +103,17 @@ def change_sentence(done: Change) -> str:
     return f"The build {done.build} answers {done.task!r}{before} {when}."
 
 
-def _change(home: Home, store: Store, journal: Journal, folder: BuildFolder, what: tuple[str, str]) -> Change:
-    (task, kind), name = what, folder.path.name
-    found = judged(home, inspect(home, journal, folder, task))
-    if found.why_not or found.certificate is None:
-        reason = found.why_not if found.error is None else f"{found.why_not}: {found.detail}"
+def _change(home: Home, store: Store, journal: Journal, folder: BuildFolder, action: tuple[str, str]) -> Change:
+    (task, kind), name = action, folder.path.name
+    own = judged(home, inspect(home, journal, folder, task))
+    if own.why_not or own.certificate is None:
+        reason = own.why_not if own.error is None else f"{own.why_not}: {own.detail}"
         raise StepdownError(
             f"The build {name} of {task!r} may not answer: {reason.rstrip('.')}.",
             "Nothing was changed.",
             f"See which may: stepdown builds {task}",
         )
-    before, digest = chosen_if_there(home, journal, task), found.certificate.digest
+    before, digest = chosen_if_there(home, journal, task), own.certificate.digest
     if before == name:
         return Change(task=task, build=name, certificate=digest, before=before, changed=False)
     store.append(kind, task, {"build": name, "certificate": digest, "before": before}, at=home.clock())
@@ -141,6 +142,7 @@ def _view(home: Home, journal: Journal, folder: BuildFolder, task: str, answers:
         in_force=stands.in_force,
         why_not=stands.why_not,
         can_answer=judged(home, inspected).in_force,
+        imported=stands.imported,
     )
     if certificate is None:
         return view

@@ -18,9 +18,9 @@ FILE_NAME = "stepdown.toml"
 
 
 class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the machine that serves costs, in USD per hour, and the share of its time that is used.
+    """The price of the serving machine in USD per hour, and the share of its time that is used.
 
-    device: where students compute whose runtime can; the others compute on the CPU.
+    device: where students compute whose runtime supports it; the others compute on the CPU.
     """
 
     usd_per_hour: float | None = None
@@ -30,7 +30,7 @@ class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class RoiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the return rests on and traffic cannot tell. None: the documented default, marked as an assumption."""
+    """Inputs of the ROI that traffic does not show. None: the documented default, marked as an assumption."""
 
     calls_per_month: float | None = None
     licence_usd_per_month: float | None = None
@@ -110,9 +110,9 @@ def parse_settings(table: dict[str, Any]) -> Settings:
         if isinstance(table.get(key), dict):
             check_keys(table[key], kind, key)
     tasks = table.get("tasks", {})
-    if not isinstance(tasks, dict) or not all(isinstance(one, dict) for one in tasks.values()):
+    if not isinstance(tasks, dict) or not all(isinstance(task, dict) for task in tasks.values()):
         raise ContractError(f"{FILE_NAME} has tasks = {tasks!r}.", "Expected tables [tasks.NAME].", "Write it so.")
-    parsed = {name: parse_task_settings(name, one) for name, one in tasks.items()}
+    parsed = {name: parse_task_settings(name, task) for name, task in tasks.items()}
     try:
         rest = msgspec.convert({key: table[key] for key in table if key not in ("tasks", "gateway")}, Settings)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""Whether the settings are for tasks and slices that there are."""
+"""Checks that the tasks and slices of the settings exist."""
 
 from __future__ import annotations
 
@@ -19,40 +19,41 @@ _LOOKED_AT = 2_000
 
 
 def unknown_tasks(store: Store, settings: Settings) -> list[str]:
-    """The tasks of the settings that neither the store knows nor a `match` says how to tell."""
+    """The tasks of the settings that are not in the store and have no `match` to identify them."""
     tasks, workloads = store.tasks(), store.workloads()
-    found = []
-    for name, said in settings.tasks.items():
-        if said.match.template:
-            is_known = name in tasks and is_template_of(said.match.template, tasks[name])
+    unknown = []
+    for name, task_settings in settings.tasks.items():
+        if task_settings.match.template:
+            is_known = name in tasks and is_template_of(task_settings.match.template, tasks[name])
         else:
-            is_known = name in tasks or name in workloads or said.match != Match()
-        found += [] if is_known else [name]
-    return found
+            is_known = name in tasks or name in workloads or task_settings.match != Match()
+        unknown += [] if is_known else [name]
+    return unknown
 
 
 def is_template_of(written: str, task: Task) -> bool:
-    """Whether what somebody wrote of a fingerprint is that of a task's template, as it is or as the task was found."""
+    """Whether a text is the fingerprint, or its beginning, of a task's template, as it is now or as it was found."""
     now = task.template.fingerprint if task.template is not None else ""
     return is_fingerprint(written, task.match.template) or is_fingerprint(written, now)
 
 
 def check_settings(store: Store, settings: Settings) -> None:
-    """Raises ContractError where the settings name a task that there is not, with the nearest that there is."""
+    """Raise ContractError where the settings name a task that does not exist, with the nearest that does."""
     names = unknown_tasks(store, settings)
     known = store.tasks() if names else {}
     for name in names:
-        said = settings.tasks[name]
-        if said.match.template:
+        task_settings = settings.tasks[name]
+        if task_settings.match.template:
             shown = [f"{task.template.fingerprint} ({task.name})" for task in known.values() if task.template]
             raise ContractError(
-                f"{FILE_NAME} has [tasks.{name}] with match.template = {said.match.template[:40]!r}: no task has it.",
+                f"{FILE_NAME} has [tasks.{name}] with match.template = {task_settings.match.template[:40]!r}, which no "
+                "task has.",
                 f"Known: {', '.join(shown) or 'none yet'}; the first six characters are enough.",
                 "Correct it.",
             )
         close = nearest(name, known)
         raise ContractError(
-            f"{FILE_NAME} has [tasks.{name}], and there is no such task.",
+            f"{FILE_NAME} has [tasks.{name}], but there is no such task.",
             f"Known: {', '.join(sorted(known)) or 'none yet'}.",
             f"Did you mean [tasks.{close}]?"
             if close
@@ -61,7 +62,7 @@ def check_settings(store: Store, settings: Settings) -> None:
 
 
 def check_slices(store: Store, settings: Settings, task: Task) -> None:
-    """Raises ContractError where the contract of a task names a slice that its calls do not have."""
+    """Raise ContractError where the contract of a task names a slice that its calls do not have."""
     named = [name for name in settings.task(task.name).contract.slices if name not in SLICED_BY_ANSWER]
     slots = task.template.slots if task.template is not None else ()
     unknown = [name for name in named if name not in (*SLICED_BY_CALL, *slots)]

@@ -100,7 +100,7 @@ def read_signed(path: Path) -> SignedHead | None:
         raise InputError(f"{path} cannot be read: {error.strerror}.", "Expected a signed head.", "") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} is no signed head of the journal: {error}.",
+            f"{path} is not a signed head of the journal: {error}.",
             "Expected the JSON that `stepdown audit sign` writes.",
             "Sign again.",
         ) from None
@@ -131,18 +131,18 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
 
     try:
         with path.open("rb") as file:
-            found = serialization.load_pem_private_key(file.read(_LARGEST_FILE), password=None)
+            private_key = serialization.load_pem_private_key(file.read(_LARGEST_FILE), password=None)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.", "Expected a private key.", "") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        found = None
-    if not isinstance(found, Ed25519PrivateKey):
+        private_key = None
+    if not isinstance(private_key, Ed25519PrivateKey):
         raise InputError(
             f"{path} holds no private key for Ed25519.",
             "Expected a PEM file without a password.",
             "Make one: stepdown audit keygen FILE",
         )
-    return found
+    return private_key
 
 
 def _shown(public: Ed25519PublicKey) -> str:

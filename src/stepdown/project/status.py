@@ -1,4 +1,4 @@
-"""What the project holds: calls, gold, tasks, builds and whether their certificates stand."""
+"""The status of a project: calls, gold, tasks, builds, and whether their certificates are in force."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stepdown.gateway.match_rate import match_rate_collapses
 from stepdown.project.builds import BuildFolder, built_tasks, latest
 from stepdown.project.gold_rows import removed_notes
 from stepdown.project.home import Home
-from stepdown.project.in_force import answering, standing
+from stepdown.project.in_force import ImportedFrom, answering, standing
 from stepdown.project.integrity import build_findings, readable_by_others, store_findings
 from stepdown.project.journal import Journal, check_anchor, read_journal
 from stepdown.project.settings import FILE_NAME, settings_digest
@@ -43,10 +43,11 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     report: str
     newest: str = ""
     certificate: str = ""
+    imported: ImportedFrom | None = None
 
 
 class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What gateways have answered for one task ("" for requests of none) since the first of them started.
+    """The answers of gateways for one task ("" for requests of no task) since the first gateway started.
 
     shares: of the requests, by who answered. saved_usd: what the incumbent would have cost more, as estimated when each
     was answered. last_hour: requests in the hour that runs and the one before it, so that what is live shows.
@@ -102,7 +103,7 @@ def read_status(home: Home, anchor: Anchor | None = None) -> Status:
                 notes += _build_notes(home, journal, name)
             except (StepdownError, OSError) as error:
                 findings.append(f"{name}: {error}")
-        notes += removed_notes(store, {one.task: one.certificate for one in tasks if one.in_force})
+        notes += removed_notes(store, {task.task: task.certificate for task in tasks if task.in_force})
         last = store.last_feedback() if not findings else None
         return Status(
             home=str(home.folder),
@@ -192,7 +193,7 @@ def _served(rows: Iterable[Served], now: float) -> tuple[ServedStatus, ...]:
 
 def _task_status(home: Home, journal: Journal, name: str) -> TaskStatus:
     try:
-        found = standing(home, journal, answering(home, journal, name), name)
+        own = standing(home, journal, answering(home, journal, name), name)
     except StepdownError as error:
         return TaskStatus(
             task=name,
@@ -206,22 +207,23 @@ def _task_status(home: Home, journal: Journal, name: str) -> TaskStatus:
             incumbent_cost_per_1k=None,
             report="",
         )
-    certificate, costs = found.certificate, _costs(found.folder)
+    certificate, costs = own.certificate, _costs(own.folder)
     certified = certificate is not None and certificate.verdict == "certified"
     newest = _newest(home, name)
     return TaskStatus(
         task=name,
-        in_force=found.in_force,
-        build=found.build,
+        in_force=own.in_force,
+        build=own.build,
         verdict=certificate.verdict if certificate else "",
-        stands=found.why_not,
+        stands=own.why_not,
         age_days=(home.clock() - certificate.issued_at) / DAY_S if certificate else 0.0,
         offload=certificate.offload if certificate and certified else 0.0,
         cost_per_1k=costs[0] if certified else None,
         incumbent_cost_per_1k=costs[1],
-        report=str(found.folder.report),
-        newest=newest if newest != found.build else "",
+        report=str(own.folder.report),
+        newest=newest if newest != own.build else "",
         certificate=certificate.digest if certificate else "",
+        imported=own.imported,
     )
 
 
@@ -233,7 +235,7 @@ def _newest(home: Home, name: str) -> str:
 
 
 def _costs(folder: BuildFolder) -> tuple[float | None, float | None]:
-    """Of a thousand requests, with the cascade and without it; None where unknown."""
+    """The cost of a thousand requests, with the cascade and without it; None where unknown."""
     try:
         record = folder.read_record()
     except (StepdownError, OSError):

@@ -1,4 +1,4 @@
-"""stepdown task: what its owner alone may change of a task's identity: its name, and which calls are its own."""
+"""stepdown task: changes of a task's identity by its owner: its name, and its calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEAST_DISTINCT = 3
 
 
 class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a task. names: others that its calls are kept under. calls: that the incumbent answered."""
+    """The result of a change. names: other names of its calls. calls: answered by the incumbent."""
 
     task: str
     names: tuple[str, ...]
@@ -50,7 +50,7 @@ def rename_task(home: Home, name: str, new: str) -> TaskChange:
 
 
 def merge_tasks(home: Home, name: str, into: str) -> TaskChange:
-    """Let a task take another in. Raises UnknownKind; UsageError where that one was built, or their prompts have too
+    """Merge a task into another. Raises UnknownKind; UsageError where that one was built, or their prompts have too
     little in common for one template."""
     with home.store() as store:
         task, other = _task(home, store, into), _task(home, store, name)
@@ -83,10 +83,10 @@ def split_task(home: Home, name: str, new: str, containing: str = "", workload: 
         )
         is_chosen = _choice(containing, workload)
         chosen, rest = _halves(calls_of(store, task), is_chosen)
-        for half, what in ((chosen, f"are {new!r}'s"), (rest, f"are left to {name!r}")):
+        for half, outcome in ((chosen, f"are {new!r}'s"), (rest, f"are left to {name!r}")):
             if len(set(half)) < LEAST_DISTINCT:
                 raise NotEnoughData(
-                    f"{len(set(half)):,} different prompts of {name!r} {what}.",
+                    f"{len(set(half)):,} different prompts of {name!r} {outcome}.",
                     f"Expected {LEAST_DISTINCT} at least on either side.",
                     "Look for what only some of its prompts have: `stepdown tasks` shows their template.",
                 )
@@ -105,10 +105,10 @@ def _part(task: Task, new: str, chosen: list[Prompt], containing: str, workload:
     if workload:
         return msgspec.structs.replace(task, name=new, match=Match(workload=workload, within=task.name))
     template = _template(chosen)
-    if template is None or not any(containing in part.text for one in template.messages for part in one.parts):
+    if template is None or not any(containing in part.text for message in template.messages for part in message.parts):
         raise UsageError(
             f"{containing[:80]!r} stands in the inputs of {task.name!r}, not in what its prompts say around them.",
-            "A task is told by the constant part of its prompt.",
+            "A task is identified by the constant part of its prompt.",
             "Name a text that all of these prompts have in the same place, or --workload.",
         )
     match = Match(template=template.fingerprint, within=task.name)
@@ -118,7 +118,7 @@ def _part(task: Task, new: str, chosen: list[Prompt], containing: str, workload:
 def _choice(containing: str, workload: str) -> Callable[[Call, Prompt], bool]:
     if bool(containing) == bool(workload):
         raise UsageError(
-            "A split needs to know which calls go.", "Expected --containing TEXT or --workload NAME, one of them.", ""
+            "Nothing says which calls to split off.", "Expected --containing TEXT or --workload NAME, one of them.", ""
         )
     if workload:
         return lambda call, prompt: call.workload_id == workload
@@ -150,15 +150,15 @@ def _in_common(store: Store, task: Task, other: Task) -> Template | None:
     prompts = [
         prompt for one in (task, other) for prompt in _halves(calls_of(store, one), lambda call, prompt: True)[0]
     ]
-    found = _template(prompts) if prompts else task.template
-    if found is None or not is_sure(constants(found)) or (found.broad and not task.template.broad):
+    template = _template(prompts) if prompts else task.template
+    if template is None or not is_sure(constants(template)) or (template.broad and not task.template.broad):
         raise UsageError(
             f"The prompts of {task.name!r} and {other.name!r} have too little in common for one template: "
-            f"{constants(found).strip()[:80] if found is not None else 'their messages differ'!r}.",
+            f"{constants(template).strip()[:80] if template is not None else 'their messages differ'!r}.",
             "One task has one template, whose slots are its input.",
             "Keep them apart, or have the clients send one prompt.",
         )
-    return found
+    return template
 
 
 def _changed(store: Store, task: Task) -> TaskChange:
@@ -181,7 +181,7 @@ def _task(home: Home, store: Store, name: str) -> Task:
 def _check_new(home: Home, store: Store, new: str) -> None:
     if not new.strip() or new != new.strip() or len(new) > LONGEST_NAME or not new.isprintable():
         raise UsageError(
-            f"{new[:LONGEST_NAME]!r} is no name for a task.",
+            f"{new[:LONGEST_NAME]!r} is not a valid name for a task.",
             f"Expected up to {LONGEST_NAME} characters, none of them a control character, no space at an end.",
             "",
         )
@@ -189,21 +189,24 @@ def _check_new(home: Home, store: Store, new: str) -> None:
     if new in taken or new in store.workloads():
         whose = f"the task {taken[new].name!r}" if new in taken else "calls that clients named so"
         raise UsageError(
-            f"The name {new!r} is taken by {whose}.", "Expected a name of nothing yet.", "`stepdown tasks` shows them."
+            f"The name {new!r} is taken by {whose}.",
+            "Expected a name that is not in use.",
+            "`stepdown tasks` shows them.",
         )
 
 
-def _check_unbuilt(store: Store, name: str, what: str, next_step: str) -> None:
+def _check_unbuilt(store: Store, name: str, action: str, next_step: str) -> None:
     if is_built(store, name):
-        raise UsageError(f"{name!r} cannot be {what}: it was built, or evidence was drawn for it.", "", next_step)
+        raise UsageError(f"{name!r} cannot be {action}: it was built, or evidence was drawn for it.", "", next_step)
 
 
 def _check_unnamed(home: Home, store: Store, name: str, new: str) -> None:
-    """What the settings or a key say of a task would say nothing any more, and what they hold back would go out."""
+    """Raise UsageError where settings or a key name the task: they would no longer apply, and what they restrict would
+    be open."""
     if name in home.settings.tasks:
         raise UsageError(
             f"{FILE_NAME} has [tasks.{name}].",
-            "What it says would be of no task any more.",
+            "That table would then apply to no task.",
             f"Rename that table to [tasks.{new}], or remove it where there is one, then run this again.",
         )
     keys: list[Key] = [key for key in store.keys() if name in key.tasks]  # noqa: SIM118 - a store is no dictionary

@@ -1,4 +1,4 @@
-"""Which name a task has: kept as it was given, changed by its owner alone, healed where an earlier version split it."""
+"""The names of tasks: kept as given, changed by their owner alone, repaired where an earlier version split a task."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ _TWIN = re.compile(r"(-[0-9a-f]{6})?(-2)*")
 
 
 def settle_names(store: Store, settings: Settings, now: float) -> None:
-    """Put twins together, and give tasks the names that the settings have for their templates. now: epoch seconds.
+    """Merge twins, and give tasks the names that the settings have for their templates. now: epoch seconds.
 
     Raises ContractError where the settings name the template of a task that was built under another name.
     """
     tasks = store.tasks()
     for name, twins in find_twins(store, tasks).items():
         absorb(store, tasks[name], [tasks[twin] for twin in twins], now)
-    for name, said in settings.tasks.items():
-        if not said.match.template or name in store.tasks():
+    for name, task_settings in settings.tasks.items():
+        if not task_settings.match.template or name in store.tasks():
             continue
-        found = [task for task in store.tasks().values() if is_template_of(said.match.template, task)]
-        if found:
-            _named(store, found[0], name, now)
+        matching_tasks = [task for task in store.tasks().values() if is_template_of(task_settings.match.template, task)]
+        if matching_tasks:
+            _named(store, matching_tasks[0], name, now)
 
 
 def find_twins(store: Store, tasks: Mapping[str, Task]) -> dict[str, list[str]]:
-    """The tasks that are one with another, by the name of that one.
+    """The duplicates of each task, by its name.
 
     Earlier versions kept what a gateway matched under the task's name as if the client had named a workload, and then
     found the task twice: by its name, and by its template as "NAME-f48074". Nothing was built of such a twin.
     """
-    found: dict[str, list[str]] = {}
+    twins_by_name: dict[str, list[str]] = {}
     for name, task in tasks.items():
         if task.match.workload != name or task.template is None:
             continue
         twins = [other for other in tasks.values() if _is_twin(task, other) and not is_built(store, other.name)]
         if twins:
-            found[name] = [twin.name for twin in twins]
-    return found
+            twins_by_name[name] = [twin.name for twin in twins]
+    return twins_by_name
 
 
 def _is_twin(task: Task, other: Task) -> bool:
@@ -66,7 +66,7 @@ def _is_twin(task: Task, other: Task) -> bool:
 
 
 def merge_twins(tasks: Mapping[str, Task], twins: Mapping[str, list[str]]) -> dict[str, Task]:
-    """The tasks with every twin taken in by the one that it is."""
+    """The tasks with every twin merged into its task."""
     gone = {name for names in twins.values() for name in names}
     return {
         name: with_others(task, [tasks[twin] for twin in twins.get(name, ())])
@@ -76,14 +76,14 @@ def merge_twins(tasks: Mapping[str, Task], twins: Mapping[str, list[str]]) -> di
 
 
 def with_others(task: Task, others: list[Task]) -> Task:
-    """A task that takes others in: their calls are its own. What was found by its template is so again."""
+    """A task with others merged into it: their calls are its own. A former match by template is restored."""
     if not others:
         return task
     match = task.match
-    names = [match.names, *((one.name, *one.match.names, one.match.workload) for one in others)]
+    names = [match.names, *((other.name, *other.match.names, other.match.workload) for other in others)]
     known = dict.fromkeys(name for each in names for name in each if name and name != task.name)
-    is_by_template = match.workload == task.name and any(one.match.template for one in others)
-    template = next((one.match.template for one in others if one.match.template), "")
+    is_by_template = match.workload == task.name and any(other.match.template for other in others)
+    template = next((other.match.template for other in others if other.match.template), "")
     changed = msgspec.structs.replace(
         match,
         workload="" if is_by_template else match.workload,
@@ -94,7 +94,7 @@ def with_others(task: Task, others: list[Task]) -> Task:
 
 
 def absorb(store: Store, task: Task, others: list[Task], now: float) -> Task:
-    """Remember a task with others taken in, and those no longer."""
+    """Store a task with others merged into it, and remove those."""
     taken = with_others(task, others)
     store.put_task(taken, now)
     for other in others:
@@ -103,7 +103,7 @@ def absorb(store: Store, task: Task, others: list[Task], now: float) -> Task:
 
 
 def renamed(store: Store, task: Task, name: str, now: float) -> Task:
-    """Remember a task under another name; its calls stay its own."""
+    """Store a task under another name; its calls stay its own."""
     match = task.match
     changed = msgspec.structs.replace(match, names=tuple(dict.fromkeys((*match.names, task.name))))
     if match == Match() and task.template is None:
@@ -118,7 +118,7 @@ def renamed(store: Store, task: Task, name: str, now: float) -> Task:
 
 
 def is_built(store: Store, name: str) -> bool:
-    """Whether the journal says more of a task than that it is there: draws, builds, certificates bear its name."""
+    """Whether the journal has draws, builds or certificates under a task's name."""
     return any(event.kind not in _OF_NO_BUILD for event in store.events(task=name))
 
 
@@ -136,7 +136,7 @@ def _named(store: Store, task: Task, name: str, now: float) -> None:
 def restore_names(tasks: Mapping[str, Task], rows: Mapping[str, str]) -> dict[str, Task]:
     """The tasks of the store by name. One whose row somebody renamed is found by what else it says, under the name that
     the journal has: settings, contract and build go by that. rows: the digest of each as it was remembered last."""
-    found = dict(tasks)
+    restored = dict(tasks)
     strange = [name for name, task in tasks.items() if rows.get(name) != digest_of(task)]
     for name, digest in rows.items() if strange else ():
         if name in tasks and name not in strange:
@@ -144,6 +144,6 @@ def restore_names(tasks: Mapping[str, Task], rows: Mapping[str, str]) -> dict[st
         for other in strange:
             task = msgspec.structs.replace(tasks[other], name=name)
             if digest_of(task) == digest:
-                found.pop(other, None)
-                found[name] = task
-    return found
+                restored.pop(other, None)
+                restored[name] = task
+    return restored

@@ -16,10 +16,10 @@ def render_exported_card(record: BuildRecord, manifest: ExportManifest, certific
     lines = [f"{title}, exported to {escape_markdown(manifest.format)}", "", *_standing(manifest, certificate), ""]
     lines += ["## What was exported", "", "| rung | parent | this model | latency p50 | p95 | cost per 1,000 |"]
     lines += ["| --- | --- | --- | ---: | ---: | ---: |", *(_row(rung) for rung in manifest.rungs), ""]
-    found = manifest.comparison
+    comparison = manifest.comparison
     lines += [
-        f"- Compared with the build it came from on {count(found.rows)} rows: every answer is the same, and no "
-        f"confidence moved by more than {found.drift:.1e}.",
+        f"- Compared with the build it came from on {count(comparison.rows)} rows: every answer is the same, and no "
+        f"confidence moved by more than {comparison.drift:.1e}.",
         f"- Size: {quantity(manifest.size_bytes / 1e6, MEGABYTES)}. It needs {', '.join(manifest.requires)}.",
         "- Latencies are of single answers on one thread, by `run.py`'s own code in a process of its own.",
         "",

@@ -1,4 +1,4 @@
-"""Numbers in the words people read: as many digits as the interval bears, SI units, US dollars, dates."""
+"""Numbers as text: as many digits as the interval supports, SI units, US dollars, dates."""
 
 from __future__ import annotations
 

@@ -1,15 +1,12 @@
-"""The contract's loss in the words that people read: an error, or what is lost of a measure such as exact match."""
+"""Words for the contract's loss: an error, or the loss of a measure such as exact match."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from stepdown.core.estimates import Estimate
+from stepdown.core.family import all_losses
 from stepdown.report.format import MINUS, points, wording
-
-_MEASURES = {"error": "", "exact-match": "exact match", "field-f1": "mean field F1"}
-_SHARES = ("error", "exact-match")
-"""Losses that are 0 or 1, whose mean is a share of the requests."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +56,11 @@ ERROR = LossWords()
 
 
 def loss_words(name: str) -> LossWords:
-    """The words for a loss; those of an unknown one are made of its name."""
-    measure = _MEASURES.get(name)
-    if measure == "":
-        return ERROR
-    return LossWords(measure or f"{wording(name)} loss", measure is not None, name in _SHARES)
+    """The words for a loss; those of one that is not installed are made of its name."""
+    loss = all_losses().get(name)
+    if loss is None:
+        return LossWords(f"{wording(name)} loss", measure=False, share=False)
+    return LossWords(loss.noun, loss.measure, loss.support == "zero_one")
 
 
 def complement(estimate: Estimate | None) -> Estimate | None:

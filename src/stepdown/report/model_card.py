@@ -71,7 +71,7 @@ def _details(record: BuildRecord) -> list[str]:
     certificate = record.certificate
     kinds = rung_kinds(record) or ["none"]
     rungs = [
-        f"{escape_markdown(kind)} ({words})" if (words := kind_in_words(kind)) else escape_markdown(kind)
+        f"{escape_markdown(kind)} ({words})" if (words := kind_in_words(record, kind)) else escape_markdown(kind)
         for kind in kinds
     ]
     facts = [
@@ -107,17 +107,17 @@ def _parts(record: BuildRecord) -> list[str]:
         return [f"- Labels it can give: {count(parts_known(record))}. It gives no other."]
     filled = [role for role in record.roles if role.role != "text"]
     left = [role.field for role in record.roles if role.role == "text"] + list(record.refused)
-    said = [f"- Fields it can fill: {count(len(filled))}. It fills no other."]
+    bullets = [f"- Fields it can fill: {count(len(filled))}. It fills no other."]
     if left:
         named = ", ".join(escape_markdown(name) for name in left[:WORST_LABELS])
         more = f" and {count(len(left) - WORST_LABELS)} more" if len(left) > WORST_LABELS else ""
-        said.append(f"- Answers with one of these go to {escape_markdown(incumbent_name(record))}: {named}{more}.")
-    return said
+        bullets.append(f"- Answers with one of these go to {escape_markdown(incumbent_name(record))}: {named}{more}.")
+    return bullets
 
 
 def _factors(record: BuildRecord) -> list[str]:
     slices = [claim.name for claim in record.certificate.claims if claim.name.startswith("slice:")]
-    said = (
+    factors = (
         f"{count(len(slices))} slices were tested; each stands in the certificate."
         if slices
         else "No slice was asked for."
@@ -125,7 +125,7 @@ def _factors(record: BuildRecord) -> list[str]:
     return [
         "## Factors",
         "",
-        f"- {said}",
+        f"- {factors}",
         f"- Worst {record.part}s are listed under “Quantitative analyses”, read on "
         f"{escape_markdown(read(record).rows)}.",
     ]
@@ -170,9 +170,9 @@ def _evaluation_data(record: BuildRecord) -> list[str]:
 
 def _training_data(record: BuildRecord) -> list[str]:
     learned = [
-        f"- {escape_markdown(each.kind)}: {escape_markdown(learned_in_words(each.learned_from))}, "
-        f"in {duration(each.trained_s)}"
-        for each in record.students
+        f"- {escape_markdown(student.kind)}: {escape_markdown(learned_in_words(student.learned_from))}, "
+        f"in {duration(student.trained_s)}"
+        for student in record.students
     ]
     steps = [
         f"- {escape_markdown(wording(step.name))}: {count(step.rows_in)} → {count(step.rows_out)} rows"
@@ -223,10 +223,10 @@ def _quantitative(record: BuildRecord) -> list[str]:
 
 def _figures(record: BuildRecord) -> list[tuple[str, Estimate | None, Unit]]:
     reading, cascade = read(record), record.cascade
-    found = shown_speed(record)
+    timed = shown_speed(record)
     student = best_student(record)
     quality = cascade.quality if cascade else student.quality if student else ()
-    speed = found[1] if found else None
+    speed = timed[1] if timed else None
     return [
         ("Answered without the incumbent", cascade.offload if cascade else None, PERCENT),
         (reading.error_name, reading.shown_error(quality), PERCENT),
@@ -267,8 +267,8 @@ def _claim_row(claim: dict[str, str]) -> str:
 
 
 def _ethics(record: BuildRecord) -> list[str]:
-    found = [step for step in record.dataset.steps if "personal" in step.name.lower()]
-    personal = "; ".join(escape_markdown(plainly(step.findings)) for step in found) or "not looked for"
+    steps = [step for step in record.dataset.steps if "personal" in step.name.lower()]
+    personal = "; ".join(escape_markdown(plainly(step.findings)) for step in steps) or "not looked for"
     return [
         "## Ethical considerations",
         "",

@@ -1,4 +1,4 @@
-"""What must be known to read a verdict: the trivial answer, answers that could not be read, gold passed over."""
+"""Notes on a verdict: the trivial answer, answers that could not be read, gold that was passed over."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ SHOWN = 3
 
 
 def notes(record: BuildRecord) -> list[str]:
-    """A sentence or two each; empty where there is nothing to know."""
+    """The notes, a sentence or two each."""
     return [note for note in (_trivial(record), _unread(record), _passed_over(record)) if note]
 
 
 def trivial_passes(record: BuildRecord) -> bool:
     """Whether always giving the commonest answer would keep the margin too, and no claim is about labels."""
-    found, contract = record.trivial, record.contract
-    return found is not None and found.passes(contract.margin) and "label" not in contract.slices
+    trivial, contract = record.trivial, record.contract
+    return trivial is not None and trivial.passes(contract.margin) and "label" not in contract.slices
 
 
 def _trivial(record: BuildRecord) -> str:
-    found = record.trivial
-    if found is None or (record.part != "label" and not found.passes(record.contract.margin)):
+    trivial = record.trivial
+    if trivial is None or (record.part != "label" and not trivial.passes(record.contract.margin)):
         return ""
-    return " ".join(trivial_sentences(found, record.contract.margin, record.contract.slices))
+    return " ".join(trivial_sentences(trivial, record.contract.margin, record.contract.slices))
 
 
 def _unread(record: BuildRecord) -> str:
@@ -57,5 +57,5 @@ def _passed_over(record: BuildRecord) -> str:
 
 
 def _finding(record: BuildRecord, step: str, name: str) -> dict[str, int]:
-    found = next((each.findings.get(name) for each in record.dataset.steps if each.name == step), None)
-    return {key: value for key, value in found.items() if isinstance(value, int)} if isinstance(found, dict) else {}
+    finding = next((each.findings.get(name) for each in record.dataset.steps if each.name == step), None)
+    return {key: value for key, value in finding.items() if isinstance(value, int)} if isinstance(finding, dict) else {}

@@ -1,5 +1,5 @@
 """Which of a record's figures are shown: the split and reference everything is read against, the
-student that stands for a build without a cascade, the words for kinds."""
+student that stands for a build without a cascade."""
 
 from __future__ import annotations
 
@@ -12,18 +12,6 @@ from stepdown.core.shown_rows import CAUTION, shown_rows
 from stepdown.core.statement import is_local_only
 from stepdown.report.format import PERCENT, SCORE, Unit, clean, sample, wording
 from stepdown.report.loss_words import ERROR, LossWords, complement, loss_words
-
-_KINDS = {
-    "linear": "word and character n-grams with a linear head",
-    "token_cnn": "static token embeddings distilled from an encoder, with a linear head",
-    "frozen": "a small pretrained encoder left as it is, with a head trained on this task",
-    "encoder": "a small encoder fine-tuned on this task",
-    "crf": "values and patterns seen in the training answers, looked up in the text",
-    "tagger": "a small encoder with a head per token, and one for each field that is chosen",
-    "seq2seq": "a small encoder-decoder",
-    "decoder": "a small causal language model",
-}
-
 
 # A record older than the words for its metrics has these; how surely something is known is not about any one option.
 _SHOWN = {
@@ -101,7 +89,10 @@ def read(record: BuildRecord) -> Reading:
 
 def _counts(qualities: list[Quality]) -> dict[tuple[str, str], int]:
     """Rows by split and reference."""
-    return {(each.split, each.reference): max((m.n for m in each.metrics.values()), default=0) for each in qualities}
+    return {
+        (quality.split, quality.reference): max((m.n for m in quality.metrics.values()), default=0)
+        for quality in qualities
+    }
 
 
 def rows_in_words(split: str, reference: str, n: int) -> str:
@@ -157,9 +148,9 @@ def parts_known(record: BuildRecord) -> int:
     return len({role.field for role in record.roles} | record.refused.keys())
 
 
-def kind_in_words(kind: str) -> str:
-    """What a kind of student is, "" for a kind this page does not know."""
-    return _KINDS.get(kind, "")
+def kind_in_words(record: BuildRecord, kind: str) -> str:
+    """What a kind of student is, as the record says it; "" where an older one does not."""
+    return clean(record.kinds.get(kind, ""))
 
 
 def rung_kinds(record: BuildRecord) -> list[str]:

@@ -28,7 +28,7 @@ def certified(record: BuildRecord) -> bool:
 
 
 def verdict_sentence(record: BuildRecord) -> str:
-    """One sentence a person who knows nothing of stepdown understands."""
+    """The verdict in one sentence that needs no knowledge of stepdown."""
     return _certified(record) if certified(record) else _refused(record)
 
 
@@ -116,17 +116,17 @@ def _certified(record: BuildRecord) -> str:
 
 def _offload(record: BuildRecord) -> str:
     """The share answered without the incumbent as its interval: "96.6 to 98.1 %"; the share alone where it has none."""
-    found = record.cascade.offload if record.cascade is not None else None
-    value = found.value if found is not None else record.certificate.offload
-    if found is None or not found.low < found.high:
+    offload = record.cascade.offload if record.cascade is not None else None
+    value = offload.value if offload is not None else record.certificate.offload
+    if offload is None or not offload.low < offload.high:
         # A share that rounds to the whole is said as the whole only where it is.
         return quantity(math.floor(value * 1000) / 1000 if 0 <= value < 1 else value, PERCENT)
-    low = quantity(math.floor(found.low * 1000) / 1000, PERCENT).removesuffix(PERCENT.after)
-    return f"{low} to {quantity(found.high, PERCENT)}"
+    low = quantity(math.floor(offload.low * 1000) / 1000, PERCENT).removesuffix(PERCENT.after)
+    return f"{low} to {quantity(offload.high, PERCENT)}"
 
 
 def _trivial(record: BuildRecord) -> str:
-    """That a proof is little, where always answering the same would have it too."""
+    """A note for where always giving the commonest answer would pass too, so that the proof shows little."""
     if record.trivial is None or not trivial_passes(record):
         return ""
     within = "is" if record.trivial.excess.value <= record.contract.margin else "may be"
@@ -148,15 +148,15 @@ def _refused(record: BuildRecord) -> str:
             measured = _more_or_less(claim.estimate, words)
             looks = f" The small model looks good enough (measured: {measured}), but that is not yet proof."
         are = "is" if certificate.n == 1 else "are"
-        what = "recorded call" if certificate.evidence == "agreement" else "labelled example"
+        unit = "recorded call" if certificate.evidence == "agreement" else "labelled example"
         return (
-            f"{start}{plural(certificate.n, what)} {are} too few to prove the contract; "
+            f"{start}{plural(certificate.n, unit)} {are} too few to prove the contract; "
             f"about {count(certificate.labels_needed)} more are needed.{looks}"
         )
     if claim is not None and claim.estimate > claim.limit:
         makes = "has" if words.measure else "makes"
-        found = f"{words.difference(claim.estimate)} where the contract allows {points(claim.limit)}"
-        return f"{start}the best cascade that was built {makes} {found}."
+        finding = f"{words.difference(claim.estimate)} where the contract allows {points(claim.limit)}"
+        return f"{start}the best cascade that was built {makes} {finding}."
     student, reading = best_student(record), read(record)
     error = reading.error(student.quality) if student else None
     if certificate.reasons:

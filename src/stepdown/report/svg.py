@@ -61,7 +61,7 @@ def polygon(points: Iterable[tuple[float, float]], class_: str) -> Markup:
 
 
 def tip(content: str) -> Markup:
-    """What a pointer resting on the parent element shows, and a screen reader reads."""
+    """A tooltip of the parent element, which screen readers read too."""
     return element("title", clean(content))
 
 
@@ -114,8 +114,8 @@ class Scale:
 
 def linear(values: Iterable[float], start: float, end: float, zero: bool = True) -> Scale:
     """A linear scale round finite values with a little air, from zero where that is asked."""
-    found = [value for value in values if bounded(value)] or [0.0, 1.0]
-    low, high = min(found), max(found)
+    known = [value for value in values if bounded(value)] or [0.0, 1.0]
+    low, high = min(known), max(known)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
     room = max((high - low) * 0.08, abs(high) * 1e-6, 1e-9) if high > low else max(abs(high), 1e-3)
@@ -124,8 +124,8 @@ def linear(values: Iterable[float], start: float, end: float, zero: bool = True)
 
 def logarithmic(values: Iterable[float], start: float, end: float) -> Scale:
     """A logarithmic scale round positive values; at least a third of a decade each way."""
-    found = [value for value in values if 1 / ENDLESS < value < ENDLESS] or [0.1, 1.0]
-    return Scale(min(found) / 2, max(found) * 2, start, end, log=True)
+    known = [value for value in values if 1 / ENDLESS < value < ENDLESS] or [0.1, 1.0]
+    return Scale(min(known) / 2, max(known) * 2, start, end, log=True)
 
 
 @dataclass(frozen=True)

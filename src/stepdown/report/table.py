@@ -91,13 +91,13 @@ def _lines(record: BuildRecord) -> list[Line]:
     )
     measured += [
         (
-            _terminal(each.kind),
-            "dominated" if each.dominated_by else "student",
-            each.quality,
-            each.speed,
-            each.speed.cost_per_1k,
+            _terminal(student.kind),
+            "dominated" if student.dominated_by else "student",
+            student.quality,
+            student.speed,
+            student.speed.cost_per_1k,
         )
-        for each in record.students
+        for student in record.students
     ]
     for name, role, quality, speed, cost in measured:
         cells = (

@@ -22,16 +22,10 @@ from stepdown.runtime.rows import Row, read_rows
 CASCADE = "cascade.json"
 
 
-class FolderRung(msgspec.Struct, frozen=True, kw_only=True):
-    """A rung as `cascade.json` has it. folder: where its student lies. model, parent: hashes of what is exported, and
-    of the artefact that it was made from."""
+class FolderRung(Rung, frozen=True, kw_only=True):
+    """A rung as `cascade.json` has it. folder: where its student lies."""
 
     folder: str
-    kind: str
-    threshold: float
-    calibrator: dict[str, Any]
-    model: str = ""
-    parent: str = ""
 
 
 class FolderCascade(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,11 +46,7 @@ class Program:
             self.stated = msgspec.json.decode((folder / CASCADE).read_bytes(), type=FolderCascade)
         except (OSError, msgspec.DecodeError, RecursionError) as error:
             raise InputError(f"{folder / CASCADE} cannot be read: {error}.", "", "Export it again.") from None
-        rungs = (
-            (Rung(kind=one.kind, artefact=one.parent, calibrator=one.calibrator, threshold=one.threshold), one.folder)
-            for one in self.stated.rungs
-        )
-        self.cascade = open_cascade((rung, folder / place) for rung, place in rungs)
+        self.cascade = open_cascade((rung, folder / rung.folder) for rung in self.stated.rungs)
 
     def answer(self, value: SlotValues, insist: bool = False) -> dict[str, Any]:
         """{"answer", "confidence", "rung"}, or {"escalate": True, "confidence"} where no rung is sure enough.

@@ -93,13 +93,14 @@ def load(folder: Path = HERE, checked: bool = False) -> Any:
         spec.loader.exec_module(package)
     try:
         program = importlib.import_module(f"{PACKAGE}.runtime.program")
-        return program.Program(folder)
+        try:
+            return program.Program(folder)
+        except program.StepdownError as error:
+            raise Unusable(str(error)) from None
     except ImportError as error:
         install = f"{sys.executable} -m pip install -r {folder / 'requirements.txt'}"
         what = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
         raise Unusable(f"The package {error.name or '?'} {what}; this program needs it. Run: {install}") from None
-    except program.StepdownError as error:
-        raise Unusable(str(error)) from None
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from stepdown.core.calls import Call
-from stepdown.core.errors import MissingExtra, ResourceError
+from stepdown.core.errors import ResourceError, needs
 from stepdown.core.tasks import Template, input_text
 from stepdown.project.home import Home
 
@@ -41,10 +41,8 @@ def ask_gateway(home: Home, task: str) -> list[Asked]:
 
     The last one asks for the incumbent by header. Raises MissingExtra, ResourceError.
     """
-    try:
+    with needs("demo", "Asking the gateway through the OpenAI client"):
         from openai import OpenAI
-    except ImportError:
-        raise MissingExtra("openai", "demo", "Asking the gateway through the OpenAI client") from None
     with home.store() as store:
         gold = store.gold()
         known = (call for call in store.calls(task) if not call.rung)

@@ -288,7 +288,10 @@ class ServedTasks:
 def _bounded(store: Store, task: ServedTask, keys: set[str]) -> ServedTask:
     """The task with what recorded requests asked for, but for those of the keys that this bounds."""
     calls = (call for call in calls_of(store, task.task) if call.client_id not in keys)
-    return replace(task, recorded=recorded_in(task.task, itertools.islice(calls, SAMPLE)))
+    recorded = recorded_in(task.task, itertools.islice(calls, SAMPLE))
+    if not recorded.models and task.template is not None:  # Of an imported build, whose calls are elsewhere.
+        recorded = replace(recorded, models=task.template.models, shapes=task.template.shapes)
+    return replace(task, recorded=recorded)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -35,7 +35,7 @@ from stepdown.gateway.keys import KeyRing
 from stepdown.gateway.limits import Limiter, Refusal
 from stepdown.gateway.metric_names import Metric
 from stepdown.gateway.metrics import Metrics
-from stepdown.gateway.middleware.admission import admission, identify
+from stepdown.gateway.middleware.admission import Reserving, admission, identify, may_cost_nothing
 from stepdown.gateway.middleware.caching import caching
 from stepdown.gateway.middleware.holdback import holdback
 from stepdown.gateway.middleware.recording import recording
@@ -45,7 +45,6 @@ from stepdown.gateway.other_paths import OtherPaths
 from stepdown.gateway.outcome import Outcome, estimate_of, outcome_of
 from stepdown.gateway.recorder import Recorder
 from stepdown.gateway.redaction import redacting
-from stepdown.gateway.reserving import Reserving, may_cost_nothing
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.segments import Position
@@ -392,6 +391,7 @@ def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOpti
             passes_client_key=place == 0,
             pass_headers=said.pass_headers,
             ask_usage=said.ask_usage,
+            given=said.options,
         )
         for place, said in enumerate(settings.all_upstreams())
     ]

@@ -1,6 +1,6 @@
 """Checks of labels: whether rows were labelled at random, and whether labels match answers beyond chance.
 
-Evidence is a random sample only if being labelled has nothing to do with the row. The tests of that condition on the
+Evidence is a random sample only if being labelled has nothing to do with the row. Its tests condition on the
 rows and on how many of them are labelled: if labels came at random, every choice of that many rows was equally likely.
 They are exact in finite samples. A large p-value shows little where few rows are labelled.
 

@@ -7,9 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +26,7 @@ _ALSO = {
 """What those packages may import of their own dependencies."""
 
 
-@dataclass(frozen=True)
-class ProgramAnswer:
+class ProgramAnswer(NamedTuple):
     """What one exported model says to n texts. signals: (n, k). confidences: (n,). seconds: (n,), NaN if not timed."""
 
     answers: list[Answer]
@@ -43,38 +41,21 @@ def ask(folder: Path, requires: Sequence[str], texts: Sequence[str], timed: Sequ
     requires: the packages it may import. timed: rows to time one by one afterwards. Raises StepdownError, with the
     program's own last words, when it fails.
     """
-    return ask_each(folder, requires, [texts] * len(_rungs(folder)), timed)
-
-
-def ask_each(
-    folder: Path, requires: Sequence[str], texts: Sequence[Sequence[str]], timed: Sequence[int] = ()
-) -> list[ProgramAnswer]:
-    """The same with texts for each model."""
     allowed = [*requires, *(also for package in requires for also in _ALSO.get(package, ()))]
-    question = {
-        "folder": str(folder.resolve()),
-        "allowed": allowed,
-        "texts": [list(each) for each in texts],
-        "timed": [int(row) for row in timed],
-        "seconds": _TIMING_S,
-    }
-    found = _run(folder, json.dumps(question))
-    return [_said(one) for one in found]
-
-
-def _run(folder: Path, question: str) -> list[Any]:
+    question: dict[str, object] = {"folder": str(folder.resolve()), "allowed": allowed, "texts": list(texts)}
+    question |= {"timed": [int(row) for row in timed], "seconds": _TIMING_S}
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
         # -I: neither this project's folder nor any variable adds to what can be imported; -B: nothing is left behind.
         done = subprocess.run(  # noqa: S603 - this interpreter and a script of the house
             [sys.executable, "-I", "-B", str(Path(__file__).with_name("run_exported.py"))],
-            input=question.encode(),
+            input=json.dumps(question).encode(),
             capture_output=True,
             timeout=_TIMEOUT_S,
             check=True,
             env={**os.environ, **one_thread, "TOKENIZERS_PARALLELISM": "false"},
         )
-        found: list[Any] = json.loads(done.stdout.splitlines()[-1])
+        found = json.loads(done.stdout.splitlines()[-1])
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired, ValueError, IndexError) as failure:
         words = (getattr(failure, "stderr", None) or b"").decode("utf-8", "replace").strip().splitlines()
         raise StepdownError(
@@ -82,18 +63,8 @@ def _run(folder: Path, question: str) -> list[Any]:
             "It must answer on its own, with the packages that its manifest lists.",
             "This is a mistake in the export; keep serving with stepdown, and report it.",
         ) from None
-    return found
-
-
-def _said(one: dict[str, Any]) -> ProgramAnswer:
-    return ProgramAnswer(
-        answers=one["answers"],
-        signals=np.array(one["signals"], dtype=np.float64).reshape(len(one["answers"]), -1),
-        confidences=np.array(one["confidences"], dtype=np.float64),
-        seconds=np.array([np.nan if each is None else each for each in one["seconds"]], dtype=np.float64),
-    )
-
-
-def _rungs(folder: Path) -> list[Any]:
-    found: list[Any] = json.loads((folder / "cascade.json").read_bytes())["rungs"]
-    return found
+    return [
+        # float64 takes what was not timed, None, as NaN.
+        ProgramAnswer(one["answers"], *(np.array(one[name], np.float64) for name in ProgramAnswer._fields[1:]))
+        for one in found
+    ]

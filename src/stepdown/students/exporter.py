@@ -5,11 +5,13 @@ A format is one file in `students/exporters/`. The code is the same for all of t
 
 from __future__ import annotations
 
+import ast
 import shutil
 import sys
 from collections.abc import Sequence
 from modulefinder import ModuleFinder
 from pathlib import Path
+from types import CodeType
 from typing import Any, Protocol
 
 import msgspec
@@ -26,6 +28,8 @@ from stepdown.students.artefact import seal
 
 RUN = "run.py"
 _SOURCE = Path(stepdown.__file__).parent.parent
+_TRAINS = ("train", "examples", "seconds_needed", "options_for", "why_not", "out_of_sample", "graph")
+"""The functions of a kind's module that nothing needs where it answers."""
 
 
 class Exporter(Protocol):
@@ -53,8 +57,7 @@ def exporters() -> Kinds[Exporter]:
 def export_student(artefact: Path, format_name: str, export: Path, place: str, texts: Sequence[str]) -> ExportedModel:
     """Export an artefact into the folder `place` of an export, with the code that it runs on beside it.
 
-    Raises TamperedError, UnknownKind for the format, UsageError for a kind that is no part of stepdown, and what the
-    format raises.
+    Raises TamperedError, UnknownKind for the format or the kind, and what the format raises.
     """
     exporter = exporters().load(format_name)
     manifest = read_manifest(artefact)
@@ -63,9 +66,10 @@ def export_student(artefact: Path, format_name: str, export: Path, place: str, t
     folder.mkdir(parents=True)
     facts = exporter.write(artefact, manifest, folder, texts)
     sealed = seal(folder, msgspec.structs.replace(manifest, files={}))
-    for name in source:
+    shutil.copyfile(run.__file__, export / RUN)
+    for name, path in source.items():
         (export / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(_SOURCE / name, export / name)
+        shutil.copyfile(path, export / name)
     own = [f"{place}/{name}" for name in (*sealed.files, MANIFEST)]
     beside = [path.name for path in sorted(export.glob(f"{place}.*"))]
     return ExportedModel(
@@ -73,33 +77,50 @@ def export_student(artefact: Path, format_name: str, export: Path, place: str, t
         parent=manifest.digest,
         format=format_name,
         signal_names=manifest.signal_names,
-        files={name: sha256(export / name) for name in sorted({*own, *beside, *source})},
+        files={name: sha256(export / name) for name in sorted({*own, *beside, *source, RUN})},
         requires=requires,
         facts=facts,
     )
 
 
-def program_of(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The modules that a student of this kind answers with, as paths from the folder that the package is in; and the
-    packages that they import. Raises UsageError for a kind of a third party, whose modules lie elsewhere."""
-    kinds, finder = served_kinds(), _OwnModules()
-    module = kinds.load(kind).__name__  # type: ignore[attr-defined]
-    if not module.startswith("stepdown."):
-        raise UsageError(
-            f"The kind {kind!r} has no export.",
-            f"Kinds that have one: {', '.join(name for name in kinds.names() if name != kind)}.",
-            f"Keep serving it with stepdown; {module} is no part of the code that exports carry.",
-        )
-    for name in ("stepdown.runtime.program", module):
-        finder.import_hook(name)
-    files = (Path(vars(found)["__file__"]) for found in finder.modules.values())
+def program_of(kind: str) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The modules that a student of this kind answers with, by their path in an export; and the packages that they
+    import. A third party's module becomes one of the export's own `runtime/kinds/`: the folder is the list there too.
+    Raises UsageError for one that needs more of its package."""
+    module: Any = served_kinds().load(kind)
+    finder, own = _OwnModules(), dict[str, Path]()
+    finder.import_hook("stepdown.runtime.program")
+    if module.__name__.startswith("stepdown."):
+        finder.import_hook(module.__name__)
+    else:
+        path = Path(module.__file__)
+        own = {f"stepdown/runtime/kinds/{kind}.py": path}
+        finder.import_hook("stepdown.runtime.kinds")
+        finder.scan_code(_what_answers(path, module.__package__), finder.add_module(f"stepdown.runtime.kinds.{kind}"))
+    files = [Path(path) for found in finder.modules.values() if (path := vars(found)["__file__"])]
     packages = {name.partition(".")[0] for name in finder.badmodules} - sys.stdlib_module_names - {"stepdown"}
-    return tuple(sorted(path.relative_to(_SOURCE).as_posix() for path in files)), tuple(sorted(packages))
+    if own and module.__name__.partition(".")[0] in packages:
+        raise UsageError(
+            f"The kind {kind!r} has no export: {module.__name__} imports other modules of its own package.",
+            "Expected one module that answers by itself, for an export carries that one.",
+            "Keep serving it with stepdown, or move what answers into that module.",
+        )
+    return {**{path.relative_to(_SOURCE).as_posix(): path for path in files}, **own}, tuple(sorted(packages))
 
 
-def run_program() -> str:
-    """The source of `run.py`."""
-    return Path(run.__file__).read_text(encoding="utf-8")
+def _what_answers(path: Path, package: str) -> CodeType:
+    """A module that trains and opens, without what only trains: its imports there are nothing that an export needs."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [
+        each
+        for each in tree.body
+        if not (isinstance(each, ast.FunctionDef) and each.name in _TRAINS)
+        and not (isinstance(each, ast.If) and ast.unparse(each.test).endswith("TYPE_CHECKING"))
+    ]
+    for each in ast.walk(tree):
+        if isinstance(each, ast.ImportFrom) and each.level:
+            each.module, each.level = package, 0
+    return compile(tree, str(path), "exec")
 
 
 class _OwnModules(ModuleFinder):

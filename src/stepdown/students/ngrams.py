@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.errors import MissingExtra
+from stepdown.core.errors import needs
 from stepdown.runtime.ngram_table import Vocabulary
 from stepdown.runtime.words import character_ngrams, phrases, split_words
 
@@ -72,10 +72,8 @@ def features(texts: Iterable[list[str]], vocabulary: Vocabulary, idf: NDArray[np
     The norm adds the squares part by part (an n-gram that stands in two words counts twice), which keeps it additive.
     Raises MissingExtra without scipy.
     """
-    try:
+    with needs("train", "Training a student on n-grams"):
         from scipy import sparse
-    except ImportError:
-        raise MissingExtra("scipy", "train", "Training a student on n-grams") from None
     word_place = {word: place for place, word in enumerate(vocabulary.words)}
     pair_place = {pair: place for place, pair in enumerate(vocabulary.phrases, len(word_place))}
     gram_place = {gram: place for place, gram in enumerate(vocabulary.grams, len(word_place) + len(pair_place))}

@@ -1,10 +1,10 @@
 """Runs an exported program as its users will, and says what each of its models answers. A script, JSON in and out.
 
-in:  {"folder", "allowed": [packages], "texts": [[texts of the first model], …], "timed": [rows], "seconds"}
+in:  {"folder", "allowed": [packages], "texts": […], "timed": [rows], "seconds"}
 out: [{"answers": […], "signals": [[…]], "confidences": […], "seconds": [of a timed row, or null]}, …], one a model
 
-It imports nothing of stepdown, and refuses every package but those that the export says it needs: what works here works
-where nothing else is installed.
+It refuses every package but those that the export says it needs, stepdown's own too: what works here works where
+nothing else is installed.
 """
 
 from __future__ import annotations
@@ -37,19 +37,14 @@ def main() -> None:
     run = importlib.import_module("run")
     del sys.path[0]
     cascade = run.load(Path(asked["folder"]), checked=True).cascade  # its manifest is written last
-    inputs_of = importlib.import_module("stepdown.core.inputs").inputs_of
+    inputs = importlib.import_module("stepdown.core.inputs").inputs_of(asked["texts"])
     found = []
-    for rung, texts in zip(cascade.rungs, asked["texts"], strict=True):
-        inputs = inputs_of(texts)
+    for rung in cascade.rungs:
         answered = [rung.student.answer(input) for input in inputs]
-        found.append(
-            {
-                "answers": [answer for answer, _ in answered],
-                "signals": [signals for _, signals in answered],
-                "confidences": [rung.confidence(signals) for _, signals in answered],
-                "seconds": timed(rung.student, inputs, asked["timed"], asked["seconds"]),
-            }
-        )
+        said = {"answers": [answer for answer, _ in answered], "signals": [signals for _, signals in answered]}
+        confidences = [rung.confidence(signals) for signals in said["signals"]]
+        seconds = timed(rung.student, inputs, asked["timed"], asked["seconds"])
+        found.append({**said, "confidences": confidences, "seconds": seconds})
     sys.stdout.write("\n" + json.dumps(found) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""What kind of answers a group of calls has: which family, how they are read, and what was answered."""
+"""The answers of a group of calls: their family, how they are read, and which labels occur."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STATES_A_SHAPE = ("response_format", "tools")
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """How answers are read. task: no more than family, path and form; family "" where none fits.
+    """How answers are read. task: has only family, path and form; family "" where none fits.
 
     Of (a sample of) the answers: share can be read so, distinct is how many different ones there are, and unread is why
     most of the others cannot be read.
@@ -40,7 +40,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class Answers:
-    """The answers of a group as they stream by: a uniform sample, and every label once it is known how to read them."""
+    """The answers of a group, added one by one: a uniform sample, and every label once it is known how to read them."""
 
     def __init__(self, generator: np.random.Generator) -> None:
         self._sample: Reservoir[Call] = Reservoir(SAMPLE, generator)
@@ -75,7 +75,7 @@ class Answers:
         return msgspec.structs.replace(final, labels=tuple(sorted({*final.labels, *self._labels})))
 
     def _slimmed(self, call: Call) -> Call:
-        """The call with no more than what tells how its answer is read: thousands are held at once."""
+        """The call reduced to what determines how its answer is read: thousands are held at once."""
         request: dict[str, Any] = {"messages": [_asked(call.request)]}
         for name in _STATES_A_SHAPE:
             if call.request.get(name) is not None:
@@ -97,7 +97,7 @@ class Answers:
 
 
 def reading_of(calls: Sequence[Call], family: str = "", path: str = "") -> Reading:
-    """How a sample of calls suggests that answers are read; family "" where no family's answers look so.
+    """The reading of answers that a sample of calls suggests; family "" where no family fits.
 
     family, path: what is known already.
     """
@@ -132,8 +132,18 @@ def _best_family(calls: Sequence[Call]) -> str:
 
 
 def _asked(request: dict[str, Any]) -> dict[str, Any]:
-    """The end of what was asked last, where the input mostly stands."""
+    """The end of the last message, where the input mostly stands."""
     messages = request.get("messages")
-    asked = [each for each in messages if isinstance(each, dict)] if isinstance(messages, list) else []
-    content = asked[-1].get("content") if asked else None
+    turns = [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+    content = turns[-1].get("content") if turns else None
     return {"role": "user", "content": content[-ASKED_CHARACTERS:] if isinstance(content, str) else ""}
+
+
+def answer_format(request: dict[str, Any]) -> tuple[Any, ...]:
+    """What a request states of its answer: the response format's name and the names of the tools."""
+    shape = request.get("response_format")
+    inner = shape.get("json_schema") if isinstance(shape, dict) else None
+    name = str(inner.get("name")) if isinstance(inner, dict) else ""
+    tools = request["tools"] if isinstance(request.get("tools"), list) else []
+    functions = [tool.get("function") if isinstance(tool, dict) else None for tool in tools]
+    return name, tuple(str(function.get("name")) if isinstance(function, dict) else "" for function in functions)

@@ -47,7 +47,7 @@ class Cluster(msgspec.Struct, frozen=True):
 
     @property
     def sure(self) -> bool:
-        """Whether the constants are more than chance."""
+        """Whether the constants are unlikely to be shared by chance."""
         return is_sure(constants(self.template)) and len(set(self.prompts)) > 1
 
 
@@ -59,17 +59,17 @@ def is_broad(template: Template) -> bool:
 def clusters(prompts: Sequence[Prompt]) -> list[Cluster]:
     """Prompts of the same roles, split by template; largest first. Every prompt is in exactly one."""
     waiting: list[list[Prompt]] = [list(prompts)] if prompts else []
-    found: list[Cluster] = []
+    settled: list[Cluster] = []
     while waiting:
         group = waiting.pop()
         template = mine_template(group)
-        room = len(waiting) + len(found) + 1 < MAX_CLUSTERS
+        room = len(waiting) + len(settled) + 1 < MAX_CLUSTERS
         parts = _split(template, group) if room else None
         if parts is None:
-            found.append(Cluster(template, tuple(group)))
+            settled.append(Cluster(template, tuple(group)))
         else:
             waiting.extend(parts)
-    return sorted(found, key=lambda cluster: -len(cluster.prompts))
+    return sorted(settled, key=lambda cluster: -len(cluster.prompts))
 
 
 def _split(template: Template, prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[Prompt]] | None:
@@ -131,11 +131,11 @@ def _shared(distinct: set[str], whole: bool) -> Iterator[set[str]]:
 def features(value: str) -> Iterator[tuple[str, str]]:
     """Beginnings and ends of a value at word and line ends: ("begins", text) and ("ends", text)."""
     head = value.lstrip()[:_FEATURE_CHARACTERS]
-    ends = [found.end() for found in _WORD_END.finditer(head)][:_PREFIX_WORDS]
+    ends = [match.end() for match in _WORD_END.finditer(head)][:_PREFIX_WORDS]
     ends += [place for place, character in enumerate(head) if character == "\n"][:_PREFIX_LINES]
     yield from (("begins", head[:end].rstrip()) for end in set(ends) if end < len(head))
     tail = value.rstrip()[-_FEATURE_CHARACTERS:]
-    starts = [found.start() for found in _WORD_END.finditer(tail)][-_PREFIX_WORDS:]
+    starts = [match.start() for match in _WORD_END.finditer(tail)][-_PREFIX_WORDS:]
     starts += [place for place, character in enumerate(tail) if character == "\n"][-_PREFIX_LINES:]
     yield from (("ends", tail[start:].lstrip()) for start in set(starts) if start > 0)
 
@@ -167,21 +167,21 @@ def short_clusters(prompts: Sequence[Prompt], answers: Mapping[Prompt, str]) -> 
     whole = _closed_cluster(left, answers)
     if whole is not None:
         return [whole]
-    found: list[Cluster] = []
+    settled: list[Cluster] = []
     # Where every answer is one of a few these may be inputs alone, many of which begin alike.
     needs_sign = is_closed([answers[prompt] for prompt in left])
     while (chosen := _short_instruction(left, answers, needs_sign)) is not None:
         cluster = _closed_cluster(chosen, answers)
         if cluster is None:
             break
-        found.append(cluster)
+        settled.append(cluster)
         taken = set(chosen)
         left = [prompt for prompt in left if prompt not in taken]
-    return found
+    return settled
 
 
 def answer_kind(call: Call) -> str:
-    """What an answer has in common with others of its task: a short text itself, of an object its keys, of tools their
+    """A key that an answer shares with others of its task: a short text itself, of an object its keys, of tools their
     names; for anything else something that no other answer has."""
     message = call.message or {}
     tools = message.get("tool_calls")
@@ -197,7 +197,7 @@ def answer_kind(call: Call) -> str:
 
 
 def is_closed(answers: Sequence[str]) -> bool:
-    """Whether answers are a few, given again and again."""
+    """Whether a few answers are given again and again."""
     return len(answers) >= LEAST_PROMPTS and len(set(answers)) <= max(2, _MOST_ANSWERS * len(answers))
 
 

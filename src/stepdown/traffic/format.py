@@ -1,4 +1,4 @@
-"""A format: one way that people keep logs of calls. One file each in `formats/`."""
+"""The protocol of formats of logs. Each is one file in `formats/`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stepdown.traffic.source import Source
 
 
 class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What every format lets its reader choose.
+    """Options of every format.
 
     max_line_bytes: a longer line is reported and skipped without being held. max_document_bytes: the same for files
     that can only be read whole (YAML, a JSON array).
@@ -44,7 +44,7 @@ class Format(Protocol):
     Options: type[ReadOptions]
 
     def sniff(self, head: bytes, name: str) -> float:
-        """How sure this format is that a file beginning with `head` (up to 64 KiB, unpacked) is its own, in [0, 1]."""
+        """The confidence, in [0, 1], that a file beginning with `head` (up to 64 KiB, unpacked) is of this format."""
 
     def read(self, sources: Sequence[Source], options: Any) -> Iterator[Call | Broken]:
         """Every record of the files, each as a Call or a Broken. The files are all of this format and may join.
@@ -53,9 +53,9 @@ class Format(Protocol):
         """
 
     def examples(self) -> list[FormatExample]:
-        """Small files of this format with what must come out of them."""
+        """Small files of this format with the calls that they hold."""
 
 
 def formats() -> Kinds[Format]:
-    """Every format of log that the house can read."""
+    """All formats of logs, by name."""
     return Kinds("stepdown.traffic.formats", "format")

@@ -88,7 +88,7 @@ Events = Sequence[dict[str, Any]]
 
 
 def is_message(event: str) -> bool:
-    """Whether an event of this name says what was asked or answered, and not how it was judged."""
+    """Whether an event of this name holds a prompt or an answer, and not an evaluation."""
     return event in _MESSAGES or event in {f"gen_ai.{role}.message" for role in _ROLES}
 
 
@@ -102,7 +102,7 @@ def is_chat(attributes: dict[str, Any], events: Events) -> bool:
 
 
 def has_content(attributes: dict[str, Any], events: Events) -> bool:
-    """Whether what was asked was captured."""
+    """Whether the prompt was captured."""
     try:
         return has_text(request_of(attributes, events))
     except ValueError:
@@ -110,19 +110,19 @@ def has_content(attributes: dict[str, Any], events: Events) -> bool:
 
 
 def request_of(attributes: dict[str, Any], events: Events) -> list[dict[str, Any]]:
-    """The messages that were asked in chat shape; [] where their text was not captured. Raises ValueError."""
+    """The request's messages in chat shape; [] where their text was not captured. Raises ValueError."""
     given = unpacked(_from(attributes, events, "gen_ai.input.messages"))
     if given:
-        found = messages_of(given)
+        messages = messages_of(given)
         system = unpacked(_from(attributes, events, "gen_ai.system_instructions"))
         if system:
             parts = system if isinstance(system, list) else [{"type": "text", "content": system}]
-            found = [*messages_of([{"role": "system", "parts": parts}]), *found]
+            messages = [*messages_of([{"role": "system", "parts": parts}]), *messages]
     else:
-        found = _asked_in_events(_all(attributes, events)) or _numbered(attributes, "gen_ai.prompt")
+        messages = _asked_in_events(_all(attributes, events)) or _numbered(attributes, "gen_ai.prompt")
         whole = unpacked(_from(attributes, events, "gen_ai.prompt"))
-        found = found or (messages_of(whole) if whole else [])
-    return found if has_text(found) else []
+        messages = messages or (messages_of(whole) if whole else [])
+    return messages if has_text(messages) else []
 
 
 def response_of(attributes: dict[str, Any], events: Events) -> list[Answer]:
@@ -130,24 +130,24 @@ def response_of(attributes: dict[str, Any], events: Events) -> list[Answer]:
     reasons = [finish_of(each) for each in _list(attributes.get("gen_ai.response.finish_reasons"))]
     given = unpacked(_from(attributes, events, "gen_ai.output.messages"))
     if given:
-        found = answers_of(given)
+        answers = answers_of(given)
     else:
-        found = [
+        answers = [
             answer
             for event in _all(attributes, events)
             if event["name"] == "gen_ai.choice" and (answer := _choice(_body(event)))
         ]
-        found = found or [
+        answers = answers or [
             answers_of(message)[0]
             for message in _numbered(attributes, "gen_ai.completion")
             if message.get("content") or message.get("tool_calls")
         ]
         whole = unpacked(_from(attributes, events, "gen_ai.completion"))
-        found = found or (answers_of(whole) if whole else [])
-    said = [(message, reason) for message, reason in found if message.get("content") or message.get("tool_calls")]
+        answers = answers or (answers_of(whole) if whole else [])
+    replies = [(message, reason) for message, reason in answers if message.get("content") or message.get("tool_calls")]
     return [
         (message, reason or (reasons[index] if index < len(reasons) else ""))
-        for index, (message, reason) in enumerate(said)
+        for index, (message, reason) in enumerate(replies)
     ]
 
 
@@ -160,16 +160,16 @@ def tools_from(attributes: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def metadata_of(attributes: dict[str, Any], trace: str) -> dict[str, Any]:
-    """What tells calls apart: what the application says of them, the conversation, the session, the trace."""
-    found = {
+    """The metadata of a call: the application's own, the conversation, the session, the trace."""
+    metadata = {
         key.removeprefix(_ASSOCIATED): value
         for key, value in attributes.items()
         if key.startswith(_ASSOCIATED) and isinstance(value, str | int | float)
     }
     for name, keys in (("conversation_id", _CONVERSATION), ("session_id", _SESSION)):
-        if said := named(attributes, *keys):
-            found[name] = said
-    return {**found, "trace_id": trace} if trace else found
+        if found_value := named(attributes, *keys):
+            metadata[name] = found_value
+    return {**metadata, "trace_id": trace} if trace else metadata
 
 
 def _from(attributes: dict[str, Any], events: Events, name: str) -> Any:
@@ -185,7 +185,7 @@ def _all(attributes: dict[str, Any], events: Events) -> list[dict[str, Any]]:
 
 
 def _body(event: dict[str, Any]) -> dict[str, Any]:
-    """What an event says: its body, its content as JSON text, or its attributes."""
+    """An event's content: its body, its content as JSON text, or its attributes."""
     if isinstance(event.get("body"), dict):
         return mapping(event["body"])
     content = unpacked(event["attributes"].get("gen_ai.event.content"))
@@ -193,28 +193,28 @@ def _body(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asked_in_events(events: Events) -> list[dict[str, Any]]:
-    found = []
+    messages = []
     for event in events:
         role = event["name"].removeprefix("gen_ai.").removesuffix(".message")
         if role in _ROLES and event["name"] == f"gen_ai.{role}.message":
             body = _body(event)
             if isinstance(body.get("content"), dict | list) and not mappings(body.get("content")):
                 body = {**body, "content": None}
-            found += messages_of([{"role": role, "content": None, **body}])
-    return found
+            messages += messages_of([{"role": role, "content": None, **body}])
+    return messages
 
 
 def _choice(body: dict[str, Any]) -> Answer | None:
     message = unpacked(body.get("message"))
-    said = mapping(message) or {key: body[key] for key in ("content", "tool_calls") if body.get(key)}
+    reply = mapping(message) or {key: body[key] for key in ("content", "tool_calls") if body.get(key)}
     if isinstance(message, str):
-        said = {"content": message}
-    if isinstance(body.get("tool_calls"), list) and "tool_calls" not in said:
-        said = {**said, "tool_calls": body["tool_calls"]}
-    if not said.get("content") and not any(_arguments(call) for call in mappings(said.get("tool_calls"))):
+        reply = {"content": message}
+    if isinstance(body.get("tool_calls"), list) and "tool_calls" not in reply:
+        reply = {**reply, "tool_calls": body["tool_calls"]}
+    if not reply.get("content") and not any(_arguments(call) for call in mappings(reply.get("tool_calls"))):
         return None  # of an answer that was not captured its role and its tools' names are left
-    found = answers_of([{"role": "assistant", **said}])
-    return (found[0][0], finish_of(body.get("finish_reason"))) if found else None
+    answers = answers_of([{"role": "assistant", **reply}])
+    return (answers[0][0], finish_of(body.get("finish_reason"))) if answers else None
 
 
 def _arguments(call: dict[str, Any]) -> bool:
@@ -223,7 +223,7 @@ def _arguments(call: dict[str, Any]) -> bool:
 
 def _numbered(attributes: dict[str, Any], prefix: str) -> list[dict[str, Any]]:
     """Messages whose fields are attributes with numbers: gen_ai.prompt.0.role, gen_ai.prompt.0.tool_calls.0.name."""
-    found = []
+    messages = []
     for fields in _fields(attributes, prefix):
         calls: dict[int, dict[str, Any]] = {}
         for key, value in fields.items():
@@ -233,8 +233,8 @@ def _numbered(attributes: dict[str, Any], prefix: str) -> list[dict[str, Any]]:
         message["content"] = _parts(message.get("content"))
         if calls:
             message["tool_calls"] = [calls[index] for index in sorted(calls)]
-        found += messages_of([{"role": "assistant" if prefix.endswith("completion") else "user", **message}])
-    return found
+        messages += messages_of([{"role": "assistant" if prefix.endswith("completion") else "user", **message}])
+    return messages
 
 
 def _parts(content: Any) -> Any:
@@ -245,12 +245,12 @@ def _parts(content: Any) -> Any:
 
 def _fields(attributes: dict[str, Any], prefix: str) -> list[dict[str, Any]]:
     """The fields of numbered attributes below a prefix, by their numbers."""
-    found: dict[int, dict[str, Any]] = {}
+    fields: dict[int, dict[str, Any]] = {}
     for key, value in attributes.items():
         match = _NUMBERED.fullmatch(key)
         if match and match[1] == prefix:
-            found.setdefault(int(match[2]), {})[match[3]] = value
-    return [found[index] for index in sorted(found)]
+            fields.setdefault(int(match[2]), {})[match[3]] = value
+    return [fields[index] for index in sorted(fields)]
 
 
 def _list(value: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Trusted answers and judges' verdicts, kept by call id: CSV or JSONL, plain or packed."""
+"""Readers of gold and of judges' verdicts by call id: CSV or JSONL, plain or packed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def read_gold(path: str) -> Iterator[Gold | Broken]:
         raise InputError(
             f"{path!r} has two different gold answers for {len(contradicted):,} of its {len(kept):,} ids: "
             f"{', '.join(list(contradicted.values())[:3])}.",
-            "Nobody can tell which of them are right, so nothing of the file was taken.",
+            "Which of them are right is unknown, so nothing of the file was imported.",
             "Check that ids are those of the calls, keep one row for each, and import it again.",
         )
 
@@ -96,7 +96,7 @@ def read_verdicts(path: str) -> Iterator[Verdict | Broken]:
             yield Verdict(id=identity, loss=loss, answer=answer, judge=_text(row.get("judge")))
 
 
-def _rows(path: str, what: str) -> Iterator[tuple[Source, int, dict[str, Any]] | Broken]:
+def _rows(path: str, content: str) -> Iterator[tuple[Source, int, dict[str, Any]] | Broken]:
     """Rows as dictionaries. A file without rows is one Broken; one that is not there raises InputError."""
     source = Source(path)
     head = source.head()
@@ -108,7 +108,7 @@ def _rows(path: str, what: str) -> Iterator[tuple[Source, int, dict[str, Any]] |
         if not any(name in header.lower() for name in _IDS):
             raise InputError(
                 f"{path!r} has the header {header.strip()[:100]!r}.",
-                f"A file of {what}s has a column `id` and one of what is said of that call.",
+                f"A file of {content}s has a column `id` and one with the {content} of that call.",
                 "Name the columns so.",
             )
         for item in rows(source, _SIZES.line):
@@ -123,7 +123,7 @@ def _rows(path: str, what: str) -> Iterator[tuple[Source, int, dict[str, Any]] |
 
 
 def _is_open(row: Mapping[str, Any]) -> bool:
-    """Whether a row names its call and waits for its gold, as rows of a labels file do until they are filled in."""
+    """Whether a row has a call and no gold yet, as rows of a labels file do until they are filled in."""
     there = [row[name] for name in _GOLDS if name in row]
     return bool(_text(_first(row, _IDS))) and bool(there) and all(one is None or one == "" for one in there)
 

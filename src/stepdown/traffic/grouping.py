@@ -45,17 +45,18 @@ def find_tasks(
     calls: Iterable[Call],
     prices: Prices,
     seed: int = 0,
-    said: Mapping[str, TaskSettings] | None = None,
+    task_settings: Mapping[str, TaskSettings] | None = None,
     known: Mapping[str, Task] | None = None,
 ) -> list[TaskSummary]:
     """The tasks in a stream of calls, those that cost most first; every call is counted in exactly one.
 
     One pass; memory does not grow with the number of calls. Calls of a known task are that task's. Of the others, those
     that name a workload are grouped by it, the rest by their prompt template; conversations by their system prompt;
-    what is left is "unmatched". said: what the user says of a task, by its name or workload: how it is matched, of
-    which family its answers are, and where in them the decision sits. known: tasks by name, which stays what it is.
+    what is left is "unmatched". task_settings: what the user says of a task, by its name or workload: how it is
+    matched, of which family its answers are, and where in them the decision sits. known: tasks by name, which stays
+    what it is.
     """
-    remembered, settings = known or {}, said or {}
+    remembered, settings = known or {}, task_settings or {}
     router = Router(prices, np.random.default_rng(seed), remembered.values())
     for call in calls:
         router.add(call)
@@ -72,7 +73,7 @@ def _weight(summary: TaskSummary) -> tuple[float, int, str]:
     return -spend, -summary.calls, summary.task.name
 
 
-def _summary(group: Group, name: str, said: TaskSettings) -> TaskSummary:
+def _summary(group: Group, name: str, task_settings: TaskSettings) -> TaskSummary:
     template, match, known = group.template, Match(), group.known
     if group.kind == "workload":
         prompts = [prompt for prompt in group.prompts.items if prompt is not None]
@@ -83,7 +84,11 @@ def _summary(group: Group, name: str, said: TaskSettings) -> TaskSummary:
     elif template is not None:
         match = Match(template=template.fingerprint)
     free = group.kind in {"chat", "opening", "unmatched"}
-    reading = Reading() if free and not said.family else group.answers.reading(said.family, said.answer)
+    reading = (
+        Reading()
+        if free and not task_settings.family
+        else group.answers.reading(task_settings.family, task_settings.answer)
+    )
     task = msgspec.structs.replace(reading.task, name=name, match=match, template=template, labels=reading.labels)
     if task.family == "extract" and task.template is not None:
         task = msgspec.structs.replace(task, template=with_dates(task.template))
@@ -130,10 +135,10 @@ def _has_turns(template: Template) -> bool:
     return any(message.role not in {"system", "developer", "user"} for message in template.messages)
 
 
-def _names(groups: Sequence[Group], said: Mapping[str, TaskSettings], known: Mapping[str, Task]) -> list[str]:
+def _names(groups: Sequence[Group], task_settings: Mapping[str, TaskSettings], known: Mapping[str, Task]) -> list[str]:
     """A name for each group: the one that it has already, the one that the settings give to its template, its
     workload's, else a slug of what its prompt asks. Slugs that are taken get a fingerprint: no name is given twice."""
-    named = {place: name for place, group in enumerate(groups) if (name := _given(group, said))}
+    named = {place: name for place, group in enumerate(groups) if (name := _given(group, task_settings))}
     slugs = [named.get(place) or _slug(group) for place, group in enumerate(groups)]
     counted = Counter(slugs)
     # What is no task of its own (conversations, the rest) has the same name again.
@@ -150,14 +155,16 @@ def _names(groups: Sequence[Group], said: Mapping[str, TaskSettings], known: Map
     return names
 
 
-def _given(group: Group, said: Mapping[str, TaskSettings]) -> str:
+def _given(group: Group, task_settings: Mapping[str, TaskSettings]) -> str:
     """The name that a group has for sure; "" where one is still to be found."""
     if group.known is not None:
         return group.known.name
     if group.kind == "workload":
         return group.name
-    found = group.template.fingerprint if group.kind == "template" and group.template is not None else ""
-    given = [name for name, task in said.items() if found and is_fingerprint(task.match.template, found)]
+    fingerprint = group.template.fingerprint if group.kind == "template" and group.template is not None else ""
+    given = [
+        name for name, task in task_settings.items() if fingerprint and is_fingerprint(task.match.template, fingerprint)
+    ]
     return given[0] if given else ""
 
 
@@ -173,6 +180,6 @@ def _slug(group: Group) -> str:
 
 def _words_of(sentence: str) -> str:
     """The first telling words of a sentence, from where it asks for something; "" where it has none."""
-    found = _ASKING.search(sentence)
-    words = re.findall(r"[a-z0-9]+", sentence[found.start() if found else 0 :].lower())
+    match = _ASKING.search(sentence)
+    words = re.findall(r"[a-z0-9]+", sentence[match.start() if match else 0 :].lower())
     return "-".join([word for word in words if word not in _STOP_WORDS][:_SLUG_WORDS])

@@ -58,11 +58,11 @@ def peek(head: bytes) -> list[dict[str, Any]]:
         whole = _decode_or_none(head)
         return [item for item in whole[:_SNIFFED] if isinstance(item, dict)] if isinstance(whole, list) else []
     lines = [line for line in head.split(b"\n") if line.strip()][: _SNIFFED + 1]
-    found = [value for line in lines if isinstance(value := _decode_or_none(line), dict)]
-    if not found and _is_document(head):
+    records = [value for line in lines if isinstance(value := _decode_or_none(line), dict)]
+    if not records and _is_document(head):
         text = b"\n".join(line for line in head.split(b"\n") if not line.lstrip().startswith(b"//"))
-        found = [value] if isinstance(value := _decode_or_none(text), dict) else []
-    return found[:_SNIFFED]
+        records = [value] if isinstance(value := _decode_or_none(text), dict) else []
+    return records[:_SNIFFED]
 
 
 def share(objects: list[dict[str, Any]], fits: Callable[[dict[str, Any]], bool]) -> float:

@@ -41,25 +41,25 @@ def decoded_text(value: str) -> Any:
         return value
 
 
-def messages_of(asked: Any) -> list[dict[str, Any]]:
+def messages_of(request: Any) -> list[dict[str, Any]]:
     """Chat messages out of a text, a message, messages, or an object that holds them. ValueError where none are."""
-    if isinstance(asked, str):
-        return [{"role": "user", "content": asked}]
-    if isinstance(asked, list) and len(asked) == 1 and isinstance(asked[0], list | str):
-        return messages_of(asked[0])  # a batch of one, as chains log it
-    if isinstance(asked, list) and asked and all(map(_is_message, asked)):
-        if any(_is_anthropic(item) for item in asked):
-            return list(anthropic_messages.request({"messages": asked})["messages"])
-        return [message for item in asked for message in _messages(item)]
-    if isinstance(asked, dict):
+    if isinstance(request, str):
+        return [{"role": "user", "content": request}]
+    if isinstance(request, list) and len(request) == 1 and isinstance(request[0], list | str):
+        return messages_of(request[0])  # a batch of one, as chains log it
+    if isinstance(request, list) and request and all(map(_is_message, request)):
+        if any(_is_anthropic(item) for item in request):
+            return list(anthropic_messages.request({"messages": request})["messages"])
+        return [message for item in request for message in _messages(item)]
+    if isinstance(request, dict):
         for key in ("messages", "input", "prompt", "prompts", "chat_history"):
-            if isinstance(asked.get(key), str | list) and asked[key]:
-                system = asked.get("system") or asked.get("instructions")
+            if isinstance(request.get(key), str | list) and request[key]:
+                system = request.get("system") or request.get("instructions")
                 before = [{"role": "system", "content": system}] if isinstance(system, str) else []
-                return [*before, *messages_of(asked[key])]
-        if _is_message(asked):
-            return _messages(asked)
-    raise ValueError("what was asked is neither a text nor a list of messages")
+                return [*before, *messages_of(request[key])]
+        if _is_message(request):
+            return _messages(request)
+    raise ValueError("the prompt is neither a text nor a list of messages")
 
 
 def answers_of(answered: Any) -> list[Answer]:
@@ -147,7 +147,7 @@ def _messages(item: Any) -> list[dict[str, Any]]:
         return [{"role": "user", "content": item}]
     inner = _inner(item)
     results = [part for part in mappings(inner.get("parts")) if part.get("type") == "tool_call_response"]
-    found = [
+    messages = [
         {
             "role": "tool",
             "tool_call_id": text(part.get("id")),
@@ -156,7 +156,7 @@ def _messages(item: Any) -> list[dict[str, Any]]:
         for part in results
     ]
     rest = [part for part in mappings(inner.get("parts")) if part.get("type") != "tool_call_response"]
-    return found if found and not rest else [*found, _message(item)]
+    return messages if messages and not rest else [*messages, _message(item)]
 
 
 def _message(item: dict[str, Any]) -> dict[str, Any]:
@@ -182,11 +182,11 @@ def _message(item: dict[str, Any]) -> dict[str, Any]:
 def _of_parts(parts: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
     """The content and the calls of tools in a message's parts: a text where there is nothing but text."""
     calls = [part for part in parts if part.get("type") == "tool_call"]
-    said = [part for part in parts if text(part.get("type")) not in {"tool_call", "reasoning", "thinking"}]
-    if all(part.get("type") == "text" for part in said):
-        texts = [as_text(part.get("content", part.get("text", ""))) for part in said]
+    spoken_parts = [part for part in parts if text(part.get("type")) not in {"tool_call", "reasoning", "thinking"}]
+    if all(part.get("type") == "text" for part in spoken_parts):
+        texts = [as_text(part.get("content", part.get("text", ""))) for part in spoken_parts]
         return ("".join(texts) if texts else None), calls
-    return [_content_part(part) for part in said], calls
+    return [_content_part(part) for part in spoken_parts], calls
 
 
 def _content_part(part: dict[str, Any]) -> dict[str, Any]:
@@ -218,8 +218,8 @@ def _answer(item: dict[str, Any]) -> Answer:
 
 
 def _choice(choice: dict[str, Any]) -> Answer:
-    said = choice.get("message") or choice.get("delta") or {"content": choice.get("text")}
-    message, reason = _answer(mapping(said))
+    reply = choice.get("message") or choice.get("delta") or {"content": choice.get("text")}
+    message, reason = _answer(mapping(reply))
     return message, finish_of(choice.get("finish_reason")) or reason
 
 
@@ -259,8 +259,8 @@ def _role(item: Any) -> str:
         if isinstance(named, list) and named
         else ""
     )
-    for said in (inner.get("role"), made, item.get("type"), inner.get("type")):
-        role = _ROLES.get(said, said) if isinstance(said, str) else ""
+    for name in (inner.get("role"), made, item.get("type"), inner.get("type")):
+        role = _ROLES.get(name, name) if isinstance(name, str) else ""
         if role in _KNOWN_ROLES:
             return role
     return ""

@@ -39,7 +39,7 @@ class ModelPrices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise ValueError(f"{name} = {value!r} is not a price in USD")
 
 
-class _Found(msgspec.Struct, frozen=True):
+class _Listing(msgspec.Struct, frozen=True):
     """Where a model's price comes from: the user, the library's listing, or nowhere (then `reason`)."""
 
     own: ModelPrices | None = None
@@ -64,7 +64,7 @@ class Prices:
     def __init__(self, overrides: Mapping[str, Any] | None = None) -> None:
         """overrides: the table `prices` of stepdown.toml, by model name. Raises UsageError."""
         self._own = {normal(name): _own_price(name, table) for name, table in (overrides or {}).items()}
-        self._found: dict[tuple[str, str], _Found] = {}
+        self._found: dict[tuple[str, str], _Listing] = {}
         self._dated: dict[tuple[str, str, int], _DayPrice] = {}
 
     def cost(self, call: Call) -> float | None:
@@ -77,33 +77,33 @@ class Prices:
         prompt, completion = call.prompt_tokens, call.completion_tokens
         if prompt is None or completion is None or prompt < 0 or completion < 0:
             return None
-        found = self._find(call.model, call.provider)
+        listing = self._find(call.model, call.provider)
         cached, written = _cache_tokens(call, prompt)
-        if found.own is not None:
-            return _own_cost(found.own, prompt, completion, cached)
-        if found.listed is None:
+        if listing.own is not None:
+            return _own_cost(listing.own, prompt, completion, cached)
+        if listing.listed is None:
             return None
-        price = self._price_of_day(call, found)
+        price = self._price_of_day(call, listing)
         return _simple_cost(price, prompt, completion, cached, written)
 
     def source(self, model: str, provider: str = "") -> str:
         """Where a model's price comes from, or why it has none, in plain words."""
-        found = self._find(model, provider)
-        if found.own is not None:
+        listing = self._find(model, provider)
+        if listing.own is not None:
             return "your own prices"
-        if found.listed is None:
-            return found.reason
-        return f"genai-prices: {found.listed.id} at {found.provider.name}"
+        if listing.listed is None:
+            return listing.reason
+        return f"genai-prices: {listing.listed.id} at {listing.provider.name}"
 
-    def _find(self, model: str, provider: str) -> _Found:
+    def _find(self, model: str, provider: str) -> _Listing:
         key = (model, provider)
         if key not in self._found:
             names = (normal(model), _bare(model), _DATE.sub("", normal(model)), _DATE.sub("", _bare(model)))
             own = next((self._own[name] for name in names if name in self._own), None)
-            self._found[key] = _Found(own=own) if own else _listed(model, provider)
+            self._found[key] = _Listing(own=own) if own else _listed(model, provider)
         return self._found[key]
 
-    def _price_of_day(self, call: Call, found: _Found) -> _DayPrice:
+    def _price_of_day(self, call: Call, listing: _Listing) -> _DayPrice:
         """Prices change by day, and at some providers by hour."""
         hour = int(call.timestamp // 3600)
         key = (call.model, call.provider, hour)
@@ -111,7 +111,7 @@ class Prices:
             if len(self._dated) > 10_000:
                 self._dated.clear()
             moment = datetime.fromtimestamp(hour * 3600, UTC) if 0 < hour < 1_100_000 else _NEWEST
-            self._dated[key] = _day_price(found.listed.get_prices(moment))
+            self._dated[key] = _day_price(listing.listed.get_prices(moment))
         return self._dated[key]
 
 
@@ -151,7 +151,7 @@ def _own_cost(price: ModelPrices, prompt: int, completion: int, cached: int) -> 
     return tokens / 1e6 + price.per_call
 
 
-def _listed(model: str, provider: str) -> _Found:
+def _listed(model: str, provider: str) -> _Listing:
     """The library's listing: at the provider that answered, else at the model's maker, else the cheapest that has it.
 
     The cheapest, so that a saving is never overstated.
@@ -159,35 +159,35 @@ def _listed(model: str, provider: str) -> _Found:
     from genai_prices.data_snapshot import get_snapshot
 
     if not model:
-        return _Found(reason="no price: the calls name no model")
+        return _Listing(reason="no price: the calls name no model")
     snapshot = get_snapshot()
     for name in dict.fromkeys((normal(model), _bare(model))):
         for chosen in (provider or None, None):
             try:
-                house, listed = snapshot.find_provider_model(name, None, chosen, None)
+                provider_found, listed = snapshot.find_provider_model(name, None, chosen, None)
             except LookupError:
                 continue
             if _rates(listed) is not None:
-                return _Found(listed=listed, provider=house)
+                return _Listing(listed=listed, provider=provider_found)
     everywhere = list(_everywhere(snapshot.providers, model))
     if not everywhere:
-        return _Found(reason=f"no price: {model!r} is not in the price list; add [prices.{model!r}] to stepdown.toml")
-    house, listed = min(everywhere, key=lambda pair: (sum(_rates(pair[1]) or ()), pair[0].id))
-    return _Found(listed=listed, provider=house)
+        return _Listing(reason=f"no price: {model!r} is not in the price list; add [prices.{model!r}] to stepdown.toml")
+    provider_found, listed = min(everywhere, key=lambda pair: (sum(_rates(pair[1]) or ()), pair[0].id))
+    return _Listing(listed=listed, provider=provider_found)
 
 
 def _everywhere(providers: Iterable[Provider], model: str) -> Iterable[tuple[Provider, ModelInfo]]:
     """Every provider's listing of a model, under its whole name, else under its name without the maker's."""
     for name in dict.fromkeys((normal(model), _bare(model))):
-        found = []
+        offers = []
         for provider in providers:
             listed = provider.find_model(name)
             if listed is None and "/" not in name:
                 listed = next((one for one in provider.models if _bare(one.id) == name), None)
             if listed is not None and _rates(listed) is not None:
-                found.append((provider, listed))
-        if found:
-            return found
+                offers.append((provider, listed))
+        if offers:
+            return offers
     return []
 
 

@@ -6,10 +6,8 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from stepdown.core.calls import Broken, Call
-from stepdown.core.errors import UsageError, nearest
+from stepdown.core.options import fields_of, options_of, read_options
 from stepdown.traffic.format import Format, ReadOptions, formats
 from stepdown.traffic.source import Source, sources
 from stepdown.traffic.tables import columns_of
@@ -39,19 +37,15 @@ def read_calls(
             yield source.broken(0, _unrecognised(head, known), head)
         else:
             files.setdefault(name, []).append(source)
-    for name, found in files.items():
-        yield from known[name].read(found, chosen[name])
+    for name, digest in files.items():
+        yield from known[name].read(digest, chosen[name])
 
 
 def _only_owner(known: Mapping[str, Format], options: Mapping[str, Any]) -> str | None:
     """The one format that has all options beyond those of every format; None where there are none such."""
-    own = set(options) - set(field_names(ReadOptions))
-    owners = [name for name, kind in known.items() if own and own <= set(field_names(kind.Options))]
+    own = set(options) - set(fields_of(ReadOptions))
+    owners = [name for name, kind in known.items() if own and own <= set(options_of(kind))]
     return owners[0] if len(owners) == 1 else None
-
-
-def field_names(options: type[ReadOptions]) -> list[str]:
-    return [field.name for field in msgspec.structs.fields(options)]
 
 
 def _sniffed(known: Mapping[str, Format], head: bytes, name: str) -> str | None:
@@ -84,18 +78,6 @@ def _table_columns(head: bytes) -> list[str]:
 
 
 def _options(name: str, kind: Format, given: Mapping[str, Any], alone: bool) -> Any:
-    allowed = field_names(kind.Options)
-    unknown = [key for key in given if key not in allowed]
-    if unknown and alone:
-        close = nearest(unknown[0], allowed)
-        raise UsageError(
-            f"The format {name!r} has no option {unknown[0]!r}.",
-            f"Known: {', '.join(allowed)}.",
-            f"Did you mean {close!r}?" if close else "Leave it out.",
-        )
-    try:
-        return msgspec.convert(
-            {key: value for key, value in given.items() if key in allowed}, kind.Options, strict=False
-        )
-    except msgspec.ValidationError as error:
-        raise UsageError(f"An option of the format {name!r} cannot be read: {error}.", "", "Correct it.") from None
+    known = options_of(kind)
+    own = {key: value for key, value in given.items() if alone or key in known}
+    return kind.Options(**read_options(f"the format {name!r}", kind, own, from_text=True))

@@ -32,7 +32,7 @@ class Wire(Protocol):
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """The fields of a JSONL log that the house knows; others are passed over."""
+    """The known fields of a JSONL log; others are ignored."""
 
     request: dict[str, Any] | None = None
     response: dict[str, Any] | None = None

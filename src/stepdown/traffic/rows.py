@@ -63,17 +63,17 @@ def first_of(row: dict[str, Any], *names: str) -> Any:
 
 def named(row: dict[str, Any], *names: str) -> str:
     """The first of these fields that says anything, as a text; "" where none does."""
-    found = first_of(row, *names)
-    return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
+    value = first_of(row, *names)
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def number(value: Any) -> float | None:
     """A finite number, also where a table has it as text; None for anything else."""
     try:
-        found = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+        parsed = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
     except (ValueError, OverflowError):
         return None
-    return found if found is not None and abs(found) < 1e18 else None
+    return parsed if parsed is not None and abs(parsed) < 1e18 else None
 
 
 def scalars(metadata: Any) -> dict[str, Any]:
@@ -84,8 +84,8 @@ def scalars(metadata: Any) -> dict[str, Any]:
     return {key: value for key, value in given.items() if isinstance(value, str | int | float) and value != ""}
 
 
-def _inner(source: Source, found: list[Any]) -> Iterator[tuple[int, dict[str, Any]] | Broken]:
-    for place, row in enumerate(found, start=1):
+def _inner(source: Source, values: list[Any]) -> Iterator[tuple[int, dict[str, Any]] | Broken]:
+    for place, row in enumerate(values, start=1):
         if isinstance(row, dict):
             yield place, row
         else:

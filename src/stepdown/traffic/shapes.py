@@ -34,9 +34,9 @@ def typed_shape(texts: Sequence[str], align: Callable[[Sequence[str]], Shape]) -
     distinct = list(dict.fromkeys(texts))
     marked = [masked(text) for text in distinct]
     if any(one.values for one in marked):
-        found = align([one.text for one in marked])
-        if any(mark in piece for piece in found if isinstance(piece, str) for mark in KINDS):
-            shape = _unmasked(found, marked)
+        aligned = align([one.text for one in marked])
+        if any(mark in piece for piece in aligned if isinstance(piece, str) for mark in KINDS):
+            shape = _unmasked(aligned, marked)
             if shape is not None and all(cut_shape(shape, text) is not None for text in distinct):
                 return shape
     return align(texts)

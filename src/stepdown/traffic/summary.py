@@ -1,4 +1,4 @@
-"""A task and what its traffic says of it, with a verdict in plain words."""
+"""Summaries of tasks: figures of their traffic, with a verdict in plain words."""
 
 from __future__ import annotations
 
@@ -139,30 +139,30 @@ def _judge_answers(tally: Tally, task: Task, reading: Reading) -> tuple[str, str
 
 
 def _offer(task: Task) -> str:
-    """What the answers are made of."""
+    """A description of the answers' parts."""
     if task.form is None:
         return f"{len(task.labels):,} labels"
     tools = _listed("tool", task.form.tools)
     fields = _listed("field", [field.name for field in task.form.fields if field.name != TOOL or not tools])
-    return " with ".join(said for said in (tools, fields) if said)
+    return " with ".join(offer for offer in (tools, fields) if offer)
 
 
-def _listed(what: str, names: Sequence[str]) -> str:
+def _listed(noun: str, names: Sequence[str]) -> str:
     if not names:
         return ""
     more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    return f"{len(names):,} {what}{'s' if len(names) != 1 else ''} ({', '.join(names[:MOST_NAMED])}{more})"
+    return f"{len(names):,} {noun}{'s' if len(names) != 1 else ''} ({', '.join(names[:MOST_NAMED])}{more})"
 
 
 def _refused(task: Task) -> list[str]:
-    """Why fields are left to the incumbent, by name."""
+    """The reasons for fields that are left to the incumbent, by name."""
     refused = list(task.form.refused.items()) if task.form is not None else []
     named = [f"{name!r} is left to the incumbent: {reason}" for name, reason in refused[:MOST_NAMED]]
     return [*named, f"and {len(refused) - MOST_NAMED:,} fields more"] if len(refused) > MOST_NAMED else named
 
 
 def _spend(tally: Tally) -> Estimate | None:
-    """What all calls cost at list prices; calls that could not be priced are taken to cost what the others do."""
+    """The cost of all calls at list prices; calls without a price are taken to cost the mean of the others."""
     cost = tally.cost
     if not cost.n:
         return None
@@ -203,11 +203,11 @@ def _latency(tally: Tally, quantile: float) -> Estimate | None:
     sample = tally.latencies.items
     if not sample:
         return None
-    found = quantile_interval(sample, quantile)
-    low = found.lower if math.isfinite(found.lower) else min(sample)
-    high = found.upper if math.isfinite(found.upper) else max(sample)
+    interval = quantile_interval(sample, quantile)
+    low = interval.lower if math.isfinite(interval.lower) else min(sample)
+    high = interval.upper if math.isfinite(interval.upper) else max(sample)
     method = "order statistics" if tally.latencies.seen == len(sample) else "order statistics of a uniform sample"
-    return Estimate(value=found.estimate, low=low, high=high, n=len(sample), method=method, unit="s")
+    return Estimate(value=interval.estimate, low=low, high=high, n=len(sample), method=method, unit="s")
 
 
 def _per_month(tally: Tally) -> tuple[Estimate | None, str]:

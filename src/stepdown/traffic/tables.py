@@ -30,11 +30,11 @@ def rows(source: Source, limit: int) -> Iterator[tuple[int, dict[str, str]] | Br
     # The csv module's own bound is for the whole process; ours is stricter than any that we set here.
     csv.field_size_limit(max(csv.field_size_limit(), limit))
     header: list[str] | None = None
-    said = False
+    reported = False
     delimiter = ","
     for item in _whole_rows(source, limit):
         if isinstance(item, Broken):
-            said = True
+            reported = True
             yield item
             continue
         number, raw = item
@@ -44,21 +44,21 @@ def rows(source: Source, limit: int) -> Iterator[tuple[int, dict[str, str]] | Br
                 delimiter = delimiter_of(text)
                 header = columns_of(text)
                 continue
-            said = True
+            reported = True
             fields = next(csv.reader([text], delimiter=delimiter, strict=True), [])
         except UnicodeDecodeError as error:
-            said = True
+            reported = True
             yield source.broken(number, f"not UTF-8: {error.reason} at byte {error.start}", raw)
             continue
         except csv.Error as error:
-            said = True
+            reported = True
             yield source.broken(number, f"not CSV: {error}", raw)
             continue
         if len(fields) == len(header):
             yield number, dict(zip(header, fields, strict=True))
         else:
             yield source.broken(number, f"{len(fields)} fields where the header has {len(header)}", raw)
-    if not said:
+    if not reported:
         yield source.broken(0, "empty: a header at most, and no rows")
 
 

@@ -178,7 +178,7 @@ def _candidates(
     base: str, starts: Sequence[int], places: Sequence[int], middles: Sequence[str]
 ) -> list[tuple[int, int]]:
     """(begin, end) in `base` of the longest runs common to all middles, that look like a separator."""
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     reached = 0
     for place in places:
         end = place
@@ -188,8 +188,8 @@ def _candidates(
         if end > place and starts[end] > reached:
             reached = starts[end]
             if _separates(base[starts[place] : reached]):
-                found.append((starts[place], reached))
-    return found
+                runs.append((starts[place], reached))
+    return runs
 
 
 def _separates(run: str) -> bool:
@@ -266,7 +266,7 @@ def _numbered(name: str, used: Sequence[str]) -> str:
 def _label(before: str) -> str:
     """The label at the end of a constant, as a name: "New Question: " is new_question."""
     last = before.rstrip().rsplit("\n", 1)[-1]
-    found = _NAME.search(last)
-    words = re.findall(r"\w+", found[1].lower()) if found and _STRUCTURE.search(last + "\n\n") else []
+    match = _NAME.search(last)
+    words = re.findall(r"\w+", match[1].lower()) if match and _STRUCTURE.search(last + "\n\n") else []
     name = "_".join(words[-3:])
     return name if name.isascii() and name[:1].isalpha() else ""

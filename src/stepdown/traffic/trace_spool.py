@@ -116,11 +116,11 @@ class TraceSpool:
         self._base.execute("INSERT INTO call VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def pass_over(self, trace: str, name: str) -> None:
-        """A span that is no call, and whose notes are nobody's."""
+        """Note a span that is not a call, so that its notes are dropped."""
         self._base.execute("INSERT INTO other VALUES (?, ?)", (trace, name))
 
     def note(self, value: Any, at: tuple[int, int], trace: str, name: str = "", has_text: bool = False) -> None:
-        """What belongs to the call of that name, or to every call of the trace."""
+        """Note a value for the call of that name, or for every call of the trace."""
         row = (trace, name, int(has_text), *at, self._packed(value))
         self._base.execute("INSERT INTO note VALUES (?, ?, ?, ?, ?, ?)", row)
 

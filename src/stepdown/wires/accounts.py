@@ -1,4 +1,4 @@
-"""Why an answer ended and which tokens it took, in the terms of either wire.
+"""Finish reasons and token usage, translated between the wires.
 
 Sources: docs.anthropic.com/en/api/messages (stop reasons, usage), platform.openai.com/docs/api-reference/chat/object.
 """

@@ -175,15 +175,17 @@ def _messages(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _spoken(blocks: list[Any]) -> dict[str, Any]:
     """Content and tool calls of an assistant's blocks. Text of one answer comes in pieces that belong together."""
-    said = [block for block in blocks if isinstance(block, dict)]
-    texts = [block["text"] for block in said if block.get("type") == "text" and isinstance(block.get("text"), str)]
+    own_blocks = [block for block in blocks if isinstance(block, dict)]
+    texts = [
+        block["text"] for block in own_blocks if block.get("type") == "text" and isinstance(block.get("text"), str)
+    ]
     calls = [
         {
             "id": block.get("id") or "",
             "type": "function",
             "function": {"name": block.get("name") or "", "arguments": _arguments(block.get("input"))},
         }
-        for block in said
+        for block in own_blocks
         if block.get("type") == "tool_use"
     ]
     return {"content": "".join(texts) if texts else None, **({"tool_calls": calls} if calls else {})}

@@ -65,8 +65,8 @@ def _choice(writer: ChunkWriter, choice: dict[str, Any], position: int) -> Itera
         if message.get(key):
             yield writer.chunk({key: message[key]}, index, **plain)
     if message.get("content"):
-        said = {"logprobs": choice["logprobs"]} if "logprobs" in choice else {}
-        yield writer.chunk({"content": message["content"]}, index, **said)
+        logprobs = {"logprobs": choice["logprobs"]} if "logprobs" in choice else {}
+        yield writer.chunk({"content": message["content"]}, index, **logprobs)
     if message.get("function_call"):
         yield writer.chunk({"function_call": message["function_call"]}, index, **plain)
     for number, call in enumerate(message.get("tool_calls") or ()):

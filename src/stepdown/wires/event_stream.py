@@ -1,4 +1,4 @@
-"""Server-sent events: the wire that answers are streamed on.
+"""Server-sent events, in which answers are streamed.
 
 Source: WHATWG HTML, "Server-sent events" (line ends, the data field, comments, the byte order mark).
 """

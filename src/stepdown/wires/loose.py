@@ -1,4 +1,4 @@
-"""Values of JSON that nobody has checked yet, taken as what they should be, or as empty."""
+"""Unchecked JSON values, read as the type expected, else as empty."""
 
 from __future__ import annotations
 

@@ -50,9 +50,9 @@ def _block(part: Any, where: str) -> dict[str, Any]:
 
 
 def _source(url: Any, where: str) -> dict[str, Any]:
-    found = _DATA_URL.match(url) if isinstance(url, str) else None
-    if found:
-        return {"type": "base64", "media_type": found[1].lower(), "data": url[found.end() :]}
+    match = _DATA_URL.match(url) if isinstance(url, str) else None
+    if match:
+        return {"type": "base64", "media_type": match[1].lower(), "data": url[match.end() :]}
     if isinstance(url, str) and url.startswith(("http://", "https://")):
         return {"type": "url", "url": url}
     raise ValueError(f"{where}: an image or file is a data: URL in base64, or an image at an http(s) URL")

@@ -180,7 +180,7 @@ def to_message(completion: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("the response has no choice with a message")
     message, reason = choices[0]["message"], choices[0].get("finish_reason")
     calls = mappings(message.get("tool_calls"))
-    texts = [said for key in ("content", "refusal") if (said := text(message.get(key)))]
+    texts = [piece for key in ("content", "refusal") if (piece := text(message.get(key)))]
     identity = text(completion.get("id"))
     return {
         "id": identity,
@@ -188,7 +188,7 @@ def to_message(completion: dict[str, Any]) -> dict[str, Any]:
         "role": "assistant",
         "model": text(completion.get("model")),
         "content": [
-            *({"type": "text", "text": said} for said in texts),
+            *({"type": "text", "text": piece} for piece in texts),
             *(_tool_use(call, tool_id(identity, number), reason == "length") for number, call in enumerate(calls)),
         ],
         "stop_reason": stop_reason(reason, bool(calls), bool(text(message.get("refusal")))),

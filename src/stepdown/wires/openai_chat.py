@@ -1,4 +1,4 @@
-"""OpenAI chat.completions, the house's own shape: streams joined, oddities of compatible servers straightened."""
+"""OpenAI chat.completions, the shape of recorded calls: streams joined, deviations of compatible servers normalised."""
 
 from __future__ import annotations
 

@@ -122,8 +122,8 @@ def _tool_call(item: dict[str, Any]) -> dict[str, Any]:
 
 def _logprobs(items: list[dict[str, Any]]) -> list[Any]:
     parts = [part for item in items if isinstance(item.get("content"), list) for part in item["content"]]
-    found = [part["logprobs"] for part in parts if isinstance(part, dict) and isinstance(part.get("logprobs"), list)]
-    return [entry for entries in found for entry in entries]
+    logprobs = [part["logprobs"] for part in parts if isinstance(part, dict) and isinstance(part.get("logprobs"), list)]
+    return [entry for entries in logprobs for entry in entries]
 
 
 def _usage(usage: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every translation of a stream has in common: bytes of one wire in, in any cuts, bytes of the other out."""
+"""The base of stream translations: bytes of one wire in, split anywhere, bytes of the other out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StreamTranslator(ABC):
         return self._said()
 
     def close(self) -> bytes:
-        """What is still to be said when the upstream has ended: the answer's end, or an error where it was cut off."""
+        """The last bytes once the upstream has ended: the answer's end, or an error where it was cut off."""
         if self.ended:
             return self._said()
         try:
@@ -73,13 +73,13 @@ class StreamTranslator(ABC):
             self.ended = True
 
     def _said(self) -> bytes:
-        said = b"".join(self._out)
+        data = b"".join(self._out)
         self._out.clear()
-        return said
+        return data
 
     @abstractmethod
     def _take(self, event: dict[str, Any]) -> None:
-        """Append to `_out` what one event of the upstream says."""
+        """Append to `_out` the translation of one event of the upstream."""
 
     @abstractmethod
     def _is_answered(self) -> bool:

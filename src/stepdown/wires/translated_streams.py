@@ -70,9 +70,9 @@ class MessagesToChat(StreamTranslator):
             self._say({"tool_calls": [opening]})
 
     def _add_delta(self, index: Any, delta: dict[str, Any]) -> None:
-        said, piece = text(delta.get("text")), text(delta.get("partial_json"))
-        if said:
-            self._say({"content": said})
+        content, piece = text(delta.get("text")), text(delta.get("partial_json"))
+        if content:
+            self._say({"content": content})
         call = self._calls.get(index) if isinstance(index, int) else None
         if call is not None and piece:
             call.has_arguments = True
@@ -146,19 +146,19 @@ class ChatToMessages(StreamTranslator):
     def _add(self, choice: dict[str, Any]) -> None:
         delta = mapping(choice.get("delta"))
         for key in ("content", "refusal"):
-            said = text(delta.get(key)) or "".join(text(part.get("text")) for part in mappings(delta.get(key)))
-            if said:
+            content = text(delta.get(key)) or "".join(text(part.get("text")) for part in mappings(delta.get(key)))
+            if content:
                 self._is_refusal |= key == "refusal"
-                self._say(said)
+                self._say(content)
         for position, call in enumerate(mappings(delta.get("tool_calls"))):
             self._add_call(call, position)
         self._finish_reason = text(choice.get("finish_reason")) or self._finish_reason
 
-    def _say(self, said: str) -> None:
+    def _say(self, content: str) -> None:
         self._stop_calls()
         if self._text_block is None:
             self._text_block = self._begin({"type": "text", "text": ""})
-        self._out.append(wire.block_delta(self._text_block, {"type": "text_delta", "text": said}))
+        self._out.append(wire.block_delta(self._text_block, {"type": "text_delta", "text": content}))
 
     def _begin(self, block: dict[str, Any]) -> int:
         index, self._next_block = self._next_block, self._next_block + 1
@@ -198,7 +198,8 @@ class ChatToMessages(StreamTranslator):
         return call
 
     def _send_calls(self) -> None:
-        """Say what the first call in the queue has to say, and the next ones' too as far as those before are whole."""
+        """Send the pending arguments of the first call in the queue, and of the next ones while those before are
+        complete."""
         while self._waiting:
             call = self._waiting[0]
             if not call.name:

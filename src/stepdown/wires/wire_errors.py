@@ -67,7 +67,7 @@ def messages_error(status: int, kind: str, message: str, code: str | None = None
 
 
 def read_error(body: Any, status: int | None = None) -> WireError:
-    """What an error body of either wire, or of a server that is only roughly compatible, says.
+    """The error in a body of either wire, or of a roughly compatible server.
 
     `status` is the HTTP status; an error in the middle of a stream has none and gets its type's, or 500.
     """
@@ -75,23 +75,23 @@ def read_error(body: Any, status: int | None = None) -> WireError:
     inner = given.get("error") if isinstance(given, dict) else given
     if inner is None:
         inner = given
-    found = inner if isinstance(inner, dict) else {"message": inner}
-    kind = found["type"] if isinstance(found.get("type"), str) and found["type"] != "error" else ""
-    code = found.get("code")
+    fields = inner if isinstance(inner, dict) else {"message": inner}
+    kind = fields["type"] if isinstance(fields.get("type"), str) and fields["type"] != "error" else ""
+    code = fields.get("code")
     if status is None:
         status = code if isinstance(code, int) and 400 <= code < 600 else _STATUS_OF_KIND.get(kind, 500)
     return WireError(
         status=status,
         kind=kind,
-        message=_message(found, status),
+        message=_message(fields, status),
         code=str(code) if isinstance(code, str | int) else None,
-        param=found["param"] if isinstance(found.get("param"), str) else None,
+        param=fields["param"] if isinstance(fields.get("param"), str) else None,
     )
 
 
-def _message(found: dict[str, Any], status: int) -> str:
+def _message(fields: dict[str, Any], status: int) -> str:
     for key in ("message", "detail", "error_description"):
-        value = found.get(key)
+        value = fields.get(key)
         if isinstance(value, str) and value.strip():
             return value[:MAX_MESSAGE_CHARACTERS]
         if value:

@@ -25,6 +25,8 @@ def command(task: str, home: Path | None, console: Console) -> None:
     for one in found:
         console.say(f"{'*' if one.answers else ' '} {one.build}  {_certified(one)}")
         console.say(f"    {_standing(one)}")
+        if one.imported:
+            console.say(f"    {one.imported}")
     console.result(found)
 
 

@@ -37,6 +37,8 @@ def show_one(task: str, build: str, home: Path | None, console: Console) -> None
     certificate, own, other = show(open_home(home), task, build)
     console.say(describe(certificate))
     console.say(f"Not in force: {own.why_not}." if own.why_not else "In force.")
+    if own.imported:
+        console.say(f"It was {own.imported}.")
     if other is not None:
         state = f"is not in force: {other.why_not}" if other.why_not else "answers, and is in force"
         console.say(f"The build {other.build} {state}.")
@@ -47,6 +49,7 @@ def show_one(task: str, build: str, home: Path | None, console: Console) -> None
             "build": own.build,
             "in_force": own.in_force,
             "why_not": own.why_not,
+            "imported": own.imported,
             "answers": {"build": answers.build, "in_force": answers.in_force, "why_not": answers.why_not},
         }
     )

@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from stepdown.cli.console import Console
-from stepdown.cli.format_flags import format_flags
+from stepdown.cli.kind_flags import FormatCommand
 from stepdown.cli.options import common
 from stepdown.core.errors import InputError, UsageError
 from stepdown.project.home import open_home
 from stepdown.project.import_traffic import ImportRequest, ImportResult, import_traffic
 
 
-@click.command()
+@click.command(cls=FormatCommand)
 @click.argument("files", nargs=-1, metavar="FILE…")
 @click.option("--format", help="The format of the files; found out when not given.")
 @click.option("--task", help="The workload name for calls that carry none.")
@@ -28,7 +28,6 @@ from stepdown.project.import_traffic import ImportRequest, ImportResult, import_
     "somebody chose them. Found out when not given.",
 )
 @click.option("--verdicts", multiple=True, metavar="FILE", help="A judge's verdicts: CSV or JSONL of id,loss[,answer].")
-@format_flags
 @common
 def command(home: Path | None, console: Console, files: tuple[str, ...], options: dict[str, Any], **asked: Any) -> None:
     """Import recorded traffic: files or folders, plain, .gz or .zst; - is stdin."""

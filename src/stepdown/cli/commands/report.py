@@ -25,13 +25,15 @@ def command(task: str, build: str, to: Path | None, home: Path | None, console: 
     opened = open_home(home)
     folder = find_build(opened, task, build) if build else latest(opened, task)
     target = to or folder.report
-    page = render(folder.read_record())
+    with opened.store() as store:
+        stands = standing(opened, read_journal(opened, store), folder, task)
+    page = render(folder.read_record(), f"The build was {stands.imported}." if stands.imported else "")
     write_whole(target, page)
     if to is None:
         note_report(opened, folder, page)
-    with opened.store() as store:
-        stands = standing(opened, read_journal(opened, store), folder, task)
     console.say(f"Report: {target}")
     console.say(f"Not in force: {stands.why_not}." if stands.why_not else "In force.")
-    said = {"build": stands.build, "in_force": stands.in_force, "why_not": stands.why_not}
+    if stands.imported:
+        console.say(f"The build was {stands.imported}.")
+    said = {"build": stands.build, "in_force": stands.in_force, "why_not": stands.why_not, "imported": stands.imported}
     console.result({"task": task, "report": str(target), **said})

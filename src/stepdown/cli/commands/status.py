@@ -56,7 +56,10 @@ def _line(task: TaskStatus) -> str:
     if task.cost_per_1k is not None and task.incumbent_cost_per_1k is not None:
         cost = f"; ${task.cost_per_1k:.4f} per 1,000 requests instead of ${task.incumbent_cost_per_1k:.4f}"
     share = f"{task.offload:.1%} without the incumbent{cost}"
-    return f"  {task.task}: {task.verdict}, {share}; certificate in force, {task.age_days:.1f} days old.{newest}"
+    imported = ", imported from another project" if task.imported else ""
+    return (
+        f"  {task.task}: {task.verdict}, {share}; certificate in force, {task.age_days:.1f} days old{imported}.{newest}"
+    )
 
 
 def _served(served: ServedStatus) -> str:

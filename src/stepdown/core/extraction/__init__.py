@@ -1,1 +1,1 @@
-"""What an extraction is: a form with fields, and values that stand in a text or come from a closed set."""
+"""Extraction: a form with fields, whose values stand in a text or come from a closed set."""

@@ -139,10 +139,10 @@ def amount(piece: str, text: str = "") -> Number | None:
             return None
         digits = digits.replace(mark, ".")
     try:
-        found = Decimal(digits)
+        number = Decimal(digits)
     except InvalidOperation:
         return None
-    return -found if piece[0] in "-−(" or piece[-1] in "-−" else found
+    return -number if piece[0] in "-−(" or piece[-1] in "-−" else number
 
 
 _PIECE = re.compile(rf"[\-−(]?(?:{_THOUSANDS}|{_POINTS}|{_COMMAS}|{_PLAIN})[)\-−]?")

@@ -1,4 +1,4 @@
-"""Canonical answers of `extract`: objects without anything that says "not there", whole or as flat fields."""
+"""Canonical answers of `extract`: objects without null and empty values, whole or as flat fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ESCAPE = str.maketrans({"\\": "\\\\", ".": "\\."})
 
 
 class _Unusable(Exception):
-    """What cannot be an answer: too deep, too large, or no JSON."""
+    """Raised for a value that cannot be an answer: too deep, too large, or not JSON."""
 
 
 def canonical_object(value: Any) -> dict[str, Any] | None:
@@ -27,10 +27,10 @@ def canonical_object(value: Any) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         return None
     try:
-        found = _pruned(value, MAX_DEPTH, [MAX_VALUES])
+        pruned = _pruned(value, MAX_DEPTH, [MAX_VALUES])
     except _Unusable:
         return None
-    return found if isinstance(found, dict) else None
+    return pruned if isinstance(pruned, dict) else None
 
 
 def _pruned(value: Any, depth: int, left: list[int]) -> Any:
@@ -61,36 +61,36 @@ def _scalar(value: Any) -> Any:
 
 
 def _text(value: str) -> str:
-    """Lone surrogates cannot be written as UTF-8; they become U+FFFD."""
+    """The text with lone surrogates, which UTF-8 cannot encode, replaced by U+FFFD."""
     if value.isascii():
         return value
     return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def is_nothing(value: Any) -> bool:
-    """Whether a JSON value says that there is none: null, "", [] or {}."""
+    """Whether a JSON value is empty: null, "", [] or {}."""
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 
 def is_sure(key: str) -> bool:
-    """Whether a field is named as those that say how sure the incumbent is."""
+    """Whether a field's name is one of those for the incumbent's confidence."""
     return key.lower() in _SURE
 
 
 def flat(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Every value by its field's name, in the object's order. Lists stay whole, of objects too."""
-    found: dict[str, Any] = {}
-    _flatten(answer, "", found)
-    return found
+    fields: dict[str, Any] = {}
+    _flatten(answer, "", fields)
+    return fields
 
 
-def _flatten(value: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> None:
+def _flatten(value: Mapping[str, Any], prefix: str, fields: dict[str, Any]) -> None:
     for key, each in value.items():
         name = prefix + key.translate(_ESCAPE)
         if isinstance(each, dict):
-            _flatten(each, name + ".", found)
+            _flatten(each, name + ".", fields)
         else:
-            found[name] = each
+            fields[name] = each
 
 
 def nested(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,13 +103,13 @@ def unaccented(text: str) -> str:
 
 
 def _numbers() -> dict[str, int]:
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for names in (*_NAMES.values(), *_SHORT.values()):
         for number, name in enumerate(names.split(), 1):
             for spelled in (name, unaccented(name), name.replace("ä", "ae"), name.replace("û", "u")):
                 if spelled not in _UNCLEAR:
-                    found.setdefault(spelled, number)
-    return found
+                    numbers.setdefault(spelled, number)
+    return numbers
 
 
 MONTHS: dict[str, int] = _numbers()
@@ -132,10 +132,10 @@ def pattern() -> str:
 
 
 def _alternatives(node: dict[str, Any]) -> str:
-    found = [re.escape(letter) + _alternatives(node[letter]) for letter in sorted(node) if letter]
-    if not found:
+    branches = [re.escape(letter) + _alternatives(node[letter]) for letter in sorted(node) if letter]
+    if not branches:
         return ""
-    inner = found[0] if len(found) == 1 else f"(?:{'|'.join(found)})"
+    inner = branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
     return f"(?:{inner})?" if "" in node else inner
 
 
@@ -165,16 +165,16 @@ DAY_FIRST, MONTH_FIRST = "day first", "month first"
 @lru_cache(64)
 def shown_order(text: str) -> str:
     """The order of day and month that a text's dates in digits show, "day first" or "month first"; "" for neither."""
-    found = set()
+    orders = set()
     for count, match in enumerate(_IN_DIGITS.finditer(text)):
         if count == _MOST_EVIDENCE:
             break
         first, second = int(match["first"]), int(match["second"])
         if first > 12 >= second:
-            found.add(DAY_FIRST)
+            orders.add(DAY_FIRST)
         elif second > 12 >= first:
-            found.add(MONTH_FIRST)
-    return found.pop() if len(found) == 1 else ""
+            orders.add(MONTH_FIRST)
+    return orders.pop() if len(orders) == 1 else ""
 
 
 @lru_cache(64)

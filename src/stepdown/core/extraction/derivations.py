@@ -1,4 +1,4 @@
-"""Which fields follow from others, learned from the training answers alone: a closed family of small rules.
+"""Rules by which fields follow from others, learned from the training answers: a closed family of small rules.
 
 Sums of up to three other amounts, dates counted from another date by terms of payment, and values that are the only
 ones of their kind in a text. A rule is taken where the answers keep it; what breaks a rule that nearly all keep is
@@ -45,11 +45,11 @@ Rows = Sequence[tuple[str, Mapping[str, Any]]]
 def with_sums(roles: Sequence[Role], fields: Mapping[str, Field], rows: Rows) -> list[Role]:
     """The roles with the sums that the answers keep."""
     amounts = _amounts(roles, fields, rows)
-    found = []
+    ruled = []
     for role in roles:
         sums = _best_sum(role.field, amounts) if role.field in amounts and not role.whole else None
-        found.append(role if sums is None else msgspec.structs.replace(role, sums=sums, checked=True))
-    return found
+        ruled.append(role if sums is None else msgspec.structs.replace(role, sums=sums, checked=True))
+    return ruled
 
 
 def _amounts(roles: Sequence[Role], fields: Mapping[str, Field], rows: Rows) -> dict[str, Column]:
@@ -57,17 +57,17 @@ def _amounts(roles: Sequence[Role], fields: Mapping[str, Field], rows: Rows) -> 
 
     Numbers of customers and days of a month are not added up: amounts have cents, or are counted in them.
     """
-    found: dict[str, Column] = {}
+    columns: dict[str, Column] = {}
     for role in roles:
-        if role.role == "closed" or fields[role.field].many or len(found) == MOST_AMOUNTS:
+        if role.role == "closed" or fields[role.field].many or len(columns) == MOST_AMOUNTS:
             continue
         values = [answer[role.field] for _, answer in rows if role.field in answer]
         numbers = [number for value in values if (number := number_of(value)) is not None]
-        cents = role.normaliser == "amount, minor units" or any(each % 1 for each in numbers)
+        cents = role.normaliser == "amount, minor units" or any(number % 1 for number in numbers)
         if len(values) == len(numbers) >= LEAST_ROWS and cents:
             column = [number_of(answer.get(role.field)) for _, answer in rows]
-            found[role.field] = np.array([np.nan if each is None else float(each) for each in column])
-    return found
+            columns[role.field] = np.array([np.nan if each is None else float(each) for each in column])
+    return columns
 
 
 def _best_sum(name: str, amounts: Mapping[str, Column]) -> dict[str, int] | None:
@@ -79,8 +79,8 @@ def _best_sum(name: str, amounts: Mapping[str, Column]) -> dict[str, int] | None
         total = np.array(list(sums.values())) @ pieces
         there = ~np.isnan(total) & ~np.isnan(values)
         # Where a piece is nought, a shorter sum is kept as well, or none: such answers tell nothing of this one.
-        told = there & (pieces != 0.0).all(axis=0)
-        if told.sum() < LEAST_ROWS or told.sum() < there.sum() / 2:
+        informative = there & (pieces != 0.0).all(axis=0)
+        if informative.sum() < LEAST_ROWS or informative.sum() < there.sum() / 2:
             continue
         kept = float((np.abs(total - values) < float(TOLERANCE))[there].mean())
         if kept >= LEAST_KEPT and (best is None or kept > best[0] + CLEARLY):
@@ -99,11 +99,11 @@ def _possible(others: Sequence[str]) -> Iterator[dict[str, int]]:
 def with_terms(roles: Sequence[Role], rows: Rows) -> list[Role]:
     """The roles with the date that each date which does not stand in its text is counted from."""
     dated = {role.field: role for role in roles if date_form(role.normaliser) and role.role in ("copied", "text")}
-    found = []
+    ruled = []
     for role in roles:
         rule = _best_terms(role, dated, rows) if role.field in dated else None
-        found.append(role if rule is None else rule)
-    return found
+        ruled.append(role if rule is None else rule)
+    return ruled
 
 
 def _best_terms(role: Role, dated: Mapping[str, Role], rows: Rows) -> Role | None:
@@ -139,7 +139,7 @@ def with_whole(role: Role, known: Field, values: Sequence[tuple[str, Any]]) -> R
 
 
 def fills_empty_values(form: Form, role: Role, rows: Rows) -> bool:
-    """Whether a role's rule gives values where answers have none too often: nothing then tells when it is to."""
+    """Whether a role's rule gives values too often where answers have none, so that it is unclear when to apply it."""
     empty = given = 0
     for text, answer in rows:
         ruled = value_by_rule(form, role, text, answer)

@@ -48,16 +48,16 @@ def number_of(value: Any) -> Decimal | None:
 
 def derived(form: Form, roles: Iterable[Role], text: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of the fields that `values`, flat, lacks and that follow from it or from the text, by name."""
-    found: dict[str, Any] = {}
+    derived_values: dict[str, Any] = {}
     waiting = [role for role in roles if role.follows and role.field not in values]
     for _ in range(2):
         # Once more, for what follows from what followed.
         for role in waiting:
-            if role.field not in found:
-                value = value_by_rule(form, role, text, {**values, **found})
+            if role.field not in derived_values:
+                value = value_by_rule(form, role, text, {**values, **derived_values})
                 if value is not None:
-                    found[role.field] = value
-    return found
+                    derived_values[role.field] = value
+    return derived_values
 
 
 def value_by_rule(form: Form, role: Role, text: str, values: Mapping[str, Any]) -> Any:
@@ -77,8 +77,8 @@ def value_by_rule(form: Form, role: Role, text: str, values: Mapping[str, Any]) 
 
 def only_reading(rule: str, text: str, types: tuple[str, ...]) -> Any:
     """The only value that a rule reads in a text; None where it reads none, or several."""
-    found = list(dict.fromkeys(readings(rule, text[:MOST_CHARACTERS], types)))
-    return found[0] if len(found) == 1 else None
+    values = list(dict.fromkeys(readings(rule, text[:MOST_CHARACTERS], types)))
+    return values[0] if len(values) == 1 else None
 
 
 def summed(sums: Mapping[str, int], values: Mapping[str, Any]) -> Decimal | None:
@@ -114,12 +114,12 @@ def meant_terms(text: str, policy: str) -> Terms | None:
 
     Terms on lines that speak of payment come before all others.
     """
-    found = payment_terms(text)
-    if not found or (policy == "only" and len(set(found)) > 1):
+    terms_stated = payment_terms(text)
+    if not terms_stated or (policy == "only" and len(set(terms_stated)) > 1):
         return None
     if policy == "longest":
-        return max(found, key=lambda terms: (terms.end_of_month, terms.days))
-    return found[-1] if policy == "last" else found[0]
+        return max(terms_stated, key=lambda terms: (terms.end_of_month, terms.days))
+    return terms_stated[-1] if policy == "last" else terms_stated[0]
 
 
 @lru_cache(64)
@@ -128,14 +128,14 @@ def payment_terms(text: str) -> tuple[Terms, ...]:
 
     A delivery, a guarantee and a complaint have their days too.
     """
-    found = [
+    stated = [
         (terms, span)
         for span in terms_in(text[:MOST_CHARACTERS])
         if (terms := read_terms(text[slice(*span)])) is not None
     ]
-    if not found:
+    if not stated:
         return ()
-    lines = [(terms, lines_round(text, *span), lines_round(text, *span, 1)) for terms, span in found]
+    lines = [(terms, lines_round(text, *span), lines_round(text, *span, 1)) for terms, span in stated]
     paying = [(terms, own) for terms, own, _ in lines if _PAYMENT.search(own)]
     alone = tuple(terms for terms, own in paying if not _OTHER.search(own))
     below = tuple(terms for terms, own, above in lines if _PAYMENT.search(above) and not _OTHER.search(own))
@@ -147,15 +147,15 @@ def rule_violations(form: Form, roles: Sequence[Role], text: str, values: Mappin
 
     A rule of which a piece is missing says nothing.
     """
-    found = set()
+    violations = set()
     for role in roles:
         value = values.get(role.field)
         if value is None:
             if role.always:
-                found.add(role.field)
+                violations.add(role.field)
         elif role.checked and not _keeps(form, role, text, value, values):
-            found.add(role.field)
-    return found
+            violations.add(role.field)
+    return violations
 
 
 def keeps_rule(form: Form, role: Role, text: str, values: Mapping[str, Any]) -> bool:
@@ -220,10 +220,10 @@ def read_terms(piece: str) -> Terms | None:
 
 def terms_in(text: str) -> list[tuple[int, int]]:
     """Where terms stand in a text, without overlaps; at most 64 of them."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for pattern in _COMPILED:
         for match in islice(pattern.finditer(text), MOST):
             start, end = match.span()
-            if all(end <= left or right <= start for left, right in found):
-                found.append((start, end))
-    return sorted(found)[:MOST]
+            if all(end <= left or right <= start for left, right in spans):
+                spans.append((start, end))
+    return sorted(spans)[:MOST]

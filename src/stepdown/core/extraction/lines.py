@@ -1,4 +1,4 @@
-"""What stands round a piece of a text of several lines: its line, and the words that name it."""
+"""The context of a piece in a text of several lines: its line, and the words that label it."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def label_words(text: str, start: int) -> tuple[str, ...]:
 
 
 def cued(cues: Mapping[str, float], text: str, start: int) -> float:
-    """How much the words before a place speak for it: the sum of the cues among them."""
+    """The sum of the cues among the words before a place: the evidence for it."""
     return sum(cues.get(word, 0.0) for word in set(label_words(text, start)))

@@ -1,4 +1,4 @@
-"""An answer out of the incumbent's message as it was given: a JSON object in its text, or its tool calls."""
+"""The answer in the incumbent's message: a JSON object in its text, or its tool calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stepdown.core.extraction.form import ARGUMENTS, CALLS, TOOL
 
 
 def is_confidence(key: str, value: Any) -> bool:
-    """Whether a field beside the answer says how sure it is: named so, and a number from 0 to 1, or a percentage.
+    """Whether a field is a confidence: named so, and a number from 0 to 1, or a percentage.
 
     A score above 1 is none: it may be a game's or a review's.
     """
@@ -76,9 +76,9 @@ def _read_call(call: Any) -> dict[str, Any] | None:
 def functions_in(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The functions that a message calls, each with name and arguments."""
     calls = message.get("tool_calls")
-    functions = [each.get("function") for each in calls if isinstance(each, dict)] if isinstance(calls, list) else []
+    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     functions.append(message.get("function_call"))
-    return [each for each in functions if isinstance(each, dict) and isinstance(each.get("name"), str)]
+    return [function for function in functions if isinstance(function, dict) and isinstance(function.get("name"), str)]
 
 
 def object_in(text: str) -> dict[str, Any] | None:

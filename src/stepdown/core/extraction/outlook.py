@@ -1,4 +1,4 @@
-"""What a student could fill of a task's answers, field by field and whole, before any is trained."""
+"""The fields and whole answers of a task that a student could fill, estimated before training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def outlook(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> Outlook:
-    """Read off at most 500 rows, spread evenly."""
+    """The outlook of a task, from at most 500 rows, evenly spread."""
     rows = sampled(len(texts), MOST_ROWS)
     there = {role.field: 0 for role in roles} | dict.fromkeys(form.refused, 0)
     lost = dict.fromkeys(there, 0)
@@ -65,7 +65,7 @@ def outlook(form: Form, roles: Sequence[Role], texts: Sequence[str], answers: Se
 
 
 def field_source(role: Role) -> str:
-    """From where a student gets a field, in words."""
+    """The source of a field's value for a student, in words."""
     if role.role == "closed":
         return f"one of {len(role.choices):,}" if len(role.choices) != 1 else "there or not"
     if role.role == "text":
@@ -92,13 +92,13 @@ def untrainable_reason(
     """Why no student is worth training: which fields are beyond one, and what share of the answers is left; "" where
     enough is."""
     reasons = list(unfillable(form, roles, answers).values())
-    found = outlook(form, roles, texts, answers)
-    if not reasons and not found.refused:
+    expected = outlook(form, roles, texts, answers)
+    if not reasons and not expected.refused:
         return ""
     if not reasons:
-        worst = sorted((each for each in found.fields if each.n), key=lambda each: each.share)[:MOST_NAMED]
+        worst = sorted((field for field in expected.fields if field.n), key=lambda each: each.share)[:MOST_NAMED]
         reasons = [
             f"the field {each.name!r} can be had in {each.share:.0%} of the {each.n:,} answers that have it"
             for each in worst
         ]
-    return "; ".join([*reasons, f"{found.share:.0%} of the answers are left that a student could give whole"])
+    return "; ".join([*reasons, f"{expected.share:.0%} of the answers are left that a student could give whole"])

@@ -1,4 +1,5 @@
-"""What each field of a form is to a student: copied from the text, chosen from a closed set, derived, or none of these.
+"""The role of each field of a form for a student: copied from the text, chosen from a closed set, derived, or free
+text.
 
 Learned from the training texts and answers: the rule of `values` under which most values stand in their text, the
 choices that cover nearly all of them, the rules by which they follow from others.
@@ -107,7 +108,7 @@ def _settled(role: Role, form: Form, values: Values, answers: int) -> Role:
     always = not form.tools and there >= max(ENOUGH, ALWAYS * answers)
     if role.role == "closed" or not there:
         return role
-    got = role.aligned / there
+    covered_share = role.aligned / there
     if role.role == "text":
         known = form.field(role.field)
         stands = (
@@ -115,11 +116,13 @@ def _settled(role: Role, form: Form, values: Values, answers: int) -> Role:
             if known
             else _Copying()
         )
-        by_chance = _by_chance(known, stands, values) if known and got >= LEAST_PARTLY and not role.follows else 0.0
-        if got < LEAST_PARTLY or got - by_chance < BEYOND_CHANCE:
+        by_chance = (
+            _by_chance(known, stands, values) if known and covered_share >= LEAST_PARTLY and not role.follows else 0.0
+        )
+        if covered_share < LEAST_PARTLY or covered_share - by_chance < BEYOND_CHANCE:
             return msgspec.structs.replace(role, aligned=0, unaligned=there)
         role = msgspec.structs.replace(role, role="copied" if stands.share >= SOMETIMES else "derived")
-    partly = got < MOSTLY_GOT and role.unaligned >= FEWEST_LOST
+    partly = covered_share < MOSTLY_GOT and role.unaligned >= FEWEST_LOST
     return msgspec.structs.replace(role, partly=partly, always=always and not partly)
 
 
@@ -196,7 +199,7 @@ def _copying(field: Field, values: Values) -> _Copying:
 
 
 def _few(values: Values, most: int) -> Values:
-    """At most so many, evenly spread; fewer of long texts, of which a few hundred tell as much."""
+    """At most `most` values, evenly spread; fewer where texts are long."""
     length = sum(len(text) for text, _ in values) / max(1, len(values))
     return [
         values[row]
@@ -222,8 +225,8 @@ def _by_chance(field: Field, copying: _Copying, values: Values) -> float:
 
 def _stands(field: Field, normaliser: str, text: str, value: Any) -> bool:
     """Whether a value stands in a text as whole words: what stands inside others ("no" in "know") does so by chance."""
-    found = field_places(field, normaliser, text, value)
-    return found is not None and all(is_word_edge(text, edge) for places in found for edge in places[0])
+    place_lists = field_places(field, normaliser, text, value)
+    return place_lists is not None and all(is_word_edge(text, edge) for places in place_lists for edge in places[0])
 
 
 def count_alignment(

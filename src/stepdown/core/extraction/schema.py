@@ -1,4 +1,4 @@
-"""The fields that a JSON schema states, and those that no student can fill, each by name with the reason."""
+"""Reads the fields that a JSON schema states, and the reasons for fields that no student can fill."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class SchemaReader:
             self._refuse(keys, "its keys are not stated")
         needed = node.get("required")
         needed = needed if isinstance(needed, list) else []
-        for key, each in properties.items():
-            self._field(each, (*keys, str(key)), required and key in needed, refs)
+        for key, property_ in properties.items():
+            self._field(property_, (*keys, str(key)), required and key in needed, refs)
 
     def _field(self, schema: Any, keys: tuple[str, ...], required: bool, refs: tuple[str, ...]) -> None:
         if len(keys) > MAX_DEPTH + len(self._keys):
@@ -59,12 +59,12 @@ class SchemaReader:
         if problem:
             return self._refuse(keys, problem)
         refs = (*refs, *node.get("$refs", ()))
-        types = [each for each in _types(node) if each != "null"]
-        unknown = [each for each in types if each not in JSON_TYPES]
+        types = [type_name for type_name in _types(node) if type_name != "null"]
+        unknown = [type_name for type_name in types if type_name not in JSON_TYPES]
         if unknown:
             return self._refuse(keys, f"its type {unknown[0]!r} is none of JSON's")
         if len(types) > 1 and {"object", "array"} & set(types):
-            return self._refuse(keys, "it may be " + " or ".join(_words(each) for each in types))
+            return self._refuse(keys, "it may be " + " or ".join(_words(type_name) for type_name in types))
         absent: Absent = "null" if required and "null" in _types(node) else "omit"
         if types == ["object"]:
             return self._object(node, keys, required and absent == "omit", refs)
@@ -76,7 +76,7 @@ class SchemaReader:
         choices, problem = _choices(node)
         if problem:
             return self._refuse(keys, problem)
-        scalars = tuple(each for each in _types(node) if each in SCALARS)
+        scalars = tuple(type_name for type_name in _types(node) if type_name in SCALARS)
         if choices and not scalars:
             scalars = tuple(dict.fromkeys(type_of(choice) for choice in choices))
         name = join(keys)
@@ -104,7 +104,7 @@ class SchemaReader:
         types = _types(inner)
         if "object" in types or "array" in types:
             return {}, "it is a list of objects" if "object" in types else "it is a list of lists"
-        unknown = [each for each in types if each not in JSON_TYPES]
+        unknown = [type_name for type_name in types if type_name not in JSON_TYPES]
         return inner, f"its values' type {unknown[0]!r} is none of JSON's" if unknown else ""
 
     def _resolved(self, schema: Any, refs: tuple[str, ...], depth: int = 0) -> tuple[dict[str, Any], str]:
@@ -125,11 +125,11 @@ class SchemaReader:
             branches = node.pop(key, None)
             if not isinstance(branches, list) or not branches:
                 continue
-            found = [self._resolved(each, refs, depth + 1) for each in branches]
-            problem = next((why for _, why in found if why), "")
+            resolved = [self._resolved(branch, refs, depth + 1) for branch in branches]
+            problem = next((why for _, why in resolved if why), "")
             if problem:
                 return {}, problem
-            nodes = [each for each, _ in found]
+            nodes = [each for each, _ in resolved]
             node, problem = (_all_of(node, nodes), "") if key == "allOf" else _one_of(node, nodes)
             if problem:
                 return {}, problem
@@ -144,10 +144,10 @@ class SchemaReader:
         target = _pointed(self._root, ref)
         if target is None:
             return {}, f"its schema {ref!r} is missing"
-        found, problem = self._resolved(target, (*refs, ref), depth + 1)
+        resolved, problem = self._resolved(target, (*refs, ref), depth + 1)
         if problem:
             return {}, problem
-        return _all_of(node, [{**found, "$refs": (*found.get("$refs", ()), ref)}]), ""
+        return _all_of(node, [{**resolved, "$refs": (*resolved.get("$refs", ()), ref)}]), ""
 
 
 def _pointed(root: Any, ref: str) -> Any:
@@ -213,8 +213,8 @@ def _all_of(node: dict[str, Any], others: Iterable[dict[str, Any]]) -> dict[str,
 
 def _one_of(node: dict[str, Any], branches: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
     """One schema for several alternatives: scalars joined, null as one more type; or why they cannot be."""
-    real = [each for each in branches if _types(each) != ["null"]]
-    types = list(dict.fromkeys(kind for each in branches for kind in _types(each)))
+    real = [branch for branch in branches if _types(branch) != ["null"]]
+    types = list(dict.fromkeys(kind for branch in branches for kind in _types(branch)))
     if len(real) == 1:
         whole = _all_of(node, real)
         return ({**whole, "type": [*_types(whole), "null"]} if "null" in types and _types(whole) else whole), ""

@@ -25,7 +25,7 @@ Choice = int | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Alignment:
-    """What of one answer can be learned.
+    """The part of one answer that can be learned.
 
     spans: of copied fields, by their place; no two overlap. choices: of every closed field. present: fields that are
     there but that no student fills: free text, refused ones, and values of partly copied fields that can be had in no
@@ -78,8 +78,8 @@ def choice_of(role: Role, value: Any, many: bool) -> Choice | None:
         return _index(role, value)
     if not isinstance(value, list):
         return None
-    found = [_index(role, each) for each in value]
-    return None if None in found or len(set(found)) < len(found) else tuple(each for each in found if each)
+    indices = [_index(role, each) for each in value]
+    return None if None in indices or len(set(indices)) < len(indices) else tuple(each for each in indices if each)
 
 
 def _index(role: Role, value: Any) -> int | None:
@@ -91,8 +91,8 @@ def field_places(known: Field, normaliser: str, text: str, value: Any) -> list[l
     the field's."""
     if isinstance(value, list) != known.many:
         return None
-    found = [places(normaliser, text, each, known.types) for each in (value if known.many else [value])]
-    return found if found and all(found) else None
+    place_lists = [places(normaliser, text, each, known.types) for each in (value if known.many else [value])]
+    return place_lists if place_lists and all(place_lists) else None
 
 
 def _place(
@@ -106,17 +106,17 @@ def _place(
         known = form.field(role.field)
         if known is None:
             continue
-        found = field_places(known, role.normaliser, text, values[role.field])
-        if found is None:
+        place_lists = field_places(known, role.normaliser, text, values[role.field])
+        if place_lists is None:
             unplaced.append(role.field)
         else:
             if role.cues and not known.many:
-                found = [sorted(found[0], key=lambda place: -cued(role.cues, text, place[0]))]
-            longest = max(end - start for each in found for start, end in each)
-            waiting.append((-longest, order, role.field, found))
+                place_lists = [sorted(place_lists[0], key=lambda place: -cued(role.cues, text, place[0]))]
+            longest = max(end - start for each in place_lists for start, end in each)
+            waiting.append((-longest, order, role.field, place_lists))
     taken: list[Span] = []
-    for _, _, name, found in sorted(waiting):
-        chosen = _free(found, taken)
+    for _, _, name, place_lists in sorted(waiting):
+        chosen = _free(place_lists, taken)
         if chosen is None:
             unplaced.append(name)
         else:
@@ -155,9 +155,9 @@ def assemble(
     that is no list, the first given counts. What the chosen tool does not have is left out, and so is a span that its
     field's rule cannot read; with no tool chosen, in a task of tools, all is.
     """
-    found: dict[str, list[Span]] = {}
+    spans_by_field: dict[str, list[Span]] = {}
     for span in spans:
-        found.setdefault(span.field, []).append(span)
+        spans_by_field.setdefault(span.field, []).append(span)
     values: dict[str, Any] = {}
     for role in roles:
         known = form.field(role.field)
@@ -166,7 +166,7 @@ def assemble(
         if role.role == "closed":
             value = _chosen(role, choices.get(role.field, 0))
         else:
-            value = _written(known, role.normaliser, text, found.get(role.field, []))
+            value = _written(known, role.normaliser, text, spans_by_field.get(role.field, []))
         if value is not None:
             values[role.field] = value
     values |= derived(form, roles, text, values)
@@ -205,7 +205,8 @@ Rows = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 def learn_cues(roles: Sequence[Role], fields: Mapping[str, Field], rows: Rows) -> dict[str, dict[str, float]]:
-    """By copied field how much more often a word stands before its values than before those of the others: log-odds.
+    """For each copied field the log-odds of words: how much more often each stands before its values than before
+    others'.
 
     Fields whose values hardly ever stand in several places have none.
     """
@@ -217,8 +218,8 @@ def learn_cues(roles: Sequence[Role], fields: Mapping[str, Field], rows: Rows) -
         if role.role != "copied" or known.many:
             continue
         there = [(text, answer[role.field]) for text, answer in rows if role.field in answer and "\n" in text]
-        found = [(text, field_places(known, role.normaliser, text, value)) for text, value in there]
-        placed = [(text, each[0]) for text, each in found if each]
+        place_lists = [(text, field_places(known, role.normaliser, text, value)) for text, value in there]
+        placed = [(text, each[0]) for text, each in place_lists if each]
         if sum(len(places) > 1 for _, places in placed) > LEAST_SEVERAL * len(placed):
             several.add(role.field)
         single = [set(label_words(text, places[0][0])) for text, places in placed if len(places) == 1]
@@ -233,10 +234,10 @@ def _odds(name: str, own: Mapping[str, Counter[str]], seen: Mapping[str, int]) -
         if other != name:
             others.update(counts)
     count, rest = seen[name], sum(seen.values()) - seen[name]
-    found = {}
+    log_odds = {}
     for word in own[name].keys() | others.keys():
         if own[name][word] + others[word] >= LEAST_SEEN:
             mine, theirs = (own[name][word] + 0.5) / (count + 1.0), (others[word] + 0.5) / (rest + 1.0)
-            found[word] = round(math.log(mine / theirs), 2)
-    ranked = sorted(found, key=lambda word: (-abs(found[word]) * (own[name][word] + others[word]) ** 0.5, word))
-    return {word: found[word] for word in sorted(ranked[:MOST_CUES])}
+            log_odds[word] = round(math.log(mine / theirs), 2)
+    ranked = sorted(log_odds, key=lambda word: (-abs(log_odds[word]) * (own[name][word] + others[word]) ** 0.5, word))
+    return {word: log_odds[word] for word in sorted(ranked[:MOST_CUES])}

@@ -96,9 +96,12 @@ def _either(one: Field, other: Field) -> Field:
 def _any_of(one: Any, other: Any) -> Any:
     """A schema for what fits either. Each keeps an identity of its own, by which its inner references are resolved."""
     branches = one["anyOf"] if isinstance(one, dict) and one.get("title") == _EITHER else [one]
-    if canonical_json(other) in {canonical_json(_anonymous(each)) for each in branches} or len(branches) >= MAX_SCHEMAS:
+    if (
+        canonical_json(other) in {canonical_json(_anonymous(branch)) for branch in branches}
+        or len(branches) >= MAX_SCHEMAS
+    ):
         return one
-    named = [*(_anonymous(each) for each in branches), other]
+    named = [*(_anonymous(branch) for branch in branches), other]
     return {
         "title": _EITHER,
         "anyOf": [
@@ -114,7 +117,7 @@ def _anonymous(schema: Any) -> Any:
 
 
 def form_of(requests: Iterable[Mapping[str, Any]], tools: bool) -> Form | None:
-    """What the requests of one task state of its answers, together: of tools or of JSON; None where none states any."""
+    """The form that the requests of one task state together, of tools or of JSON; None where none states one."""
     seen: set[bytes] = set()
     form: Form | None = None
     for request in requests:
@@ -129,8 +132,8 @@ def form_of(requests: Iterable[Mapping[str, Any]], tools: bool) -> Form | None:
         if key in seen:
             continue
         seen.add(key)
-        found = form_of_tools(stated) if tools else form_of_answer(stated)
-        form = found if form is None else merged(form, found)
+        form_stated = form_of_tools(stated) if tools else form_of_answer(stated)
+        form = form_stated if form is None else merged(form, form_stated)
     return form
 
 
@@ -201,7 +204,7 @@ def _why_not(values: Sequence[Any]) -> str:
 def _field(name: str, values: Sequence[Any], tools: tuple[str, ...], everywhere: bool) -> Field:
     lists = sum(isinstance(value, list) for value in values)
     scalars = [each for value in values for each in (value if isinstance(value, list) else [value])]
-    seen = {type_of(each) for each in scalars}
+    seen = {type_of(scalar) for scalar in scalars}
     if "number" in seen:
         seen.discard("integer")
     return Field(

@@ -1,4 +1,4 @@
-"""What the fields of a sample of answers look like, before anything is learned: is this a task of extraction at all?"""
+"""Traits of the fields of a sample of answers, by which a task is known to be extraction."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MOSTLY = 0.6
 
 @dataclass(frozen=True)
 class InformativeFields:
-    """How many fields say something: of a closed set, or out of the input. Constants and confidences are none."""
+    """Counts of informative fields: closed, or copied from the input. Constants and confidences do not count."""
 
     closed: int
     copied: int
 
     @property
     def more_than_a_label(self) -> bool:
-        """Whether an answer is no label with words round it: it has a second field, or a piece of its input."""
+        """Whether answers hold more than one label: a second field, or a piece of the input."""
         return self.copied > 0 or self.closed > 1
 
 
@@ -39,7 +39,7 @@ def is_more_than_a_label(calls: Sequence[Call]) -> bool:
 
 
 def last_message_text(call: Call) -> str:
-    """The text asked last, where inputs mostly stand."""
+    """The text of the last message, where inputs mostly stand."""
     messages = call.request.get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
     content = last.get("content") if isinstance(last, dict) else None

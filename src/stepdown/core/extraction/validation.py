@@ -185,8 +185,8 @@ def is_tame(pattern: Any) -> bool:
     if re.search(r"\)(?:[*+]|\{)", bare):
         return False
     repeats = re.findall(r"[*+?]|\{\d*,?\d*\}", bare.replace("(?:", "(").replace("(?=", "(").replace("(?!", "("))
-    open_ended = [each for each in repeats if each in "*+" or _is_wide(each)]
-    if len(open_ended) > 2 or sum(not re.fullmatch(r"\{\d+\}", each) for each in repeats) > 6:
+    open_ended = [repeat for repeat in repeats if repeat in "*+" or _is_wide(repeat)]
+    if len(open_ended) > 2 or sum(not re.fullmatch(r"\{\d+\}", repeat) for repeat in repeats) > 6:
         return False
     try:
         re.compile(pattern)
@@ -196,8 +196,8 @@ def is_tame(pattern: Any) -> bool:
 
 
 def _is_wide(repeat: str) -> bool:
-    found = re.fullmatch(r"\{(\d*),(\d*)\}", repeat)
-    if not found:
+    bounds = re.fullmatch(r"\{(\d*),(\d*)\}", repeat)
+    if not bounds:
         return False
-    low, high = found.groups()
+    low, high = bounds.groups()
     return not high or int(high) - int(low or 0) > 16

@@ -59,17 +59,17 @@ def _title(piece: str) -> str:
 
 def _amount(name: str, write: Callable[[amounts.Number], Any], patterns: tuple[str, ...], gives: str) -> Normaliser:
     def within(piece: str, text: str) -> Any:
-        found = amounts.amount(piece, text)
-        return None if found is None else write(found)
+        number = amounts.amount(piece, text)
+        return None if number is None else write(number)
 
     return Normaliser(name, lambda piece: within(piece, piece), patterns, gives, within)
 
 
 def _dated(order: str, form: str) -> Normaliser:
-    told = dates.ORDERS[order]
+    order_of = dates.ORDERS[order]
 
     def within(piece: str, text: str) -> str | None:
-        day = dates.read_date(piece, told(text))
+        day = dates.read_date(piece, order_of(text))
         return None if day is None else dates.date_as(form, day)
 
     gives = dates.FORMATS[form][1]
@@ -128,9 +128,9 @@ def value_of(name: str, piece: str, types: tuple[str, ...] = ("string",), text: 
     text = text or piece
     value = rule.read(piece, text)
     if value is None and rule.patterns:
-        found = dict(_matches(rule, piece))
-        if len(found) == 1:
-            ((start, end),) = found.items()
+        matches = dict(_matches(rule, piece))
+        if len(matches) == 1:
+            ((start, end),) = matches.items()
             value = rule.read(piece[start:end], text)
     return None if value is None or value == "" else cast(value, types)
 
@@ -163,24 +163,24 @@ def places(name: str, text: str, value: Any, types: tuple[str, ...] = ("string",
         return []
     if rule.patterns:
         read = [(start, end, each) for start, end, each in _kept(name, text) if each is not None]
-        found = [(start, end) for start, end, each in read if same(cast(each, types), value)][:MAX_PLACES]
+        spans = [(start, end) for start, end, each in read if same(cast(each, types), value)][:MAX_PLACES]
     else:
-        found = []
+        spans = []
         for start, end in _spelled(name, text, value):
             whole = is_boundary(text, start) and is_boundary(text, end)
             if whole and same(value_of(name, text[start:end], types, text), value):
-                found.append((start, end))
-                if len(found) == MAX_PLACES:
+                spans.append((start, end))
+                if len(spans) == MAX_PLACES:
                     break
-    return sorted(set(found), key=lambda place: (_inside_words(text, place), place))
+    return sorted(set(spans), key=lambda place: (_inside_words(text, place), place))
 
 
 def pieces(name: str, text: str, most: int | None = None) -> tuple[tuple[int, int, Any], ...]:
     """All that looks as the pieces of a rule with a form of its own (a number, a date) do: start, end, and the value,
     of no type yet; None where the text leaves it unclear. most: no more than so many, from the left."""
     rule = NORMALISERS[name]
-    found = [each for each in _matches(rule, text)[:most] if all(is_boundary(text, edge) for edge in each)]
-    return tuple((start, end, rule.read(text[start:end], text)) for start, end in found)
+    spans = [match_ for match_ in _matches(rule, text)[:most] if all(is_boundary(text, edge) for edge in match_)]
+    return tuple((start, end, rule.read(text[start:end], text)) for start, end in spans)
 
 
 @functools.lru_cache(4096)

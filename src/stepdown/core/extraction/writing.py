@@ -64,7 +64,7 @@ def _filled(
         elif inside and isinstance(old, dict):
             whole[key] = _filled(old, (*keys, key), values, names)
         elif inside or name in names:
-            if is_nothing(old) and not any(each.startswith(name + ".") for each in values):
+            if is_nothing(old) and not any(value.startswith(name + ".") for value in values):
                 whole[key] = old
         else:
             whole[key] = old
@@ -133,10 +133,10 @@ def fitting(form: Form) -> Callable[[Mapping[str, Any]], bool]:
 
 def _holder(whole: dict[str, Any], keys: Iterable[str]) -> Any:
     """What lies at a path, None where nothing does."""
-    found: Any = whole
+    node: Any = whole
     for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
 
 
 def _fits(form: Form, whole: Mapping[str, Any]) -> bool:

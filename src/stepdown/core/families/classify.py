@@ -13,11 +13,10 @@ from stepdown.core import tool_label
 from stepdown.core.answer_path import load_json, parse_path, read_path, write_path
 from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json
-from stepdown.core.dataset import Answer
 from stepdown.core.errors import nearest
 from stepdown.core.extraction.messages import confidence_like, is_confidence, tool_calls_in
 from stepdown.core.extraction.traits import is_more_than_a_label
-from stepdown.core.family import Loss, Shape
+from stepdown.core.family import Shape
 from stepdown.core.tasks import Task
 from stepdown.core.tool_label import spot_of
 
@@ -29,11 +28,7 @@ _LEAST_OF_SEVERAL = 0.7
 _CONFIDENCE_FIELDS = ("confidence", "score", "probability", "certainty")
 
 
-def _error(answer: Answer | None, reference: Answer) -> float:
-    return float(answer != reference)
-
-
-LOSSES = {"error": Loss("error", "zero_one", _error)}
+LOSS = "error"
 
 
 def fits(calls: Sequence[Call]) -> float:
@@ -152,17 +147,17 @@ def _unwrapped(task: Task, value: Any) -> Any:
     if not isinstance(value, str) or value.strip()[:1] not in {"{", "[", '"'}:
         return value if spot is None else tool_label.read_gold(value, spot)
     try:
-        found = load_json(value)
+        label = load_json(value)
     except ValueError:
         return value
     if spot is not None:
-        found = tool_label.read_gold(found, spot)
-    elif isinstance(found, dict) and parse_path(task.answer):
+        label = tool_label.read_gold(label, spot)
+    elif isinstance(label, dict) and parse_path(task.answer):
         with suppress(KeyError):
-            found = read_path(value, task.answer)
-    if isinstance(found, dict | list) and len(found) == 1:
-        (found,) = found.values() if isinstance(found, dict) else found
-    return value if isinstance(found, dict | list) else found
+            label = read_path(value, task.answer)
+    if isinstance(label, dict | list) and len(label) == 1:
+        (label,) = label.values() if isinstance(label, dict) else label
+    return value if isinstance(label, dict | list) else label
 
 
 def _label(value: Any) -> str | None:

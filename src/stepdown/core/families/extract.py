@@ -10,7 +10,7 @@ import msgspec
 from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Answer
-from stepdown.core.extraction.answers import canonical_object, flat, same
+from stepdown.core.extraction.answers import canonical_object, flat
 from stepdown.core.extraction.form import ARGUMENTS, CALLS, TOOL, Field, Form
 from stepdown.core.extraction.messages import (
     confidence_like,
@@ -25,7 +25,7 @@ from stepdown.core.extraction.stated import form_of, infer, with_absent
 from stepdown.core.extraction.traits import count_informative_fields, last_message_text
 from stepdown.core.extraction.wire_text import as_text, function_of
 from stepdown.core.extraction.writing import is_valid, written
-from stepdown.core.family import Loss, Shape
+from stepdown.core.family import Shape
 from stepdown.core.tasks import Task
 
 LEAST_TOOL_CALLS = 0.1
@@ -36,30 +36,7 @@ MAX_SLICE_CHARACTERS = 100
 SHOWN_FIELDS = 8
 
 
-def _differs(answer: Answer | None, reference: Answer) -> float:
-    return float(answer is None or not same(answer, reference))
-
-
-def _field_loss(answer: Answer | None, reference: Answer) -> float:
-    """1 - F1 over the pairs of field and value; an answer without any is right where the reference has none."""
-    if answer is None:
-        return 1.0
-    given, wanted = parts(answer), parts(reference)
-    if not given and not wanted:
-        return 0.0
-    shared = sum(name in wanted and _typed(value) == _typed(wanted[name]) for name, value in given.items())
-    return 1.0 - 2.0 * shared / (len(given) + len(wanted))
-
-
-def _typed(value: Any) -> tuple[Any, bool]:
-    """Told apart where Python does not: true and 1."""
-    return value, isinstance(value, bool)
-
-
-LOSSES = {
-    "exact-match": Loss("exact-match", "zero_one", _differs),
-    "field-f1": Loss("field-f1", "bounded", _field_loss, triangle=False),
-}
+LOSS = "exact-match"
 
 
 def fits(calls: Sequence[Call]) -> float:
@@ -250,7 +227,7 @@ def like(task: Task, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for key, value in whole.items():
         if key not in known and not is_confidence(key, value) and task.answer == "$":
             others = {
-                canonical_json(found.get(key)) for content in contents if (found := object_in(content)) is not None
+                canonical_json(answer.get(key)) for content in contents if (answer := object_in(content)) is not None
             }
             if len(others) > 1:
                 whole[key] = "" if isinstance(value, str) else None

@@ -16,8 +16,8 @@ PATTERN = re.compile(
 )
 
 
-def locate(found: re.Match[str]) -> tuple[int, int] | None:
-    return found.span("date")
+def locate(match: re.Match[str]) -> tuple[int, int] | None:
+    return match.span("date")
 
 
 def examples() -> list[tuple[str, list[str]]]:

@@ -10,9 +10,9 @@ TRIGGER = "@"
 PATTERN = re.compile(r"(?<![\w.+-])[\w.!#$%&'*+/=?^`{|}~-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
 
 
-def locate(found: re.Match[str]) -> tuple[int, int] | None:
-    local = found[0].split("@", 1)[0].lstrip("'`*")
-    return (found.end() - len(found[0].split("@", 1)[1]) - 1 - len(local), found.end()) if local else None
+def locate(match: re.Match[str]) -> tuple[int, int] | None:
+    local = match[0].split("@", 1)[0].lstrip("'`*")
+    return (match.end() - len(match[0].split("@", 1)[1]) - 1 - len(local), match.end()) if local else None
 
 
 def examples() -> list[tuple[str, list[str]]]:

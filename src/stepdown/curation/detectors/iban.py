@@ -12,13 +12,13 @@ TRIGGER = "0123456789"
 PATTERN = re.compile(r"(?<!\w)[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}")
 
 
-def locate(found: re.Match[str]) -> tuple[int, int] | None:
+def locate(match: re.Match[str]) -> tuple[int, int] | None:
     """The text may run on after the number, so shorter pieces are tried, ending where a word ends."""
-    text = found[0]
+    text = match[0]
     ends = [len(text), *(gap.start() for gap in reversed(list(re.finditer(r"[ -]", text))))]
     for end in ends:
         if iban.is_valid(text[:end], check_country=False):
-            return found.start(), found.start() + end
+            return match.start(), match.start() + end
     return None
 
 

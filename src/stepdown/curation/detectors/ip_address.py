@@ -12,16 +12,16 @@ PATTERN = re.compile(r"(?<![\w.:])(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f]{0,4}(?:
 _VERSION = re.compile(r"(?:\bv|version|release|section|firmware)\W{0,2}$", re.IGNORECASE)
 
 
-def locate(found: re.Match[str]) -> tuple[int, int] | None:
-    text = found[0]
+def locate(match: re.Match[str]) -> tuple[int, int] | None:
+    text = match[0]
     if ":" in text and sum(bool(part) for part in text.split(":")) < 3:
         return None
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    before = found.string[max(0, found.start() - 12) : found.start()]
-    return None if address.is_loopback or address.is_unspecified or _VERSION.search(before) else found.span()
+    before = match.string[max(0, match.start() - 12) : match.start()]
+    return None if address.is_loopback or address.is_unspecified or _VERSION.search(before) else match.span()
 
 
 def examples() -> list[tuple[str, list[str]]]:

@@ -47,11 +47,11 @@ PATTERN = re.compile(
 )
 
 
-def locate(found: re.Match[str]) -> tuple[int, int] | None:
-    if found["labelled"]:
-        valid = any(module.is_valid(found["labelled"]) for module in _DIGITS)
-        return found.span("labelled") if valid else None
-    return found.span() if found.lastgroup and _WRITTEN[found.lastgroup][1].is_valid(found[0]) else None
+def locate(match: re.Match[str]) -> tuple[int, int] | None:
+    if match["labelled"]:
+        valid = any(module.is_valid(match["labelled"]) for module in _DIGITS)
+        return match.span("labelled") if valid else None
+    return match.span() if match.lastgroup and _WRITTEN[match.lastgroup][1].is_valid(match[0]) else None
 
 
 def examples() -> list[tuple[str, list[str]]]:

@@ -12,9 +12,9 @@ TRIGGER = "0123456789"
 PATTERN = re.compile(r"(?<![\w.,-])(?:[3-6]\d|2[2-7])(?:[ -]?\d){11,17}(?![\w-]|[.,]\d)")
 
 
-def locate(found: re.Match[str]) -> tuple[int, int] | None:
-    digits = re.sub(r"\D", "", found[0])
-    return found.span() if len(set(digits)) > 1 and luhn.is_valid(digits) else None
+def locate(match: re.Match[str]) -> tuple[int, int] | None:
+    digits = re.sub(r"\D", "", match[0])
+    return match.span() if len(set(digits)) > 1 and luhn.is_valid(digits) else None
 
 
 def examples() -> list[tuple[str, list[str]]]:

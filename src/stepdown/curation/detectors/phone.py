@@ -18,10 +18,10 @@ PATTERN = re.compile(
 )
 
 
-def locate(found: re.Match[str]) -> tuple[int, int] | None:
-    start, end = found.span("labelled") if found["labelled"] else found.span()
-    digits = sum(character.isdigit() for character in found.string[start:end])
-    return (start, end) if (7 if found["labelled"] else 9) <= digits <= 15 else None
+def locate(match: re.Match[str]) -> tuple[int, int] | None:
+    start, end = match.span("labelled") if match["labelled"] else match.span()
+    digits = sum(character.isdigit() for character in match.string[start:end])
+    return (start, end) if (7 if match["labelled"] else 9) <= digits <= 15 else None
 
 
 def examples() -> list[tuple[str, list[str]]]:

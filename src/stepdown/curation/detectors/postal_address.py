@@ -19,8 +19,8 @@ PATTERN = re.compile(
 )
 
 
-def locate(found: re.Match[str]) -> tuple[int, int] | None:
-    return found.start(), found.start() + len(found[0].rstrip())
+def locate(match: re.Match[str]) -> tuple[int, int] | None:
+    return match.start(), match.start() + len(match[0].rstrip())
 
 
 def examples() -> list[tuple[str, list[str]]]:

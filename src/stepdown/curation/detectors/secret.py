@@ -30,13 +30,13 @@ PATTERN = re.compile(
 )
 
 
-def locate(found: re.Match[str]) -> tuple[int, int] | None:
-    if not found["labelled"]:
-        return found.span()
-    value = found["labelled"].rstrip(".!?)")
+def locate(match: re.Match[str]) -> tuple[int, int] | None:
+    if not match["labelled"]:
+        return match.span()
+    value = match["labelled"].rstrip(".!?)")
     # "my password is incorrect" names no password: one has a digit or a symbol among its letters.
     mixed = re.search(r"\d", value) and re.search(r"[^\W\d_]", value)
-    return (found.start("labelled"), found.start("labelled") + len(value)) if mixed and len(value) > 5 else None
+    return (match.start("labelled"), match.start("labelled") + len(value)) if mixed and len(value) > 5 else None
 
 
 def examples() -> list[tuple[str, list[str]]]:

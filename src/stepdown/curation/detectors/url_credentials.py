@@ -10,8 +10,8 @@ TRIGGER = "@"
 PATTERN = re.compile(r"(?<!\w)[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/:@]{0,128}:[^\s/@]{1,256}@[^\s<>\"')\]]{1,512}")
 
 
-def locate(found: re.Match[str]) -> tuple[int, int] | None:
-    return found.start(), found.start() + len(found[0].rstrip(".,;!?"))
+def locate(match: re.Match[str]) -> tuple[int, int] | None:
+    return match.start(), match.start() + len(match[0].rstrip(".,;!?"))
 
 
 def examples() -> list[tuple[str, list[str]]]:

@@ -31,9 +31,9 @@ def shown_as(loss: Estimate) -> tuple[str, Estimate]:
 
 
 def examples() -> list[MetricExample]:
-    said: tuple[Answer, ...] = ({"city": "Rome", "day": 2}, {"city": "Rome"}, None, {})
+    answers: tuple[Answer, ...] = ({"city": "Rome", "day": 2}, {"city": "Rome"}, None, {})
     wanted: tuple[Answer, ...] = ({"day": 2, "city": "Rome"}, {"city": "Rome", "day": 2}, {"city": "Rome"}, {})
     return [
-        MetricExample(said, wanted, 0.5, family="extract"),
+        MetricExample(answers, wanted, 0.5, family="extract"),
         MetricExample(({"all": True, "to": ["a", "b"]},), ({"all": True, "to": ["b", "a"]},), 1.0, family="extract"),
     ]

@@ -35,11 +35,11 @@ def shown_as(loss: Estimate) -> tuple[str, Estimate]:
 def examples() -> list[MetricExample]:
     city = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     plain, tools = Form(schemas={"": city}), Form(tools=("find",), schemas={"find": city})
-    said = ({"city": "Rome"}, {"city": 3}, {"day": 1}, None)
+    answers = ({"city": "Rome"}, {"city": 3}, {"day": 1}, None)
     rome = {"city": "Rome"}
     called: tuple[Answer, ...] = ({"tool": "find", "arguments": rome}, {"tool": "book", "arguments": rome}, {})
     return [
-        MetricExample(said, ({"city": "Bonn"},) * 4, 3 / 4, family="extract", form=plain),
+        MetricExample(answers, ({"city": "Bonn"},) * 4, 3 / 4, family="extract", form=plain),
         MetricExample(called, ({},) * 3, 1 / 3, family="extract", form=tools),
         MetricExample(({"day": 1}, None), ({}, {}), 1 / 2, family="extract"),
     ]

@@ -1,4 +1,4 @@
-"""What a cross-validated student reaches: its losses, the share it could answer within the margin, and by label."""
+"""The results of a cross-validated student: its losses, the share it could answer within the margin, and by label."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def judge_cheap_student(
     learning: tuple[LearningPoint, ...],
     evidence: int = 0,
 ) -> CheapStudent:
-    """Everything a scan wants to know of one cross-validated run. evidence: rows kept for it, 0 where none are yet."""
+    """The facts of one cross-validated run. evidence: rows kept for it, 0 where there are none yet."""
     gold = _against_gold(run)
     against = gold if gold is not None and len(gold.slices) >= FEWEST_GOLD else _against_incumbent(run)
     # Gold that does not teach is all evidence; of everything else, a share is kept for it.
@@ -90,11 +90,11 @@ def judge_cheap_student(
 def _differs(run: CrossValidated, against: Excess, accepted: NDArray[np.bool_]) -> float:
     """The share of calls that are accepted with another answer than the incumbent's: only those need a label."""
     same = {
-        each.id: canonical_json(answer) == canonical_json(each.incumbent)
-        for answer, each in zip(run.answers, run.examples, strict=True)
+        example.id: canonical_json(answer) == canonical_json(example.incumbent)
+        for answer, example in zip(run.answers, run.examples, strict=True)
     }
-    rows = [each for each in run.examples if against.reference != "gold" or each.gold is not None]
-    return float(np.mean([taken and not same[each.id] for taken, each in zip(accepted, rows, strict=True)]))
+    rows = [example for example in run.examples if against.reference != "gold" or example.gold is not None]
+    return float(np.mean([taken and not same[row.id] for taken, row in zip(accepted, rows, strict=True)]))
 
 
 def learning_point(run: CrossValidated) -> LearningPoint:
@@ -115,7 +115,7 @@ def _slices(run: CrossValidated, answers: Sequence[Answer]) -> list[str]:
 
 
 def _against_gold(run: CrossValidated) -> Excess | None:
-    kept = [index for index, each in enumerate(run.examples) if each.gold is not None]
+    kept = [index for index, example in enumerate(run.examples) if example.gold is not None]
     if not kept:
         return None
     golds = [run.examples[index].gold for index in kept]
@@ -170,9 +170,9 @@ def _label_facts(against: Excess) -> tuple[LabelFact, ...]:
     names, codes, counts = np.unique(np.array(against.slices)[answered], return_inverse=True, return_counts=True)
     order = np.argsort(codes, kind="stable")
     parts = np.split(against.values[answered][order], np.cumsum(counts)[:-1])
-    found = [
+    label_facts = [
         LabelFact(name=str(name), n=part.size, share=part.size / against.values.size, excess=paired_mean(part))
         for name, part in zip(names, parts, strict=True)
         if part.size >= FEWEST_PER_LABEL
     ]
-    return tuple(sorted(found, key=lambda fact: (-fact.share, fact.name)))
+    return tuple(sorted(label_facts, key=lambda fact: (-fact.share, fact.name)))

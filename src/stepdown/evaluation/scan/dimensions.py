@@ -1,4 +1,4 @@
-"""Each dimension of a scan: its figure, how much it speaks for stepping down, and why in plain words.
+"""The dimensions of a scan: each with its figure, its rating for stepping down, and the reason in plain words.
 
 The thresholds are judgements, named here once. Ratings: good, fair and poor as reasons to step down; unknown where the
 traffic does not tell.
@@ -71,7 +71,7 @@ def privacy(facts: ScanFacts) -> Dimension:
     if share is None:
         return _unknown("privacy", "The inputs were not searched for personal data.")
     reason = (
-        "Personal data leaves the house in these calls; what a small model answers stays in."
+        "Personal data leaves your machines in these calls; calls that a small model answers do not."
         if share > 0.0
         else "No personal data was found, so privacy is no reason either way."
     )
@@ -106,35 +106,40 @@ def instructions(facts: ScanFacts) -> Dimension:
 
 
 def answer_entropy(facts: ScanFacts) -> Dimension:
-    found = facts.answers
-    if found.n < FEWEST_ROWS:
-        return _unknown("answer entropy", f"Only {found.n} answers could be read; too few to tell.")
-    figure = f"{found.entropy_bits:.2f} bits: {found.distinct:,} different answers, as spread as {found.effective:,.0f}"
-    if found.mostly_new:
+    answers = facts.answers
+    if answers.n < FEWEST_ROWS:
+        return _unknown("answer entropy", f"Only {answers.n} answers could be read; too few to tell.")
+    figure = (
+        f"{answers.entropy_bits:.2f} bits: {answers.distinct:,} different answers, as spread as "
+        f"{answers.effective:,.0f}"
+    )
+    if answers.mostly_new:
         reason = "Nearly every answer is new: this is free text, not a choice among known answers."
         return Dimension(name="answer entropy", figure=figure, rating="poor", reason=reason)
-    rows_each = found.n / found.effective
+    rows_each = answers.n / answers.effective
     rating = _rated(rows_each, 50.0, 10.0)
     reason = f"About {rows_each:,.0f} rows for each equally common answer to learn from."
-    if found.fields:
+    if answers.fields:
         kinds = (
-            "all of one kind" if found.effective < 1.01 else f"in kind as spread as {found.effective:,.1f} equal ones"
+            "all of one kind"
+            if answers.effective < 1.01
+            else f"in kind as spread as {answers.effective:,.1f} equal ones"
         )
-        figure = f"{found.fields:,} fields, {found.distinct:,} different answers, {kinds}"
+        figure = f"{answers.fields:,} fields, {answers.distinct:,} different answers, {kinds}"
         reason = f"About {rows_each:,.0f} rows for each equally common kind of answer to learn from."
     return Dimension(name="answer entropy", figure=figure, rating=rating, reason=reason)
 
 
 def trivial_answer(facts: ScanFacts) -> Dimension:
-    found = facts.trivial
-    if found is None:
+    trivial = facts.trivial
+    if trivial is None:
         return _unknown("trivial answer", "No answer can be read.")
     right, what = (
-        1.0 - found.loss.value,
-        "right by gold" if found.reference == "gold" else "the large model's own answer",
+        1.0 - trivial.loss.value,
+        "right by gold" if trivial.reference == "gold" else "the large model's own answer",
     )
-    figure = f"always “{found.name}”: {what} on {right:.1%} (n = {found.loss.n:,})"
-    passes, by_label = found.passes(facts.contract.margin), "label" in facts.contract.slices
+    figure = f"always “{trivial.name}”: {what} on {right:.1%} (n = {trivial.loss.n:,})"
+    passes, by_label = trivial.passes(facts.contract.margin), "label" in facts.contract.slices
     rating: Rating = "poor" if passes and not by_label else "fair" if passes else "good"
     reason = (
         "It would not keep the margin: a student has to learn something."
@@ -143,7 +148,7 @@ def trivial_answer(facts: ScanFacts) -> Dimension:
         if by_label
         else f"It would keep the margin too. Add {PROPOSAL} to the contract, so that each label counts."
     )
-    return Dimension(name="trivial answer", figure=figure, rating=rating, reason=reason, estimate=found.excess)
+    return Dimension(name="trivial answer", figure=figure, rating=rating, reason=reason, estimate=trivial.excess)
 
 
 def volume(facts: ScanFacts) -> Dimension:
@@ -173,22 +178,22 @@ def duplicates(facts: ScanFacts) -> Dimension:
 
 
 def cheap_student(facts: ScanFacts) -> Dimension:
-    found = facts.cheap
-    if found is None:
+    student = facts.cheap
+    if student is None:
         return _unknown("cheap student", f"None was tried: {facts.no_student}.")
-    rating = _rated(found.offload.value, 0.5, 0.1)
-    agreement = 1.0 - found.disagreement.value
+    rating = _rated(student.offload.value, 0.5, 0.1)
+    agreement = 1.0 - student.disagreement.value
     right = ""
-    if found.error is not None and found.incumbent_error is not None:
-        right = f"; by gold {1 - found.error.value:.1%} right (n = {found.error.n}), the large model "
-        right += f"{1 - found.incumbent_error.value:.1%}"
-    figure = f"agrees with the large model on {agreement:.1%} (n = {found.n}){right}"
+    if student.error is not None and student.incumbent_error is not None:
+        right = f"; by gold {1 - student.error.value:.1%} right (n = {student.error.n}), the large model "
+        right += f"{1 - student.incumbent_error.value:.1%}"
+    figure = f"agrees with the large model on {agreement:.1%} (n = {student.n}){right}"
     reason = (
-        f"Cross-validated, it could answer {found.offload.value:.0%} ({found.offload.low:.0%} to "
-        f"{found.offload.high:.0%}) of the traffic within the margin of {facts.contract.margin:g}, held against "
-        f"{'gold' if found.reference == 'gold' else 'the large model itself'}. Larger students usually reach more."
+        f"Cross-validated, it could answer {student.offload.value:.0%} ({student.offload.low:.0%} to "
+        f"{student.offload.high:.0%}) of the traffic within the margin of {facts.contract.margin:g}, held against "
+        f"{'gold' if student.reference == 'gold' else 'the large model itself'}. Larger students usually reach more."
     )
-    return Dimension(name="cheap student", figure=figure, rating=rating, reason=reason, estimate=found.offload)
+    return Dimension(name="cheap student", figure=figure, rating=rating, reason=reason, estimate=student.offload)
 
 
 def labels(facts: ScanFacts) -> Dimension:
@@ -210,14 +215,14 @@ def labels(facts: ScanFacts) -> Dimension:
 
 
 def saving(facts: ScanFacts) -> Dimension:
-    found = monthly_saving(facts)
-    if found is None:
+    estimate = monthly_saving(facts)
+    if estimate is None:
         return _unknown("saving", "Without a price and a student that could answer there is no saving to estimate.")
-    rating: Rating = "good" if found.low > 0.0 else "fair" if found.value > 0.0 else "poor"
+    rating: Rating = "good" if estimate.low > 0.0 else "fair" if estimate.value > 0.0 else "poor"
     per = "a month" if facts.calls.calls_per_month else "per 100,000 calls a month"
-    figure = f"{dollars(found.value)} {per} ({dollars(found.low)} to {dollars(found.high)})"
+    figure = f"{dollars(estimate.value)} {per} ({dollars(estimate.low)} to {dollars(estimate.high)})"
     reason = "The large model's price × what a student could answer, less a machine, upkeep and shadow requests."
-    return Dimension(name="saving", figure=figure, rating=rating, reason=reason, estimate=found)
+    return Dimension(name="saving", figure=figure, rating=rating, reason=reason, estimate=estimate)
 
 
 JUDGES: tuple[Callable[[ScanFacts], Dimension], ...] = (

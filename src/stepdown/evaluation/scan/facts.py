@@ -14,7 +14,7 @@ FEWEST_ROWS = 50
 
 
 class CallStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What the traffic tells without reading answers. None: not recorded.
+    """Statistics of the calls, without their answers. None: not recorded.
 
     parsed_share: of all calls, those whose answer could be read. personal_data_share: of inputs, those in which
     personal data was found. prompt_tokens and completion_tokens: means per call. latencies in s.

@@ -65,8 +65,8 @@ def gather_facts(
     """
     options = options or ScanOptions()
     rows = [each for each in dataset.examples if each.split != "test"]
-    answered = [each for each in rows if each.incumbent is not None]
-    complete = all(each.gold is not None for each in rows) if dataset.draw is None else dataset.draw.complete
+    answered = [row for row in rows if row.incumbent is not None]
+    complete = all(row.gold is not None for row in rows) if dataset.draw is None else dataset.draw.complete
 
     def is_fair(example: Example) -> bool:
         return complete or example.gold_basis == "random-sample"
@@ -81,7 +81,7 @@ def gather_facts(
         answers=answer_facts(answered, task),
         inputs=input_facts(rows),
         instructions=instruction_facts(task),
-        gold=sum(each.gold is not None for each in rows if each.split == "certify" or is_fair(each)),
+        gold=sum(row.gold is not None for row in rows if row.split == "certify" or is_fair(row)),
         cheap=cheap,
         no_student=why,
         trivial=trivial_answer(dataset, task.family, contract) if out_of_sample is not None else None,
@@ -97,8 +97,8 @@ def answer_facts(examples: Sequence[Example], task: Task) -> AnswerFacts:
         spread = Counter(slice_of(each.incumbent) for each in examples)
     shares = np.array(sorted(spread.values()), dtype=np.float64) / max(1, len(examples))
     by_text: dict[str, Counter[bytes]] = defaultdict(Counter)
-    for each in examples:
-        by_text[each.text][canonical_json(each.incumbent)] += 1
+    for example in examples:
+        by_text[example.text][canonical_json(example.incumbent)] += 1
     repeated = [answers for answers in by_text.values() if answers.total() > 1]
     others = sum(answers.total() - max(answers.values()) for answers in repeated)
     return AnswerFacts(
@@ -113,7 +113,7 @@ def answer_facts(examples: Sequence[Example], task: Task) -> AnswerFacts:
 
 def input_facts(examples: Sequence[Example]) -> InputFacts:
     """Repetition and length of the inputs."""
-    texts = [each.text for each in examples]
+    texts = [example.text for example in examples]
     lengths = [len(text) for text in texts] or [0]
     middle, long = np.quantile(lengths, [0.5, 0.95])
     return InputFacts(

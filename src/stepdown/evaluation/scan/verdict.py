@@ -62,10 +62,10 @@ def scan(facts: ScanFacts) -> ScanReport:
 
 def _trivial(facts: ScanFacts) -> list[str]:
     """That always answering the same would keep the margin, where it would."""
-    found, contract = facts.trivial, facts.contract
-    if found is None or facts.cheap is None or not found.passes(contract.margin):
+    trivial, contract = facts.trivial, facts.contract
+    if trivial is None or facts.cheap is None or not trivial.passes(contract.margin):
         return []
-    return trivial_sentences(found, contract.margin, contract.slices)
+    return trivial_sentences(trivial, contract.margin, contract.slices)
 
 
 def labels_within_margin(facts: ScanFacts) -> tuple[LabelFact, ...]:
@@ -89,16 +89,16 @@ def _decide(
 def _cannot(facts: ScanFacts) -> tuple[Verdict, list[str]] | None:
     answers = facts.answers
     if answers.mostly_new:
-        told = f"{answers.distinct:,} of {answers.n:,} answers are different: this is free text, not a choice."
-        return STAY, [told, "There is nothing here for a small classifier to choose from."]
+        reason = f"{answers.distinct:,} of {answers.n:,} answers are different: this is free text, not a choice."
+        return STAY, [reason, "There is nothing here for a small classifier to choose from."]
     if facts.cheap is not None:
         return None
     if answers.distinct == 1 and answers.n:
         return LOOK_CLOSER, [f"{facts.no_student[:1].upper()}{facts.no_student[1:]}.", "Is this call needed at all?"]
-    told = f"No student could be tried: {facts.no_student}."
+    reason = f"No student could be tried: {facts.no_student}."
     if facts.no_student.endswith(TIME_OF_A_SCAN):
-        return LOOK_CLOSER, [told, "That says nothing of what one learns in a build: build one and see."]
-    return STAY, [told]
+        return LOOK_CLOSER, [reason, "That says nothing of what one learns in a build: build one and see."]
+    return STAY, [reason]
 
 
 def _does_not_pay(facts: ScanFacts, saving: Estimate | None) -> tuple[Verdict, list[str]] | None:
@@ -118,21 +118,21 @@ def _reaches(
 ) -> tuple[Verdict, list[str]]:
     student = facts.cheap
     if student is None:
-        raise ValueError("A task without a student has been decided before.")
+        raise ValueError("Got facts without a student; expected a task that was not decided before.")
     offload = student.offload
-    told = (
+    reason = (
         f"Within the margin of {facts.contract.margin:g}, a cheap student could answer {offload.value:.0%} of the "
         f"traffic ({offload.low:.0%} to {offload.high:.0%}, n = {offload.n}, cross-validated)."
     )
     if offload.value >= MOST_OF_THE_TRAFFIC:
         doubt = _doubt(saving)
-        return (LOOK_CLOSER, [told, doubt]) if doubt else (STEP_DOWN, [told, *_gains(facts, saving)])
+        return (LOOK_CLOSER, [reason, doubt]) if doubt else (STEP_DOWN, [reason, *_gains(facts, saving)])
     if share >= WORTH_THE_TROUBLE and len(fit) < facts.answers.distinct:
-        return THESE_LABELS, [told, f"On {len(fit)} of its answers it is reliable: {share:.0%} of the traffic."]
+        return THESE_LABELS, [reason, f"On {len(fit)} of its answers it is reliable: {share:.0%} of the traffic."]
     rising = _still_learning(facts)
     if rising or offload.value >= WORTH_THE_TROUBLE:
-        return LOOK_CLOSER, [told, *([rising] if rising else ["A larger student may reach more: build one and see."])]
-    return STAY, [told, "No group of answers is reliable enough, and more rows do not seem to help."]
+        return LOOK_CLOSER, [reason, *([rising] if rising else ["A larger student may reach more: build one and see."])]
+    return STAY, [reason, "No group of answers is reliable enough, and more rows do not seem to help."]
 
 
 def _doubt(saving: Estimate | None) -> str:

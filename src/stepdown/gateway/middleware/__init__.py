@@ -1,1 +1,1 @@
-"""What stands round every model call, one file each, folded in the order that loop/serving.py gives."""
+"""What stands round every model call, one file each, folded in the order that serve/worker.py gives."""

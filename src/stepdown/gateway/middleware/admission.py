@@ -7,8 +7,9 @@ from typing import Protocol
 
 from stepdown.core.keys import Key
 from stepdown.gateway.errors import Refused, error_response
-from stepdown.gateway.exchange import REFUSED, Exchange, Middleware, Next, answered
+from stepdown.gateway.exchange import REFUSED, Exchange, Middleware, Next, Reply, answered
 from stepdown.gateway.http.messages import Request, Response
+from stepdown.gateway.model_call import Asking
 from stepdown.gateway.request_compatibility import what_differs
 
 SECRET_HEADERS = (b"authorization", b"x-api-key", b"api-key")
@@ -80,3 +81,39 @@ def check_allowed(exchange: Exchange) -> None:
     model = str(exchange.chat.get("model") or "")
     if not key.allows_model(model):
         raise Refused(403, f"This key may not ask for the model {model[:100]!r}.", "model_not_allowed")
+
+
+Reserve = Admit
+"""The same of what the large model's answer may cost, once it is about to be asked."""
+
+
+class Reserving:
+    """An incumbent that is asked where there is money for it."""
+
+    def __init__(self, incumbent: Asking, reserve: Reserve) -> None:
+        self._incumbent, self._reserve = incumbent, reserve
+
+    def begin(self, exchange: Exchange, listener: Callable[[], None]) -> bool:
+        return exchange.reserved is None and self._incumbent.begin(exchange, listener)
+
+    def taken(self, exchange: Exchange) -> Reply | None:
+        return self._incumbent.taken(exchange)
+
+    def abandoned(self, exchange: Exchange) -> None:
+        self._incumbent.abandoned(exchange)
+
+    async def ask(self, exchange: Exchange) -> Reply:
+        """The incumbent's answer. Raises Refused where a budget is taken up, or as the incumbent does."""
+        refusal = self._reserve(exchange)
+        if refusal is not None:
+            exchange.rung, exchange.reason, exchange.error = REFUSED, "rate_limited", refusal.reason
+            raise Refused(429, refusal.reason, "rate_limited", refusal.retry_after_s)
+        return await self._incumbent.ask(exchange)
+
+
+def may_cost_nothing(exchange: Exchange) -> bool:
+    """Whether a student or the cache may answer, so that the model's price is not to be set aside yet."""
+    task = exchange.task
+    if task is None or exchange.route == "incumbent":
+        return False
+    return task.is_in_force(exchange.at) or task.cache_s > 0

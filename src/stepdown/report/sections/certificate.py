@@ -75,7 +75,7 @@ def claim_figures(claim: Claim, words: LossWords = ERROR) -> dict[str, str]:
 
 
 def _with_true_infinity(claim: Claim) -> Claim:
-    """JSON has no infinity: a figure too large to be one stands for it."""
+    """The claim with infinities, for which JSON has stand-ins."""
     figures = {name: value for name in ("estimate", "bound") if (value := getattr(claim, name)) >= ENDLESS}
     return msgspec.structs.replace(claim, **dict.fromkeys(figures, math.inf)) if figures else claim
 
@@ -167,10 +167,10 @@ def _step(index: int, point: PathPoint, chosen: bool) -> dict[str, Any]:
 
 
 def not_said(record: BuildRecord) -> list[str]:
-    """What a reader might take from a certificate that it does not claim."""
+    """Statements that a reader might take from a certificate and that it does not make."""
     certificate = record.certificate
     name = incumbent_name(record)
-    said = [
+    statements = [
         f"It compares with {name}; it does not say that either is right often enough for your use.",
         "It is about calls drawn like those of its evidence. When the traffic changes the proof does not follow, and "
         "nothing renews it but a new build: that is why it lapses.",
@@ -180,9 +180,9 @@ def not_said(record: BuildRecord) -> list[str]:
         "another certificate.",
     ]
     if certificate.evidence == "agreement":
-        said.insert(1, f"There was no gold: how often {name} itself is right is not known.")
+        statements.insert(1, f"There was no gold: how often {name} itself is right is not known.")
     if certificate.evidence == "judged":
-        said.insert(1, "It rests on a judge's verdicts; the correction is as good as the gold behind it.")
+        statements.insert(1, "It rests on a judge's verdicts; the correction is as good as the gold behind it.")
     if not any(claim.name.startswith("latency") for claim in certificate.claims):
-        said.append("The contract asked for no latency, so none is proved; the latencies below are measurements.")
-    return said
+        statements.append("The contract asked for no latency, so none is proved; the latencies below are measurements.")
+    return statements

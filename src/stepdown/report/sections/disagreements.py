@@ -27,19 +27,19 @@ STUDENT, INCUMBENT = "student", "incumbent"
 
 
 def view(record: BuildRecord) -> dict[str, Any]:
-    found = list(record.disagreements)
+    disagreements = list(record.disagreements)
     student = best_student(record)
-    if not found and student is not None:
-        found = list(student.disagreements)
-    hidden = bool(found) and examples_of_evidence(record)
-    found = [] if hidden else found
+    if not disagreements and student is not None:
+        disagreements = list(student.disagreements)
+    hidden = bool(disagreements) and examples_of_evidence(record)
+    disagreements = [] if hidden else disagreements
     names = _Names(record)
-    rows = [_row(each) if record.part == "label" else _marked(each, names) for each in found[:MOST]]
+    rows = [_row(each) if record.part == "label" else _marked(each, names) for each in disagreements[:MOST]]
     return {
         "rows": rows[:SHOWN],
         "more": rows[SHOWN:],
         "more_in_words": f"{count(len(rows) - SHOWN)} more",
-        "gold": any(each.gold is not None for each in found),
+        "gold": any(each.gold is not None for each in disagreements),
         "incumbent": incumbent_name(record),
         "split": clean(read(record).split),
         "hidden": hidden,
@@ -77,7 +77,7 @@ class _Names:
 
 @dataclass(frozen=True)
 class Difference:
-    """A field in which the two differ: what each says, "" where it says nothing, and who is right by gold."""
+    """A field in which the two differ: each value, "" for none, and which is right by gold."""
 
     name: str
     incumbent: str
@@ -109,30 +109,30 @@ def _marked(each: Disagreement, names: _Names) -> dict[str, Any]:
 
 
 def _piece(piece: Piece, names: _Names) -> dict[str, Any]:
-    """Its text, and what is said of it: [(field, who)], "" for both."""
+    """A piece's text, and the fields that it is a value of: [(field, source)], "" for both sources."""
     if not piece.said:
         return {"text": piece.text, "said": [], "kind": ""}
     ours, theirs = piece.said[STUDENT], piece.said[INCUMBENT]
-    said = [(names[name], "" if name in theirs else STUDENT) for name in ours]
-    said += [(names[name], INCUMBENT) for name in theirs if name not in ours]
+    labels = [(names[name], "" if name in theirs else STUDENT) for name in ours]
+    labels += [(names[name], INCUMBENT) for name in theirs if name not in ours]
     kind = "both" if piece.agreed else STUDENT if not theirs else INCUMBENT if not ours else "differ"
-    return {"text": piece.text, "said": said, "kind": kind}
+    return {"text": piece.text, "said": labels, "kind": kind}
 
 
 def _fields(answer: str) -> dict[str, bytes] | None:
     """The canonical JSON of each field's value; None for what is no JSON object."""
     try:
-        found = canonical_object(msgspec.json.decode(answer))
+        fields = canonical_object(msgspec.json.decode(answer))
     except (msgspec.DecodeError, RecursionError, ValueError):
         return None
-    return None if found is None else {name: canonical_json(value) for name, value in flat(found).items()}
+    return None if fields is None else {name: canonical_json(value) for name, value in flat(fields).items()}
 
 
 def _difference(
-    name: str, shown: str, said: tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes] | None]
+    name: str, shown: str, values: tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes] | None]
 ) -> Difference:
-    """said: what the incumbent, the student and gold say, by field."""
-    theirs, ours, gold = said
+    """values: those of the incumbent, the student and gold, by field."""
+    theirs, ours, gold = values
     right = ""
     if gold is not None:
         wanted = gold.get(name)
@@ -145,8 +145,8 @@ def _shown(value: bytes | None) -> str:
     """A value as people read it: a text without its quotes; "" for none."""
     if value is None:
         return ""
-    found = msgspec.json.decode(value)
-    return shorten(clean(found if isinstance(found, str) else value.decode()), MOST_VALUE)
+    decoded = msgspec.json.decode(value)
+    return shorten(clean(decoded if isinstance(decoded, str) else value.decode()), MOST_VALUE)
 
 
 MOST_SPANS = 100
@@ -164,7 +164,7 @@ class Piece:
 
     @property
     def agreed(self) -> bool:
-        """Whether all who were asked say the same of it."""
+        """Whether all sources mark the same fields here."""
         return len(set(self.said.values())) == 1
 
 
@@ -175,8 +175,8 @@ def mark(text: str, spans: Mapping[str, Iterable[Span]], most: int) -> list[Piec
     the pieces are the text that is shown.
     """
     bounded = {
-        who: [span for span in list(given)[:MOST_SPANS] if 0 <= span.start < span.end <= len(text)]
-        for who, given in spans.items()
+        source: [span for span in list(given)[:MOST_SPANS] if 0 <= span.start < span.end <= len(text)]
+        for source, given in spans.items()
     }
     start, end = _window(len(text), bounded, most)
     cuts = {start, end}
@@ -202,8 +202,8 @@ def _window(length: int, spans: Mapping[str, list[Span]], most: int) -> tuple[in
 
 def _said(spans: Mapping[str, list[Span]], left: int, right: int) -> dict[str, tuple[str, ...]]:
     """The fields whose spans hold these characters, by who says so; {} where nobody says anything."""
-    said = {
-        who: tuple(dict.fromkeys(span.field for span in given if span.start <= left and right <= span.end))
-        for who, given in spans.items()
+    fields_by_source = {
+        source: tuple(dict.fromkeys(span.field for span in given if span.start <= left and right <= span.end))
+        for source, given in spans.items()
     }
-    return said if any(said.values()) else {}
+    return fields_by_source if any(fields_by_source.values()) else {}

@@ -20,10 +20,10 @@ from stepdown.report.sections.verdict import Tile
 
 
 def view(record: BuildRecord) -> dict[str, Any]:
-    found = shown_speed(record)
-    if found is None:
+    timed = shown_speed(record)
+    if timed is None:
         return {"who": ""}
-    who, speed = found
+    subject, speed = timed
     rules = [
         Rule("p50", speed.latency_p50.value, "cascade"),
         Rule("p95", speed.latency_p95.value, "cascade"),
@@ -36,7 +36,7 @@ def view(record: BuildRecord) -> dict[str, Any]:
     # One request is no distribution.
     drawn = len(speed.latencies) > 1
     return {
-        "who": who,
+        "who": subject,
         "chart": svg.both(lambda size: draw(speed.latencies, rules, size)) if drawn else None,
         "n": count(len(speed.latencies)),
         "machine": clean(speed.machine),

@@ -19,7 +19,7 @@ MOST_NAMED = 8
 
 
 def view(record: BuildRecord) -> dict[str, Any]:
-    who, quality = _measured(record)
+    subject, quality = _measured(record)
     rows = sorted(quality.labels, key=lambda row: (-row.error.value, -row.n, row.name)) if quality else []
     most = max(
         (_end(estimate) for row in rows for estimate in (row.error, row.incumbent_error) if estimate), default=1.0
@@ -29,7 +29,7 @@ def view(record: BuildRecord) -> dict[str, Any]:
     part = record.part
     return {
         "part": part,
-        "who": who,
+        "who": subject,
         "incumbent": incumbent_name(record),
         "compared": any(row.incumbent_error is not None for row in rows),
         "confused": any(row.most_confused_with for row in rows),
@@ -81,8 +81,8 @@ def _row(row: LabelRow, most: float, way: tuple[str, str]) -> dict[str, Any]:
 
 def _ways(record: BuildRecord) -> dict[str, tuple[str, str]]:
     """For each field how a student gets it, and how many of the training answers that have it could teach it."""
-    found = dict.fromkeys(record.refused, ("left to the incumbent", ""))
-    return found | {role.field: (_way(role), _taught(role)) for role in record.roles}
+    ways = dict.fromkeys(record.refused, ("left to the incumbent", ""))
+    return ways | {role.field: (_way(role), _taught(role)) for role in record.roles}
 
 
 def _way(role: Role) -> str:
@@ -108,14 +108,14 @@ def _alignment(roles: tuple[Role, ...]) -> str:
     if not aligned + unaligned:
         return ""
     share = quantity(aligned / (aligned + unaligned), PERCENT)
-    said = (
+    counts = (
         f"Of {plural(aligned + unaligned, 'training value')} to be copied, {count(aligned)} ({share}) stand in the text"
     )
     if not unaligned:
-        return said + "."
+        return counts + "."
     worst = sorted((role for role in copied if role.unaligned), key=lambda role: (-role.unaligned, role.field))[:3]
     named = ", ".join(f"“{clean(role.field)}” {count(role.unaligned)}" for role in worst)
-    return f"{said}; the other {count(unaligned)} are not learned from (most of them: {named})."
+    return f"{counts}; the other {count(unaligned)} are not learned from (most of them: {named})."
 
 
 def _named(names: list[str]) -> str:
@@ -125,11 +125,13 @@ def _named(names: list[str]) -> str:
 
 def single_fields_view(record: BuildRecord) -> dict[str, Any] | None:
     """None where no student says how sure it is of single fields."""
-    found = [each for each in record.field_escalation if each.split != "certify"]
-    if not found:
+    escalations = [each for each in record.field_escalation if each.split != "certify"]
+    if not escalations:
         return None
     best = best_student(record)
-    chosen = next((each for each in found if best is not None and each.artefact == best.artefact), found[-1])
+    chosen = next(
+        (each for each in escalations if best is not None and each.artefact == best.artefact), escalations[-1]
+    )
     rows = [_field_row(row) for row in chosen.rows[:MOST]]
     return {
         "incumbent": incumbent_name(record),
@@ -143,7 +145,7 @@ def single_fields_view(record: BuildRecord) -> dict[str, Any] | None:
             (f"{clean(number)} left" if number != "0" else "none left", _share(share), share_bar(share))
             for number, share in list(chosen.lacking.items())[:10]
         ],
-        "options": [_option(each) for each in found],
+        "options": [_option(each) for each in escalations],
         "rows": rows[:SHOWN],
         "more": rows[SHOWN:],
         "read_on": rows_in_words(chosen.split, chosen.reference, 0),

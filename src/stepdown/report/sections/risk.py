@@ -23,59 +23,61 @@ from stepdown.report.sentence import certified
 
 
 def view(record: BuildRecord) -> dict[str, Any]:
-    found = sorted(record.risk_coverage, key=lambda point: point.coverage)
-    hidden = bool(found) and curve_of_evidence(record)
-    if not found or hidden:
+    points_of_curve = sorted(record.risk_coverage, key=lambda point: point.coverage)
+    hidden = bool(points_of_curve) and curve_of_evidence(record)
+    if not points_of_curve or hidden:
         return {"risk": None, "excess": None, "hidden": hidden}
-    risk, excess = _risk(record, found), _excess(record, found)
+    risk, excess = _risk(record, points_of_curve), _excess(record, points_of_curve)
     return {
         "risk": svg.both(lambda size: draw(risk, size), svg.HALF, svg.NARROW),
         "excess": svg.both(lambda size: draw(excess, size), svg.HALF, svg.NARROW),
-        "points": plural(len(found), "point"),
+        "points": plural(len(points_of_curve), "point"),
         "rows": read(record).rows,
         "margin": points(record.contract.margin),
-        "confidence": quantity(found[0].risk.confidence, PERCENT),
-        "marked": any(point.certified for point in found),
+        "confidence": quantity(points_of_curve[0].risk.confidence, PERCENT),
+        "marked": any(point.certified for point in points_of_curve),
         "certified": certified(record),
         "agreement": read(record).reference != "gold",
         "words": loss_words(record.loss),
     }
 
 
-def _risk(record: BuildRecord, found: list[CurvePoint]) -> Curve:
-    lines = (Line("incumbent, same requests", tuple(point.incumbent_risk for point in found), "level incumbent"),)
+def _risk(record: BuildRecord, points_of_curve: list[CurvePoint]) -> Curve:
+    lines = (
+        Line("incumbent, same requests", tuple(point.incumbent_risk for point in points_of_curve), "level incumbent"),
+    )
     words = loss_words(record.loss)
     loss = words.as_loss
     where = "where it answers itself" if words.measure else "on the requests it answers itself"
     return Curve(
         name=f"{loss[:1].upper() + loss[1:]} on the requests the cascade answers itself, against coverage",
         axis=f"{loss} {where}, %",
-        coverage=tuple(point.coverage for point in found),
-        values=tuple(point.risk for point in found),
+        coverage=tuple(point.coverage for point in points_of_curve),
+        values=tuple(point.risk for point in points_of_curve),
         lines=lines if read(record).reference == "gold" else (),
-        chosen=_certified_place(found),
+        chosen=_certified_place(points_of_curve),
         chosen_name=_chosen_name(record),
     )
 
 
-def _excess(record: BuildRecord, found: list[CurvePoint]) -> Curve:
+def _excess(record: BuildRecord, points_of_curve: list[CurvePoint]) -> Curve:
     margin, excess = record.contract.margin, loss_words(record.loss).excess
     return Curve(
         name=f"{excess} over all requests, against coverage, with the contract's margin",
         axis=f"{excess[:1].lower() + excess[1:]} over all requests, points",
-        coverage=tuple(point.coverage for point in found),
-        values=tuple(point.excess for point in found),
+        coverage=tuple(point.coverage for point in points_of_curve),
+        values=tuple(point.excess for point in points_of_curve),
         lines=(
             Line(f"margin {points(margin)}", (margin,), "level margin"),
             Line("the incumbent", (0.0,), "level incumbent"),
         ),
-        chosen=_certified_place(found),
+        chosen=_certified_place(points_of_curve),
         chosen_name=_chosen_name(record),
     )
 
 
-def _certified_place(found: list[CurvePoint]) -> int | None:
-    return next((index for index, point in enumerate(found) if point.certified), None)
+def _certified_place(points_of_curve: list[CurvePoint]) -> int | None:
+    return next((index for index, point in enumerate(points_of_curve) if point.certified), None)
 
 
 def _chosen_name(record: BuildRecord) -> str:
@@ -148,11 +150,11 @@ def _level_points(plot: svg.Plot, curve: Curve, line: Line) -> list[tuple[float,
 
 def _along(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Points on a polyline, close enough together that no label slips between them."""
-    found = []
+    points_drawn = []
     for (x1, y1), (x2, y2) in pairwise(points):
         steps = max(1, math.ceil(math.hypot(x2 - x1, y2 - y1) / 6))
-        found += [(x1 + (x2 - x1) * step / steps, y1 + (y2 - y1) * step / steps) for step in range(steps + 1)]
-    return found
+        points_drawn += [(x1 + (x2 - x1) * step / steps, y1 + (y2 - y1) * step / steps) for step in range(steps + 1)]
+    return points_drawn
 
 
 def _line(plot: svg.Plot, curve: Curve, line: Line) -> Markup:

@@ -41,7 +41,7 @@ def view(record: BuildRecord) -> dict[str, Any]:
     return {
         "roi": True,
         "tiles": _tiles(roi),
-        "inputs": [_input(each) for each in roi.inputs],
+        "inputs": [_input(input_) for input_ in roi.inputs],
         "chart": svg.both(lambda size: draw(swings, centre, size)) if ranged else None,
         "method": clean(roi.saving_per_month.method),
         "confidence": quantity(roi.saving_per_month.confidence, PERCENT),

@@ -77,7 +77,7 @@ class Measure:
 def view(record: BuildRecord) -> dict[str, Any]:
     options, reading = _options(record), read(record)
     reasons = {option.name: why for option in options if (why := _reason_given(option, record.dropped))}
-    said = set(reasons.values())
+    reasons_given = set(reasons.values())
     return {
         "options": options,
         "measures": [measure for measure in _measures(record, options, reading) if any(measure.cells)],
@@ -85,15 +85,15 @@ def view(record: BuildRecord) -> dict[str, Any]:
         "dominated": [
             (option.name, _why_dominated(option, reasons, reading.words)) for option in options if option.dominated_by
         ],
-        "dropped": [(clean(one.kind), clean(one.why)) for one in record.dropped if clean(one.why) not in said],
+        "dropped": [(clean(one.kind), clean(one.why)) for one in record.dropped if clean(one.why) not in reasons_given],
         "machine": clean(next((option.speed.machine for option in options if option.speed), "")),
     }
 
 
 def _reason_given(option: Option, dropped: tuple[Dropped, ...]) -> str:
     """The build's reason for a dominated student; it names the one that dominates it."""
-    found = (clean(one.why) for one in dropped if clean(one.kind) == option.name)
-    return next((why for why in found if option.dominated_by and option.dominated_by in why), "")
+    reasons = (clean(one.why) for one in dropped if clean(one.kind) == option.name)
+    return next((why for why in reasons if option.dominated_by and option.dominated_by in why), "")
 
 
 def _why_dominated(option: Option, reasons: dict[str, str], words: LossWords) -> str:
@@ -123,15 +123,15 @@ def _options(record: BuildRecord) -> list[Option]:
         options.append(
             Option("Cascade", "cascade", kinds, cascade.quality, cascade.speed, cascade.cost_per_1k, latency)
         )
-    return options + [_student(student) for student in record.students]
+    return options + [_student(record, student) for student in record.students]
 
 
-def _student(student: StudentMeasurement) -> Option:
+def _student(record: BuildRecord, student: StudentMeasurement) -> Option:
     speed = student.speed
     return Option(
         name=clean(student.kind),
         role="dominated" if student.dominated_by else "student",
-        words=kind_in_words(student.kind),
+        words=kind_in_words(record, student.kind),
         quality=student.quality,
         speed=speed,
         cost=speed.cost_per_1k,

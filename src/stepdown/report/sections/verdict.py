@@ -127,14 +127,14 @@ def _cost(record: BuildRecord) -> Tile | None:
 
 
 def _latency(record: BuildRecord) -> Tile | None:
-    found = shown_speed(record)
-    if found is None:
+    timed = shown_speed(record)
+    if timed is None:
         return None
-    who, speed = found
+    subject, speed = timed
     p95 = _value(show(speed.latency_p95, SECONDS))
     theirs = record.incumbent.latency_p50
     beside = f"p95 {p95}" + (f"; incumbent p50 {_value(show(theirs, SECONDS))}" if theirs else "")
-    return _tile(f"Latency p50, {who}", show(speed.latency_p50, SECONDS), beside)
+    return _tile(f"Latency p50, {subject}", show(speed.latency_p50, SECONDS), beside)
 
 
 def _saving(record: BuildRecord) -> Tile | None:
@@ -148,25 +148,25 @@ def _saving(record: BuildRecord) -> Tile | None:
 
 def volume_note(roi: Roi) -> str:
     """That the volume is a stand-in, where it is."""
-    volume = next((each for each in roi.inputs if each.name.startswith("calls")), None)
+    volume = next((input_ for input_ in roi.inputs if input_.name.startswith("calls")), None)
     if volume is None or "unknown" not in volume.source.lower():
         return ""
     return f"if there were {count(volume.value)} calls a month: the volume is not known"
 
 
 def _size(record: BuildRecord) -> Tile | None:
-    found = shown_speed(record)
-    if found is None:
+    timed = shown_speed(record)
+    if timed is None:
         return None
-    who, speed = found
+    subject, speed = timed
     memory = show(speed.memory_mb, MEGABYTES)
     size = quantity(speed.size_mb, MEGABYTES)
-    return Tile(f"Size on disk, {who}", size, f"{_value(memory)} of memory", memory.note if memory else "")
+    return Tile(f"Size on disk, {subject}", size, f"{_value(memory)} of memory", memory.note if memory else "")
 
 
 def _energy(record: BuildRecord) -> Tile | None:
-    found = shown_speed(record)
-    return _tile("Energy per 1,000 local answers", show(found[1].energy_j_per_1k, JOULES)) if found else None
+    timed = shown_speed(record)
+    return _tile("Energy per 1,000 local answers", show(timed[1].energy_j_per_1k, JOULES)) if timed else None
 
 
 def _value(shown: Shown | None) -> str:

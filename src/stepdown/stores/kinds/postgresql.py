@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from stepdown.core.errors import MissingExtra, ResourceError, StoreError
+from stepdown.core.errors import ResourceError, StoreError, needs
 from stepdown.stores.sql_store import SqlStore
 
 if TYPE_CHECKING:
@@ -120,10 +120,8 @@ class PostgresDatabase:
         return connection
 
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        try:
+        with needs(EXTRA, "A PostgreSQL store"):
             import psycopg
-        except ImportError:
-            raise MissingExtra("psycopg", EXTRA, "A PostgreSQL store") from None
         with self._translated():
             said = psycopg.conninfo.conninfo_to_dict(self._address)
             connection = psycopg.connect(self._address, autocommit=True, **{**_PATIENCE, **_only(said, _PATIENCE)})

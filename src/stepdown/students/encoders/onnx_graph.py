@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.errors import MissingExtra
+from stepdown.core.errors import needs
 
 FloatArray = NDArray[np.float32]
 ActivationRanges = Mapping[str, tuple[float, float]]
@@ -72,10 +72,8 @@ class _Graph:
 
 def write_graph(weights: Mapping[str, FloatArray], options: GraphOptions) -> bytes:
     """A serialised ONNX model. weights: by the names of `encoders.network.Encoder`. Raises MissingExtra."""
-    try:
+    with needs("train", "Writing an encoder"):
         import onnx
-    except ImportError:
-        raise MissingExtra("onnx", "train", "Writing an encoder") from None
     graph = _Graph(onnx)
     x = _embeddings(graph, weights, options)
     for layer in range(options.layers):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from stepdown.core.errors import InputError, MissingExtra, TamperedError, UsageError
+from stepdown.core.errors import InputError, TamperedError, UsageError, needs
 from stepdown.runtime.tokeniser import TOKENIZER
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -144,10 +144,8 @@ def _from_hub(name: str, revision: str) -> tuple[str, str, Path]:
             "A name on the hub reads owner/name.",
             f"Use {DEFAULT!r} or an existing folder.",
         )
-    try:
+    with needs("train", "Fetching a pretrained encoder"):
         from huggingface_hub import snapshot_download
-    except ImportError:
-        raise MissingExtra("huggingface_hub", "train", "Fetching a pretrained encoder") from None
     folder = Path(snapshot_download(name, revision=revision, allow_patterns=[CONFIG, TOKENIZER, WEIGHTS, POOLING]))
     return "hub", folder.name, folder
 

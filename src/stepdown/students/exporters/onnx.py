@@ -15,8 +15,7 @@ from stepdown.runtime.artefact import open_student
 from stepdown.runtime.encoder import session
 from stepdown.runtime.signals import SIGNALS, one_answer
 from stepdown.students.exporters import safetensors
-from stepdown.students.graphs import Graph, graphs
-from stepdown.students.graphs._writing import onnx_package
+from stepdown.students.graphs import Graph, graphs, onnx_package
 
 EXTRA = "train"
 FORMAT = "The artefact that is served, and an ONNX graph for other runtimes where the kind has one."
@@ -29,24 +28,25 @@ def write(artefact: Path, manifest: ArtefactManifest, folder: Path, texts: Seque
 
     Raises StepdownError where the graph's answer to one of the texts is another; MissingExtra.
     """
+    onnx = onnx_package()
     safetensors.write(artefact, manifest, folder, texts)
-    own = [folder / name for name in sorted(manifest.files) if name.endswith(".onnx")]
+    path = next((folder / name for name in sorted(manifest.files) if name.endswith(".onnx")), None)
     if manifest.kind in graphs().names():
-        own = [folder.with_name(f"{folder.name}.onnx")]
+        path = folder.with_name(f"{folder.name}.onnx")
         made = graphs().load(manifest.kind).graph(artefact, manifest)
-        own[0].write_bytes(made.model)
-        _compare(made, open_student(artefact), manifest.labels, texts)
-    if not own:
+        path.write_bytes(made.model.SerializeToString(deterministic=True))
+        _compare(path, made, open_student(artefact), manifest.labels, texts)
+    if path is None:
         return {"graph": ""}
-    model = onnx_package().load_model_from_string(own[0].read_bytes())
+    model = onnx.load(str(path))
     opset = {each.domain or "ai.onnx": each.version for each in model.opset_import}
-    name = own[0].relative_to(folder.parent).as_posix()
+    name = path.relative_to(folder.parent).as_posix()
     return {"graph": name, "input": model.graph.input[0].name, "opset": opset, "ir": model.ir_version}
 
 
-def _compare(made: Graph, student: Student, labels: Sequence[str], texts: Sequence[str]) -> None:
+def _compare(path: Path, made: Graph, student: Student, labels: Sequence[str], texts: Sequence[str]) -> None:
     """Raises StepdownError where the graph's answer to one of the texts is not the student's."""
-    opened = session(made.model)
+    opened = session(path)
     name = opened.get_inputs()[0].name
     for row, text in enumerate(texts):
         best, *signals = one_answer(opened.run(None, {name: made.input_of(text)})[0].reshape(-1))

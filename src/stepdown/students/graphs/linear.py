@@ -1,7 +1,8 @@
-"""The linear student as a graph: rows of the table for the places of a text's features, added up."""
+"""The linear student as a graph: int8 rows of the table at the places of a text's features, added up."""
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,37 +13,42 @@ from stepdown.runtime.form_files import NGRAMS, read_json
 from stepdown.runtime.kinds.linear import WEIGHTS
 from stepdown.runtime.ngram_table import Vocabulary
 from stepdown.runtime.words import character_ngrams, phrases, split_words
-from stepdown.students.graphs import Graph
-from stepdown.students.graphs._writing import GraphWriter
+from stepdown.students.graphs import Graph, model_of
+
+TEXT = """
+linear (int64[features] places) => (float[labels] logits) <int64[1] first = {0}, float tiny = {1e-12}> {
+    whole = Gather(weights, places)
+    values = Cast<to = 1>(whole)
+    steps = Gather(scales, places)
+    rows = Mul(values, steps)
+    total = ReduceSum<keepdims = 0>(rows, first)
+    parts = Gather(squares, places)
+    square = ReduceSum<keepdims = 0>(parts, first)
+    positive = Max(square, tiny)
+    norm = Sqrt(positive)
+    normed = Div(total, norm)
+    logits = Add(normed, bias)
+}"""
 
 
 def graph(folder: Path, manifest: ArtefactManifest) -> Graph:
-    """logits = Σ rows / √Σ squares + bias, the table in int8 with a scale for each row. Raises MissingExtra."""
+    """logits = Σ rows / √Σ squares + bias. Raises MissingExtra."""
     from safetensors.numpy import load_file
 
     arrays = load_file(folder / f"{WEIGHTS}.safetensors")
-    written = GraphWriter("places")
-    total = written.node(
-        "ReduceSum", written.rows_at(arrays, "places"), written.weight("rows", np.array([0])), keepdims=0
+    known = read_json(folder, f"{NGRAMS}.json", Vocabulary)
+    words, pairs = len(known.words), len(known.words) + len(known.phrases)
+    of_word, of_pair, of_gram = (
+        {name: place for place, name in enumerate(names, start)}
+        for names, start in ((known.words, 0), (known.phrases, words), (known.grams, pairs))
     )
-    each = written.node("Gather", written.weight("squares", arrays["squares"]), "places")
-    square = written.node("ReduceSum", each, written.weight("all", np.array([0])), keepdims=0)
-    norm = written.node("Sqrt", written.node("Max", square, written.weight("tiny", np.float32(1e-12))))
-    written.node("Add", written.node("Div", total, norm), written.weight("bias", arrays["bias"]), output="logits")
-    vocabulary = read_json(folder, f"{NGRAMS}.json", Vocabulary)
-    names = [*vocabulary.words, *vocabulary.phrases, *vocabulary.grams]
-    words, grams = len(vocabulary.words), len(vocabulary.words) + len(vocabulary.phrases)
-    places = [
-        {name: place for place, name in enumerate(names) if start <= place < stop}
-        for start, stop in ((0, words), (words, grams), (grams, len(names)))
-    ]
 
     def input_of(text: str) -> NDArray[np.int64]:
-        """A text's distinct words, their character n-grams, and its distinct phrases, those that are known."""
+        """The places of a text's distinct words and phrases, and of the character n-grams of each word."""
         read = split_words(text)
         distinct = dict.fromkeys(read)
-        parts = [gram for word in distinct for gram in character_ngrams(word, vocabulary.shortest, vocabulary.longest)]
-        features = zip(places, (distinct, dict.fromkeys(phrases(read)), parts), strict=True)
-        return np.array([known[name] for known, own in features for name in own if name in known], dtype=np.int64)
+        grams = chain.from_iterable(character_ngrams(word, known.shortest, known.longest) for word in distinct)
+        features = ((of_word, distinct), (of_pair, dict.fromkeys(phrases(read))), (of_gram, grams))
+        return np.array([places[name] for places, own in features for name in own if name in places], dtype=np.int64)
 
-    return Graph(written.serialised({"logits": [len(manifest.labels)]}), input_of)
+    return Graph(model_of(TEXT, {**arrays, "scales": arrays["scales"][:, None]}), input_of)

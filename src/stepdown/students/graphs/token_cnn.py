@@ -1,4 +1,4 @@
-"""The token CNN as a graph: three table rows a token, windows of three, two poolings and a product."""
+"""The token CNN as a graph: three int8 rows a token, windows of three, two poolings and a product."""
 
 from __future__ import annotations
 
@@ -7,12 +7,42 @@ from pathlib import Path
 import numpy as np
 
 from stepdown.core.students import ArtefactManifest
-from stepdown.runtime.kinds.token_cnn import TABLES
+from stepdown.runtime.kinds.token_cnn import TABLES, TINY
 from stepdown.runtime.tokeniser import open_tokeniser
-from stepdown.students.graphs import Graph
-from stepdown.students.graphs._writing import GraphWriter
+from stepdown.students.graphs import Graph, model_of
 
-_LAST = 2**31 - 1
+# Nothing is below zero, so that a row of zeros changes no pooling, and a text without tokens has one to pool.
+TEXT = f"""
+token_cnn (int64[tokens] ids) => (float[labels] logits)
+<int64[1] start = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] end = {{9223372036854775807}},
+ int64[1] last = {{-1}}, int64[1] before_last = {{-2}}, int64 here = {{1}}, int64 before = {{0}}, int64 after = {{2}},
+ float least = {{1}}> {{
+    whole = Gather(tables, ids)
+    values = Cast<to = 1>(whole)
+    steps = Gather(scales, ids)
+    rows = Mul(values, steps)
+    padded = Concat<axis = 0>(edge, rows, edge)
+    left = Slice(padded, start, before_last)
+    middle = Slice(padded, one, last)
+    right = Slice(padded, two, end)
+    of_left = Gather<axis = 1>(left, before)
+    of_middle = Gather<axis = 1>(middle, here)
+    of_right = Gather<axis = 1>(right, after)
+    sum = Sum(of_middle, offset, of_left, of_right)
+    hidden = Relu(sum)
+    some = Concat<axis = 0>(hidden, nothing)
+    largest = ReduceMax<axes = [0], keepdims = 0>(some)
+    total = ReduceSum<keepdims = 0>(some, start)
+    shape = Shape(ids)
+    count = Cast<to = 1>(shape)
+    length = Max(count, least)
+    root = Sqrt(length)
+    mean = Div(total, root)
+    pooled = Concat<axis = 0>(largest, mean)
+    normed = LayerNormalization<axis = -1, epsilon = {TINY}>(pooled, ones, zeros)
+    product = MatMul(normed, weight)
+    logits = Add(product, bias)
+}}"""
 
 
 def graph(folder: Path, manifest: ArtefactManifest) -> Graph:
@@ -21,44 +51,9 @@ def graph(folder: Path, manifest: ArtefactManifest) -> Graph:
 
     arrays = load_file(folder / TABLES)
     hidden = len(arrays["offset"])
-    written = GraphWriter("ids")
-    tables, scales = arrays["tables"].reshape(-1, 3, hidden), arrays["scales"].reshape(-1, 3)
-    parts = written.rows_at({"weights": tables, "scales": scales}, "ids")
-    edge = written.weight("edge", np.zeros((1, 3, hidden), dtype=np.float32))
-    padded = written.node("Concat", edge, parts, edge, axis=0)
-    reached = [
-        written.node(
-            "Gather", _between(written, padded, start, end), written.weight(f"part{place}", np.int64(place)), axis=1
-        )
-        for place, (start, end) in enumerate(((0, -2), (1, -1), (2, _LAST)))
-    ]
-    window = written.node(
-        "Add", written.node("Add", reached[1], written.weight("offset", arrays["offset"])), reached[0]
-    )
-    rows = written.node("Relu", written.node("Add", window, reached[2]))
-    # Nothing is below zero, so that a row of zeros changes no pooling, and a text without tokens has one to pool.
-    rows = written.node("Concat", rows, written.weight("nothing", np.zeros((1, hidden), dtype=np.float32)), axis=0)
-    largest = written.node("ReduceMax", rows, axes=[0], keepdims=0)
-    summed = written.node("ReduceSum", rows, written.weight("tokens", np.array([0])), keepdims=0)
-    length = written.node(
-        "Cast", written.node("Gather", written.node("Shape", "ids"), written.weight("first", np.int64(0))), to=1
-    )
-    root = written.node("Sqrt", written.node("Max", length, written.weight("one", np.float32(1.0))))
-    pooled = written.node("Concat", largest, written.node("Div", summed, root), axis=0)
-    normed = written.node(
-        "LayerNormalization",
-        pooled,
-        written.weight("norm_weight", np.ones(2 * hidden, dtype=np.float32)),
-        written.weight("norm_bias", np.zeros(2 * hidden, dtype=np.float32)),
-        axis=-1,
-        epsilon=1e-5,
-    )
-    product = written.node("MatMul", normed, written.weight("weight", arrays["weight"]))
-    written.node("Add", product, written.weight("bias", arrays["bias"]), output="logits")
+    weights = {name: arrays[name] for name in ("offset", "weight", "bias")}
+    weights |= {"tables": arrays["tables"].reshape(-1, 3, hidden), "scales": arrays["scales"].reshape(-1, 3, 1)}
+    weights |= {"edge": np.zeros((1, 3, hidden), np.float32), "nothing": np.zeros((1, hidden), np.float32)}
+    weights |= {"ones": np.ones(2 * hidden, np.float32), "zeros": np.zeros(2 * hidden, np.float32)}
     encode = open_tokeniser(folder, manifest).encode
-    return Graph(written.serialised({"logits": [len(manifest.labels)]}), lambda text: encode(text)[0])
-
-
-def _between(written: GraphWriter, rows: str, start: int, end: int) -> str:
-    bounds = written.weight(f"start{start}", np.array([start])), written.weight(f"end{start}", np.array([end]))
-    return written.node("Slice", rows, *bounds)
+    return Graph(model_of(TEXT, weights), lambda text: encode(text)[0])

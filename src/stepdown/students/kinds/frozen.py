@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from stepdown.core.options import Count, NotNegative, Share, Whole
 from stepdown.core.students import (
     Trained,
     TrainingContext,
     TrainingData,
 )
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.runtime.encoder import GRAPH, ServedEncoder
 from stepdown.runtime.kinds.frozen import HEAD, unit
 from stepdown.runtime.tokeniser import TOKENIZER, Tokeniser
@@ -32,34 +35,35 @@ class Options:
     """The pretrained encoder: a folder, or a name in the local hub cache, an installed package or the hub."""
     revision: str = "main"
     """The base's revision on the hub."""
-    max_length: int = 128
+    max_length: Count = 128
     """Longer texts, in tokens, are cut and carry the signal `truncated`."""
-    vocabulary_min_count: int = 1
+    vocabulary_min_count: Whole = 1
     """Pieces of the vocabulary that stand this often in the texts are kept; 0 keeps the whole vocabulary."""
-    vocabulary_general: int = 8_000
+    vocabulary_general: Whole = 8_000
     """So many of the most frequent pieces in general are kept as well."""
-    precision: str = "int8"
+    precision: Literal["int8", "float32"] = "int8"
     """int8, or float32 for machines without fast int8 arithmetic."""
-    penalty: float = 3e-3
+    penalty: NotNegative = 3e-3
     """L2 penalty on the head, relative to the mean loss of a row, for features of unit variance."""
-    iterations: int = 150
+    iterations: Count = 150
     """At most this many steps of L-BFGS."""
-    incumbent_smoothing: float = 0.1
+    incumbent_smoothing: Share = 0.1
     """How much to doubt an answer of the incumbent's: the probability spread over all labels."""
-    soft_share: float = 0.5
+    soft_share: Share = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Reading the base, then one pass over the texts, then two products a step."""
-    return 8.0 + 1.5e-3 * rows + 2e-8 * rows * labels * options.iterations
+    tokens, cells = size.read(options.max_length), size.rows * size.labels
+    return speed.slowness * (8.0 + 9e-5 * tokens + 2e-8 * cells * options.iterations)
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer steps where time is short, or None."""
     for iterations in (Options().iterations, 75, 40):
         options = Options(iterations=iterations)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 
@@ -85,7 +89,8 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
     encoder = ServedEncoder(written.graph, Tokeniser(prepared.tokenizer, options.max_length), context.threads)
     features = unit(encoder.run_many(data.texts)[0])
     context.progress("fitting the head", 0.8)
-    head = fit_embedding_head(features, targets, options.penalty, options.iterations)
+    pace = context.clock.pace("fitting", options.iterations)
+    head = fit_embedding_head(features, targets, options.penalty, options.iterations, pace)
     save_file({"weight": head.weight, "bias": head.bias}, context.folder / HEAD)
     return Trained((*prepared.lineage, written.lineage, context.fitted({"penalty": options.penalty})), base.described())
 

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Answer
+from stepdown.core.options import Count, NotNegative, Share
 from stepdown.core.students import (
     Lineage,
     Trained,
     TrainingContext,
     TrainingData,
 )
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.runtime.form_files import NGRAMS
 from stepdown.runtime.kinds.linear import WEIGHTS
 from stepdown.runtime.quantised import quantise_rows
@@ -34,35 +36,35 @@ MAX_WEIGHTS = 24_000_000
 class Options:
     """How a linear student is trained."""
 
-    shortest: int = 2
+    shortest: Count = 2
     """The shortest character n-gram."""
-    longest: int = 5
+    longest: Count = 5
     """The longest character n-gram."""
-    min_count: int = 2
+    min_count: Count = 2
     """In how many texts an n-gram must stand to be learned."""
-    max_features: int = 100_000
+    max_features: Count = 100_000
     """At most this many n-grams, the most frequent first; fewer where there are very many labels."""
-    penalty: float = 1e-5
+    penalty: NotNegative = 1e-5
     """L2 penalty on the weights, relative to the mean loss of a row."""
-    iterations: int = 35
+    iterations: Count = 35
     """At most this many steps of L-BFGS."""
-    incumbent_smoothing: float = 0.1
+    incumbent_smoothing: Share = 0.1
     """How much to doubt an answer of the incumbent's: the probability spread over all labels."""
-    soft_share: float = 0.5
+    soft_share: Share = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Reading the texts, then one product each way per step."""
-    cells = min(rows * labels, MAX_CELLS)
-    return 0.5 + 1.5e-4 * rows + 1.7e-7 * cells * options.iterations
+    cells = min(size.rows * size.labels, MAX_CELLS)
+    return speed.slowness * (0.5 + 1e-5 * size.tokens + 1.7e-7 * cells * options.iterations)
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer steps where time is short; None below the ten steps that a usable fit takes."""
     for iterations in (Options().iterations, 20, 10):
         options = Options(iterations=iterations)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 
@@ -82,6 +84,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
         targets,
         LogisticOptions(options.penalty, options.iterations, threads=context.threads),
         lambda share: context.progress("fitting", share),
+        context.clock.pace("fitting", options.iterations),
     )
     stored = quantise_rows(weight * idf[:, None])
     save_file(

@@ -11,12 +11,14 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.extraction.answers import flat
 from stepdown.core.extraction.deriving import MOST_CHARACTERS
 from stepdown.core.extraction.spans import Alignment
+from stepdown.core.options import Count, NotNegative, Share
 from stepdown.core.students import (
     Lineage,
     Trained,
     TrainingContext,
     TrainingData,
 )
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.runtime.form_files import FORM, FormFile
 from stepdown.runtime.kinds.ranker import RANKS, Ranks
 from stepdown.runtime.quantised import quantise_rows
@@ -41,19 +43,19 @@ COST_ORDER = 200.0
 class Options:
     """How a ranker is trained."""
 
-    min_count: int = 3
+    min_count: Count = 3
     """In how many texts what is seen of a candidate must stand to be learned."""
-    max_features: int = 60_000
+    max_features: Count = 60_000
     """At most so many, the most frequent first."""
-    penalty: float = 2e-5
+    penalty: NotNegative = 2e-5
     """L2 penalty on the weights, relative to the mean loss of a row."""
-    iterations: int = 80
+    iterations: Count = 80
     """At most this many steps of L-BFGS for each field."""
-    incumbent_smoothing: float = 0.1
+    incumbent_smoothing: Share = 0.1
     """How much to doubt a choice of the incumbent's: the probability spread over all choices."""
-    closed_penalty: float = 1e-5
+    closed_penalty: NotNegative = 1e-5
     """The same penalty for the closed fields' heads."""
-    max_characters: int = MOST_CHARACTERS
+    max_characters: Count = MOST_CHARACTERS
     """Longer texts are left to the incumbent: the signals `truncated` and `abstains` say so."""
 
 
@@ -62,16 +64,16 @@ def why_not(data: TrainingData) -> str:
     return why_not_ranked(data) or unlearnable(data)
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
-    """Reading, aligning and describing pages of some 300 words, then the steps for each field."""
-    return 1.0 + rows * (0.01 + 6e-5 * options.iterations)
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
+    """Reading, aligning and describing pages, then the steps for each field."""
+    return speed.slowness * (1.0 + size.tokens * (4e-5 + 2.4e-7 * options.iterations))
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer steps where time is short; None below 30."""
     for iterations in (Options().iterations, 50, 30):
         options = Options(iterations=iterations)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.options import Count, Positive, Share, Whole
 from stepdown.core.students import (
     Lineage,
     Trained,
     TrainingContext,
     TrainingData,
 )
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.runtime.kinds.token_cnn import TABLES, TokenWindows
 from stepdown.runtime.quantised import quantise_rows
 from stepdown.runtime.tokeniser import TOKENIZER, Tokeniser
@@ -40,36 +42,36 @@ class Options:
     """The encoder whose token vectors it starts from: a folder or a name."""
     revision: str = "main"
     """The base's revision on the hub."""
-    dimensions: int = 192
+    dimensions: Count = 192
     """How many principal components of the token vectors are kept."""
-    hidden: int = 192
+    hidden: Count = 192
     """How many filters read each window of three tokens."""
-    general: int = 1_000
+    general: Whole = 1_000
     """So many of the most frequent pieces are kept besides those that stand in the texts."""
-    max_length: int = 512
+    max_length: Count = 512
     """Longer texts, in tokens, are cut and carry the signal `truncated`."""
-    epochs: int = 8
+    epochs: Count = 8
     """Epochs of fine-tuning vectors, filters and head."""
-    rate: float = 3e-3
+    rate: Positive = 3e-3
     """The peak learning rate."""
-    label_smoothing: float = 0.1
+    label_smoothing: Share = 0.1
     """The probability spread over all labels in every target."""
-    incumbent_smoothing: float = 0.1
+    incumbent_smoothing: Share = 0.1
     """How much more to doubt an answer of the incumbent's."""
-    soft_share: float = 0.5
+    soft_share: Share = 0.5
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Reading, then the epochs; labels hardly matter."""
-    return _START_S + 1e-4 * rows + 2.0e-4 * rows * options.epochs
+    return speed.slowness * (_START_S + 1.2e-5 * size.read(64) * (0.5 + options.epochs))
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer epochs where time is short; None below four."""
     for epochs in (Options().epochs, 6, 4):
         options = Options(epochs=epochs)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 
@@ -97,7 +99,13 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
         label_smoothing=options.label_smoothing,
     )
     windows = fit_windows(
-        start, sequences, targets, fitting, context.seed, lambda share: context.progress("fitting", share)
+        start,
+        sequences,
+        targets,
+        fitting,
+        context.seed,
+        lambda share: context.progress("fitting", share),
+        context.clock,
     )
     _save(context.folder, windows, counts > 0, content)
     steps = [Lineage(step="train", parameters={"from": options.base, "pieces": len(pieces)})]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from stepdown.core.canonical import canonical_json
-from stepdown.core.errors import MissingExtra
+from stepdown.core.errors import needs
 from stepdown.core.students import TrainingContext, TrainingData
 from stepdown.runtime.form_files import NGRAMS
 from stepdown.runtime.kinds.crf import PATTERNS, Values
@@ -69,6 +69,7 @@ def train_chain(
         settings,
         context.seed,
         lambda share: context.progress("copied fields", 0.45 + 0.55 * share),
+        context.clock,
     )
     stored = quantise_rows(weight)
     save_file(
@@ -93,7 +94,5 @@ def _weights(data: TrainingData, aligned: Aligned) -> NDArray[np.float32]:
 
 def require_scipy(purpose: str) -> None:
     """Raises MissingExtra where scipy is not installed. purpose: what it is needed for, as a sentence begins."""
-    try:
+    with needs("train", purpose):
         import scipy  # noqa: F401
-    except ImportError:
-        raise MissingExtra("scipy", "train", purpose) from None

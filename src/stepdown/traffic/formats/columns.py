@@ -143,7 +143,7 @@ def _json_rows(source: Source, options: Options) -> Iterator[tuple[int, dict[str
 
 
 def _header_problem(header: bytes, options: Options) -> str:
-    """Why no row below a table's header can be read: it lacks a column that was named, or one of prompts."""
+    """The reason why no row below a table's header can be read, "" for none."""
     try:
         names = columns_of(header.decode("utf-8"))
     except (UnicodeDecodeError, csv.Error):
@@ -154,18 +154,16 @@ def _header_problem(header: bytes, options: Options) -> str:
 def _missing(names: Collection[str], options: Options) -> str:
     """The first column that was named, or is needed, and is not among `names`; "" where all are there."""
     for flag in _NAMED:
-        asked = getattr(options, flag)
-        if asked and asked not in names:
-            close = nearest(asked, list(names))
+        column = getattr(options, flag)
+        if column and column not in names:
+            close = nearest(column, list(names))
             hint = f"; did you mean {close!r}?" if close else ""
-            return f"there is no column {asked!r}; there are {_listed(names)}{hint}"
+            return f"there is no column {column!r}; there are {_listed(names)}{hint}"
     lower = {name.strip().lower() for name in names}
     for flag, guessed in (("prompt_column", _PROMPTS), ("answer_column", _ANSWERS)):
         if not getattr(options, flag) and not lower & set(guessed):
-            what = flag.removesuffix("_column")
-            return (
-                f"which column holds the {what}s is not plain: there are {_listed(names)}; name it with --{what}-column"
-            )
+            field = flag.removesuffix("_column")
+            return f"no column is plainly the {field}: there are {_listed(names)}; name it with --{field}-column"
     return ""
 
 
@@ -212,8 +210,8 @@ def _value(row: dict[str, Any], given: str, names: Sequence[str]) -> Any:
     if given:
         return row.get(given)
     lower = {key.strip().lower(): key for key in row}
-    found = next((lower[name] for name in names if name in lower), None)
-    return None if found is None else row[found]
+    column = next((lower[name] for name in names if name in lower), None)
+    return None if column is None else row[column]
 
 
 def _scalar(value: Any) -> str | None:

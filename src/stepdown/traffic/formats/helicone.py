@@ -42,19 +42,19 @@ def sniff(head: bytes, name: str) -> float:
 
 def read(sources: Sequence[Source], options: Options) -> Iterator[Call | Broken]:
     for source in sources:
-        said = False
+        reported = False
         for item in rows_of(source, options, "data"):
             if isinstance(item, Broken):
                 yield item
             elif "response_body" in item[1] or "signed_body_url" in item[1] or "request_id" in item[1]:
                 yield _call(source, *item)
-            elif not said:
-                said = True  # every row of the table would say the same
+            elif not reported:
+                reported = True  # every row of the table would say the same
                 yield source.broken(1, _NO_ANSWERS if "response_id" in item[1] else _NO_BODIES, _raw(item[1]))
 
 
 def examples() -> list[FormatExample]:
-    asked = {"model": "m", "messages": [{"role": "user", "content": "Good or bad? I love it"}]}
+    request = {"model": "m", "messages": [{"role": "user", "content": "Good or bad? I love it"}]}
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "good"}}
     answered = {"id": "r-1", "object": "chat.completion", "created": 1751942128, "model": "m", "choices": [choice]}
     row = {
@@ -64,7 +64,7 @@ def examples() -> list[FormatExample]:
         "response_status": 200,
         "request_id": "0a2b",
         "request_created_at": "2025-07-08T02:35:28.000Z",
-        "request_body": asked,
+        "request_body": request,
         "request_path": "https://api.openai.com/v1/chat/completions",
         "request_user_id": "anna",
         "request_properties": {_SESSION: "s-1", "app": "shop"},
@@ -83,7 +83,7 @@ def examples() -> list[FormatExample]:
         latency_s=0.5,
         cost_usd=0.5,
         provider="openai",
-        request={**asked, "metadata": {"app": "shop", "session_id": "s-1"}},
+        request={**request, "metadata": {"app": "shop", "session_id": "s-1"}},
         response={**answered, "usage": {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}},
         source="requests.jsonl:1",
     )
@@ -95,20 +95,20 @@ def _is_ours(row: dict[str, Any]) -> bool:
 
 
 def _call(source: Source, line: int, row: dict[str, Any]) -> Call | Broken:
-    asked, answered = unpacked(row.get("request_body")), unpacked(row.get("response_body"))
+    request, response = unpacked(row.get("request_body")), unpacked(row.get("response_body"))
     path = urlsplit(text(row.get("request_path"))).path.rstrip("/")
-    if not isinstance(asked, dict) or not asked:
+    if not isinstance(request, dict) or not request:
         return source.broken(line, _NO_BODIES, _raw(row))
     wire = next((wire for wire in _WIRES if path.endswith(wire.PATH)), None)
     if wire is None and not (
-        {"messages", "prompt"} & asked.keys() or isinstance(mapping(answered).get("output"), list)
+        {"messages", "prompt"} & request.keys() or isinstance(mapping(response).get("output"), list)
     ):
-        return source.broken(line, f"not a call to a chat endpoint: {path or ', '.join(asked)[:80]}", _raw(row))
+        return source.broken(line, f"not a call to a chat endpoint: {path or ', '.join(request)[:80]}", _raw(row))
     try:
-        asked, answered = _bodies(row, asked, answered, wire)
+        request, response = _bodies(row, request, response, wire)
     except ValueError as problem:
         return source.broken(line, str(problem), _raw(row))
-    error = _error(row, answered)
+    error = _error(row, response)
     cached = text(row.get("cache_reference_id")) not in {"", _NO_CACHE}
     sent = row.get("request_created_at")
     delay = number(row.get("delay_ms"))
@@ -117,26 +117,26 @@ def _call(source: Source, line: int, row: dict[str, Any]) -> Call | Broken:
         id=named(row, "request_id", "response_id"),
         timestamp=sent if isinstance(sent, str | int | float) else None,
         client_id=named(row, "request_user_id", "helicone_user"),
-        workload_id=named(mapping(asked.get("metadata")), "workload_id"),
+        workload_id=named(mapping(request.get("metadata")), "workload_id"),
         latency_s=None if delay is None else delay / 1000.0,
         cost_usd=0.0 if cached else cost or None,
         provider="cache" if cached else text(row.get("provider")).lower(),
-        request=asked,
-        response=None if error else answered,
+        request=request,
+        response=None if error else response,
         error=error,
     )
     return call_of(record, source, line, cast(Wire, openai_chat))
 
 
-def _bodies(row: dict[str, Any], asked: dict[str, Any], answered: Any, wire: Any) -> tuple[dict[str, Any], Any]:
+def _bodies(row: dict[str, Any], body: dict[str, Any], reply: Any, wire: Any) -> tuple[dict[str, Any], Any]:
     """Request and response in chat shape; streams are joined. Raises ValueError where a body is of no wire."""
-    whole = _joined(answered, wire or wire_of(asked, None))
-    if "prompt" in asked and "messages" not in asked:
-        rest = {key: value for key, value in asked.items() if key != "prompt"}
-        asked, wire = {**rest, "messages": messages_of(asked)}, openai_chat
-    wire = wire or wire_of(asked, whole or None)
-    request = wire.request(asked)
-    metadata = _metadata(row, asked)
+    whole = _joined(reply, wire or wire_of(body, None))
+    if "prompt" in body and "messages" not in body:
+        rest = {key: value for key, value in body.items() if key != "prompt"}
+        body, wire = {**rest, "messages": messages_of(body)}, openai_chat
+    wire = wire or wire_of(body, whole or None)
+    request = wire.request(body)
+    metadata = _metadata(row, body)
     request = {**request, "metadata": metadata} if metadata else request
     if not whole or whole.get("error"):
         return request, whole
@@ -149,7 +149,11 @@ def _bodies(row: dict[str, Any], asked: dict[str, Any], answered: Any, wire: Any
 def _chat_choices(whole: dict[str, Any]) -> dict[str, Any]:
     """A completion whose choices are messages: streams that Helicone joined have deltas, old completions texts."""
     choices = whole.get("choices")
-    if isinstance(choices, list) and choices and all(isinstance(mapping(one).get("message"), dict) for one in choices):
+    if (
+        isinstance(choices, list)
+        and choices
+        and all(isinstance(mapping(choice).get("message"), dict) for choice in choices)
+    ):
         return without_nulls(whole)
     if not isinstance(choices, list):
         raise ValueError("the response has no list of choices")
@@ -170,11 +174,11 @@ def _joined(answered: Any, wire: Any) -> dict[str, Any]:
     return {key: value for key, value in whole.items() if key != "streamed_data"}
 
 
-def _metadata(row: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+def _metadata(row: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
     own = scalars(first_of(row, "request_properties", "properties"))
     session = named(own, _SESSION) or named(own, _SESSION.lower())
     own = {key: value for key, value in own.items() if not key.lower().startswith("helicone-")}
-    return {**mapping(asked.get("metadata")), **own, **({"session_id": session} if session else {})}
+    return {**mapping(request.get("metadata")), **own, **({"session_id": session} if session else {})}
 
 
 def _error(row: dict[str, Any], answered: Any) -> str:

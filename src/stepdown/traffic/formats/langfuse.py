@@ -67,7 +67,7 @@ def sniff(head: bytes, name: str) -> float:
 
 def read(sources: Sequence[Source], options: Options) -> Iterator[Call | Broken]:
     with TraceSpool() as spool:
-        found = broken = 0
+        count = broken = 0
         for position, source in enumerate(sources):
             scores = 0
             for item in rows_of(source, options, "data"):
@@ -81,14 +81,14 @@ def read(sources: Sequence[Source], options: Options) -> Iterator[Call | Broken]
                 broken += 1
                 yield source.broken(0, _SCORES)
         for call in spool.calls():
-            found += 1
+            count += 1
             yield _call(sources[call.source], call)
-        if not (found or broken):
+        if not (count or broken):
             yield from (source.broken(0, _NOTHING) for source in sources)
 
 
 def examples() -> list[FormatExample]:
-    asked = [{"role": "user", "content": "Good or bad? I love it"}]
+    prompt = [{"role": "user", "content": "Good or bad? I love it"}]
     row = {
         "id": "o-1",
         "trace_id": "t-1",
@@ -100,7 +100,7 @@ def examples() -> list[FormatExample]:
         "metadata": {"team": "desk"},
         "level": "DEFAULT",
         "status_message": "",
-        "input": msgspec.json.encode(asked).decode(),
+        "input": msgspec.json.encode(prompt).decode(),
         "output": '{"role":"assistant","content":"good"}',
         "provided_model_name": "m",
         "model_parameters": '{"temperature":"0.5"}',
@@ -120,7 +120,7 @@ def examples() -> list[FormatExample]:
         request={
             "model": "m",
             "temperature": 0.5,
-            "messages": asked,
+            "messages": prompt,
             "metadata": {"team": "desk", "session_id": "s-1", "trace_id": "t-1"},
         },
         response={"object": "chat.completion", "model": "m", "choices": [choice], "usage": usage},
@@ -140,9 +140,9 @@ def _is_observation(row: dict[str, Any]) -> bool:
 
 
 def _is_trace(row: dict[str, Any]) -> bool:
-    told = {"sessionId", "session_id"} & row.keys() and {"userId", "user_id"} & row.keys()
+    names_session_and_user = {"sessionId", "session_id"} & row.keys() and {"userId", "user_id"} & row.keys()
     is_whole = "bookmarked" in row or bool(mappings(row.get("observations")))
-    return bool(told) and {"id", "timestamp"} <= row.keys() and is_whole
+    return bool(names_session_and_user) and {"id", "timestamp"} <= row.keys() and is_whole
 
 
 def _is_score(row: dict[str, Any]) -> bool:
@@ -158,7 +158,7 @@ def _spool(spool: TraceSpool, source: Source, position: int, line: int, row: dic
         spool.note({key: row[key] for key in about if key in row}, (position, line), named(row, "id"))
         # Where a trace brings its observations, those of one that cannot be read are told by its line.
         problems = [_spool(spool, source, position, line, one) for one in mappings(row.get("observations"))]
-        return next((one for one in problems if one is not None), None)
+        return next((problem for problem in problems if problem is not None), None)
     if not _is_observation(row):
         return source.broken(line, "neither an observation nor a trace", msgspec.json.encode(row))
     if row["type"] != "GENERATION":
@@ -178,11 +178,11 @@ def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
     row, line = spooled.value, spooled.line
     about = next((mapping(note) for note in spooled.trace_notes), {})
     raw = msgspec.json.encode(row)
-    asked = unpacked(row.get("input"))
-    if asked in (None, "", [], {}):
+    prompt = unpacked(row.get("input"))
+    if prompt in (None, "", [], {}):
         return source.broken(line, _NO_INPUT, raw)
     try:
-        request = _request(row, asked)
+        request = _request(row, prompt)
     except ValueError as problem:
         return source.broken(line, str(problem), raw)
     metadata = _metadata(row, about)
@@ -206,9 +206,9 @@ def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
     return call_of(record, source, line, cast(Wire, openai_chat))
 
 
-def _request(row: dict[str, Any], asked: Any) -> dict[str, Any]:
+def _request(row: dict[str, Any], prompt: Any) -> dict[str, Any]:
     """The request in chat shape. Raises ValueError where the input is no conversation or has no text."""
-    messages = messages_of(asked)
+    messages = messages_of(prompt)
     if not has_text(messages):
         raise ValueError("the input has no text")
     request: dict[str, Any] = {}
@@ -219,7 +219,7 @@ def _request(row: dict[str, Any], asked: Any) -> dict[str, Any]:
         if key in _PARAMETERS and value not in _NOT_SET:
             request[key] = _number_or_self(unpacked(value))
     request["messages"] = messages
-    given = mapping(asked)
+    given = mapping(prompt)
     if tools := tools_of(given.get("tools")) or _definitions(row):
         request["tools"] = tools
     for key in ("tool_choice", "response_format"):
@@ -230,8 +230,8 @@ def _request(row: dict[str, Any], asked: Any) -> dict[str, Any]:
 
 def _definitions(row: dict[str, Any]) -> list[dict[str, Any]]:
     """Tools as Langfuse keeps them apart: by name, each as JSON text without it."""
-    found = mapping(unpacked(first_of(row, "toolDefinitions", "tool_definitions")))
-    return tools_of([{"name": name, **mapping(unpacked(about))} for name, about in found.items()])
+    definitions = mapping(unpacked(first_of(row, "toolDefinitions", "tool_definitions")))
+    return tools_of([{"name": name, **mapping(unpacked(about))} for name, about in definitions.items()])
 
 
 def _response(row: dict[str, Any]) -> dict[str, Any] | None:
@@ -268,14 +268,14 @@ def _model(row: dict[str, Any]) -> str:
 
 
 def _time(row: dict[str, Any], *names: str) -> float | None:
-    found = first_of(row, *names)
+    time = first_of(row, *names)
     try:
-        return seconds(found) if isinstance(found, str | int | float) else None
+        return seconds(time) if isinstance(time, str | int | float) else None
     except ValueError:
         return None
 
 
 def _number_or_self(value: Any) -> Any:
     """Parameters are kept as texts: a number again where one is meant."""
-    found = number(value) if isinstance(value, str) else None
-    return value if found is None else int(found) if found.is_integer() and "." not in value else found
+    parsed = number(value) if isinstance(value, str) else None
+    return value if parsed is None else int(parsed) if parsed.is_integer() and "." not in value else parsed

@@ -64,7 +64,7 @@ def examples() -> list[FormatExample]:
     choice = {"finish_reason": "stop", "index": 0, "message": message}
     usage = {"completion_tokens": 1, "prompt_tokens": 9, "total_tokens": 10}
     response = {"id": "r-1", "created": 1751942128, "model": "m", "object": "chat.completion", "choices": [choice]}
-    asked = [{"role": "user", "content": "Good or bad? I love it"}]
+    messages = [{"role": "user", "content": "Good or bad? I love it"}]
     payload = {
         "id": "r-1",
         "trace_id": "t-1",
@@ -80,7 +80,7 @@ def examples() -> list[FormatExample]:
         "metadata": {"user_api_key_alias": "web", "spend_logs_metadata": {"workload_id": "mood"}},
         "cache_hit": None,
         "end_user": "anna",
-        "messages": asked,
+        "messages": messages,
         "response": {**response, "usage": usage},
         "error_str": None,
         "model_parameters": {"temperature": 0},
@@ -96,7 +96,7 @@ def examples() -> list[FormatExample]:
         request={
             "model": "m",
             "temperature": 0,
-            "messages": asked,
+            "messages": messages,
             "metadata": {"workload_id": "mood", "session_id": "s-1", "trace_id": "t-1"},
         },
         response={**response, "usage": usage},
@@ -155,23 +155,23 @@ def _id(row: dict[str, Any], begun: Any, failed: bool) -> str:
     return (f"{own}-failed-{begun}" if failed else own) if own else named(row, "id", "request_id")
 
 
-def _request(row: dict[str, Any], asked: Any) -> dict[str, Any]:
+def _request(row: dict[str, Any], messages: Any) -> dict[str, Any]:
     """The request in chat shape. Raises ValueError where nothing of it was kept."""
-    if not asked:
+    if not messages:
         raise ValueError(
             "no text was kept: set store_prompts_in_spend_logs: true in the proxy's general_settings, or log to a "
             "bucket"
         )
-    parameters = mapping(unpacked(row.get("model_parameters"))) or mapping(asked)
+    parameters = mapping(unpacked(row.get("model_parameters"))) or mapping(messages)
     plain = {key: value for key, value in parameters.items() if key not in _NOT_SENT and value is not None}
     if isinstance(mapping(unpacked(row.get("response"))).get("output"), list) or "response" in text(
         row.get("call_type")
     ):
-        items = asked.get("input") if isinstance(asked, dict) else asked
+        items = messages.get("input") if isinstance(messages, dict) else messages
         request = openai_responses.request({**plain, "input": items, "instructions": parameters.get("instructions")})
     else:
         request = {key: value for key, value in plain.items() if key not in {"messages", "input", "prompt"}}
-        request["messages"] = messages_of(asked)
+        request["messages"] = messages_of(messages)
     if request.get("tools"):
         request["tools"] = tools_of(request["tools"])
     if isinstance(row.get("stream"), bool):
@@ -183,10 +183,10 @@ def _request(row: dict[str, Any], asked: Any) -> dict[str, Any]:
 
 def _not_whole(request: dict[str, Any]) -> str:
     """Why the request is not what was sent; "" where it is."""
-    said = msgspec.json.encode(request["messages"]).decode()
-    if _REDACTED in said:
+    encoded = msgspec.json.encode(request["messages"]).decode()
+    if _REDACTED in encoded:
         return "the text was redacted by LiteLLM: turn_off_message_logging is set where the calls are made"
-    if _CUT in said:
+    if _CUT in encoded:
         return "the text was cut short by LiteLLM: raise MAX_STRING_LENGTH_PROMPT_IN_DB, or log to a bucket"
     return "" if has_text(request["messages"]) else "no text was kept of what was asked"
 
@@ -212,21 +212,21 @@ def _response(row: dict[str, Any]) -> dict[str, Any] | None:
 
 def _error(row: dict[str, Any]) -> str:
     metadata = mapping(unpacked(row.get("metadata")))
-    found = mapping(row.get("error_information")) or mapping(metadata.get("error_information"))
-    said = error_text(row.get("error_str")) or text(found.get("error_message"))
-    kind = text(found.get("error_class"))
+    information = mapping(row.get("error_information")) or mapping(metadata.get("error_information"))
+    message = error_text(row.get("error_str")) or text(information.get("error_message"))
+    kind = text(information.get("error_class"))
     failed = row.get("status") == "failure"
-    if not (failed or said):
+    if not (failed or message):
         return ""
-    return error_text(said if said.startswith(kind) else f"{kind}: {said}") if said else kind or "failure"
+    return error_text(message if message.startswith(kind) else f"{kind}: {message}") if message else kind or "failure"
 
 
 def _metadata(row: dict[str, Any]) -> dict[str, Any]:
-    """What tells calls apart: the caller's own metadata, the session, and the trace that retries share."""
+    """The metadata of a call: the caller's own, the session, and the trace that retries share."""
     given = mapping(unpacked(row.get("metadata")))
     own = {**scalars(given.get("requester_metadata")), **scalars(given.get("spend_logs_metadata"))}
     session = named(row, "session_id") or named(given, "session_id")
-    own |= {name: found for name, found in (("session_id", session), ("trace_id", _trace(row))) if found}
+    own |= {name: value for name, value in (("session_id", session), ("trace_id", _trace(row))) if value}
     tags = unpacked(row.get("request_tags"))
     if isinstance(tags, list) and tags and all(isinstance(tag, str) for tag in tags):
         own["tags"] = ",".join(tags)

@@ -48,31 +48,31 @@ class Options(ReadOptions, frozen=True, kw_only=True):
 
 
 def sniff(head: bytes, name: str) -> float:
-    found = sniffed_share(head, _is_ours, "traces")
-    return 0.97 * found if found else 0.9 * (head.lstrip()[:1] in {b"{", b"["} and b"mlflow.trace" in head)
+    share = sniffed_share(head, _is_ours, "traces")
+    return 0.97 * share if share else 0.9 * (head.lstrip()[:1] in {b"{", b"["} and b"mlflow.trace" in head)
 
 
 def read(sources: Sequence[Source], options: Options) -> Iterator[Call | Broken]:
     for position, source in enumerate(sources):
         with TraceSpool() as spool:
-            broken = found = 0
+            broken = count = 0
             for item in rows_of(source, options, "traces"):
                 problem = item if isinstance(item, Broken) else _spool(spool, source, position, *item)
                 if isinstance(problem, Broken):
                     broken += 1
                     yield problem
             for call in spool.calls():
-                found += 1
+                count += 1
                 yield _call(source, call)
-            if not (found or broken):
+            if not (count or broken):
                 yield source.broken(0, _NOTHING)
 
 
 def examples() -> list[FormatExample]:
-    asked = {"model": "m", "messages": [{"role": "user", "content": "Good or bad? I love it"}], "temperature": 0}
+    request = {"model": "m", "messages": [{"role": "user", "content": "Good or bad? I love it"}], "temperature": 0}
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "good"}}
     answered = {"id": "r-1", "object": "chat.completion", "created": 1751942128, "model": "m", "choices": [choice]}
-    attributes = {_TYPE: "CHAT_MODEL", _INPUTS: asked, _OUTPUTS: {**answered, "service_tier": None}}
+    attributes = {_TYPE: "CHAT_MODEL", _INPUTS: request, _OUTPUTS: {**answered, "service_tier": None}}
     span = {
         "trace_id": "eYcMqqtIzr4GCOU6jzcicw==",
         "span_id": "C6FIVDjM5OU=",
@@ -93,7 +93,7 @@ def examples() -> list[FormatExample]:
         timestamp=1751942128.0,
         client_id="anna",
         latency_s=0.5,
-        request={**asked, "metadata": {"team": "desk", "session_id": "s-1", "trace_id": "tr-1"}},
+        request={**request, "metadata": {"team": "desk", "session_id": "s-1", "trace_id": "tr-1"}},
         response=answered,
         source="traces.jsonl:1",
         served=Served(trace="tr-1"),
@@ -127,7 +127,7 @@ def _spool(spool: TraceSpool, source: Source, position: int, line: int, row: dic
         context = mapping(span.get("context"))
         begun, ended = (_nanoseconds(first_of(span, *names)) for names in _TIMES)
         answered = attributes.get(_OUTPUTS)
-        told = Span(
+        entry = Span(
             trace=about["trace_id"],
             name=named(span, "span_id") or named(context, "span_id"),
             parent=named(span, "parent_span_id", "parent_id"),
@@ -138,13 +138,13 @@ def _spool(spool: TraceSpool, source: Source, position: int, line: int, row: dic
         value = {
             "attributes": attributes,
             "about": about,
-            "name": told.name,
-            "parent": told.parent,
+            "name": entry.name,
+            "parent": entry.parent,
             "begun": begun,
             "ended": ended,
         }
         value["error"] = _error(span)
-        spool.add(value, (position, line), told, bool(attributes.get(_INPUTS)))
+        spool.add(value, (position, line), entry, bool(attributes.get(_INPUTS)))
     return None
 
 
@@ -152,7 +152,7 @@ _TIMES = (("start_time_unix_nano", "start_time"), ("end_time_unix_nano", "end_ti
 
 
 def _about(info: dict[str, Any]) -> dict[str, Any]:
-    """What a trace says of all its calls: its id, the user, and metadata with the session."""
+    """The fields of a trace that hold for all its calls: its id, the user, and metadata with the session."""
     given = mapping(unpacked(first_of(info, "trace_metadata", "request_metadata")))
     tags = scalars(info.get("tags"))
     own = {key: value for key, value in {**tags, **scalars(given)}.items() if not key.startswith("mlflow.")}
@@ -189,29 +189,31 @@ def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
 
 
 def _bodies(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Request and response in chat shape. Raises ValueError where nothing was asked."""
-    asked, answered = attributes.get(_INPUTS), attributes.get(_OUTPUTS)
-    if not asked:
-        raise ValueError("it has no inputs: nothing says what was asked")
+    """Request and response in chat shape. Raises ValueError where there is no prompt."""
+    inputs, outputs = attributes.get(_INPUTS), attributes.get(_OUTPUTS)
+    if not inputs:
+        raise ValueError("it has no inputs, and so no prompt")
     model = named(attributes, "mlflow.llm.model", "model")
-    raw = isinstance(asked, dict) and isinstance(asked.get("messages", asked.get("input")), list | str)
-    body = mapping(answered)
+    raw = isinstance(inputs, dict) and isinstance(inputs.get("messages", inputs.get("input")), list | str)
+    body = mapping(outputs)
     known = bool({"choices", "output", "content"} & body.keys()) and "model" in body
-    if raw and (known or answered is None):
-        wire = wire_of(asked, body or None)
-        return wire.request(asked), wire.response(without_nulls(body) if "choices" in body else body) if known else None
-    request: dict[str, Any] = {"messages": messages_of(asked)}
+    if raw and (known or outputs is None):
+        wire = wire_of(inputs, body or None)
+        return wire.request(inputs), wire.response(
+            without_nulls(body) if "choices" in body else body
+        ) if known else None
+    request: dict[str, Any] = {"messages": messages_of(inputs)}
     if not has_text(request["messages"]):
         raise ValueError("its inputs have no text")
     if model:
         request = {"model": model, **request}
-    if tools := tools_of(mapping(asked).get("tools") or attributes.get("mlflow.chat.tools")):
+    if tools := tools_of(mapping(inputs).get("tools") or attributes.get("mlflow.chat.tools")):
         request["tools"] = tools
-    answers = answers_of(answered)
+    answers = answers_of(outputs)
     counts = mapping(attributes.get("mlflow.chat.tokenUsage"))
     cached = (counts.get("cache_read_input_tokens"), counts.get("cache_creation_input_tokens"))
     usage = usage_of(counts.get("input_tokens"), counts.get("output_tokens"), *cached)
-    return request, completion(answers, model, usage, named(mapping(answered), "id")) if answers else None
+    return request, completion(answers, model, usage, named(mapping(outputs), "id")) if answers else None
 
 
 def _cost(attributes: dict[str, Any]) -> float | None:
@@ -225,10 +227,10 @@ def _error(span: dict[str, Any]) -> str:
     if "ERROR" not in code.upper():
         return ""
     for event in mappings(span.get("events")):
-        told = mapping(event.get("attributes"))
+        attributes = mapping(event.get("attributes"))
         if event.get("name") == "exception":
-            said = f"{text(told.get('exception.type'))}: {text(told.get('exception.message'))}"
-            return said.strip(": ")[:500] or "error"
+            message = f"{text(attributes.get('exception.type'))}: {text(attributes.get('exception.message'))}"
+            return message.strip(": ")[:500] or "error"
     return (named(status, "message") or named(span, "status_message") or "error")[:500]
 
 

@@ -74,24 +74,24 @@ def sniff(head: bytes, name: str) -> float:
 
 def read(sources: Sequence[Source], options: Options) -> Iterator[Call | Broken]:
     with TraceSpool() as spool:
-        found = broken = 0
+        count = broken = 0
         for position, source in enumerate(sources):
             for item in rows_of(source, options):
                 problems = [item] if isinstance(item, Broken) else _spool(spool, source, position, *item)
                 broken += len(problems)
                 yield from problems
         for call in spool.calls():
-            found += 1
+            count += 1
             yield _call(sources[call.source], call)
         for source_number, line, notes in spool.lonely():
-            found += 1
+            count += 1
             yield _from_events(sources[source_number], line, notes)
-        if not (found or broken):
+        if not (count or broken):
             yield from (source.broken(0, _NOTHING) for source in sources)
 
 
 def examples() -> list[FormatExample]:
-    asked = [{"role": "user", "parts": [{"type": "text", "content": "Good or bad? I love it"}]}]
+    messages = [{"role": "user", "parts": [{"type": "text", "content": "Good or bad? I love it"}]}]
     answered = [{"role": "assistant", "parts": [{"type": "text", "content": "good"}], "finish_reason": "stop"}]
     told = {
         "gen_ai.operation.name": {"stringValue": "chat"},
@@ -101,7 +101,7 @@ def examples() -> list[FormatExample]:
         "gen_ai.conversation.id": {"stringValue": "c-1"},
         "gen_ai.usage.input_tokens": {"intValue": "9"},
         "gen_ai.usage.output_tokens": {"intValue": "1"},
-        "gen_ai.input.messages": {"stringValue": msgspec.json.encode(asked).decode()},
+        "gen_ai.input.messages": {"stringValue": msgspec.json.encode(messages).decode()},
         "gen_ai.output.messages": {"stringValue": msgspec.json.encode(answered).decode()},
         "user.id": {"stringValue": "anna"},
     }
@@ -155,10 +155,10 @@ def _spool(spool: TraceSpool, source: Source, position: int, line: int, row: dic
                 name = text(event.get("eventName")) or text(attributes.get("event.name"))
                 trace, span_id = hex_id(event.get("traceId")), hex_id(event.get("spanId"))
                 if is_message(name) and trace and span_id:
-                    told = named_event(name, attributes, plain(event.get("body")))
-                    told["time"] = nanoseconds(event.get("timeUnixNano") or event.get("observedTimeUnixNano"))
-                    told["trace"], told["span"] = trace, span_id
-                    spool.note(told, at, trace, span_id, has_content(attributes, [told]))
+                    named = named_event(name, attributes, plain(event.get("body")))
+                    named["time"] = nanoseconds(event.get("timeUnixNano") or event.get("observedTimeUnixNano"))
+                    named["trace"], named["span"] = trace, span_id
+                    spool.note(named, at, trace, span_id, has_content(attributes, [named]))
     return []
 
 
@@ -174,7 +174,7 @@ def _spool_span(spool: TraceSpool, span: dict[str, Any], at: tuple[int, int]) ->
             spool.pass_over(hex_id(span.get("traceId")), hex_id(span.get("spanId")))
         return
     status = mapping(span.get("status"))
-    told = Span(
+    entry = Span(
         trace=hex_id(span.get("traceId")),
         name=hex_id(span.get("spanId")),
         parent=hex_id(span.get("parentSpanId")),
@@ -186,11 +186,11 @@ def _spool_span(spool: TraceSpool, span: dict[str, Any], at: tuple[int, int]) ->
     value = {
         "attributes": attributes,
         "events": events,
-        "span": msgspec.to_builtins(told),
+        "span": msgspec.to_builtins(entry),
         "failed": failed,
         "message": text(status.get("message")),
     }
-    spool.add(value, at, told, has_content(attributes, events))
+    spool.add(value, at, entry, has_content(attributes, events))
 
 
 def _call(source: Source, spooled: SpooledCall) -> Call | Broken:
@@ -272,7 +272,7 @@ def _usage(attributes: dict[str, Any]) -> dict[str, Any]:
 def _error(value: dict[str, Any], attributes: dict[str, Any], events: list[Any]) -> str:
     if not value["failed"]:
         return ""
-    raised: dict[str, Any] = next((each["attributes"] for each in events if each["name"] == "exception"), {})
+    raised: dict[str, Any] = next((event["attributes"] for event in events if event["name"] == "exception"), {})
     kind = named(attributes, "error.type") or named(raised, "exception.type")
-    said = value["message"] or named(raised, "exception.message")
-    return (f"{kind}: {said}".strip(": ") or "error")[:500]
+    message = value["message"] or named(raised, "exception.message")
+    return (f"{kind}: {message}".strip(": ") or "error")[:500]

@@ -102,11 +102,11 @@ def examples() -> list[FormatExample]:
 
 def _example_interaction(request: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
     uri = "https://api.openai.com/v1/chat/completions"
-    asked = {"method": "POST", "uri": uri, "body": msgspec.json.encode(request).decode(), "headers": {}}
+    request_record = {"method": "POST", "uri": uri, "body": msgspec.json.encode(request).decode(), "headers": {}}
     headers = {"Date": ["Tue, 08 Jul 2025 02:35:28 GMT"], "Content-Type": ["application/json"]}
     body = {"string": msgspec.json.encode(response).decode()}
     return {
-        "request": asked,
+        "request": request_record,
         "response": {"status": {"code": 200, "message": "OK"}, "headers": headers, "body": body},
     }
 
@@ -119,16 +119,16 @@ def _interactions(source: Source, options: Options) -> list[Any] | Broken:
     raw = source.whole(options.max_document_bytes)
     if isinstance(raw, Broken):
         return raw
-    what = "JSON" if raw.lstrip()[:1] == b"{" else "YAML"
+    syntax = "JSON" if raw.lstrip()[:1] == b"{" else "YAML"
     try:
-        document = _from_json(raw) if what == "JSON" else _from_yaml(raw)
+        document = _from_json(raw) if syntax == "JSON" else _from_yaml(raw)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError, OverflowError) as error:
-        return source.broken(0, f"not a {what} cassette: {' '.join(str(error).split())[:200]}", raw)
+        return source.broken(0, f"not a {syntax} cassette: {' '.join(str(error).split())[:200]}", raw)
     lists = [document.get(name) for name in _INTERACTIONS] if isinstance(document, dict) else []
-    found = next((found for found in lists if isinstance(found, list)), None)
-    if found is None:
-        return source.broken(0, f"a {what} file without a list of interactions", raw)
-    return found or source.broken(0, "empty: the cassette has no interactions", raw)
+    interactions = next((interactions for interactions in lists if isinstance(interactions, list)), None)
+    if interactions is None:
+        return source.broken(0, f"a {syntax} file without a list of interactions", raw)
+    return interactions or source.broken(0, "empty: the cassette has no interactions", raw)
 
 
 def _from_json(raw: bytes) -> Any:
@@ -244,19 +244,19 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
     return body
 
 
-def _json(body: Any, what: str) -> dict[str, Any]:
+def _json(body: Any, side: str) -> dict[str, Any]:
     if isinstance(body, str):
         try:
             body = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            raise _NotRead(f"the {what}'s body is not JSON") from None
+            raise _NotRead(f"the {side}'s body is not JSON") from None
     if not isinstance(body, dict):
-        raise _NotRead(f"the {what}'s body is not a JSON object")
+        raise _NotRead(f"the {side}'s body is not a JSON object")
     try:
         # What YAML can hold and JSON cannot (dates, sets, keys that are no strings) goes no further.
         return cast(dict[str, Any], msgspec.json.decode(msgspec.json.encode(body)))
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
-        raise _NotRead(f"the {what}'s body is not JSON") from None
+        raise _NotRead(f"the {side}'s body is not JSON") from None
 
 
 def _mapping(value: Any) -> dict[Any, Any]:
@@ -280,7 +280,7 @@ def _date(value: Any) -> float | None:
 
 
 def _provider(host: str | None) -> str:
-    """The name of who was called: the part of the host before its top-level domain."""
+    """The provider's name: the part of the host before its top-level domain."""
     parts = (host or "").split(".")
     return parts[-2] if len(parts) > 1 else ""
 
