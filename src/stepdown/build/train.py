@@ -27,11 +27,17 @@ from stepdown.students.ladder import LadderWishes, PlannedStudent, choose_ladder
 from stepdown.students.machine_speed import machine_speed
 
 LEAST_TRAINING_S = 5.0
+LEAST_WITH_TORCH_S = 40.0
+"""Below this budget nothing is trained that needs torch, whose import alone takes seconds."""
+LEAST_LEFT = 0.6
+"""Where less of the budget is left before training has begun, torch is not measured either."""
 MOST_PLAN_BYTES = 16 << 20
 _PLANNED = 0.85
 """Of the time there is, what a plan fills: a little noise on the machine then cuts nothing."""
-_BUSIEST = 4.0
+_BUSIEST = 8.0
 """The stages after training are given at most so many times what they take on a machine that does nothing else."""
+LEAST_SHARE = 0.3
+"""Of what is left of the budget, what training is given in any case: who has learned nothing is worth nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +56,21 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     """Choose the ladder for the budget, or take it from a record, and train it. Raises NotEnoughData when no student
     could be trained, InputError for a record that holds no plan."""
     data = training_data(job, dataset)
-    speed = machine_speed(job.home.state / "cache", describe_machine(), job.request.threads)
+    budget_s = job.request.budget_s
+    with_torch = budget_s >= LEAST_WITH_TORCH_S and job.deadline.left > LEAST_LEFT * budget_s
+    speed = machine_speed(job.home.state / "cache", describe_machine(), job.request.threads, with_torch)
     after = _after_training(job, dataset, speed)
     if job.request.plan is None:
-        budget = TrainingBudget(data.size, _planned_seconds(job, dataset, speed, after), speed, after.each)
+        each_s = after.each + after.timed_each
+        rows, after_s = len(dataset.examples), after.once + after.timed_once
+        seconds = training_seconds(budget_s, rows, speed.slowness, after_s)
+        budget = TrainingBudget(data.size, seconds, speed, each_s)
         unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
-        wishes = LadderWishes(unable, job.choice.options)
-        plan, left_out = choose_ladder(budget, job.task.family, job.contract, wishes)
-        deadline = Deadline(job.deadline.at - _busy(job) * (after.once + len(plan) * after.each), job.deadline.now)
+        plan, left_out = choose_ladder(budget, job.task.family, job.contract, LadderWishes(unable, job.choice.options))
+        deadline = job.deadline
     else:
         plan, left_out, deadline = read_plan(job.request.plan), [], None
-    ladder = fit_ladder(plan, data, _context(job, deadline, speed))
+    ladder = fit_ladder(plan, data, _context(job, deadline, speed, after))
     if not ladder.students:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
@@ -76,26 +86,33 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
 
 @dataclass(frozen=True)
 class _After:
-    """Seconds from the end of training to the end of the build, on an idle machine: once, and for each student."""
+    """Seconds from the end of training to the end of the build: once, and for each student. Of work, which takes longer
+    where other programs run, and of timing, which does not."""
 
     once: float
     each: float
+    timed_once: float
+    timed_each: float
 
 
 def _after_training(job: Job, dataset: Dataset, speed: MachineSpeed) -> _After:
     """Students answer all they have not learned from, are timed, and are measured in a process of their own."""
     unseen = len(dataset.examples) - len(dataset.split("train"))
-    windows = job.timing_share * 3.0
     return _After(
-        once=windows + speed.slowness * (3.0 + 1.5e-4 * len(dataset.examples)),
-        each=windows + speed.slowness * (1.5 + 6e-4 * unseen),
+        once=speed.slowness * (2.5 + 1e-4 * len(dataset.examples)),
+        each=speed.slowness * (1.2 + 4e-4 * unseen),
+        timed_once=1.5 * job.timing_share,
+        timed_each=2.5 * job.timing_share,
     )
 
 
-def _planned_seconds(job: Job, dataset: Dataset, speed: MachineSpeed, after: _After) -> float:
-    """What the budget leaves for training: a formula, not a clock, so that the same build is planned twice alike."""
-    before = speed.slowness * (2.0 + 3e-4 * len(dataset.examples))
-    return max(LEAST_TRAINING_S, _PLANNED * (job.request.budget_s - before - after.once))
+def training_seconds(budget_s: float, rows: int, slowness: float, after_s: float) -> float:
+    """What a budget leaves for training: a formula, not a clock, so that the same build is planned twice alike.
+
+    rows: of the whole dataset, which has to be curated. after_s: what follows training.
+    """
+    before = slowness * (2.0 + 3e-4 * rows)
+    return max(LEAST_TRAINING_S, _PLANNED * (budget_s - before - after_s))
 
 
 def _busy(job: Job) -> float:
@@ -193,7 +210,12 @@ def recorded_probabilities(rows: list[Example], labels: tuple[str, ...]) -> NDAr
     return table
 
 
-def _context(job: Job, deadline: Deadline | None, speed: MachineSpeed) -> FitContext:
+def _context(job: Job, deadline: Deadline | None, speed: MachineSpeed, after: _After) -> FitContext:
+    busy = _busy(job)
+    if deadline is not None:
+        once = after.timed_once + busy * after.once
+        end = max(deadline.at - once, deadline.now() + LEAST_SHARE * deadline.left)
+        deadline = Deadline(end, deadline.now)
     return FitContext(
         work=job.home.builds(job.task.name) / "work",
         artefacts=job.home.artefacts,
@@ -205,6 +227,8 @@ def _context(job: Job, deadline: Deadline | None, speed: MachineSpeed) -> FitCon
         network=job.home.settings.network and job.contract.privacy != "local-only",
         deadline=deadline,
         speed=speed,
+        each_s=after.timed_each + busy * after.each,
+        busy=busy,
     )
 
 
