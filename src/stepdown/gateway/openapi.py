@@ -34,7 +34,7 @@ _ANY = {
 _KEYED = {401: "No key, or an unknown, revoked or expired one."}
 _CALLED = {
     **_KEYED,
-    403: "The key may not ask for this task or model.",
+    403: "The key has no access to this task or model.",
     404: "No upstream takes this model; or the replay has no such recording.",
     415: "The content type is not JSON.",
     422: "No student may answer, and the request or its task's contract allows nobody else.",

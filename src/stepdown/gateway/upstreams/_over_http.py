@@ -39,6 +39,8 @@ _SMALL = 1 << 20
 _NOT_UNDERSTOOD = frozenset({400, 404, 422})
 """What servers answer to an option that they do not know."""
 _MODELS_MOST = 8 << 20
+_MOST_KEPT = 64
+"""Clients' keys for which a connection keeps what its answers' headers come to."""
 _EVENT_STREAM = b"text/event-stream"
 
 Pairs = list[tuple[bytes, bytes]]
@@ -132,6 +134,8 @@ class OverHttp:
             if names.get(b"content-type", b"")[:17] == _EVENT_STREAM or b"content-encoding" in names:
                 return None
             secrets = secrets_of(keys)
+            if len(connection.memo) >= _MOST_KEPT:
+                connection.memo.clear()
             found = connection.memo[keys] = (returned(connection.headers, secrets), secrets)
         body = b"".join(connection.pieces)
         if len(body) > MAX_WHOLE or not is_object(body):
