@@ -22,7 +22,7 @@ test: $(VENV)/.dev
 
 # What neither trains nor builds, and starts no whole gateway: a minute and a half, for while one works.
 check: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	STEPDOWN_TEST_EXAMPLES=20 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests benchmarks

@@ -86,6 +86,7 @@ def test_the_most_confused_label_is_the_commonest_wrong_answer() -> None:
     assert quality.labels[0].recall == pytest.approx(2 / 6)
 
 
+@pytest.mark.slow
 def test_ten_thousand_labels_are_no_trouble() -> None:
     generator = np.random.default_rng(0)
     rows = [example(number, f"l{generator.integers(10_000)}", f"l{number % 10_000}") for number in range(20_000)]

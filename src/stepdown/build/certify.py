@@ -196,7 +196,7 @@ def with_drawn_gold(examples: Sequence[Example]) -> list[Example]:
         example for example in examples if example.gold is not None and example.gold_basis in ("random-sample", "all")
     ]
     if declared:
-        kept = {one.id for one in declared}
+        kept = {example.id for example in declared}
     else:
         bare = next((place for place, example in enumerate(examples) if example.gold is None), len(examples))
         kept = {example.id for example in examples[:bare]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,19 @@ from stepdown.students.ladder import LadderWishes, PlannedStudent, choose_ladder
 from stepdown.students.machine_speed import machine_speed
 
 LEAST_TRAINING_S = 5.0
+LEAST_WITH_TORCH_S = 40.0
+"""Below this budget nothing is trained that needs torch, whose import alone takes seconds."""
+LEAST_LEFT = 0.6
+"""Where less of the budget is left before training has begun, torch is not measured either."""
 MOST_PLAN_BYTES = 16 << 20
 _PLANNED = 0.85
 """Of the time there is, what a plan fills: a little noise on the machine then cuts nothing."""
-_BUSIEST = 4.0
+_BUSIEST = 8.0
 """The stages after training are given at most so many times what they take on a machine that does nothing else."""
+TOO_BUSY = 1.5
+"""Where a build takes so many times longer than it would alone, what is planned follows from the time that is left."""
+LEAST_SHARE = 0.3
+"""Of what is left of the budget, what training is given in any case: who has learned nothing is worth nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +58,16 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     """Choose the ladder for the budget, or take it from a record, and train it. Raises NotEnoughData when no student
     could be trained, InputError for a record that holds no plan."""
     data = training_data(job, dataset)
-    speed = machine_speed(job.home.state / "cache", describe_machine(), job.request.threads)
-    after = _after_training(job, dataset, speed)
+    speed = _speed(job)
+    time = _time_for_training(job, dataset, data, speed)
     if job.request.plan is None:
-        budget = TrainingBudget(data.size, _planned_seconds(job, dataset, speed, after), speed, after.each)
         unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
         wishes = LadderWishes(unable, job.choice.options)
-        plan, left_out = choose_ladder(budget, job.task.family, job.contract, wishes)
-        deadline = Deadline(job.deadline.at - _busy(job) * (after.once + len(plan) * after.each), job.deadline.now)
+        plan, left_out = choose_ladder(time.budget, job.task.family, job.contract, wishes)
+        context = replace(_context(job), speed=speed, deadline=time.deadline, each_s=time.each_s, busy=time.busy)
     else:
-        plan, left_out, deadline = read_plan(job.request.plan), [], None
-    ladder = fit_ladder(plan, data, _context(job, deadline, speed))
+        plan, left_out, context = read_plan(job.request.plan), [], _context(job)
+    ladder = fit_ladder(plan, data, context)
     if not ladder.students:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
@@ -74,28 +81,50 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     return Learned(fitted, students, described, (*left_out, *ladder.dropped), data)
 
 
+def _speed(job: Job) -> MachineSpeed:
+    budget_s = job.request.budget_s
+    with_torch = budget_s >= LEAST_WITH_TORCH_S and job.deadline.left > LEAST_LEFT * budget_s
+    return machine_speed(job.home.state / "cache", describe_machine(), job.request.threads, with_torch)
+
+
 @dataclass(frozen=True)
-class _After:
-    """Seconds from the end of training to the end of the build, on an idle machine: once, and for each student."""
+class _Time:
+    """What may be planned; when training must have ended, what measuring a student takes, how busy the machine is."""
 
-    once: float
-    each: float
-
-
-def _after_training(job: Job, dataset: Dataset, speed: MachineSpeed) -> _After:
-    """Students answer all they have not learned from, are timed, and are measured in a process of their own."""
-    unseen = len(dataset.examples) - len(dataset.split("train"))
-    windows = job.timing_share * 3.0
-    return _After(
-        once=windows + speed.slowness * (3.0 + 1.5e-4 * len(dataset.examples)),
-        each=windows + speed.slowness * (1.5 + 6e-4 * unseen),
-    )
+    budget: TrainingBudget
+    deadline: Deadline
+    each_s: float
+    busy: float
 
 
-def _planned_seconds(job: Job, dataset: Dataset, speed: MachineSpeed, after: _After) -> float:
-    """What the budget leaves for training: a formula, not a clock, so that the same build is planned twice alike."""
-    before = speed.slowness * (2.0 + 3e-4 * len(dataset.examples))
-    return max(LEAST_TRAINING_S, _PLANNED * (job.request.budget_s - before - after.once))
+def _time_for_training(job: Job, dataset: Dataset, data: TrainingData, speed: MachineSpeed) -> _Time:
+    """Planned by formula, and on a machine that is too busy for that by the clock.
+
+    After training students answer all they have not learned from, are timed, and are measured in a process of their
+    own; work takes longer where other programs run, timing does not.
+    """
+    rows, busy, share = len(dataset.examples), _busy(job), job.timing_share
+    unseen = rows - len(dataset.split("train"))
+    once, each = speed.slowness * (2.5 + 1e-4 * rows), speed.slowness * (1.2 + 4e-4 * unseen)
+    timed_once, timed_each = 1.5 * share, 2.5 * share
+    left = job.deadline.left
+    end = max(left - timed_once - busy * once, LEAST_SHARE * left)
+    each_s = timed_each + busy * each
+    seconds = training_seconds(job.request.budget_s, rows, speed.slowness, timed_once + once)
+    budget = TrainingBudget(data.size, seconds, speed, timed_each + each)
+    if busy > TOO_BUSY:
+        seconds = max(LEAST_TRAINING_S, min(seconds, _PLANNED * end / busy))
+        budget = TrainingBudget(data.size, seconds, speed, each_s / busy)
+    return _Time(budget, Deadline(job.deadline.now() + end, job.deadline.now), each_s, busy)
+
+
+def training_seconds(budget_s: float, rows: int, slowness: float, after_s: float) -> float:
+    """What a budget leaves for training: a formula, not a clock, so that the same build is planned twice alike.
+
+    rows: of the whole dataset, which has to be curated. after_s: what follows training.
+    """
+    before = slowness * (2.0 + 3e-4 * rows)
+    return max(LEAST_TRAINING_S, _PLANNED * (budget_s - before - after_s))
 
 
 def _busy(job: Job) -> float:
@@ -193,7 +222,7 @@ def recorded_probabilities(rows: list[Example], labels: tuple[str, ...]) -> NDAr
     return table
 
 
-def _context(job: Job, deadline: Deadline | None, speed: MachineSpeed) -> FitContext:
+def _context(job: Job) -> FitContext:
     return FitContext(
         work=job.home.builds(job.task.name) / "work",
         artefacts=job.home.artefacts,
@@ -203,8 +232,6 @@ def _context(job: Job, deadline: Deadline | None, speed: MachineSpeed) -> FitCon
         progress=job.progress,
         device=job.device,
         network=job.home.settings.network and job.contract.privacy != "local-only",
-        deadline=deadline,
-        speed=speed,
     )
 
 

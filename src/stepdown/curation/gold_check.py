@@ -267,8 +267,8 @@ def settle_gold(examples: Sequence[Example], task: Task, options: CurationOption
     too much of the gold is so, or where it is about something else.
     """
     rows = [
-        GoldRow(one.gold, options.gold[one.id].gold if one.id in options.gold else None, one.incumbent)
-        for one in examples
+        GoldRow(example.gold, options.gold[example.id].gold if example.id in options.gold else None, example.incumbent)
+        for example in examples
     ]
     read, labels = read_labels(rows, task, options.reading)
     if options.against != "agreement":

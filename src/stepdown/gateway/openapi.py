@@ -142,10 +142,7 @@ def _plain(summary: str, schema: str, more: dict[int, str], content: dict[str, A
     return {
         "summary": summary,
         **({"security": _SECURITY} if more else {}),
-        "responses": {
-            "200": {"description": "OK.", "content": content},
-            **_errors({**_ANY, **more}, "ChatError"),
-        },
+        "responses": {"200": {"description": "OK.", "content": content}, **_errors({**_ANY, **more}, "ChatError")},
     }
 
 

@@ -14,8 +14,7 @@ from stepdown.gateway import metric_names as names
 from stepdown.gateway.logs import log_request
 from stepdown.gateway.match_rate import MatchRateAlarm
 from stepdown.gateway.metrics import Metrics
-from stepdown.gateway.mover import Listener, Mover
-from stepdown.gateway.retention import tidy
+from stepdown.gateway.mover import Listener, Mover, tidy
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.segments import held_bytes
 from stepdown.gateway.telemetry import telemetry_of

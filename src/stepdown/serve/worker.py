@@ -21,25 +21,22 @@ from stepdown.core.store import Served, Store
 from stepdown.core.tasks import Task
 from stepdown.curation.personal_data import mask, mask_json
 from stepdown.gateway import metric_names as names
-from stepdown.gateway.app import App
+from stepdown.gateway.app import App, alive, readiness
 from stepdown.gateway.asking import Incumbent
-from stepdown.gateway.cache import AnswerCache
+from stepdown.gateway.cache import AnswerCache, caching
 from stepdown.gateway.cascades import RungThreads
 from stepdown.gateway.errors import Refused, error_response, wire_of_path
 from stepdown.gateway.exchange import ABSTAINED, Exchange
 from stepdown.gateway.feedback import FeedbackRate, feedback_response, read_feedback
-from stepdown.gateway.health import alive, readiness
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.http.target import allowed_hosts, is_loopback
-from stepdown.gateway.keys import KeyRing
 from stepdown.gateway.limits import Limiter, Refusal
 from stepdown.gateway.metric_names import Metric
 from stepdown.gateway.metrics import Metrics
-from stepdown.gateway.middleware.admission import Reserving, admission, identify, may_cost_nothing
-from stepdown.gateway.middleware.caching import caching
+from stepdown.gateway.middleware.admission import KeyRing, admission, identify
 from stepdown.gateway.middleware.holdback import holdback
 from stepdown.gateway.middleware.recording import recording
-from stepdown.gateway.model_call import Clocks, ModelCalls
+from stepdown.gateway.model_call import Clocks, ModelCalls, may_cost_nothing
 from stepdown.gateway.openapi import description
 from stepdown.gateway.other_paths import OtherPaths
 from stepdown.gateway.outcome import Outcome, estimate_of, outcome_of
@@ -110,7 +107,7 @@ class Gateway:
             random.Random(os.urandom(16)),
         )
         self.calls = ModelCalls(
-            Reserving(self.incumbent, self._reserve),
+            self.incumbent,
             Clocks(home.clock, time.perf_counter),
             (
                 recording(self.recorder, time.perf_counter, self._hear),
@@ -120,6 +117,7 @@ class Gateway:
                 caching(self._cache, self.metrics),
             ),
             self._identify,
+            self._reserve,
         )
         self.app = self._paths()
 
@@ -159,7 +157,7 @@ class Gateway:
     @property
     def can_answer(self) -> bool:
         """Whether there is anyone to ask: an upstream, or a student under a certificate."""
-        return bool(self.incumbent.seats) or any(task.decide for task in self.calls.routes.tasks.values())
+        return bool(self.incumbent.upstreams) or any(task.decide for task in self.calls.routes.tasks.values())
 
     # Paths
 
@@ -335,15 +333,18 @@ class Gateway:
 
     def _count_upstreams(self) -> None:
         """Add what the upstreams counted since the last look."""
-        for seat in self.incumbent.seats:
-            now = {("retries", ""): seat.retries, **{("failures", kind): n for kind, n in seat.failures.items()}}
+        for upstream in self.incumbent.upstreams:
+            now = {
+                ("retries", ""): upstream.retries,
+                **{("failures", kind): n for kind, n in upstream.failures.items()},
+            }
             for (what, kind), count in now.items():
-                new = count - self._counted.get((seat.name, what, kind), 0)
+                new = count - self._counted.get((upstream.name, what, kind), 0)
                 if new and what == "retries":
-                    self.metrics.count(names.UPSTREAM_RETRIES, seat.name, by=new)
+                    self.metrics.count(names.UPSTREAM_RETRIES, upstream.name, by=new)
                 elif new:
-                    self.metrics.count(names.UPSTREAM_FAILURES, seat.name, kind, by=new)
-                self._counted[seat.name, what, kind] = count
+                    self.metrics.count(names.UPSTREAM_FAILURES, upstream.name, kind, by=new)
+                self._counted[upstream.name, what, kind] = count
 
     def _measure(self) -> None:
         """Show what is only known when asked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,12 @@ from stepdown.core.training_time import REFERENCE, MachineSpeed
 from stepdown.runtime.artefact import open_student, read_manifest
 from stepdown.students.artefact import add_probes, place
 from stepdown.students.kinds import student_kinds
-from stepdown.students.ladder import PlannedStudent
+from stepdown.students.ladder import OFFER, PlannedStudent
 from stepdown.students.train import train_student
 
 CHECKPOINTS = "checkpoints"
+_LEAST_OF_FIRST = 1 / 3
+"""Of what the first student is planned to take, what it is given in any case."""
 KEPT_CHECKPOINTS = 2
 """Of students whose training was stopped, so many can be gone on with: each takes up to some hundred megabytes."""
 
@@ -49,7 +51,8 @@ class FitContext:
 
     work: this task's own folder for unfinished students and notes of finished ones. artefacts: where finished students
     go, by hash. home: for caches shared between builds. device: on which students answer. deadline: when all must be
-    trained, None where no clock counts.
+    trained and measured, None where no clock counts. each_s: what measuring a student takes. busy: how many times
+    longer training takes now than planned, because of what else runs here.
     """
 
     work: Path
@@ -63,6 +66,8 @@ class FitContext:
     deadline: Deadline | None = None
     checkpoint_s: float = CHECKPOINT_S
     speed: MachineSpeed = REFERENCE
+    each_s: float = 0.0
+    busy: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -113,15 +118,14 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
     opened: dict[str, Student] = {}
     total = sum(plan.seconds for plan in ladder) or 1.0
     done = 0.0
-    for plan in ladder:
+    for position, plan in enumerate(ladder):
         teacher = fitted.get(plan.teacher or "")
         if plan.teacher and not teacher and plan.kind in fitted:
             continue
         if teacher and teacher.plan.kind not in opened:
             opened[teacher.plan.kind] = _Remembering(open_student(teacher.folder, context.threads, context.device))
         report = _Report(context.progress, plan.kind, done / total, plan.seconds / total)
-        share = plan.seconds / max(plan.seconds, total - done, 1e-9)
-        own = replace(context, progress=report, deadline=context.deadline.part(share) if context.deadline else None)
+        own = replace(context, progress=report, deadline=_own_deadline(context, ladder[position:], fitted))
         objective = _Lesson(
             data, data_digest, opened.get(plan.teacher or ""), teacher.manifest.digest if teacher else ""
         )
@@ -144,6 +148,29 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
         done += plan.seconds
         report("done", 1.0)
     return FittedLadder(tuple(fitted.values()), tuple(dropped), tuple(plans))
+
+
+def _own_deadline(
+    context: FitContext, coming: Sequence[PlannedStudent], fitted: Mapping[str, FittedStudent]
+) -> Deadline | None:
+    """When the first of the coming students must be trained.
+
+    All that come get their part of the time, in proportion; where it is too little for all, the first takes what it
+    needs and the dearer ones after it are left out, but it leaves them most of the time where there is something else
+    already.
+    """
+    if context.deadline is None:
+        return None
+    measured = {plan.kind for plan in coming} - fitted.keys()
+    own = context.busy * coming[0].seconds
+    needed = context.busy * sum(plan.seconds for plan in coming) + context.each_s * len(measured)
+    room = max(0.0, context.deadline.left - context.each_s * len(fitted))
+    most = OFFER * room if fitted and len(coming) > 1 else room
+    seconds = max(room * own / max(needed, 1e-9), min(own, most - context.each_s))
+    if not fitted:
+        # However late it is: a build whose only student has learned nothing would spend evidence on it.
+        seconds = max(seconds, own * _LEAST_OF_FIRST)
+    return Deadline(context.deadline.now() + seconds, context.deadline.now)
 
 
 def digest_training_data(data: TrainingData) -> str:
@@ -230,11 +257,11 @@ class _TooLate(Exception):
 def _check_time(plan: PlannedStudent, data: TrainingData, context: FitContext, is_again: bool) -> None:
     if context.deadline is None:
         return
-    left = context.deadline.left
+    left = context.deadline.left / context.busy
     kind = student_kinds().load(plan.kind)
     if left < plan.seconds if is_again else kind.options_for(data.size, left, context.speed) is None:
         raise _TooLate(
-            f"It was planned, but {left:.0f} s of the budget were left for it when its turn came, which is too little; "
+            f"It was planned, but {left:.0f} s were left for it when its turn came, which is too little; "
             "the same build again would go on with it, and so would a larger --budget."
         )
 

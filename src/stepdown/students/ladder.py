@@ -19,7 +19,7 @@ COST_ORDER_S = 30e-6
 """Seconds of one answer per unit of COST_ORDER on a fast machine: excluded is only what is too slow even there."""
 CORE_USD_PER_S = 0.04 / 3600.0
 """A cheap core; the real cost is measured and certified later."""
-_OFFER = 0.4
+OFFER = 0.4
 """Of the time left, the share that a kind may take while a more costly one is still waiting."""
 _AGAIN = 0.1
 """Of all the time, what may be spent on training cheap students again, by what the best one says."""
@@ -112,8 +112,10 @@ def _share_out(
     left, spare = budget.seconds, _AGAIN * budget.seconds
     for position, name in enumerate(names):
         is_last = position == len(names) - 1
-        # The cheapest may take all there is: without it there may be nothing.
-        offered = max(0.0, left * (1.0 if is_last or not position else _OFFER) - budget.each_s)
+        offered = max(0.0, (left if is_last else left * OFFER) - budget.each_s)
+        if not position:
+            # The cheapest may take all there is, and be measured late: without it there may be nothing.
+            offered = left
         options = plan_options(kinds[name], budget, offered, given.get(name, {}))
         if options is None:
             short[name] = (

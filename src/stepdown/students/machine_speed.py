@@ -21,23 +21,28 @@ from stepdown.core.training_time import MachineSpeed
 from stepdown.students.encoders.threads import cores, torch_threads
 
 _VERSION = 1
-_ROWS, _TOKENS = 32, 16
-_ROUNDS = 4
+_ROWS, _TOKENS = 16, 16
+_ROUNDS = 3
 _THREADS_HELP = 0.6
 """n threads make a step n to this power times faster: two were measured to need 0.65 of the time of one."""
 _PLAIN_S = 0.0077
 """What `_plain_work` takes on the machine on which the kinds' constants were measured."""
 
 
-def machine_speed(folder: Path, cpu: str, threads: int) -> MachineSpeed:
-    """The speed that is kept in `folder` for this processor, torch and number of threads, or measured and kept now."""
-    key = digest_of((_VERSION, cpu, _torch_version(), threads, cores(threads), os.environ.get("ONEDNN_MAX_CPU_ISA")))
+def machine_speed(folder: Path, cpu: str, threads: int, with_torch: bool = True) -> MachineSpeed:
+    """The speed that is kept in `folder` for this processor, torch and number of threads, or measured and kept now.
+
+    with_torch: False where there is no time for what torch trains; importing it alone takes seconds.
+    """
+    key = digest_of(
+        (_VERSION, with_torch, cpu, _torch_version(), threads, cores(threads), os.environ.get("ONEDNN_MAX_CPU_ISA"))
+    )
     path = folder / "machine-speed" / f"{key}.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=MachineSpeed)
     except (OSError, msgspec.MsgspecError):
         pass
-    speed = measure_machine(cpu, threads)
+    speed = measure_machine(cpu, threads, with_torch)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_bytes(canonical_json(speed))
@@ -45,10 +50,10 @@ def machine_speed(folder: Path, cpu: str, threads: int) -> MachineSpeed:
     return speed
 
 
-def measure_machine(cpu: str, threads: int) -> MachineSpeed:
+def measure_machine(cpu: str, threads: int, with_torch: bool = True) -> MachineSpeed:
     """The speed of the calling thread, and what so many threads make of it."""
     slowness = _least(_plain_work) / _PLAIN_S
-    if importlib.util.find_spec("torch") is None:
+    if not with_torch or importlib.util.find_spec("torch") is None:
         return MachineSpeed(cpu=cpu, threads=threads, slowness=slowness)
     from stepdown.students.encoders.network import arithmetic, layer_step
 

@@ -7,7 +7,7 @@ because the order in which a product is summed depends on how memory is aligned,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,32 +51,32 @@ def fine_tune(network: Encoder, objective: TrainingObjective, recipe: Recipe, ph
 
     Batches hold texts of like length, so that little is padded, and come in random order.
     """
-    batches = max(1, len(objective) // recipe.batch)
-    planned = max(1, round(recipe.epochs * batches))
+    an_epoch = max(1, len(objective) // recipe.batch)
+    planned = max(1, round(recipe.epochs * an_epoch))
     saved = phase.checkpoints.read(phase.name)
     pace = phase.clock.pace(phase.name, planned, phase.share, saved.facts.cuts if saved else ())
     if saved and saved.facts.is_done:
         pace.goes_on(saved.facts.step)  # what was cut then is told again
         _take_weights(network, saved)
-        return _trained(saved.facts, planned, batches)
-    training = _Training(network, objective, recipe, phase.seed)
-    step, shown = training.restore(saved) if saved else 0, 0.0
+        return _trained(saved.facts, planned, an_epoch)
+    session = Session(network, objective, recipe, phase.seed)
+    step, shown = session.restore(saved) if saved else 0, 0.0
     while pace.goes_on(step):
-        training.learn(step, pace.rate(step))
+        session.learn(step, pace.rate(step))
         step += 1
         shown = max(shown, step / pace.total)
         phase.progress(shown)
         if phase.checkpoints.is_due:
-            facts = Facts(step=step, cuts=tuple(pace.cuts), losses=tuple(training.losses))
-            phase.checkpoints.write(phase.name, facts, training.state())
-    facts = Facts(step=step, is_done=True, cuts=tuple(pace.cuts), losses=tuple(training.losses))
-    phase.checkpoints.write(phase.name, facts, training.weights())
-    return _trained(facts, planned, batches)
+            facts = Facts(step=step, cuts=tuple(pace.cuts), losses=tuple(session.losses))
+            phase.checkpoints.write(phase.name, facts, session.state())
+    facts = Facts(step=step, is_done=True, cuts=tuple(pace.cuts), losses=tuple(session.losses))
+    phase.checkpoints.write(phase.name, facts, session.weights())
+    return _trained(facts, planned, an_epoch)
 
 
-def _trained(facts: Facts, planned: int, batches: int) -> Trained:
+def _trained(facts: Facts, planned: int, an_epoch: int) -> Trained:
     loss = float(np.mean(facts.losses)) if facts.losses else 0.0
-    return Trained(loss, facts.step, planned, facts.step / batches)
+    return Trained(loss, facts.step, planned, facts.step / an_epoch)
 
 
 def _take_weights(network: Encoder, saved: Saved) -> None:
@@ -86,11 +86,11 @@ def _take_weights(network: Encoder, saved: Saved) -> None:
                 each.copy_(saved.tensors[f"weight.{name}"])
 
 
-class _Training:
+class Session:
     """The weights, the optimiser and the random numbers between two steps."""
 
     def __init__(self, network: Encoder, objective: TrainingObjective, recipe: Recipe, seed: int) -> None:
-        self._network, self._lesson, self._recipe, self._seed = network, objective, recipe, seed
+        self._network, self._objective, self._recipe, self._seed = network, objective, recipe, seed
         frozen = recipe.frozen if fits(objective.sequences, network.shape.hidden) else 0
         self._lower = _freeze(network, objective, frozen) if frozen else None
         self._optimiser = torch.optim.AdamW(_parameter_groups(network, recipe), betas=(0.9, 0.98), fused=True)
@@ -99,18 +99,18 @@ class _Training:
         self._batches = max(1, len(objective) // recipe.batch)
         self._epoch = -1
         self._dropout = Dropout(recipe.dropout, seed)
-        self._order: list[NDArray[np.int64]] = []
+        self._order: Sequence[NDArray[np.int64]] = []
         self.losses: list[float] = []
 
     def learn(self, step: int, rate: float) -> None:
         """One step, at this share of the peak rates."""
         epoch, place = divmod(step, self._batches)
         if epoch != self._epoch:
-            self._begin(epoch)
+            self.begin(epoch)
         for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
             group["lr"] = peak * rate
         reading = Reading(self._dropout, self._lower)
-        loss = self._lesson.loss(self._network, self._order[place], self._recipe, reading)
+        loss = self._objective.loss(self._network, self._order[place], self._recipe, reading)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._learned.values(), 1.0)
         self._optimiser.step()
@@ -141,16 +141,18 @@ class _Training:
         self._optimiser.load_state_dict({**state, "state": known})
         step = saved.facts.step
         if "random" in saved.tensors and step % self._batches:
-            self._begin(step // self._batches)
+            self.begin(step // self._batches)
             self._dropout.state = saved.tensors["random"]
         self.losses = list(saved.facts.losses)
         return step
 
-    def _begin(self, epoch: int) -> None:
+    def begin(self, epoch: int, order: Sequence[NDArray[np.int64]] | None = None) -> None:
+        """A new epoch, in a random order of its own unless one is given."""
         self._epoch, self.losses = epoch, []
         self._dropout = Dropout(self._recipe.dropout, seed=self._seed * 1_000 + epoch)
         self._dropout.renew()
-        self._order = _batches(self._lesson, self._recipe.batch, np.random.default_rng([self._seed, epoch]))
+        generator = np.random.default_rng([self._seed, epoch])
+        self._order = order or batches(self._objective, self._recipe.batch, generator)
 
 
 def _freeze(network: Encoder, objective: TrainingObjective, count: int) -> LowerLayers:
@@ -161,16 +163,19 @@ def _freeze(network: Encoder, objective: TrainingObjective, count: int) -> Lower
     return LowerLayers(network, objective.sequences, count)
 
 
-def _batches(objective: TrainingObjective, size: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:
+def batches(
+    objective: TrainingObjective, size: int, generator: np.random.Generator, pool: int = _POOL_OF_BATCHES
+) -> list[NDArray[np.int64]]:
+    """The rows of each step of an epoch. Of `pool` batches at random, those of like length go together."""
     order = generator.permutation(len(objective))
     order = order[: max(1, len(order) // size) * size]
     lengths = np.array([len(sequence) for sequence in objective.sequences])
-    batches: list[NDArray[np.int64]] = []
-    for start in range(0, len(order), size * _POOL_OF_BATCHES):
-        pool = order[start : start + size * _POOL_OF_BATCHES]
-        pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += [pool[first : first + size] for first in range(0, len(pool), size)]
-    return [batches[place] for place in generator.permutation(len(batches))]
+    found: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), size * pool):
+        near = order[start : start + size * pool]
+        near = near[np.argsort(lengths[near], kind="stable")]
+        found += [near[first : first + size] for first in range(0, len(near), size)]
+    return [found[place] for place in generator.permutation(len(found))]
 
 
 def _parameter_groups(network: Encoder, recipe: Recipe) -> list[dict[str, object]]:
