@@ -114,7 +114,7 @@ def graph(folder: Path, manifest: ArtefactManifest) -> Graph:
         ],
     )
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return Graph(model.SerializeToString(deterministic=True), lambda text: words(text, buckets))
+    return Graph(model, lambda text: words(text, buckets))
 
 
 def examples() -> TrainingData:
