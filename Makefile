@@ -16,12 +16,13 @@ export OMP_WAIT_POLICY ?= passive
 demo: $(VENV)/.train
 	$(BIN)/stepdown demo
 
+# What fixtures train is kept in .cache/tests for a day; STEPDOWN_TEST_CACHE=off trains it anew.
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # What neither trains nor builds, and starts no whole gateway: a minute and a half, for while one works.
 check: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	STEPDOWN_TEST_EXAMPLES=20 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests benchmarks

@@ -1,7 +1,7 @@
 """The gateway's speed, beside LiteLLM's proxy and firstpass in the same run: a fixed upstream, one worker, every call
 recorded.
 
-usage: python -m benchmarks.gateway_speed [--seconds 5] [--rounds 3] [--linear-home DIR] [--encoder-home DIR]
+usage: python -m benchmarks.gateway_speed [--seconds 5] [--rounds 3] [--workers 1] [--only through] [--linear-home DIR]
 
 STEPDOWN_BENCH_LITELLM and STEPDOWN_BENCH_FIRSTPASS name the peers' commands (litellm[proxy] 1.109.1, firstpass 0.9.0,
 each in an environment of its own); without one its peer is skipped. Rounds are interleaved (upstream, gateway, peers,
@@ -45,6 +45,10 @@ class Side:
     paced: Wrk | None = None
     home: Path | None = None
     loads: dict[int, list[Load]] = field(default_factory=dict)
+    sustained: dict[int, list[float]] = field(default_factory=dict)
+    """Requests/s of each round, its time with what the store took to have all of its calls."""
+    cpu_us: dict[int, list[float]] = field(default_factory=dict)
+    """Processor time of a request in each round, of all processes, until the store has its calls."""
     catch_up_s: list[float] = field(default_factory=list)
     calls_before: int = 0
     asked: int = 0
@@ -59,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--only", choices=("through",))
     parser.add_argument("--linear-home", type=Path)
@@ -67,7 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         linear = homes.home_for("linear", chosen.linear_home, scratch)
-        faults = pass_through(linear, scratch, chosen.rounds, chosen.seconds)
+        faults = pass_through(linear, scratch, chosen.rounds, chosen.seconds, chosen.workers)
         if chosen.only is None:
             encoder = homes.home_for("encoder", chosen.encoder_home, scratch)
             faults += local_answers([linear, encoder], scratch, chosen.rounds, chosen.seconds)
@@ -77,7 +82,7 @@ def main() -> None:
     sys.exit(1 if faults else 0)
 
 
-def pass_through(home: Path, scratch: Path, rounds: int, seconds: float) -> list[str]:
+def pass_through(home: Path, scratch: Path, rounds: int, seconds: float, workers: int) -> list[str]:
     """Through the gateway and through the peer to one upstream. Returns what was wrong."""
     asked = traffic.requests_of_task(BODIES)
     bodies = traffic.passed_through(asked)
@@ -87,7 +92,8 @@ def pass_through(home: Path, scratch: Path, rounds: int, seconds: float) -> list
         wrk = Wrk("through", bodies, scratch)
         paced = Wrk("paced", bodies, scratch, pause_ms=PAUSE_MS)
         alone = Side(upstream, wrk, paced)
-        ours = Side(stack.enter_context(processes.gateway(home, address, scratch)), wrk, paced, home)
+        served = processes.gateway(home, address, scratch, "--workers", str(workers))
+        ours = Side(stack.enter_context(served), wrk, paced, home)
         sides = [alone, ours]
         started = (processes.litellm(traffic.MODEL, address, scratch), processes.firstpass(address, scratch))
         peers = [Side(server, wrk, paced) for server in map(stack.enter_context, started) if server is not None]
@@ -158,11 +164,14 @@ def _run(sides: Sequence[Side], connections: Sequence[int], rounds: int, seconds
         for _ in range(rounds):
             for side in sides:
                 wrk = side.paced if number == PACED and side.paced is not None else side.wrk
+                cpu_s, started = side.server.cpu_s(), time.monotonic()
                 load = wrk.load(side.server.url, max(1, number), seconds)
                 side.loads.setdefault(number, []).append(load)
                 if load.failed:
                     faults.append(f"{side.server.name}: {load.failed} of {load.requests} requests failed.")
                 _caught_up(side, load.requests - load.failed)
+                side.sustained.setdefault(number, []).append(load.requests / (time.monotonic() - started))
+                side.cpu_us.setdefault(number, []).append((side.server.cpu_s() - cpu_s) / load.requests * 1e6)
     for side in sides:
         side.rss_mb = (side.rss_mb[0], side.server.rss_mb())
     return faults
@@ -211,14 +220,19 @@ def _all_kept(side: Side) -> list[str]:
 
 
 def _show(title: str, sides: Sequence[Side], connections: Sequence[int]) -> None:
-    print(f"\n{title}\n\n| server | connections | requests/s | p50 ms | p99 ms |\n| --- | --- | --- | --- | --- |")
+    print(
+        f"\n{title}\n\n| server | connections | requests/s | with catching up | p50 ms | p99 ms | CPU µs a request |"
+        "\n| --- | --- | --- | --- | --- | --- | --- |"
+    )
     for side in sides:
         for number in connections:
             loads = side.loads[number]
             cells = (
                 spread(loads, lambda load: load.rate),
+                shown(middle(side.sustained[number])),
                 spread(loads, _p50),
                 spread(loads, _p99),
+                shown(middle(side.cpu_us[number])),
             )
             print(f"| {side.server.name} | {_named(number)} | {' | '.join(cells)} |")
     print(flush=True)

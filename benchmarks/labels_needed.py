@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from stepdown.certificate.certify import Issue, issue_certificate
-from stepdown.certificate.evidence import Evidence, read_evidence
+from stepdown.certificate.evidence import Evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.certificate.hashes import read_contract
 from stepdown.certificate.ledger import Attempt
 from stepdown.certificate.refusal import needed_labels

@@ -19,6 +19,7 @@ import numpy as np
 from stepdown.core.canonical import digest_of
 from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingContext, TrainingData
+from stepdown.core.training_time import REFERENCE
 from stepdown.runtime.artefact import open_student
 from stepdown.students.artefact import size_bytes
 from stepdown.students.kinds import student_kinds
@@ -52,7 +53,7 @@ def training_data(texts: list[str], gold: list[str]) -> TrainingData:
 def measure(kind: str, data: TrainingData, test: tuple[list[str], list[str]], home: Path, seconds: float) -> str:
     """Train one kind, open its artefact, and time single answers. Returns a table row."""
     module = student_kinds().load(kind)
-    options = module.options_for(len(data.texts), len(data.labels), seconds)
+    options = module.options_for(data.size, seconds, REFERENCE)
     if options is None:
         return f"{kind:8} needs more than {seconds:.0f} s"
     folder = home / kind

@@ -15,8 +15,11 @@ from tests.gateway.large_model import LargeModel
 
 # What a check says must depend on the change and not on luck. STEPDOWN_TEST_RANDOM=N looks further, N examples each.
 settings.register_profile("steady", derandomize=True, deadline=None)
-settings.register_profile("far", max_examples=int(os.environ.get("STEPDOWN_TEST_RANDOM") or 100), deadline=None)
-settings.load_profile("far" if os.environ.get("STEPDOWN_TEST_RANDOM") else "steady")
+# STEPDOWN_TEST_EXAMPLES=N makes do with the first N, as `make check` does.
+FAR, FEW = (int(os.environ.get(f"STEPDOWN_TEST_{name}") or 0) for name in ("RANDOM", "EXAMPLES"))
+settings.register_profile("far", max_examples=FAR or 100, deadline=None)
+settings.register_profile("few", derandomize=True, max_examples=FEW or 100, deadline=None)
+settings.load_profile("far" if FAR else "few" if FEW else "steady")
 
 SLOW_FIXTURES = {"kept_folder", "upstream"}
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -27,7 +27,7 @@ def test_every_command_of_the_tour_exists_with_its_options(words: list[str]) -> 
 
 def test_the_tour_names_every_verb() -> None:
     listed = re.findall(r"^  ([\w-]+) ", stepdown("--help").out.split("Commands:")[1], re.MULTILINE)
-    beside = set(re.findall(r"`stepdown (\w+)`", README.split("## A tour")[1].split("\n## ")[0]))
+    beside = set(re.findall(r"`stepdown ([\w-]+)`", README.split("## A tour")[1].split("\n## ")[0]))
     assert {words[1] for words in COMMANDS} | beside | {"demo"} == set(listed)
 
 

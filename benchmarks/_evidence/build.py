@@ -19,7 +19,7 @@ from stepdown.build.certify import gold_to_check, next_look, population, rows_to
 from stepdown.build.curate import incumbent_verdicts
 from stepdown.build.job import BuildRequest, Job
 from stepdown.build.label_plan import first_plan, label_next, rows_planned, to_label
-from stepdown.build.measure import MeasuredStudents
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.build.prepare import check_loss
 from stepdown.certificate import claims, planning
 from stepdown.certificate.candidate import fit_all

@@ -246,6 +246,7 @@ def test_areas_and_calibration_agree_with_the_ground_floor(table: list[tuple[Any
     assert found["calibration_error"] == pytest.approx(ours, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     """100 samples of 200 rows from a known source; 95 % nominal, 0.88 allows for asymptotics and for 100 trials."""
     scores = pytest.importorskip("sklearn.metrics")

@@ -20,6 +20,7 @@ from stepdown.core.family import families
 from stepdown.core.inputs import Input, inputs_of
 from stepdown.core.students import NUMPY, ArtefactManifest, Student, StudentKind, TrainingContext, TrainingData
 from stepdown.core.tasks import Match, Task
+from stepdown.core.training_time import REFERENCE, TrainingSize
 from stepdown.runtime.artefact import open_student, read_manifest
 from stepdown.runtime.cascade import ABSTAINS
 from stepdown.runtime.kinds import served_kinds
@@ -77,7 +78,7 @@ def _belongs(answer: Answer, data: TrainingData) -> bool:
 def _train(name: str, data: TrainingData, folder: Path, home: Path, brief: bool = False) -> ArtefactManifest:
     """brief: one epoch of whatever has epochs, for tests that do not ask how well it learned."""
     folder.mkdir(parents=True)
-    options = student_kinds().load(name).options_for(len(data.texts), len(data.labels), 60.0)
+    options = student_kinds().load(name).options_for(data.size, 60.0, REFERENCE)
     assert options is not None
     if brief:
         epochs = {each.name: type(each.default)(1) for each in fields(options) if each.name.endswith("epochs")}
@@ -195,7 +196,7 @@ def test_another_device_is_refused_where_its_runtime_lacks_it_and_gives_the_same
     try:
         there = open_student(trained.folder, device="cuda")
     except UsageError as refusal:
-        assert trained.kind.RUNTIME != NUMPY
+        assert served_kinds().load(trained.name).RUNTIME != NUMPY
         assert "'cuda'" in str(refusal)
     else:
         assert there.answer_many(inputs).answers == trained.student.answer_many(inputs).answers
@@ -235,10 +236,11 @@ def test_options_are_documented_and_follow_the_seconds(name: str) -> None:
     for field in fields(defaults):
         assert f"    {field.name}: " in source
         assert '"""' in source.split(f"    {field.name}: ", 1)[1].split("\n", 2)[1]
-    assert kind.options_for(1_000_000, 100, 0.5) is None
+    assert kind.options_for(TrainingSize(1_000_000, 100, 16_000_000), 0.5, REFERENCE) is None
+    size = TrainingSize(10_000, 77, 160_000)
     for seconds in (30.0, 300.0, 3000.0):
-        options = kind.options_for(10_000, 77, seconds)
-        assert options is None or kind.seconds_needed(10_000, 77, options) <= seconds
-    assert kind.options_for(10_000, 77, 3000.0) is not None
+        options = kind.options_for(size, seconds, REFERENCE)
+        assert options is None or kind.seconds_needed(size, options, REFERENCE) <= seconds
+    assert kind.options_for(size, 3000.0, REFERENCE) is not None
     assert kind.COST_ORDER > 0
     assert kind.FAMILIES

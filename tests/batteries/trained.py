@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from tests.fixture_cache import KeptFolder
 
 from stepdown.core.students import TrainingContext
+from stepdown.core.training_time import REFERENCE
 from stepdown.students.kinds import student_kinds
 from stepdown.students.train import train_student
 
@@ -25,7 +26,7 @@ def train(folder: Path, name: str, source: Path) -> None:
     """source: of the kind, which need not be stepdown's own; what is kept belongs to it."""
     kind = student_kinds().load(name)
     data = kind.examples()
-    options = kind.options_for(len(data.texts), len(data.labels), 60.0)
+    options = kind.options_for(data.size, 60.0, REFERENCE)
     with TemporaryDirectory() as home:
         context = TrainingContext(folder, Path(home), 7, 60.0, 2, lambda what, share: None)
         train_student(name, data, options, context)

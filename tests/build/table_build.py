@@ -97,7 +97,9 @@ def measure(job: Job, curated: Curated, tables: Sequence[Table] = (RIGHT,)) -> M
     speed = {"p50": 6.1e-5, "cost": 2.1e-6, "size": 6.4, "trained": 0.0}
     measurements = tuple(made_measurement(one.kind, 0.02, 0.1, speed, names=sorted(PHRASES)) for one in students)
     fields: tuple[dict[str, Any], ...] = tuple({} for _ in students)
-    return MeasuredStudents(tuple(students), measurements, answered, named, tune, fit_all(tune), fields, curated)
+    return MeasuredStudents(
+        tuple(students), measurements, answered, named, tune, fit_all(tune), fields, curated.verdicts
+    )
 
 
 def record_of(job: Job, dataset: Dataset, measured: MeasuredStudents, certified: Certified) -> BuildRecord:

@@ -90,9 +90,10 @@ def test_recorded_probabilities_are_a_distribution_over_the_known_labels() -> No
 
 
 def test_time_is_planned_by_a_formula_and_never_less_than_the_least() -> None:
-    assert training_seconds(360.0, 10_000) == pytest.approx(336.0)
-    assert training_seconds(360.0, 0) > training_seconds(360.0, 10_000)
-    assert training_seconds(1.0, 1_000_000) == LEAST_TRAINING_S
+    assert training_seconds(360.0, 10_000, 1.0, 15.0) == pytest.approx(0.85 * 340.0)
+    assert training_seconds(360.0, 0, 1.0, 15.0) > training_seconds(360.0, 10_000, 1.0, 15.0)
+    assert training_seconds(360.0, 10_000, 1.0, 15.0) > training_seconds(360.0, 10_000, 3.0, 15.0)
+    assert training_seconds(1.0, 1_000_000, 1.0, 15.0) == LEAST_TRAINING_S
 
 
 def test_where_nothing_can_be_trained_the_reasons_are_said_and_no_evidence_is_spent(job: Job, dataset: Dataset) -> None:

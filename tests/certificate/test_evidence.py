@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stepdown.certificate.evidence import Basis, Evidence, Terms, gather, parse_evidence, read_evidence
+from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
+from stepdown.certificate.evidence_file import parse_evidence, read_evidence
 from stepdown.certificate.observations import JudgedLosses, Observations
 from stepdown.core.canonical import digest
 from stepdown.core.certificate import Population

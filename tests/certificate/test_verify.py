@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from stepdown.certificate.certify import Issue, certify
-from stepdown.certificate.evidence import Basis, Evidence, Terms, parse_evidence
+from stepdown.certificate.evidence import Basis, Evidence, Terms
+from stepdown.certificate.evidence_file import parse_evidence
 from stepdown.certificate.files import write_certificate
 from stepdown.certificate.ledger import Attempt, attempt
 from stepdown.certificate.verify import Linked, Verification, failed_names, verify, verify_files

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepdown.build.measure import MeasuredStudents
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate import path
 from stepdown.certificate.files import read_certificate
 from stepdown.certificate.forecast import PathForecast
@@ -60,9 +60,10 @@ def test_every_rung_has_a_folder_and_is_asked_in_turn(two_rungs: Path, tmp_path:
     said = done.json
     assert (said["verdict"], said["differences"]) == ("certified", [])
     assert [rung["kind"] for rung in said["rungs"]] == KINDS
-    assert sorted(each.name for each in out.iterdir() if each.is_dir()) == [*FOLDERS, "models"]
-    assert all((out / folder / f"model.{name}").is_file() for folder in FOLDERS)
-    assert {f"models/{kind}.py" for kind in KINDS} <= set(said["files"])
+    assert sorted(each.name for each in out.iterdir() if each.is_dir()) == [*FOLDERS, "stepdown"]
+    assert all((out / folder / "manifest.json").is_file() for folder in FOLDERS)
+    assert all((out / f"{folder}.onnx").is_file() == (name == "onnx") for folder in FOLDERS)
+    assert {f"stepdown/runtime/kinds/{kind}.py" for kind in KINDS} <= set(said["files"])
     certificate = read_certificate(out / "certificate.json")
     assert (certificate.digest, attempts(home)) == (said["certificate"], before)
     puzzles = [puzzle(number) for number in range(20)]

@@ -305,7 +305,6 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a changed template": (flip("response-template.json"), "response-template.json"),
     "a changed cascade": (flip("cascade.json"), "cascade.json"),
     "a changed record": (flip("record.json"), "record.json"),
-    "a changed report": (flip("report.html"), "report.html"),
     "a changed dataset": (flip("dataset/examples.jsonl.zst"), "examples.jsonl.zst"),
     "a changed student": (flip("artefacts/*/*.safetensors"), "manifest"),
     "a changed manifest": (flip("artefacts/*/manifest.json"), "manifest"),
@@ -366,6 +365,21 @@ def test_what_does_not_hold_is_refused_and_nothing_changes(copy: Path, home: Pat
     assert run(home, "status").json["tasks"] == []
 
 
+def test_pages_are_drawn_here_and_not_taken_over(copy: Path, home: Path, tmp_path: Path) -> None:
+    (copy / "report.html").write_text("<script>alert(1)</script>")
+    (copy / "model-card.md").unlink()
+    assert run(home, "import-build", str(copy)).code == 0
+    page = (built(home) / "report.html").read_text()
+    assert "<script>" not in page
+    assert "another project&#39;s journal issued it" in page
+    assert (built(home) / "model-card.md").stat().st_size
+    assert run(home, "report", TASK).code == 0
+    assert (built(home) / "report.html").read_text() == page
+    third = tmp_path / "third"
+    third.mkdir()
+    assert run(third, "import-build", str(built(home))).code == 0
+
+
 def test_another_build_of_that_name_stays(copy: Path, home: Path) -> None:
     assert run(home, "import-build", str(copy)).code == 0
     there = built(home)
@@ -401,6 +415,19 @@ def test_a_certificate_that_lapsed_is_refused(copy: Path, home: Path) -> None:
     assert "does not hold now" in done.stderr
 
 
-def test_students_are_linked_and_not_kept_twice(certified: Path) -> None:
-    for path in built(certified).glob("artefacts/*/*"):
-        assert path.samefile(certified / ".stepdown" / "artefacts" / path.parent.name / path.name)
+def test_students_are_linked_and_not_kept_twice(copy: Path, home: Path) -> None:
+    assert run(home, "import-build", str(copy)).code == 0
+    own = list(built(home).glob("artefacts/*/*"))
+    assert own
+    for path in own:
+        assert path.samefile(home / ".stepdown" / "artefacts" / path.parent.name / path.name)
+
+
+def test_a_build_links_its_students(certified: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(certified, home)
+    assert run(home, "build", TASK, "--budget", "6s", "--seed", "7").code == 0
+    newest = max(home.glob(f".stepdown/builds/{TASK}/0*"))
+    for path in newest.glob("artefacts/*/*"):
+        assert path.samefile(home / ".stepdown" / "artefacts" / path.parent.name / path.name)
+    assert read_issuance(BuildFolder(newest)).built.data["build"] == newest.name

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepdown.gateway.keys import KeyRing
+from stepdown.gateway.middleware.admission import KeyRing
 from stepdown.project.home import open_home
 from tests.cli.conftest import Said, stepdown
 

@@ -8,8 +8,9 @@ import pytest
 
 from stepdown.core.certificate import Certificate, Claim, Journalled, Population, Verdict
 from stepdown.core.contract import Evidence
+from stepdown.core.evidence_words import evidence_facts
 from stepdown.core.figures import percent, share
-from stepdown.core.statement import evidence_facts, headline, statement
+from stepdown.core.statement import headline, statement
 
 MARCH, APRIL = 1_772_400_000.0, 1_776_700_000.0
 """1 March and 20 April 2026."""

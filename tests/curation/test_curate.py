@@ -33,6 +33,7 @@ def accounted(calls, dataset) -> bool:
     return sorted(ends) == sorted(one.id for one in calls)
 
 
+@pytest.mark.slow
 def test_the_shipped_traffic_is_curated_whole_and_in_any_order(banking):
     options = CurationOptions(gold=banking.gold, source_hashes={"traffic.jsonl.gz": "ab12"})
     dataset = curate(banking.calls, banking.task, options)
@@ -52,6 +53,7 @@ def test_the_order_of_arrival_changes_nothing(banking):
     assert curate(shuffled, banking.task, options) == curate(calls, banking.task, options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("basis", ["random-sample", ""])
 def test_only_a_declared_sample_of_two_thousand_labels_is_the_evidence(banking, basis):
     names = random.Random(2).sample(sorted(banking.gold), 2_000)
@@ -117,6 +119,7 @@ def test_too_little_to_learn_from_is_said_with_figures(calls, words):
         curate(calls, TASK, CurationOptions())
 
 
+@pytest.mark.slow
 def test_ten_thousand_labels():
     dataset = curate(varied(12_000, labels=10_000), TASK, CurationOptions(out_of_sample=lambda texts, answers: 1 / 0))
     assert dataset.manifest.counts["examples"] + dataset.manifest.counts["excluded"] == 12_000
@@ -142,6 +145,7 @@ ANSWERS = st.sampled_from(["a", "b", "c", "", None, "x" * 300])
 TEXTS = st.one_of(st.text(max_size=40), st.sampled_from(["hello", "Hello ", "", "pay my bill", "pay my bill!"]))
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(TEXTS, ANSWERS, st.sampled_from([None, "a", "b", 7, ["no"]])), max_size=80), st.integers(0, 3)

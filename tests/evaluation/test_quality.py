@@ -10,7 +10,6 @@ from stepdown.core.errors import NotEnoughData
 from stepdown.evaluation.quality import (
     QualityOptions,
     cascade_curve,
-    measure_excess,
     measure_incumbent,
     measure_quality,
     risk_coverage_curve,
@@ -87,19 +86,7 @@ def test_the_most_confused_label_is_the_commonest_wrong_answer() -> None:
     assert quality.labels[0].recall == pytest.approx(2 / 6)
 
 
-def test_excess_is_the_paired_difference(banking_test: list[Example]) -> None:
-    answers = [each.gold if index % 2 else each.incumbent for index, each in enumerate(banking_test)]
-    excess = measure_excess(answers, banking_test, "classify", "gold")
-    incumbent = measure_incumbent(banking_test, "classify", "test").metrics["error"].value
-    student = measure_quality(answers, None, banking_test, "classify", "test", "gold").metrics["error"].value
-    assert excess.value == pytest.approx(student - incumbent)
-    assert excess.low < excess.value < excess.high < 0.0
-    against = measure_excess(answers, banking_test, "classify", "incumbent")
-    assert against.value == pytest.approx(
-        np.mean([a != e.incumbent for a, e in zip(answers, banking_test, strict=True)])
-    )
-
-
+@pytest.mark.slow
 def test_ten_thousand_labels_are_no_trouble() -> None:
     generator = np.random.default_rng(0)
     rows = [example(number, f"l{generator.integers(10_000)}", f"l{number % 10_000}") for number in range(20_000)]

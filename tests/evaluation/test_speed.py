@@ -100,6 +100,7 @@ def test_a_process_that_cannot_open_says_why(artefact: Path) -> None:
         measure_memory("opening_for_tests:open_nothing", artefact, inputs_of(["a"]))
 
 
+@pytest.mark.slow
 def test_without_an_opener_memory_is_an_upper_bound(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a").write_bytes(bytes(10))
@@ -111,6 +112,7 @@ def test_without_an_opener_memory_is_an_upper_bound(tmp_path: Path) -> None:
     assert resident_bytes() > 10_000_000
 
 
+@pytest.mark.slow
 def test_timing_is_bounded_by_time_and_by_repeats() -> None:
     asked: list[Input] = []
     taken = time_requests(asked.append, inputs_of("abc"), SpeedOptions(latency_s=5.0, repeats=7))

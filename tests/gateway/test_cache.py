@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from stepdown.core.inputs import Input
 from stepdown.core.keys import Key
-from stepdown.gateway.cache import AnswerCache
+from stepdown.gateway.cache import AnswerCache, caching
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import Response
 from stepdown.gateway.metrics import Metrics
-from stepdown.gateway.middleware.caching import caching
 from stepdown.gateway.outcome import outcome_of
 from stepdown.gateway.served import ServedTask
 from stepdown.runtime.cascade import Decision

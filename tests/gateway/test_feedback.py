@@ -97,6 +97,28 @@ def test_feedback_replaces_no_gold_that_was_not_volunteered(
     assert len(verdicts_of(gateway, name)) == 1
 
 
+def test_an_id_that_calls_that_differ_share_names_none_of_them(gateway: Gateway, upstream: LargeModel) -> None:
+    name = "chatcmpl-shared"
+    first, second = (answer(gateway, upstream, unsure(number), name).headers["x-stepdown-id"] for number in (1, 2))
+    got = tell(gateway, id=name, gold="praise")
+    assert got.status_code == 409
+    assert got.json()["error"]["code"] == "several_calls"
+    assert first in got.json()["error"]["message"]
+    assert second in got.json()["error"]["message"]
+    assert gold_of(gateway, first) is None
+    assert gold_of(gateway, second) is None
+    assert tell(gateway, id=first, gold="praise").status_code == 200
+    assert gold_of(gateway, second) is None
+
+
+def test_an_id_that_equal_calls_share_names_the_newest(gateway: Gateway, upstream: LargeModel) -> None:
+    name = "chatcmpl-repeated"
+    first, second = (answer(gateway, upstream, name=name).headers["x-stepdown-id"] for _ in range(2))
+    assert tell(gateway, id=name, gold="praise").json()["became"] == "gold"
+    assert gold_of(gateway, first) is None
+    assert gold_of(gateway, second) is not None
+
+
 def test_feedback_corrects_feedback(gateway: Gateway, upstream: LargeModel) -> None:
     name = answer(gateway, upstream).headers["x-stepdown-id"]
     for value in ("praise", "refund"):

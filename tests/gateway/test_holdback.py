@@ -17,11 +17,10 @@ from scipy.stats import binomtest
 
 from stepdown.core.calls import Call, as_production_makes_them, incumbent_calls
 from stepdown.core.inputs import Input
-from stepdown.gateway.cache import AnswerCache
+from stepdown.gateway.cache import AnswerCache, caching
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.http.messages import JSON, Response
 from stepdown.gateway.metrics import Metrics
-from stepdown.gateway.middleware.caching import caching
 from stepdown.gateway.middleware.holdback import holdback
 from stepdown.gateway.outcome import outcome_of
 from stepdown.gateway.served import ServedTask

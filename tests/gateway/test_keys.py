@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepdown.core.keys import Key, token_digest
-from stepdown.gateway.keys import KeyRing
+from stepdown.gateway.middleware.admission import KeyRing
 
 
 def key(token: str, **more: float) -> Key:

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from stepdown.core.keys import Key
 from stepdown.core.limits import Limits
 from stepdown.core.store import Served, Store
-from stepdown.gateway.bucket import Bucket
-from stepdown.gateway.limits import Limiter, Refusal
+from stepdown.gateway.limits import Bucket, Limiter, Refusal
 from stepdown.gateway.spending import month_start_hour, period_end_s, period_of, read_totals
 from stepdown.stores.store import open_store
 

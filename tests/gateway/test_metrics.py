@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from stepdown.gateway import metric_names as names
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.outcome import outcome_of
+from stepdown.gateway.records import Sums, Tally
 from stepdown.gateway.run_folder import SILENT_S, RunFolder
-from stepdown.gateway.tallies import Sums, Tally
 from stepdown.wires import anthropic_messages
 from tests.gateway.exchanges import exchange, task
 

@@ -11,7 +11,7 @@ from stepdown.core.calls import Call
 from stepdown.core.draw import FORGOTTEN
 from stepdown.core.errors import StoreError
 from stepdown.core.store import Gold, Store
-from stepdown.gateway.retention import tidy
+from stepdown.gateway.mover import tidy
 from stepdown.stores.store import open_store
 
 DAY = 86_400.0

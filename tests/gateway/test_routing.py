@@ -173,6 +173,7 @@ def request_of(task: ServedTask, text: str) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_ten_thousand_tasks_cost_no_more_than_ten() -> None:
     """Counted in templates that are looked at, not in time."""
     few, lots = many(10), many(10_000)

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from stepdown.core.evidence_words import evidence_facts
 from stepdown.core.extraction.form import Role, Span
 from stepdown.core.measurements import Disagreement
 from stepdown.core.record import BuildRecord
-from stepdown.core.statement import claim_sentence, evidence_facts, statement
+from stepdown.core.statement import claim_sentence, statement
 from stepdown.report.format import clean
 from stepdown.report.model_card import render_model_card
 from stepdown.report.render import render

@@ -1,4 +1,7 @@
+import os
+
 from hypothesis import settings
 
-settings.register_profile("stats", deadline=None, max_examples=60)
+EXAMPLES = int(os.environ.get("STEPDOWN_TEST_RANDOM") or os.environ.get("STEPDOWN_TEST_EXAMPLES") or 60)
+settings.register_profile("stats", deadline=None, max_examples=EXAMPLES)
 settings.load_profile("stats")

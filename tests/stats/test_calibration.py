@@ -10,10 +10,14 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from stepdown.core.calibrator import Calibrator
-from stepdown.stats.calibration import CalibrationOptions, fit_calibrator
-from stepdown.stats.isotonic import isotonic_knots, pool_adjacent_violators
-from stepdown.stats.logistic import fit_logistic
-from stepdown.stats.reliability import brier_score, expected_calibration_error, reliability_curve
+from stepdown.stats.calibration import (
+    CalibrationOptions,
+    fit_calibrator,
+    fit_logistic,
+    isotonic_knots,
+    pool_adjacent_violators,
+)
+from stepdown.stats.reliability import expected_calibration_error, reliability_curve
 
 SHAPES = ["logistic", "isotonic", "logistic_isotonic"]
 
@@ -70,7 +74,7 @@ def test_calibration_mends_overconfidence_on_rows_it_has_not_seen(shape: str) ->
     fresh, _, truth = overconfident(4000, seed=1)
     calibrated = fit_calibrator(raw, right, CalibrationOptions(shape=shape)).probabilities(fresh)
     assert expected_calibration_error(calibrated, truth) < 0.6 * expected_calibration_error(fresh, truth)
-    assert brier_score(calibrated, truth) < brier_score(fresh, truth)
+    assert ((calibrated - truth) ** 2).mean() < ((fresh - truth) ** 2).mean()
 
 
 @pytest.mark.parametrize("shape", SHAPES)

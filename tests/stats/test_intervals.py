@@ -10,7 +10,6 @@ from stepdown.stats import binomial
 from stepdown.stats.intervals import (
     BootstrapOptions,
     bootstrap_interval,
-    paired_difference_interval,
     quantile_interval,
     quantile_p_value,
     quantile_upper_bound,
@@ -53,12 +52,6 @@ def test_bootstrap_of_a_constant_or_of_nothing_finite() -> None:
     assert math.isnan(nothing.lower)
     with pytest.raises(ValueError, match="at least 2"):
         bootstrap_interval(lambda rows: 0.0, 1, np.random.default_rng(0))
-
-
-def test_paired_differences_keep_their_pairs() -> None:
-    base = np.random.default_rng(5).normal(size=200) * 100
-    interval = paired_difference_interval(base + 1.0, base, np.random.default_rng(6))
-    assert (interval.lower, interval.upper) == pytest.approx((1.0, 1.0))
 
 
 def test_quantile_intervals_cover_at_least_as_often_as_they_say() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mapie.risk_control.fwer_control import control_fwer
 
-from stepdown.stats.multiple_testing import bonferroni_adjusted, holm_adjusted, walk_sequence
+from stepdown.stats.multiple_testing import holm_adjusted, walk_sequence
 
 probabilities = st.floats(0.0, 1.0)
 
@@ -54,7 +54,7 @@ def test_decisions_agree_with_mapie(p_values: list[float], error: float) -> None
 
 @given(families)
 def test_between_the_raw_and_the_bonferroni_values_in_the_same_order(p_values: list[float]) -> None:
-    raw, adjusted, union = np.array(p_values), holm_adjusted(p_values), bonferroni_adjusted(p_values)
+    raw, adjusted, union = np.array(p_values), holm_adjusted(p_values), len(p_values) * np.array(p_values)
     assert (raw <= adjusted).all()
     assert (adjusted <= union + 1e-12).all()
     assert (np.diff(adjusted[np.argsort(raw, kind="stable")]) >= 0).all()

@@ -11,8 +11,6 @@ def test_worked_example() -> None:
     assert curve.coverage.tolist() == [0.25, 0.5, 0.75, 1.0]
     assert curve.risk == pytest.approx([0.0, 0.0, 1 / 3, 0.5])
     assert curve.area == pytest.approx((1 / 3 + 0.5) / 4)
-    assert curve.risk_at(0.5) == 0.0
-    assert curve.risk_at(0.6) == pytest.approx(1 / 3)
 
 
 def test_equal_confidences_make_the_order_of_rows_irrelevant() -> None:
@@ -35,8 +33,6 @@ def test_a_perfect_ranking_is_never_worse() -> None:
     assert risk_coverage(-loss, loss).area < risk_coverage(generator.random(200), loss).area
 
 
-def test_shapes_and_coverage_are_checked() -> None:
+def test_shapes_are_checked() -> None:
     with pytest.raises(ValueError, match="shapes"):
         risk_coverage([1.0], [1.0, 0.0])
-    with pytest.raises(ValueError, match="coverage"):
-        risk_coverage([1.0], [1.0]).risk_at(0.0)

@@ -70,6 +70,7 @@ def test_size_at_the_margin(worse: float, better: float, count: int, error: floa
     assert binomial.probability_at_least(rejected, 4000, error) > 1e-3
 
 
+@pytest.mark.slow
 def test_bound_covers() -> None:
     generator = np.random.default_rng(3)
     missed = sum(target_betting.upper_bound(row, 0.1) < 0.02 for row in trinomial(generator, (250, 300), 0.07, 0.05))

@@ -63,6 +63,7 @@ def test_false_rejections_at_the_margin(world: str) -> None:
     assert binomial.probability_at_least(int((p_values <= LEVEL).sum()), shape[1], LEVEL) > 1e-3
 
 
+@pytest.mark.slow
 def test_bound_covers_the_mean_over_calls() -> None:
     generator = np.random.default_rng(2)
     missed = 0

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from stepdown.core.errors import UsageError
+from stepdown.core.pace import Deadline
 from stepdown.core.students import TrainingData
 from stepdown.runtime.artefact import read_manifest
 from stepdown.students.fit import FitContext, digest_training_data, fit_ladder
-from stepdown.students.kinds import linear
+from stepdown.students.kinds import encoder, frozen, linear, token_cnn
 from stepdown.students.ladder import PlannedStudent
 from stepdown.students.tiny_task import tiny_task
 
@@ -88,6 +89,95 @@ def test_progress_rises_to_one(tmp_path: Path) -> None:
     fit_ladder([PLAN], tiny_task(), context)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
+
+
+class Hands:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def tick(self, what: str, share: float) -> None:
+        self.now += 1.0
+
+
+def test_a_kind_for_which_the_clock_leaves_too_little_is_left_out_with_a_reason(tmp_path: Path) -> None:
+    hands = Hands()
+    late = PlannedStudent("frozen", frozen.Options(), 10.0, None, "better")
+    context = replace(_context(tmp_path), deadline=Deadline(8.0, hands), progress=hands.tick)
+    fitted = fit_ladder([PLAN, late], tiny_task(), context)
+    assert [one.plan.kind for one in fitted.students] == ["linear"]
+    assert [one.kind for one in fitted.dropped] == ["frozen"]
+    assert "budget" in fitted.dropped[0].why
+
+
+def test_what_the_clock_cut_is_in_the_plan_and_can_be_replayed_elsewhere(tmp_path: Path) -> None:
+    hands = Hands()
+    context = replace(_context(tmp_path / "here"), deadline=Deadline(12.0, hands), progress=hands.tick)
+    fitted = fit_ladder([PLAN], tiny_task(), context)
+    assert fitted.plans[0].cuts
+    replayed = fit_ladder(fitted.plans, tiny_task(), _context(tmp_path / "elsewhere"))
+    assert replayed.students[0].manifest.digest == fitted.students[0].manifest.digest
+    assert replayed.plans == fitted.plans
+    again = fit_ladder([PLAN], tiny_task(), _context(tmp_path / "here"))
+    assert again.students[0].reused
+    assert again.plans == fitted.plans
+
+
+def test_the_cheap_are_taught_again_after_their_teacher(tmp_path: Path) -> None:
+    other = PlannedStudent("linear", linear.Options(), 5.0, "token_cnn", "again")
+    teacher = PlannedStudent("token_cnn", token_cnn.Options(epochs=2), 5.0, None, "the teacher")
+    fitted = fit_ladder([PLAN, teacher, other], tiny_task(), _context(tmp_path))
+    kept = {one.plan.kind: one.manifest for one in fitted.students}
+    assert kept["linear"].lineage[0].step == "distil"
+    assert kept["linear"].lineage[0].parents == (kept["token_cnn"].digest,)
+    hands = Hands()
+    hands.now = 1e9
+    late = replace(_context(tmp_path / "late"), deadline=Deadline(1.0, hands))
+    alone = fit_ladder([PLAN, replace(other, teacher=None)], tiny_task(), late)
+    assert [one.manifest.lineage[0].step for one in alone.students] == ["train"]
+    assert alone.dropped == ()
+
+
+KILLED_IN_THE_MIDDLE = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from dataclasses import replace
+from test_fit import ENCODER, _context, tiny_task
+from stepdown.students.fit import fit_ladder
+steps = []
+def kill(what, share):
+    steps.append(what)
+    if sum("distilling" in each for each in steps) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+fit_ladder([ENCODER(sys.argv[3])], tiny_task(), replace(_context(Path(sys.argv[1])), progress=kill, checkpoint_s=0.0))
+"""
+
+
+def ENCODER(base: str) -> PlannedStudent:  # noqa: N802  (a plan as the others are, but for its base)
+    options = encoder.Options(base=base, layers=2, teacher_epochs=2.0, epochs=2.0, max_length=32, learning_rate=1e-3)
+    return PlannedStudent("encoder", options, 60.0, None, "the best")
+
+
+def test_a_training_killed_in_the_middle_goes_on_to_the_artefact_of_an_undisturbed_one(
+    tmp_path: Path, write_encoder
+) -> None:
+    pytest.importorskip("torch", reason="training needs the extra 'train'")
+    write_encoder(tmp_path / "base")
+    plan = ENCODER(str(tmp_path / "base"))
+    whole = fit_ladder([plan], tiny_task(), _context(tmp_path / "whole"))
+    home = tmp_path / "killed"
+    arguments = [sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(home), str(Path(__file__).parent), plan.options.base]
+    assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
+    heard: list[str] = []
+    again = fit_ladder([plan], tiny_task(), replace(_context(home), progress=lambda what, share: heard.append(what)))
+    assert again.students[0].manifest.digest == whole.students[0].manifest.digest
+    assert not any("all layers" in each for each in heard)
+    assert not list((home / "builds" / "desk" / "checkpoints").glob("*"))
 
 
 KILLED = """

@@ -1,21 +1,20 @@
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from stepdown.core.inputs import Input
+from stepdown.core.pace import Clock, Deadline
 from stepdown.core.students import ArtefactManifest, TrainingContext, TrainingData
+from stepdown.core.training_time import REFERENCE, TrainingSize
 from stepdown.runtime.artefact import open_student
 from stepdown.students.kinds import encoder, frozen, linear
 from stepdown.students.tiny_task import tiny_task
 
 pytest.importorskip("torch", reason="training needs the extra 'train'")
-from stepdown.students.encoders import training
 from stepdown.students.train import train_student
 
 pytestmark = pytest.mark.slow
@@ -34,6 +33,25 @@ def context(tmp_path: Path) -> TrainingContext:
     return TrainingContext(
         folder=folder, home=tmp_path, seed=3, seconds=600.0, threads=1, progress=lambda what, share: None
     )
+
+
+class SlowClock:
+    """A clock that only training moves: so many seconds for each step that is told as progress."""
+
+    def __init__(self, step_s: float) -> None:
+        self._step_s, self._now = step_s, 0.0
+
+    def __call__(self) -> float:
+        return self._now
+
+    def tick(self, what: str, share: float) -> None:
+        self._now += self._step_s
+
+
+def _folder(context: TrainingContext, name: str) -> Path:
+    folder = context.home / name
+    folder.mkdir()
+    return folder
 
 
 def _steps(manifest: ArtefactManifest) -> list[str]:
@@ -80,36 +98,75 @@ def test_unlabelled_texts_are_learned_from_by_distillation(base: str, context: T
     assert rows == [len(held.texts), len(data.texts)]
 
 
-def test_a_plan_that_takes_far_too_long_here_is_cut(base: str, context: TrainingContext) -> None:
-    options = replace(_short(base), teacher_epochs=50.0, epochs=50.0)
-    manifest = train_student("encoder", tiny_task(), options, replace(context, seconds=0.01))
+def test_a_plan_that_takes_too_long_ends_early_and_can_be_replayed(base: str, context: TrainingContext) -> None:
+    options = replace(_short(base), teacher_epochs=4.0, epochs=4.0)
+    slow = SlowClock(step_s=1.0)
+    clock = Clock(Deadline(30.0, slow))
+    manifest = train_student("encoder", tiny_task(), options, replace(context, clock=clock, progress=slow.tick))
     trained = [entry.parameters for entry in manifest.lineage if entry.step == "train"]
-    assert [parameters["epochs"] for parameters in trained] == [2.0, 2.0]
-    assert [parameters["epochs_planned"] for parameters in trained] == [50.0, 50.0]
+    assert clock.cuts
+    assert sum(parameters["steps"] for parameters in trained) <= 31
+    assert all(parameters["steps"] < parameters["steps_planned"] for parameters in trained)
+    again = replace(context, folder=_folder(context, "again"), clock=Clock(replayed=clock.cuts))
+    assert train_student("encoder", tiny_task(), options, again).digest == manifest.digest
 
 
-def test_a_plan_that_is_short_already_is_not_made_longer(base: str, context: TrainingContext) -> None:
-    manifest = train_student("encoder", tiny_task(), _short(base), replace(context, seconds=0.001))
-    trained = [entry.parameters for entry in manifest.lineage if entry.step == "train"]
-    assert [parameters["epochs"] for parameters in trained] == [1.0, 1.0]
+def test_a_teacher_that_had_no_time_to_learn_teaches_nobody(base: str, context: TrainingContext) -> None:
+    options = replace(_short(base), teacher_epochs=20.0, epochs=2.0)
+    slow = SlowClock(step_s=1.0)
+    manifest = train_student(
+        "encoder", tiny_task(), options, replace(context, clock=Clock(Deadline(10.0, slow)), progress=slow.tick)
+    )
+    assert "distil" not in _steps(manifest)
+    open_student(context.folder)
 
 
-def test_what_else_runs_on_the_machine_does_not_cut_a_plan(
-    base: str, context: TrainingContext, monkeypatch: pytest.MonkeyPatch
+def test_a_clock_that_leaves_enough_time_changes_nothing(base: str, context: TrainingContext) -> None:
+    plain = train_student("encoder", tiny_task(), _short(base), context)
+    slow = SlowClock(step_s=1.0)
+    watched = replace(
+        context, folder=_folder(context, "watched"), clock=Clock(Deadline(600.0, slow)), progress=slow.tick
+    )
+    assert train_student("encoder", tiny_task(), _short(base), watched).digest == plain.digest
+    assert not watched.clock.cuts
+
+
+@pytest.mark.parametrize("phase", ["fine-tuning all layers", "distilling"])
+def test_what_was_stopped_goes_on_from_its_checkpoint_to_the_same_artefact(
+    phase: str, base: str, context: TrainingContext
 ) -> None:
-    compute, waits = training._loss, iter([0.25] * 8)
-
-    def kept_waiting(*arguments: Any) -> Any:
-        time.sleep(next(waits, 0.0))
-        return compute(*arguments)
-
-    monkeypatch.setattr(training, "_loss", kept_waiting)
     options = replace(_short(base), teacher_epochs=3.0, epochs=3.0)
-    manifest = train_student("encoder", tiny_task(), options, replace(context, seconds=0.5))
-    trained = [entry.parameters for entry in manifest.lineage if entry.step == "train"]
-    assert next(waits, None) is None
-    assert [parameters["epochs"] for parameters in trained] == [3.0, 3.0]
-    assert not any("epochs_planned" in parameters for parameters in trained)
+    whole = train_student("encoder", tiny_task(), options, context)
+    kept = context.home / "checkpoints"
+    heard: list[str] = []
+
+    def stop(what: str, share: float) -> None:
+        heard.append(what)
+        if what.startswith(phase) and sum(each.startswith(phase) for each in heard) == 8:
+            raise KeyboardInterrupt
+
+    stopped = replace(context, folder=_folder(context, "stopped"), checkpoints=kept, checkpoint_s=0.0, progress=stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_student("encoder", tiny_task(), options, stopped)
+    steps: list[str] = []
+    resumed = replace(
+        context,
+        folder=_folder(context, "resumed"),
+        checkpoints=kept,
+        progress=lambda what, share: steps.append(what),
+    )
+    assert train_student("encoder", tiny_task(), options, resumed).digest == whole.digest
+    assert len(steps) < len(heard) + 40
+    assert sum(each.startswith(phase) for each in steps) < 18
+
+
+def test_a_damaged_checkpoint_is_as_if_it_were_not_there(base: str, context: TrainingContext) -> None:
+    whole = train_student("encoder", tiny_task(), _short(base), context)
+    kept = context.home / "checkpoints"
+    kept.mkdir()
+    (kept / "teacher.safetensors").write_bytes(b"half of what should stand here")
+    again = replace(context, folder=_folder(context, "again"), checkpoints=kept)
+    assert train_student("encoder", tiny_task(), _short(base), again).digest == whole.digest
 
 
 def test_an_interrupt_stops_it_and_leaves_no_artefact(base: str, context: TrainingContext) -> None:
@@ -133,7 +190,8 @@ def test_progress_rises_from_nothing_towards_one(kind: str, base: str, context: 
 
 
 def test_epochs_grow_with_the_time_there_is() -> None:
-    planned = [encoder.options_for(9_000, 58, seconds) for seconds in (10.0, 40.0, 100.0, 230.0)]
+    size = TrainingSize(9_000, 58, 145_000)
+    planned = [encoder.options_for(size, seconds, REFERENCE) for seconds in (10.0, 60.0, 110.0, 230.0)]
     assert planned[0] is None
     work = [6 * options.teacher_epochs + 3 * options.epochs for options in planned[1:] if options]
     assert work == sorted(work)

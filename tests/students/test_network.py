@@ -23,6 +23,7 @@ def sequences(rng: np.random.Generator) -> list[np.ndarray]:
     return [rng.integers(5, 40, size=length) for length in rng.integers(3, 30, size=40)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ARCHITECTURES)
 def test_it_computes_what_transformers_computes(tmp_path: Path, write_encoder, sequences, model_type: str) -> None:
     reference = write_encoder(tmp_path, model_type)

@@ -61,7 +61,7 @@ from longest import Options
 from stepdown.core.errors import TamperedError
 from stepdown.core.inputs import Input
 from stepdown.core.students import TrainingContext
-from stepdown.students.artefact import open_student
+from stepdown.runtime.artefact import open_student
 from stepdown.students.tiny_task import tiny_task
 from stepdown.students.train import train_student
 

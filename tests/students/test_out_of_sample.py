@@ -32,6 +32,7 @@ def test_labels_are_those_of_the_linear_cross_validation() -> None:
     assert found.confidences.tolist() == probabilities.max(axis=1).astype(float).tolist()
 
 
+@pytest.mark.slow
 def test_objects_are_read_by_a_student_that_was_trained_without_them() -> None:
     data = data_of("extract")
     found = answer_out_of_sample(data, 0)

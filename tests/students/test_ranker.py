@@ -71,6 +71,7 @@ def test_every_field_has_a_chance(student: RankerStudent) -> None:
         assert all(0.0 < chance <= 1.0 for chance in parts.values())
 
 
+@pytest.mark.slow
 def test_documents_are_a_rankers_and_messages_are_not() -> None:
     documents, messages = tiny_documents(), tiny_extraction()
     assert ranker.why_not(documents) == ""

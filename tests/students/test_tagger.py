@@ -10,6 +10,7 @@ from stepdown.core.errors import NotEnoughData, UsageError
 from stepdown.core.extraction.form import Field, Form
 from stepdown.core.inputs import inputs_of
 from stepdown.core.students import TrainingContext, TrainingData
+from stepdown.core.training_time import REFERENCE, TrainingSize
 from stepdown.runtime.artefact import open_student
 from stepdown.students.kinds import tagger
 from stepdown.students.tiny_extraction import tiny_extraction
@@ -142,7 +143,8 @@ def test_one_answer_for_all_is_nothing_to_learn(options, context) -> None:
 
 
 def test_epochs_grow_with_the_time_there_is() -> None:
-    planned = [tagger.options_for(9_000, 7, seconds) for seconds in (10.0, 200.0, 400.0, 900.0)]
+    size = TrainingSize(9_000, 7, 120_000)
+    planned = [tagger.options_for(size, seconds, REFERENCE) for seconds in (10.0, 100.0, 200.0, 900.0)]
     assert planned[0] is None
     work = [6 * options.teacher_epochs + 3 * options.epochs for options in planned[1:] if options]
     assert work == sorted(work)

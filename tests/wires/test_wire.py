@@ -12,7 +12,6 @@ from stepdown.wires.wire import (
     stream_translator,
     translate_request,
     translate_response,
-    wire_at,
     wire_named,
 )
 
@@ -24,11 +23,9 @@ def test_every_wire_has_every_name() -> None:
         assert all(hasattr(wire, name) for name in names)
 
 
-def test_wires_are_found_by_name_and_by_path() -> None:
+def test_wires_are_found_by_name() -> None:
     assert wire_named("openai") is openai_chat
-    assert wire_at("/v1/messages") is wire_at("/messages/") is anthropic_messages
-    assert wire_at("/openai/deployments/d/chat/completions") is openai_chat
-    assert wire_at("/v1/models") is None
+    assert wire_named("anthropic") is anthropic_messages
     with pytest.raises(ValueError, match="no wire 'telex'; there are anthropic, openai"):
         wire_named("telex")
 

@@ -9,8 +9,8 @@ from anthropic.types import ErrorResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepdown.wires.wire import WIRES, error_of, translate_error
-from stepdown.wires.wire_errors import WireError, read_error
+from stepdown.wires.wire import WIRES, translate_error
+from stepdown.wires.wire_errors import read_error
 
 _STATUSES = [
     (400, "invalid_request_error", "invalid_request_error"),
@@ -38,14 +38,15 @@ def test_the_type_of_a_status(status: int, chat: str, messages: str) -> None:
 
 
 def test_a_named_type_is_kept_where_the_wire_knows_it() -> None:
-    error = WireError(status=403, kind="local_only", message="why", code="local_only")
-    assert error_of(error, "openai")["error"] == {
+    body = WIRES["openai"].error_body(403, "local_only", "why", "local_only")
+    assert body["error"] == {
         "message": "why",
         "type": "local_only",
         "param": None,
         "code": "local_only",
     }
-    assert error_of(error, "anthropic")["error"]["type"] == "permission_error"
+    body = WIRES["anthropic"].error_body(403, "local_only", "why", "local_only")
+    assert body["error"]["type"] == "permission_error"
     assert WIRES["anthropic"].error_body(400, "billing_error", "why")["error"]["type"] == "billing_error"
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stepdown.build.job import Job
 from stepdown.build.label_plan import first_plan, label_next
-from stepdown.build.measure import MeasuredStudents
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.certify import Issue, certify
 from stepdown.certificate.evidence import Basis, Evidence, Terms, gather
@@ -26,7 +26,14 @@ from stepdown.certificate.observations import CandidateStudent, Observations
 from stepdown.certificate.path import choose_candidate
 from stepdown.certificate.planning import COMPLETE, whole_units_up_to
 from stepdown.certificate.refusal import needed_labels
-from stepdown.certificate.split_answers import SplitAnswers, content_keys, observe_evidence, observe_judged, time_rows
+from stepdown.certificate.split_answers import (
+    TIMING_S,
+    SplitAnswers,
+    content_keys,
+    observe_evidence,
+    observe_judged,
+    time_rows,
+)
 from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.certificate import Certificate, Journalled, Population
 from stepdown.core.dataset import Dataset, Example
@@ -178,7 +185,7 @@ def _certify_rows(job: Job, measured: MeasuredStudents, draw: Draw) -> Observati
     latency = time_once(job, measured.students, measured.candidate_students, answered.examples, draw)
     if kind == "judged":
         own = SplitAnswers(with_drawn_gold(answered.examples), answered.predictions)
-        return observe_judged(own, measured.candidate_students, job.grader, measured.curated.verdicts, latency)
+        return observe_judged(own, measured.candidate_students, job.grader, measured.verdicts, latency)
     return observe_evidence(answered, measured.candidate_students, job.grader, kind, latency)
 
 
@@ -189,7 +196,7 @@ def with_drawn_gold(examples: Sequence[Example]) -> list[Example]:
         example for example in examples if example.gold is not None and example.gold_basis in ("random-sample", "all")
     ]
     if declared:
-        kept = {one.id for one in declared}
+        kept = {example.id for example in declared}
     else:
         bare = next((place for place, example in enumerate(examples) if example.gold is None), len(examples))
         kept = {example.id for example in examples[:bare]}
@@ -235,7 +242,9 @@ def _timed(
             return [float("nan") if second is None else second for second in seconds]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         pass
-    timed: list[float] = time_rows([student], examples, np.random.default_rng(0))[0].tolist()
+    timed: list[float] = time_rows([student], examples, np.random.default_rng(0), job.timing_share * TIMING_S)[
+        0
+    ].tolist()
     write_whole(path, canonical_json(_sealed([None if math.isnan(one) else one for one in timed])))
     return timed
 

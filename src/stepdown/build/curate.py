@@ -117,7 +117,7 @@ def summarise(store: Store, task: Task, prices: Prices) -> TaskSummary:
         raise NotEnoughData(
             f"The task {task.name!r} has no calls in the store.", "Expected at least one.", "Run: stepdown import FILE…"
         )
-    return max(summaries, key=lambda one: one.calls)
+    return max(summaries, key=lambda summary: summary.calls)
 
 
 def priced(calls: Iterator[Call], prices: Prices) -> Iterator[Call]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from stepdown.build.curate import curate_for_build
 from stepdown.build.job import BuildRequest, Job
-from stepdown.build.measure import MeasuredStudents, measure_students
+from stepdown.build.measure import measure_students
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.build.prepare import prepared
 from stepdown.build.train import fit_students
 from stepdown.certificate.candidate import Candidate

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stepdown.certificate.evidence import Evidence, read_evidence
+from stepdown.certificate.evidence import Evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.core.certificate import Certificate
 from stepdown.core.dataset import DatasetManifest
 from stepdown.core.errors import DifferentAnswersError, StepdownError, TamperedError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stepdown.build.job import Job
-from stepdown.build.measure import MeasuredStudents
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate.field_confidence import Booleans, Calibrators, FieldTable, Floats, field_confidences, table_of
 from stepdown.core.dataset import SplitName
 from stepdown.core.measurements import FieldEscalation, FieldRow

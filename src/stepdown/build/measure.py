@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -11,17 +10,17 @@ from numpy.typing import NDArray
 
 from stepdown.build.curate import Curated
 from stepdown.build.job import Job
+from stepdown.build.measured_students import MeasuredStudents, references_in, sample_inputs
 from stepdown.build.train import Learned
 from stepdown.certificate.calibrate import confidences
 from stepdown.certificate.candidate import fit_all
 from stepdown.certificate.field_confidence import Calibrators, fit_fields, table_of
-from stepdown.certificate.observations import CandidateStudent, Observations
+from stepdown.certificate.observations import CandidateStudent
 from stepdown.certificate.split_answers import SplitAnswers, answer_split, calibration_kind, observe
 from stepdown.core.canonical import canonical_json, digest_of
-from stepdown.core.dataset import Example, SplitName
-from stepdown.core.inputs import Input
+from stepdown.core.dataset import SplitName
 from stepdown.core.measurements import Quality, Speed, StudentMeasurement
-from stepdown.core.shown_rows import SHOWN_SPLITS, Rows, shown_rows
+from stepdown.core.shown_rows import SHOWN_SPLITS
 from stepdown.core.students import Predictions, Student
 from stepdown.evaluation.dominance import mark_dominated
 from stepdown.evaluation.quality import measure_quality
@@ -31,28 +30,6 @@ from stepdown.students.fit import FittedStudent
 
 UNSEEN: tuple[SplitName, ...] = ("tune", "certify", "test")
 OPENER = "stepdown.runtime.artefact:open_student"
-
-
-@dataclass(frozen=True)
-class MeasuredStudents:
-    """Students with their measurements, their answers on each split, and the observations of tune.
-
-    calibrators: one for each student, fitted on tune. fields: those of its fields, by name, where it is sure of each.
-    """
-
-    students: tuple[Student, ...]
-    measurements: tuple[StudentMeasurement, ...]
-    answered: dict[SplitName, SplitAnswers]
-    candidate_students: tuple[CandidateStudent, ...]
-    tune: Observations
-    calibrators: tuple[dict[str, object], ...]
-    fields: tuple[Calibrators, ...]
-    curated: Curated
-
-    @property
-    def kept(self) -> list[int]:
-        """The positions of the students that no other student dominates."""
-        return [place for place, measurement in enumerate(self.measurements) if not measurement.dominated_by]
 
 
 def measure_students(
@@ -79,7 +56,7 @@ def measure_students(
     )
     tune = observe(answered["tune"], priced, job.grader, kind, None)
     fields = tuple(_fields(job, answered["tune"], place, calibrator) for place, calibrator in enumerate(calibrators))
-    return MeasuredStudents(learned.students, marked, answered, priced, tune, calibrators, fields, curated)
+    return MeasuredStudents(learned.students, marked, answered, priced, tune, calibrators, fields, curated.verdicts)
 
 
 def _fields(job: Job, tune: SplitAnswers, place: int, calibrator: dict[str, object]) -> Calibrators:
@@ -111,7 +88,7 @@ def _speed(job: Job, fitted: FittedStudent, student: Student, curated: Curated) 
         pass
     inputs = sample_inputs(curated.dataset.split("tune") or curated.dataset.split("train"))
     served = Served(one=student.answer, many=student.answer_many, folder=fitted.folder, opener=OPENER)
-    speed = measure_speed(served, inputs, job.machine)
+    speed = measure_speed(served, inputs, job.machine, job.timing)
     write_whole(path, canonical_json(speed))
     return speed
 
@@ -133,26 +110,3 @@ def _quality(
             family, said_of = job.task.family, predictions.answers
             measured.append(measure_quality(said_of, sure, examples, family, split, reference, job.grading))
     return tuple(measured)
-
-
-def references_in(examples: list[Example]) -> list[str]:
-    """The references that these rows have: "gold", "incumbent"."""
-    has_gold = any(example.gold is not None for example in examples)
-    has_incumbent = any(example.incumbent is not None for example in examples)
-    return [name for name, there in (("gold", has_gold), ("incumbent", has_incumbent)) if there]
-
-
-def rows_to_show(measured: MeasuredStudents) -> Rows | None:
-    """The split and reference that single students, labels and rows may be shown on; None where all is evidence."""
-    counts: dict[tuple[str, str], int] = {}
-    for split in SHOWN_SPLITS:
-        examples = measured.answered[split].examples
-        counts[split, "gold"] = sum(example.gold is not None for example in examples)
-        counts[split, "incumbent"] = sum(example.incumbent is not None for example in examples)
-    return shown_rows(counts)
-
-
-def sample_inputs(examples: list[Example], most: int = 500) -> list[Input]:
-    """Real inputs for timing, spread over the rows."""
-    step = max(1, len(examples) // most)
-    return [example.student_input for example in examples[::step]][:most]

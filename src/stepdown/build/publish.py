@@ -12,7 +12,7 @@ import numpy as np
 from stepdown.build.certify import Certified
 from stepdown.build.job import Job
 from stepdown.build.label_plan import label_next, rows_planned, to_label, write_next
-from stepdown.build.measure import MeasuredStudents
+from stepdown.build.measured_students import MeasuredStudents
 from stepdown.certificate.files import seal
 from stepdown.certificate.planning import expect
 from stepdown.certificate.refusal import needed_labels

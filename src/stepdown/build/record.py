@@ -18,7 +18,7 @@ from stepdown.build.certify import Certified
 from stepdown.build.curate import Curated
 from stepdown.build.field_escalation import escalate_all
 from stepdown.build.job import Job
-from stepdown.build.measure import MeasuredStudents, references_in, rows_to_show, sample_inputs
+from stepdown.build.measured_students import MeasuredStudents, references_in, rows_to_show, sample_inputs
 from stepdown.build.roi_inputs import task_roi
 from stepdown.build.train import Learned
 from stepdown.certificate.calibrate import confidences
@@ -85,18 +85,13 @@ def record_build(
         roi=task_roi(job, curated, incumbent, cascade),
         disagreements=_disagreements(job, learned.data.roles, measured, certified, shown),
         environment=describe_environment(),
-        plan={
-            "students": [one.as_dict() for one in learned.plan],
-            "reused": [one.plan.kind for one in learned.fitted if one.reused],
-            "cascade": certified.candidate.why,
-            **({"asked": job.choice.as_dict()} if job.choice != StudentChoice() else {}),
-        },
+        plan={**learned.plan, "cascade": certified.candidate.why, **_asked(job)},
         loss=job.loss.name,
         shown=_shown_metrics(),
         roles=learned.data.roles,
         refused=dict(job.task.form.refused) if job.task.form else {},
         field_escalation=escalate_all(job, measured, shown),
-        kinds={one.kind: student_kinds().describe(one.kind) for one in learned.plan},
+        kinds={one["kind"]: student_kinds().describe(one["kind"]) for one in learned.plan["students"]},
         trivial=trivial_answer(curated.dataset, job.task.family, job.contract),
     )
 
@@ -133,6 +128,11 @@ def _holdback(contract: Contract) -> float:
     return 0.0 if contract.privacy == "local-only" else contract.holdback
 
 
+def _asked(job: Job) -> dict[str, Any]:
+    """What the user chose of students and their options, where anything was chosen."""
+    return {"asked": job.choice.as_dict()} if job.choice != StudentChoice() else {}
+
+
 def _cascade(
     job: Job, measured: MeasuredStudents, certified: Certified, incumbent_cost: Estimate | None, shown: Rows | None
 ) -> CascadeMeasurement | None:
@@ -154,7 +154,7 @@ def _cascade(
     )
     folders = [job.home.artefacts / rung.artefact for rung in spec.rungs]
     size = sum(size_on_disk(folder) for folder in folders) / 1e6
-    speed = msgspec.structs.replace(measure_speed(served, inputs, job.machine), size_mb=size)
+    speed = msgspec.structs.replace(measure_speed(served, inputs, job.machine, job.timing), size_mb=size)
     offload = _offload(certificate)
     return CascadeMeasurement(
         offload=offload,

@@ -91,7 +91,7 @@ def draw_sample(home: Home, request: SampleRequest, progress: Progress) -> Sampl
                 window=draw.window,
                 unit=draw.unit,
                 drawn=len(chosen),
-                units=len({one.unit for one in chosen}),
+                units=len({example.unit for example in chosen}),
                 to_label=count,
                 only_where_they_differ=pending is not None,
                 planned_before=before if before >= len(chosen) else 0,
@@ -125,7 +125,9 @@ def _pending(home: Home, task: str, draw: Draw) -> Pending | None:
 
 def _missing(chosen: list[Example], pending: Pending | None) -> tuple[Example, ...]:
     """The calls that need a label and have none."""
-    return tuple(one for one in chosen if one.gold is None and (pending is None or one.place in pending.places))
+    return tuple(
+        example for example in chosen if example.gold is None and (pending is None or example.place in pending.places)
+    )
 
 
 def _rows(request: SampleRequest, contract: Contract, draw: Draw, pending: Pending | None, more: int) -> int:

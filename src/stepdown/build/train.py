@@ -4,52 +4,157 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.build.job import Job
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Dataset, Example
-from stepdown.core.errors import NotEnoughData
+from stepdown.core.errors import InputError, NotEnoughData, UnknownKind
+from stepdown.core.pace import Cuts, Deadline
 from stepdown.core.record import Dropped
 from stepdown.core.students import Student, TrainingData
+from stepdown.core.training_time import MachineSpeed, TrainingBudget
+from stepdown.evaluation.speed import describe_machine
 from stepdown.runtime.artefact import open_student
 from stepdown.students.fit import FitContext, FittedStudent, fit_ladder
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import LadderWishes, PlannedStudent, choose_ladder, why_not
+from stepdown.students.machine_speed import machine_speed
 
-RESERVE_S = 14.0
-RESERVE_S_PER_ROW = 1.0e-3
 LEAST_TRAINING_S = 5.0
+LEAST_WITH_TORCH_S = 40.0
+"""Below this budget nothing is trained that needs torch, whose import alone takes seconds."""
+LEAST_LEFT = 0.6
+"""Where less of the budget is left before training has begun, torch is not measured either."""
+MOST_PLAN_BYTES = 16 << 20
+_PLANNED = 0.85
+"""Of the time there is, what a plan fills: a little noise on the machine then cuts nothing."""
+_BUSIEST = 8.0
+"""The stages after training are given at most so many times what they take on a machine that does nothing else."""
+LEAST_SHARE = 0.3
+"""Of what is left of the budget, what training is given in any case: who has learned nothing is worth nothing."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The fitted students, opened, cheapest first; the plan they came from; what was dropped with the reason; and what
-    they learned from."""
+    """The fitted students, opened, cheapest first; the plan they came from, for the record; what was dropped with the
+    reason; and what they learned from."""
 
     fitted: tuple[FittedStudent, ...]
     students: tuple[Student, ...]
-    plan: tuple[PlannedStudent, ...]
+    plan: dict[str, Any]
     dropped: tuple[Dropped, ...]
     data: TrainingData
 
 
 def fit_students(job: Job, dataset: Dataset) -> Learned:
-    """Choose the ladder for the budget and train it. Raises NotEnoughData when no student could be trained."""
+    """Choose the ladder for the budget, or take it from a record, and train it. Raises NotEnoughData when no student
+    could be trained, InputError for a record that holds no plan."""
     data = training_data(job, dataset)
-    seconds = training_seconds(job.request.budget_s, len(dataset.examples))
-    unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
-    wishes = LadderWishes(unable, job.choice.options)
-    plan, left_out = choose_ladder(len(data.texts), len(data.labels), job.contract, seconds, job.task.family, wishes)
-    ladder = fit_ladder(plan, data, _context(job))
+    budget_s = job.request.budget_s
+    with_torch = budget_s >= LEAST_WITH_TORCH_S and job.deadline.left > LEAST_LEFT * budget_s
+    speed = machine_speed(job.home.state / "cache", describe_machine(), job.request.threads, with_torch)
+    after = _after_training(job, dataset, speed)
+    if job.request.plan is None:
+        each_s = after.each + after.timed_each
+        rows, after_s = len(dataset.examples), after.once + after.timed_once
+        seconds = training_seconds(budget_s, rows, speed.slowness, after_s)
+        budget = TrainingBudget(data.size, seconds, speed, each_s)
+        unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
+        plan, left_out = choose_ladder(budget, job.task.family, job.contract, LadderWishes(unable, job.choice.options))
+        deadline = job.deadline
+    else:
+        plan, left_out, deadline = read_plan(job.request.plan), [], None
+    ladder = fit_ladder(plan, data, _context(job, deadline, speed, after))
     if not ladder.students:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
     fitted = tuple(sorted(ladder.students, key=lambda one: order[one.plan.kind]))
     students = tuple(open_student(one.folder, device=job.device) for one in fitted)
-    return Learned(fitted, students, tuple(plan), (*left_out, *ladder.dropped), data)
+    described = {
+        "students": [one.as_dict() for one in ladder.plans],
+        "reused": [one.plan.kind for one in fitted if one.reused],
+        "machine_speed": msgspec.to_builtins(speed),
+    }
+    return Learned(fitted, students, described, (*left_out, *ladder.dropped), data)
+
+
+@dataclass(frozen=True)
+class _After:
+    """Seconds from the end of training to the end of the build: once, and for each student. Of work, which takes longer
+    where other programs run, and of timing, which does not."""
+
+    once: float
+    each: float
+    timed_once: float
+    timed_each: float
+
+
+def _after_training(job: Job, dataset: Dataset, speed: MachineSpeed) -> _After:
+    """Students answer all they have not learned from, are timed, and are measured in a process of their own."""
+    unseen = len(dataset.examples) - len(dataset.split("train"))
+    return _After(
+        once=speed.slowness * (2.5 + 1e-4 * len(dataset.examples)),
+        each=speed.slowness * (1.2 + 4e-4 * unseen),
+        timed_once=1.5 * job.timing_share,
+        timed_each=2.5 * job.timing_share,
+    )
+
+
+def training_seconds(budget_s: float, rows: int, slowness: float, after_s: float) -> float:
+    """What a budget leaves for training: a formula, not a clock, so that the same build is planned twice alike.
+
+    rows: of the whole dataset, which has to be curated. after_s: what follows training.
+    """
+    before = slowness * (2.0 + 3e-4 * rows)
+    return max(LEAST_TRAINING_S, _PLANNED * (budget_s - before - after_s))
+
+
+def _busy(job: Job) -> float:
+    """How many times longer this build takes so far than it would if nothing else ran here."""
+    return min(_BUSIEST, max(1.0, job.seconds.get("curating", 1.0) / max(job.busy_s.get("curating", 1.0), 1e-3)))
+
+
+def read_plan(path: Path) -> list[PlannedStudent]:
+    """The students of a build's record (`record.json`), with the steps that its clock allowed. Raises InputError."""
+    try:
+        content = path.read_bytes()
+        if len(content) > MOST_PLAN_BYTES:
+            raise ValueError(f"it has {len(content):,} bytes")
+        return [_planned(one) for one in msgspec.json.decode(content, type=_Record).plan.students]
+    except (OSError, ValueError, msgspec.MsgspecError, UnknownKind) as error:
+        raise InputError(
+            f"No plan can be read from {path} ({error}).",
+            "It must be the record.json of a build by this version of stepdown, whose students all stand here too.",
+            "Name such a file after --plan, or build without it.",
+        ) from error
+
+
+def _planned(stored: _StoredStudent) -> PlannedStudent:
+    options = msgspec.convert(stored.options, type=student_kinds().load(stored.kind).Options)
+    return PlannedStudent(stored.kind, options, stored.seconds, stored.teacher, stored.why, stored.cuts)
+
+
+class _StoredStudent(msgspec.Struct, frozen=True):
+    kind: str
+    options: dict[str, Any]
+    seconds: float
+    teacher: str | None
+    why: str
+    cuts: dict[str, Cuts] = {}
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    students: list[_StoredStudent]
+
+
+class _Record(msgspec.Struct, frozen=True):
+    plan: _Plan
 
 
 def _nothing_trained(job: Job, dropped: Sequence[Dropped]) -> NotEnoughData:
@@ -60,11 +165,6 @@ def _nothing_trained(job: Job, dropped: Sequence[Dropped]) -> NotEnoughData:
         "No evidence was spent.",
         "Change what is named here, or leave the task to the large model: docs/bring-a-task.md.",
     )
-
-
-def training_seconds(budget_s: float, rows: int) -> float:
-    """What a budget leaves for training: a formula, not a clock, so that the same build is planned twice alike."""
-    return max(LEAST_TRAINING_S, budget_s - RESERVE_S - RESERVE_S_PER_ROW * rows)
 
 
 def training_data(job: Job, dataset: Dataset) -> TrainingData:
@@ -110,7 +210,12 @@ def recorded_probabilities(rows: list[Example], labels: tuple[str, ...]) -> NDAr
     return table
 
 
-def _context(job: Job) -> FitContext:
+def _context(job: Job, deadline: Deadline | None, speed: MachineSpeed, after: _After) -> FitContext:
+    busy = _busy(job)
+    if deadline is not None:
+        once = after.timed_once + busy * after.once
+        end = max(deadline.at - once, deadline.now() + LEAST_SHARE * deadline.left)
+        deadline = Deadline(end, deadline.now)
     return FitContext(
         work=job.home.builds(job.task.name) / "work",
         artefacts=job.home.artefacts,
@@ -120,6 +225,10 @@ def _context(job: Job) -> FitContext:
         progress=job.progress,
         device=job.device,
         network=job.home.settings.network and job.contract.privacy != "local-only",
+        deadline=deadline,
+        speed=speed,
+        each_s=after.timed_each + busy * after.each,
+        busy=busy,
     )
 
 

@@ -242,7 +242,9 @@ def _more(failure: _Failure, evidence: Evidence) -> int:
 
 def _slice_reasons(failures: list[_Failure], evidence: Evidence) -> list[str]:
     bad = [failure for failure in failures if failure.rows is None]
-    thin = sorted((failure for failure in failures if failure.rows is not None), key=lambda each: -(each.rows or 0))
+    thin = sorted(
+        (failure for failure in failures if failure.rows is not None), key=lambda failure: -(failure.rows or 0)
+    )
     reasons = []
     if bad:
         bad.sort(key=lambda each: -each.claim.estimate)

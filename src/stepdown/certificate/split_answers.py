@@ -169,16 +169,22 @@ def _costs(examples: Sequence[Example]) -> NDArray[np.float64] | None:
 
 
 def time_rows(
-    students: Sequence[Student], examples: Sequence[Example], generator: np.random.Generator
+    students: Sequence[Student],
+    examples: Sequence[Example],
+    generator: np.random.Generator,
+    timing_s: float = TIMING_S,
 ) -> NDArray[np.float64]:
-    """Seconds of one request for a random sample of rows, by student; NaN where not timed: (students, rows)."""
+    """Seconds of one request for a random sample of rows, by student; NaN where not timed: (students, rows).
+
+    timing_s: how long each student is timed for.
+    """
     timed = np.full((len(students), len(examples)), np.nan)
     inputs = [example.student_input for example in examples]
     order = generator.permutation(len(examples))[:TIMED_ROWS]
     for index, student in enumerate(students):
         for row in order[:20]:
             student.answer(inputs[row])  # the first answers are slow and say nothing of a served student
-        deadline = time.perf_counter() + TIMING_S
+        deadline = time.perf_counter() + timing_s
         for row in order:
             started = time.perf_counter()
             student.answer(inputs[row])

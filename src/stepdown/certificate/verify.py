@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from stepdown.certificate.certify import Issue, issue_certificate
-from stepdown.certificate.evidence import Evidence, read_evidence
+from stepdown.certificate.evidence import Evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.certificate.files import open_sealed
 from stepdown.certificate.hashes import cascade_hash, contract_hash, read_contract
 from stepdown.certificate.ledger import Attempt, attempt

@@ -74,7 +74,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_connections_per_client: from one address, 0 for no bound. hosts: names under which the gateway answers beside
     this machine's own. paths: below /v1/, passed on beside those that are known. capture_bytes: of calls on this
     machine's disk that the store lacks. capture_lag_bytes, capture_lag_s: how many of them, and for how long, wait for
-    idle processor time; beyond either they are moved into the store beside the requests. sync: "group" has an answer's
+    free processors; beyond either they are moved into the store beside the requests. sync: "group" has an answer's
     end wait until its call is safe from a loss of power. body_timeout_s: for a request to arrive. drain_s: what
     requests under way may take when the gateway is told to end. unmatched_capture: keep calls of no task.
     feedback_per_minute: pieces of feedback that one key may give. unmatched: whether what is not known to be a task's

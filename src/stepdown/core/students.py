@@ -17,9 +17,14 @@ from stepdown.core.dataset import Answer
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.roles import learn_roles
 from stepdown.core.inputs import Input
+from stepdown.core.pace import Clock
+from stepdown.core.training_time import MachineSpeed, TrainingSize, training_size
 
 Device = Literal["cpu", "cuda"]
 """Where a student computes. One whose runtime knows the CPU alone stays there whatever is named."""
+
+CHECKPOINT_S = 20.0
+"""So many seconds of training may be lost to a killed process."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done in [0, 1]."""
@@ -136,6 +141,11 @@ class TrainingData:
         return [input.text for input in self.extra_inputs]
 
     @cached_property
+    def size(self) -> TrainingSize:
+        """How much there is to learn, unlabelled texts included."""
+        return training_size([*self.texts, *self.extra_texts], len(self.labels))
+
+    @cached_property
     def answered(self) -> tuple[list[str], list[dict[str, Any]]]:
         """The texts whose answers have fields, and those answers."""
         rows = [(text, each) for text, each in zip(self.texts, self.targets, strict=True) if isinstance(each, dict)]
@@ -149,9 +159,11 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """Where and how to train. folder: empty, for the artefact. seconds: what this student may take, a plan not a clock.
+    """Where and how to train. folder: empty, for the artefact. seconds: what the plan expects it to take.
 
-    teacher: an opened, larger student to distil from, or None. home: where shared blobs and caches may be kept.
+    teacher: an opened, larger student to distil from, or None. home: where shared blobs and caches may be kept. clock:
+    what training asks between its steps. checkpoints: where what was reached may be kept, at most every `checkpoint_s`
+    seconds; None to keep nothing.
     """
 
     folder: Path
@@ -163,6 +175,9 @@ class TrainingContext:
     teacher: Student | None = None
     teacher_hash: str = ""
     network: bool = False
+    clock: Clock = field(default_factory=Clock)
+    checkpoints: Path | None = None
+    checkpoint_s: float = CHECKPOINT_S
 
     def fitted(self, parameters: dict[str, Any]) -> Lineage:
         """The step that fitted a student: "distil" where a teacher was asked, else "train"."""
@@ -199,11 +214,11 @@ class StudentKind(Protocol):
     Options: type[Any]
     """A frozen dataclass of this kind's options, each with a default and a doc line."""
 
-    def seconds_needed(self, rows: int, labels: int, options: Any) -> float:
-        """A rough guess of training time on two cores, for choosing the ladder."""
+    def seconds_needed(self, size: TrainingSize, options: Any, speed: MachineSpeed) -> float:
+        """A rough guess of training time on this machine, for choosing the ladder."""
 
-    def options_for(self, rows: int, labels: int, seconds: float) -> Any | None:
-        """The options that make the best use of at most `seconds` on two cores, or None when that is too little."""
+    def options_for(self, size: TrainingSize, seconds: float, speed: MachineSpeed) -> Any | None:
+        """The options that make the best use of at most `seconds` on this machine, or None when that is too little."""
 
     def train(self, data: TrainingData, options: Any, context: TrainingContext) -> Trained:
         """Train and write the artefact's files into context.folder; `students.train.train_student` seals them."""

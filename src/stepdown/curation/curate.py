@@ -61,7 +61,7 @@ def curate(calls: Iterable[Call], task: Task, options: CurationOptions) -> Datas
         outcome = step(examples, options)
         examples, draw = log.enter(step.__name__, outcome), outcome.draw or draw
     examples = log.enter("balance", balance(examples, task))
-    excluded = sorted(log.excluded, key=lambda one: (one.id, one.reason, one.detail))
+    excluded = sorted(log.excluded, key=lambda exclusion: (exclusion.id, exclusion.reason, exclusion.detail))
     origin = (name_sources(sources, options.source_hashes), state_permission(options.permission, models))
     manifest = make_manifest(task.name, examples, excluded, log.steps, options, origin)
     return Dataset(
@@ -95,7 +95,10 @@ def _check(examples: list[Example], excluded: list[Excluded]) -> None:
     inputs = len({example.text for example in examples})
     if inputs < LEAST_INPUTS:
         common = (
-            ", ".join(f"{n} {reason}" for reason, n in Counter(one.reason for one in excluded).most_common(3)) or "none"
+            ", ".join(
+                f"{n} {reason}" for reason, n in Counter(exclusion.reason for exclusion in excluded).most_common(3)
+            )
+            or "none"
         )
         raise NotEnoughData(
             f"{len(examples)} usable calls hold {inputs} different inputs; {len(excluded)} were excluded ({common}).",

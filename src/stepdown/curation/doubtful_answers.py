@@ -45,7 +45,7 @@ def conflicts(examples: list[Example], options: CurationOptions) -> Outcome:
             settled[example.id] = example
             if example.incumbent is None and example.gold is None:
                 excluded.append(Excluded(id=example.id, reason="gold contradicts itself", detail="and no other answer"))
-    gone = {one.id for one in excluded}
+    gone = {exclusion.id for exclusion in excluded}
     kept = [settled.get(example.id, example) for example in examples if example.id not in gone]
     names = ("inputs_answered_differently", "calls_among_them", "inputs_with_contradicting_gold")
     return Outcome(kept, excluded, {name: counts[name] for name in names})
@@ -54,10 +54,10 @@ def conflicts(examples: list[Example], options: CurationOptions) -> Outcome:
 def _settle(same: list[Example]) -> list[Example]:
     if len(same) < 2:
         return []
-    answers = [one.incumbent for one in same if one.incumbent is not None]
+    answers = [example.incumbent for example in same if example.incumbent is not None]
     answer = majority(answers) or (answers[0] if answers else None)
-    gold = majority([one.gold for one in same])
-    return [msgspec.structs.replace(one, incumbent=answer, gold=gold) for one in same]
+    gold = majority([example.gold for example in same])
+    return [msgspec.structs.replace(example, incumbent=answer, gold=gold) for example in same]
 
 
 def majority(answers: list[Answer | None]) -> Answer | None:
@@ -210,16 +210,16 @@ def _describe(noise: LabelNoise, labels: NDArray[Any], flagged: list[Example], r
         "estimated_noise": round(float(1.0 - np.trace(noise.joint)), 4),
         "noise_by_label": {str(labels[label]): round(float(noise.rate[label]), 4) for label in noisiest.tolist()},
         "worst": [
-            {"id": one.id, "given": one.incumbent, "likelier": label}
-            for one, label in zip(flagged[:SHOWN], suggested, strict=True)
+            {"id": example.id, "given": example.incumbent, "likelier": label}
+            for example, label in zip(flagged[:SHOWN], suggested, strict=True)
         ],
     }
 
 
 def _against_gold(flagged: list[Example], audited: list[Example]) -> dict[str, Any]:
     """Precision and recall of the flags, on rows with gold."""
-    known = [one for one in flagged if one.gold is not None]
-    wrong = sum(one.gold is not None and one.gold != one.incumbent for one in audited)
+    known = [example for example in flagged if example.gold is not None]
+    wrong = sum(example.gold is not None and example.gold != example.incumbent for example in audited)
     if not known or not wrong:
         return {}
     right = sum(one.gold != one.incumbent for one in known)

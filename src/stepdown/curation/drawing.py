@@ -57,7 +57,7 @@ def draw_scope(examples: Sequence[Example], wish: Mapping[str, SplitName], optio
         for example in examples
         if example.id not in options.seen.escalated and example.timestamp >= options.whole_since
     ]
-    complete = bool(natural) and all(one.id in trusted for one in natural)
+    complete = bool(natural) and all(example.id in trusted for example in natural)
     scope, eligible = _eligible(natural, wish, basis, complete, options.against)
     return DrawScope(wish, trusted, complete, options.against, scope, frozenset(eligible))
 
@@ -67,16 +67,22 @@ def _eligible(
 ) -> tuple[Scope, set[str]]:
     """The scope of the draw, and the ids of the calls that it may hold."""
     if kind == "judged":
-        return "judged", {one.id for one in natural if one.judged is not None and wish.get(one.id) != "test"}
+        return "judged", {
+            example.id for example in natural if example.judged is not None and wish.get(example.id) != "test"
+        }
     if kind == "agreement":
-        return "traffic", {one.id for one in natural if wish.get(one.id) not in ("test", "tune")}
-    declared = {one.id for one in natural if basis.get(one.id) == "random-sample" or (complete and one.id in basis)}
+        return "traffic", {example.id for example in natural if wish.get(example.id) not in ("test", "tune")}
+    declared = {
+        example.id
+        for example in natural
+        if basis.get(example.id) == "random-sample" or (complete and example.id in basis)
+    }
     if named := {name for name in declared if wish.get(name) == "certify"}:
         return "split-column", named
     if sample := {name for name in declared if basis[name] == "random-sample" and wish.get(name) not in _TAKEN}:
         return "random-sample", sample
-    free = {one.id for one in natural if wish.get(one.id) not in _TAKEN}
-    return "traffic", free or {one.id for one in natural if wish.get(one.id) == "train"}
+    free = {example.id for example in natural if wish.get(example.id) not in _TAKEN}
+    return "traffic", free or {example.id for example in natural if wish.get(example.id) == "train"}
 
 
 _TAKEN: frozenset[SplitName] = frozenset(("train", "tune", "test"))
@@ -108,7 +114,7 @@ def _is_like(draw: Draw, standing: DrawScope, options: CurationOptions) -> bool:
 def _is_due(examples: Sequence[Example], standing: DrawScope, last: Draw, wanted: int) -> bool:
     fresh = [example for example in examples if example.id in standing.eligible and last.place(example.id) is None]
     if last.last > 0:
-        return sum(one.timestamp > last.last for one in fresh) >= max(wanted, last.rows)
+        return sum(example.timestamp > last.last for example in fresh) >= max(wanted, last.rows)
     return len(fresh) + last.rows >= GROWN * last.calls
 
 
@@ -153,7 +159,7 @@ def _new(
         if len(chosen) >= wanted:
             break
         chosen += by_unit[name]
-    times = [one.timestamp for one in eligible if one.timestamp > 0]
+    times = [example.timestamp for example in eligible if example.timestamp > 0]
     return Draw(
         task=options.task,
         scope=standing.scope,
@@ -166,7 +172,7 @@ def _new(
         largest=max((len(calls) for calls in by_unit.values()), default=1),
         window=window,
         complete=standing.complete,
-        keys=pack_keys(one.id for one in chosen),
+        keys=pack_keys(example.id for example in chosen),
         replaces=before.digest if before else "",
     )
 
@@ -179,7 +185,7 @@ def _nearly_last(times: list[float]) -> float:
 def _live(eligible: list[Example], wanted: int, options: CurationOptions) -> tuple[list[Example], str] | None:
     """The random holdback, where it has as many calls as are wanted: beside the calls of before a cascade was live, of
     which every one is there, the few that were held back would count for too little."""
-    held = [one for one in eligible if one.id in options.seen.holdback]
+    held = [example for example in eligible if example.id in options.seen.holdback]
     if len(held) < wanted or len(held) == len(eligible):
         return None
     latest, window = _latest(held, wanted, options)
@@ -194,9 +200,9 @@ def _latest(eligible: list[Example], wanted: int, options: CurationOptions) -> t
     """
     if why_not_by_time(eligible) or not wanted:
         return eligible, ""
-    cut = sorted(one.timestamp for one in eligible)[-min(wanted, len(eligible))]
-    before = {one.unit for one in eligible if one.timestamp < cut}
-    latest = [one for one in eligible if one.timestamp >= cut]
-    if sum(one.unit in before for one in latest) > SPANNING_SHARE * len(latest):
+    cut = sorted(example.timestamp for example in eligible)[-min(wanted, len(eligible))]
+    before = {example.unit for example in eligible if example.timestamp < cut}
+    latest = [example for example in eligible if example.timestamp >= cut]
+    if sum(example.unit in before for example in latest) > SPANNING_SHARE * len(latest):
         return eligible, ""
     return latest, "the latest calls" + drift(eligible, wanted, options.seed, options.slice_of)

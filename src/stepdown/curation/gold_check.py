@@ -266,7 +266,10 @@ def settle_gold(examples: Sequence[Example], task: Task, options: CurationOption
     A label that no answer has and no prompt lists is no gold: it would be learned and served. Raises InputError where
     too much of the gold is so, or where it is about something else.
     """
-    rows = [_row(example, options) for example in examples]
+    rows = [
+        GoldRow(example.gold, options.gold[example.id].gold if example.id in options.gold else None, example.incumbent)
+        for example in examples
+    ]
     read, labels = read_labels(rows, task, options.reading)
     if options.against != "agreement":
         there = [
@@ -281,11 +284,6 @@ def settle_gold(examples: Sequence[Example], task: Task, options: CurationOption
     return Outcome(settled, findings={"passed_over": dict(labels.strange.most_common())} if labels.strange else {})
 
 
-def _row(example: Example, options: CurationOptions) -> GoldRow:
-    given = options.gold[example.id].gold if example.id in options.gold else None
-    return GoldRow(example.gold, given, example.incumbent)
-
-
 def _settled(example: Example, row: GoldRow, labels: Labels) -> Example:
     gold = None if isinstance(row.gold, str) and row.gold in labels.strange else row.gold
     if gold == example.gold:
@@ -296,10 +294,7 @@ def _settled(example: Example, row: GoldRow, labels: Labels) -> Example:
 def _is_fair(examples: Sequence[Example], options: CurationOptions) -> bool:
     """Whether gold is of all calls of production, or of a sample declared random, so that no calls were picked."""
     golds = [options.gold[example.id] for example in examples if example.id in options.gold]
-    natural = [
-        example
-        for example in examples
-        if example.id not in options.seen.escalated and example.timestamp >= options.whole_since
-    ]
-    complete = all(one.id in options.gold and options.gold[one.id].basis != "volunteered" for one in natural)
+    since, escalated = options.whole_since, options.seen.escalated
+    natural = [row.id for row in examples if row.id not in escalated and row.timestamp >= since]
+    complete = all(name in options.gold and options.gold[name].basis != "volunteered" for name in natural)
     return complete or (bool(golds) and all(gold.basis in ("random-sample", "all") for gold in golds))

@@ -40,7 +40,7 @@ def content_hash(examples: Iterable[Example]) -> str:
 def count_rows(examples: list[Example], excluded: list[Excluded]) -> dict[str, int]:
     """Calls in, examples and exclusions out, and rows per split; "excluded: <reason>" for each reason."""
     splits = Counter(example.split for example in examples)
-    reasons = Counter(f"excluded: {one.reason}" for one in excluded)
+    reasons = Counter(f"excluded: {exclusion.reason}" for exclusion in excluded)
     totals = {"calls": len(examples) + len(excluded), "examples": len(examples), "excluded": len(excluded)}
     groups = {"groups": len({example.group for example in examples})}
     return {**totals, **groups, **{name: splits[name] for name in SPLITS}, **dict(sorted(reasons.items()))}
@@ -48,7 +48,7 @@ def count_rows(examples: list[Example], excluded: list[Excluded]) -> dict[str, i
 
 def count_gold(examples: list[Example], excluded: list[Excluded], options: CurationOptions) -> dict[str, int]:
     """Labels given, those for calls that are not here, and those on examples of each split."""
-    here = {example.id for example in examples} | {one.id for one in excluded}
+    here = {example.id for example in examples} | {exclusion.id for exclusion in excluded}
     with_gold = Counter(example.split for example in examples if example.gold is not None)
     unknown = sum(name not in here for name in options.gold)
     known = {"given": len(options.gold), "for_unknown_calls": unknown, "on_examples": sum(with_gold.values())}

@@ -159,12 +159,14 @@ def _order(examples: list[Example], draws: Sequence[Draw]) -> tuple[list[Example
     """By time, then id. An id that comes again is excluded, and so is one call under another id: the same input and
     answer at the same moment. Which one stays does not depend on the order of arrival; one that was drawn does."""
     times = Counter(example.id for example in examples)
-    examples.sort(key=lambda one: (one.timestamp, one.id, canonical_json(one) if times[one.id] > 1 else b""))
+    examples.sort(
+        key=lambda example: (example.timestamp, example.id, canonical_json(example) if times[example.id] > 1 else b"")
+    )
     by_content = _tells_calls_apart(examples)
     drawn = {one.id for one in examples if any(draw.place(one.id) is not None for draw in draws)}
     seen: dict[Any, str] = {}
     kept, repeated = [], []
-    for example in sorted(examples, key=lambda one: one.id not in drawn):
+    for example in sorted(examples, key=lambda example: example.id not in drawn):
         content = (example.timestamp, example.text, canonical_json(example.incumbent))
         if example.id in seen:
             repeated.append(Excluded(id=example.id, reason="id seen before", kin=example.id))
@@ -174,7 +176,7 @@ def _order(examples: list[Example], draws: Sequence[Draw]) -> tuple[list[Example
             kept.append(example)
             seen[content] = example.id
         seen[example.id] = example.id
-    kept.sort(key=lambda one: (one.timestamp, one.id))
+    kept.sort(key=lambda example: (example.timestamp, example.id))
     return kept, repeated
 
 

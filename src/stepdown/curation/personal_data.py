@@ -122,11 +122,11 @@ def _masked_json(value: Any, depth: int) -> Any:
     if isinstance(value, list):
         return [_masked_json(each, depth) for each in value]
     out: dict[str, Any] = {}
-    for key, each in value.items():
+    for key, item in value.items():
         name = masked = _masked_text(key, _DEEPEST)
         while name in out:
             name = f"{masked}-{len(out)}"
-        out[name] = _masked_json(each, depth)
+        out[name] = _masked_json(item, depth)
     return out
 
 

@@ -47,7 +47,7 @@ def split(examples: list[Example], options: CurationOptions) -> Outcome:
     _deal_test(sides, options)
     kept, excluded = sides.place(options)
     if tuned_on == "agreement":
-        kept = [msgspec.structs.replace(one, gold=None) if one.split == "tune" else one for one in kept]
+        kept = [msgspec.structs.replace(example, gold=None) if example.split == "tune" else example for example in kept]
     _check(kept, len(examples))
     findings = {
         "evidence": standing.evidence,
@@ -78,11 +78,11 @@ class _Sides:
 
     def free(self, usable: Iterable[Example]) -> list[Example]:
         """The rows of `usable` whose unit has no split yet."""
-        return [one for one in usable if one.unit not in self.of_unit]
+        return [example for example in usable if example.unit not in self.of_unit]
 
     def take(self, side: SplitName, usable: list[Example], wanted: int, options: CurationOptions) -> None:
         """Assign units to a split until it has `wanted` more of the usable rows: the latest, or hashed."""
-        rows = Counter(one.unit for one in usable)
+        rows = Counter(example.unit for example in usable)
         taken = 0
         for unit in latest_first(usable) if self.draw.window else hashed(list(rows), options.seed):
             if taken >= wanted:
@@ -129,12 +129,12 @@ def _deal_tune(sides: _Sides, options: CurationOptions) -> Evidence:
     """
     standing = sides.standing
     usable = [example for example in sides.examples if standing.wish.get(example.id) != "test"]
-    natural = [one for one in usable if one.id not in options.seen.escalated]
-    own = [one for one in natural if sides.of_unit.get(one.unit) == "tune"]
+    natural = [example for example in usable if example.id not in options.seen.escalated]
+    own = [example for example in natural if sides.of_unit.get(example.unit) == "tune"]
     missing = options.rows_to_tune(len(usable)) - len(own)
     free = sides.free(natural)
     # What its owner means for learning is left to it while there is anything else, and by three quarters after that.
-    rest = [one for one in free if standing.wish.get(one.id) != "train"]
+    rest = [example for example in free if standing.wish.get(example.id) != "train"]
     spare, limit = (rest, missing) if rest else (free, min(missing, len(free) // 4))
     if (
         standing.complete
@@ -143,8 +143,8 @@ def _deal_tune(sides: _Sides, options: CurationOptions) -> Evidence:
     ):
         sides.take("tune", spare, limit, options)
         return standing.evidence
-    answered = [one for one in spare if one.incumbent is not None]
-    bare = [one for one in answered if one.gold is None]
+    answered = [example for example in spare if example.incumbent is not None]
+    bare = [example for example in answered if example.gold is None]
     sides.take("tune", bare if len(bare) >= limit else answered, limit, options)
     return "agreement"
 

@@ -77,7 +77,7 @@ def units(examples: list[Example], options: CurationOptions) -> Outcome:
     marked = [
         msgspec.structs.replace(example, unit=_unit_of(example, unit, options.unit_names)) for example in examples
     ]
-    sizes = Counter(one.unit for one in marked)
+    sizes = Counter(example.unit for example in marked)
     findings: dict[str, Any] = {
         "unit": unit,
         "why": why,
@@ -126,7 +126,7 @@ def share_in_bursts(examples: list[Example]) -> float:
     last: dict[str, int] = {}
     close = 0
     sizes: dict[str, int] = defaultdict(int)
-    for place, example in enumerate(sorted(examples, key=lambda one: (one.timestamp, one.id))):
+    for place, example in enumerate(sorted(examples, key=lambda example: (example.timestamp, example.id))):
         before = last.get(example.group)
         close += before is not None and place - before <= NEAR
         last[example.group] = place

@@ -70,7 +70,7 @@ def _lower_beyond_noise(lower: Estimate, higher: Estimate) -> bool:
 
 def _strongest(students: Sequence[StudentMeasurement], split: str) -> StudentMeasurement | None:
     """Of several that dominate, the one with the least error: itself not dominated by another of them."""
-    return min(students, key=lambda each: _error_value(each, split), default=None)
+    return min(students, key=lambda student: _error_value(student, split), default=None)
 
 
 def _error_value(student: StudentMeasurement, split: str) -> float:

@@ -70,17 +70,6 @@ def measure_incumbent(
     return measure_quality(answers, None, examples, family, split, "gold", options)
 
 
-def measure_excess(
-    answers: Sequence[Answer | None], examples: Sequence[Example], family: str, reference: str
-) -> Estimate:
-    """Mean of loss(answer) − loss(incumbent's answer), row by row, in [−1, 1]. Below 0: better than the incumbent.
-
-    Against the incumbent itself its loss is 0, and this is the disagreement. The interval is exact for 0/1 losses.
-    """
-    rows, incumbent = _graded(answers, None, examples, family, reference, QualityOptions())
-    return mean_loss(rows.losses) if incumbent is None else excess_estimate(rows.losses, incumbent.losses)
-
-
 def excess_estimate(losses: Floats, incumbent: Floats) -> Estimate:
     """The mean paired difference of two losses (n,) in [0, 1], with an interval that holds for every n."""
     binary = bool(np.isin(losses, (0.0, 1.0)).all() and np.isin(incumbent, (0.0, 1.0)).all())

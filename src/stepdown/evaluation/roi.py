@@ -182,5 +182,5 @@ def _sensitivity(known: Mapping[str, RoiInput]) -> tuple[Sensitivity, ...]:
         )
         for name, given in known.items()
     ]
-    moving = [each for each in swings if each.at_low != each.at_high]
+    moving = [swing for swing in swings if swing.at_low != swing.at_high]
     return tuple(sorted(moving, key=lambda each: -abs(each.at_high - each.at_low)))

@@ -35,7 +35,7 @@ def trivial_answer(dataset: Dataset, family: str, contract: Contract) -> Trivial
 def commonest(examples: Sequence[Example]) -> Answer | None:
     """The incumbent's commonest answer; None where it has none that can be read."""
     counts = Counter(canonical_json(example.incumbent) for example in examples if example.incumbent is not None)
-    return msgspec.json.decode(max(counts, key=lambda each: (counts[each], each))) if counts else None
+    return msgspec.json.decode(max(counts, key=lambda count: (counts[count], count))) if counts else None
 
 
 def measure_trivial(answer: Answer | None, examples: Sequence[Example], reference: str, loss: Loss) -> Trivial | None:

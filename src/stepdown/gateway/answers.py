@@ -50,11 +50,7 @@ def chat_completion(exchange: Exchange, task: ServedTask, decision: Decision) ->
             {"index": index, "message": _named(message, exchange, index), "finish_reason": ended}
             for index in range(count)
         ],
-        "usage": {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        },
+        "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
         "system_fingerprint": f"stepdown-{task.certificate[:12]}",
     }
     return enclosed(template.envelope, completion_of)

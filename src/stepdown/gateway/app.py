@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from stepdown.gateway.errors import Refused, error_response, wire_of_path
-from stepdown.gateway.http.messages import Answer, PendingResponse, Request, Response
+from stepdown.gateway.http.messages import JSON, Answer, PendingResponse, Request, Response
 
 Handler = Callable[[Request], Answer]
 
@@ -57,3 +59,24 @@ async def _or_refused(request: Request, answer: Awaitable[Response]) -> Response
         return await answer
     except Refused as refused:
         return error_response(wire_of_path(request.path), refused)
+
+
+async def alive(request: Request) -> Response:
+    """The process answers."""
+    return Response(200, [JSON], b'{"status":"ok"}')
+
+
+def readiness(
+    why_not: Callable[[], str], warnings: Callable[[], list[str]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """200 when requests may come, else 503 with the reason in plain words. warnings: what is wrong and keeps no request
+    from being answered."""
+
+    async def ready(request: Request) -> Response:
+        reason = why_not()
+        body: dict[str, object] = {"status": "ready"} if not reason else {"status": "not ready", "reason": reason}
+        if told := warnings():
+            body["warnings"] = told
+        return Response(503 if reason else 200, [JSON], msgspec.json.encode(body))
+
+    return ready

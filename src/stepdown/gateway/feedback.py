@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from stepdown.gateway.bucket import Bucket
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.http.messages import JSON, Request, Response
+from stepdown.gateway.limits import Bucket
 from stepdown.gateway.reading import check_json
 
 MAX_BYTES = 64 << 10

@@ -17,15 +17,16 @@ from stepdown.gateway.cascades import BUSY, StudentFailed
 from stepdown.gateway.direct_call import DirectCall, DirectlyAsked
 from stepdown.gateway.envelope import on_wire
 from stepdown.gateway.errors import Refused, error_response
-from stepdown.gateway.exchange import ABSTAINED, Exchange, Middleware, Next, Reply
+from stepdown.gateway.exchange import ABSTAINED, REFUSED, Exchange, Middleware, Next, Reply
 from stepdown.gateway.http.messages import PendingResponse, Request, Response
+from stepdown.gateway.limits import Refusal
 from stepdown.gateway.middleware.holdback import HOLDBACK
 from stepdown.gateway.reading import read_request
-from stepdown.gateway.request_compatibility import MAX_INPUT_CHARACTERS, incompatibility
+from stepdown.gateway.request_compatibility import incompatibility
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.served import ServedTask
 from stepdown.gateway.shape import answer_shape, choice_of_tools, may_choose
-from stepdown.runtime.cascade import INCUMBENT
+from stepdown.runtime.cascade import INCUMBENT, MOST_CHARACTERS
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -44,9 +45,11 @@ class Asking(DirectlyAsked, Protocol):
         """Ask without a task, where that can be done now; the listener is told of the answer, for `taken`."""
 
     async def ask(self, exchange: Exchange) -> Reply:
-        """The incumbent's answer in the client's wire. Raises Refused where there is no incumbent."""
+        """The incumbent's answer in the client's wire."""
 
 
+Reserve = Callable[[Exchange], Refusal | None]
+"""Sets aside what the model's answer may cost; the refusal where a budget is taken up."""
 Identify = Callable[[Request], Key | None]
 """The virtual key of a request, None where none is needed. Raises Refused."""
 
@@ -63,14 +66,11 @@ class ModelCalls:
     """Answers model calls. `routes` is replaced as a whole when tasks or certificates change: that is a hot swap."""
 
     def __init__(
-        self,
-        incumbent: Asking,
-        clocks: Clocks,
-        middleware: Sequence[Middleware],
-        identify: Identify,
+        self, incumbent: Asking, clocks: Clocks, middleware: Sequence[Middleware], identify: Identify, reserve: Reserve
     ) -> None:
+        """reserve: sets aside what the large model may cost, where admission did not: a student might have answered."""
         self.routes = Routes(())
-        self._incumbent, self._clocks, self._identify = incumbent, clocks, identify
+        self._incumbent, self._clocks, self._identify, self._reserve = incumbent, clocks, identify, reserve
         innermost: Next = self._answer
         self._through = functools.reduce(_wrapped, reversed(middleware), innermost)
 
@@ -84,7 +84,8 @@ class ModelCalls:
     def _answer(self, exchange: Exchange) -> PendingResponse | Awaitable[Response]:
         task = exchange.task
         exchange.reason = self._why_not(exchange, task) if task is not None else "no task"
-        if exchange.reason and exchange.privacy == "any" and exchange.route != "students":
+        is_plain = exchange.privacy == "any" and exchange.route != "students" and exchange.reserved is None
+        if exchange.reason and is_plain:
             _ask_for_task(exchange, task)
             direct = DirectCall(exchange, self._incumbent, _headers, self._answer_in_task)
             if self._incumbent.begin(exchange, direct.came):
@@ -135,7 +136,7 @@ class ModelCalls:
         assert task.template is not None
         assert exchange.value is not None
         input = Input(input_text(exchange.value), exchange.chat)
-        if len(input.text) > MAX_INPUT_CHARACTERS or is_empty(exchange.value):
+        if len(input.text) > MOST_CHARACTERS or is_empty(exchange.value):
             exchange.reason = "input empty or too long"
             return None
         try:
@@ -175,8 +176,20 @@ class ModelCalls:
                 "abstained",
             )
         _ask_for_task(exchange, task)
+        refusal = self._reserve(exchange)
+        if refusal is not None:
+            exchange.rung, exchange.reason, exchange.error = REFUSED, "rate_limited", refusal.reason
+            raise Refused(429, refusal.reason, "rate_limited", refusal.retry_after_s)
         reply = await self._incumbent.ask(exchange)
         return Response(reply.status, [*reply.headers, *_headers(exchange)], reply.body)
+
+
+def may_cost_nothing(exchange: Exchange) -> bool:
+    """Whether a student or the cache may answer, so that the model's price is not to be set aside yet."""
+    task = exchange.task
+    if task is None or exchange.route == "incumbent":
+        return False
+    return task.is_in_force(exchange.at) or task.cache_s > 0
 
 
 def _ask_for_task(exchange: Exchange, task: ServedTask | None) -> None:

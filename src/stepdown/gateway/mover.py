@@ -13,18 +13,19 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from stepdown.core.calls import Call
+from stepdown.core.draw import FORGOTTEN
 from stepdown.core.errors import StepdownError
 from stepdown.core.store import Served, Store
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.outcome import Cost, Outcome, outcome_of
-from stepdown.gateway.records import fill_in, fitting, unpack
+from stepdown.gateway.records import Sums, Tallies, Tally, fill_in, fitting, unpack
 from stepdown.gateway.segments import Position, held_bytes, is_held, read_records, segments
-from stepdown.gateway.tallies import Sums, Tallies, Tally
 
 log = logging.getLogger("stepdown.gateway")
 
@@ -53,6 +54,8 @@ class Mover:
         self._taken: dict[str, int] = {}
         self._unreadable: set[Path] = set()
         self.last_error = ""
+        self.deleted_bytes = 0
+        """Of segments that were taken to their end."""
 
     def alone(self) -> bool:
         """Whether no other process moves what is in this folder, now and as long as this one lives."""
@@ -124,6 +127,7 @@ class Mover:
         if is_ended:
             # Under a name that says so first: were it found again as a segment, its calls would be taken once more.
             store.sync()
+            self.deleted_bytes += at
             path.rename(path.with_suffix(_TAKEN))
             for taken in self._folder.glob(f"*{_TAKEN}"):
                 store.forget_segment(taken.stem)
@@ -199,3 +203,32 @@ class Mover:
         self._taken.clear()
         self._stack.close()
         self._store = None
+
+
+log = logging.getLogger("stepdown.gateway")
+
+
+class Tidied(NamedTuple):
+    """Calls that were forgotten, blocks that were merged away."""
+
+    forgotten: int
+    merged: int
+
+
+def tidy(open_store: OpenStore, keep_s: float | None, now: float) -> Tidied | None:
+    """Forget and merge, in small steps: who writes waits milliseconds. None where the store failed, which is logged.
+
+    keep_s: how long calls are kept, None for ever; those with gold are kept in any case. now: epoch seconds.
+    """
+    try:
+        with open_store() as store:
+            forgotten = store.forget_calls(now - keep_s) if keep_s is not None else 0
+            if keep_s is not None and forgotten:
+                # What is left from before has gold, and is no sample of the calls that there were.
+                store.append(FORGOTTEN, "", {"before": now - keep_s, "calls": forgotten}, at=now)
+            tidied = Tidied(forgotten, store.compact())
+    except StepdownError as error:
+        log.warning("not_tidied", extra={"error": str(error)})
+        return None
+    log.info("tidied", extra=tidied._asdict())
+    return tidied

@@ -45,9 +45,9 @@ _CALLED = {
 }
 _JUDGED = {
     **_KEYED,
-    403: "The key may not speak of this task.",
+    403: "This key has no access to the task.",
     404: "No recorded call has this id (yet).",
-    409: "The call has another gold answer, which was not volunteered.",
+    409: "The call has another gold answer, which was imported; or calls that differ have an answer of this id.",
     415: "The content type is not JSON.",
     422: "The value cannot be an answer of the call's task, or the call has none to judge.",
     503: "The store cannot be reached.",
@@ -142,10 +142,7 @@ def _plain(summary: str, schema: str, more: dict[int, str], content: dict[str, A
     return {
         "summary": summary,
         **({"security": _SECURITY} if more else {}),
-        "responses": {
-            "200": {"description": "So it is.", "content": content},
-            **_errors({**_ANY, **more}, "ChatError"),
-        },
+        "responses": {"200": {"description": "OK.", "content": content}, **_errors({**_ANY, **more}, "ChatError")},
     }
 
 

@@ -16,9 +16,8 @@ from stepdown.core.store import Store
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.outcome import Cost, Outcome, is_unanswered, outcome_of
-from stepdown.gateway.records import fitting, pack, pack_totals
+from stepdown.gateway.records import Sums, Tallies, Tally, fitting, pack, pack_totals
 from stepdown.gateway.segments import ROLL_BYTES, SUFFIX, Position, SegmentWriter, held_bytes, synchronise
-from stepdown.gateway.tallies import Sums, Tallies, Tally
 
 log = logging.getLogger("stepdown.gateway")
 

@@ -6,7 +6,7 @@ import functools
 import operator
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,7 +15,7 @@ from stepdown.core.keys import Key
 from stepdown.core.served import AskedRung
 from stepdown.core.store import Served
 from stepdown.core.tasks import Match, Task
-from stepdown.gateway.exchange import Exchange
+from stepdown.gateway.exchange import FAILED, Exchange
 from stepdown.gateway.http.messages import Request
 from stepdown.gateway.outcome import Outcome, provider_of, served_of
 from stepdown.gateway.reading import decode_body
@@ -153,9 +153,49 @@ def _task(
         build=build,
         cascade=cascade,
         template=ResponseTemplate(
-            like={},
-            prompt_tokens_per_character=prompt,
-            completion_tokens_per_character=completion,
-            cost_usd=cost_usd,
+            like={}, prompt_tokens_per_character=prompt, completion_tokens_per_character=completion, cost_usd=cost_usd
         ),
     )
+
+
+class Tally(NamedTuple):
+    """What sums are kept apart by. hour: whole hours since the epoch; key: a key's id."""
+
+    hour: int
+    task: str
+    key: str
+    rung: str
+
+    @classmethod
+    def of(cls, exchange: Exchange) -> Tally:
+        rung = FAILED if exchange.error and exchange.status >= 500 else exchange.rung
+        return cls(
+            int(exchange.at // 3600),
+            exchange.task.name if exchange.task else "",
+            exchange.key.id if exchange.key else "",
+            rung,
+        )
+
+
+class Sums:
+    """What has come together under one tally."""
+
+    __slots__ = ("completion_tokens", "cost_usd", "latency_s", "prompt_tokens", "requests", "saved_usd")
+
+    def __init__(self) -> None:
+        self.requests = self.prompt_tokens = self.completion_tokens = 0
+        self.cost_usd = self.saved_usd = self.latency_s = 0.0
+
+    def add(self, exchange: Exchange, outcome: Outcome) -> None:
+        self.requests += 1
+        self.prompt_tokens += outcome.prompt_tokens
+        self.completion_tokens += outcome.completion_tokens
+        self.cost_usd += outcome.spent_usd
+        self.saved_usd += outcome.saved_usd
+        self.latency_s += exchange.latency_s
+
+    def row(self, tally: Tally) -> Served:
+        return Served(**tally._asdict(), **{name: getattr(self, name) for name in self.__slots__})
+
+
+Tallies = dict[Tally, Sums]

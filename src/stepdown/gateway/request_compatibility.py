@@ -13,9 +13,8 @@ from stepdown.core.calls import Call
 from stepdown.core.tasks import SlotValues, Task, input_text
 from stepdown.gateway.served import Recorded, ResponseTemplate, ServedTask
 from stepdown.gateway.shape import TEXT, answer_shape, choice_of_tools, fits_choice
+from stepdown.runtime.cascade import MOST_CHARACTERS
 
-MAX_INPUT_CHARACTERS = 100_000
-"""Longer inputs are the incumbent's: curation leaves them out, so that no certificate speaks of them."""
 _LEAST_CHARACTERS, _LEAST_TOKENS = 2_000, 4_096
 _TIMES = 4
 """A key for one task may send inputs so many times as long as the longest recorded, or of the least, or fewer."""
@@ -89,9 +88,9 @@ def what_differs(
         return f"the model {named[:100]!r}"
     if answer_shape(chat) not in (recorded.shapes or {TEXT}):
         return "its tools, response format or modalities"
-    longest = max(_TIMES * recorded.longest, _LEAST_CHARACTERS) if recorded.longest else MAX_INPUT_CHARACTERS
-    if len(input_text(value)) > min(longest, MAX_INPUT_CHARACTERS):
-        return f"the length of its input: at most {min(longest, MAX_INPUT_CHARACTERS):,} characters"
+    longest = max(_TIMES * recorded.longest, _LEAST_CHARACTERS) if recorded.longest else MOST_CHARACTERS
+    if len(input_text(value)) > min(longest, MOST_CHARACTERS):
+        return f"the length of its input: at most {min(longest, MOST_CHARACTERS):,} characters"
     allowed, most = tokens_allowed(chat), recorded.most_tokens if recorded.says_most else 0
     most = most or max(recorded.most_tokens, _LEAST_TOKENS)
     if allowed is None and recorded.says_most:

@@ -31,7 +31,7 @@ def by_call(store: Store, rows: Iterable[T], may_be: Callable[[str], bool] = lam
         known = store.have_calls(row.id for row in chunk)
         for row in chunk:
             ids = [] if row.id in known else store.call_ids_of(row.id)
-            if len(ids) > 1 and not _are_one(store, ids):
+            if len(ids) > 1 and not are_equal(store.calls_by_id(ids)):
                 reason = f"{len(ids)} calls that differ have a response with the id {row.id!r}; name one by its own id"
                 yield Broken(source=f"response {row.id[:200]}".replace("\0", "\ufffd"), line=0, reason=reason, raw="")
                 continue
@@ -40,9 +40,9 @@ def by_call(store: Store, rows: Iterable[T], may_be: Callable[[str], bool] = lam
                 yield row if name == row.id else msgspec.structs.replace(row, id=name)
 
 
-def _are_one(store: Store, ids: list[str]) -> bool:
+def are_equal(calls: Iterable[Call]) -> bool:
     """Whether calls have equal requests and answers."""
-    return len({_content(call) for call in store.calls_by_id(ids)}) == 1
+    return len({_content(call) for call in calls}) == 1
 
 
 def _content(call: Call) -> str:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from stepdown.certificate.evidence import read_evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.certificate.files import open_sealed
 from stepdown.certificate.verify import Check, Linked, Verification, verify_files
 from stepdown.core.certificate import Certificate

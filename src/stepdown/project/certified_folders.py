@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from stepdown.certificate.evidence import read_evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.certificate.files import read_certificate
 from stepdown.certificate.verify import Check, Linked, Verification, verify, verify_hashes
 from stepdown.core.canonical import canonical_json
@@ -169,7 +169,7 @@ def _check_cascade(folder: Path, manifest: ExportManifest, certificate: Certific
     ]
     # Exports of earlier versions call it a model.
     rungs = [{**one, "artefact": one.get("artefact", one.get("model"))} for one in run.get("rungs", ())]
-    there = [{name: one.get(name) for name in certified[0]} for one in rungs] if certified else []
+    there = [{name: rung.get(name) for name in certified[0]} for rung in rungs] if certified else []
     of_manifest = [rung.model.digest for rung in manifest.rungs]
     if canonical_json(there) != canonical_json(certified) or of_manifest != [one["artefact"] for one in certified]:
         raise InputError("Its rungs are not those that the certificate names.", "", "Export it again.")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import zstandard
 
-from stepdown.certificate.evidence import Evidence, read_evidence
+from stepdown.certificate.evidence import Evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.certificate.hashes import contract_hash
 from stepdown.certificate.ledger import QUESTION
 from stepdown.certificate.verify import Linked, verify
@@ -18,12 +21,17 @@ from stepdown.core.draw import Draw
 from stepdown.core.errors import InputError, StepdownError, TamperedError
 from stepdown.core.events import Event
 from stepdown.curation.dataset_file import EXAMPLES_FILE, EXCLUDED_FILE, read_dataset
-from stepdown.project.builds import ARTEFACTS, ISSUED, BuildFolder
+from stepdown.project.builds import ARTEFACTS, ISSUED, SHOWN_ONLY, BuildFolder
+from stepdown.project.home import write_whole
 from stepdown.project.issuance import Issuance, read_issuance
-from stepdown.project.journal import BUILT, RENDERED
+from stepdown.project.journal import BUILT
 from stepdown.project.response_template import thaw
+from stepdown.report.model_card import render_model_card
+from stepdown.report.render import render
 from stepdown.runtime.artefact import open_student
 from stepdown.runtime.cascade import CascadeSpec
+
+T = TypeVar("T")
 
 LARGEST_JSON = 256 << 20
 LARGEST_DATASET = 4 << 30
@@ -47,8 +55,19 @@ def check_build(folder: BuildFolder) -> CheckedBuild:
 
     Raises TamperedError, InputError; DifferentAnswersError where a student answers differently on this machine.
     """
+    return _guarded(lambda: _check(folder))
+
+
+def draw_pages(folder: BuildFolder, note: str) -> None:
+    """Draw the pages that people read from a build's record, with a note. Raises TamperedError."""
+    record = folder.read_record()
+    write_whole(folder.report, _guarded(lambda: render(record, note)))
+    write_whole(folder.model_card, _guarded(lambda: render_model_card(record)))
+
+
+def _guarded(read: Callable[[], T]) -> T:
     try:
-        return _check(folder)
+        return read()
     except StepdownError:
         raise
     except Exception as error:  # noqa: BLE001 a folder's outermost boundary: its files may hold anything
@@ -96,20 +115,17 @@ def _check(folder: BuildFolder) -> CheckedBuild:
 
 
 def _check_events(issuance: Issuance) -> None:
-    events = (issuance.built, issuance.attempted, issuance.drawn, *issuance.rendered)
-    for event in filter(None, events):
+    for event in filter(None, (issuance.built, issuance.attempted, issuance.drawn)):
         if event.sealed().digest != event.digest:
             raise _differs(f"event {event.sequence} in {ISSUED}", "another content", "what its hash is of")
     _same(f"the event in {ISSUED}", issuance.built.kind, BUILT)
-    for event in issuance.rendered:
-        _same(f"the event in {ISSUED}", event.kind, RENDERED)
-        _same(f"the build in {ISSUED}", event.data.get("build"), issuance.built.data.get("build"))
 
 
 def _check_files(folder: BuildFolder, issuance: Issuance) -> None:
-    """The files are those that the journal lists, no more and no fewer, with their hashes."""
-    there, known = folder.hashes(), issuance.files
-    for name in sorted(there.keys() | known.keys()):
+    """The files are those that the journal lists, no more and no fewer, with their hashes. What only people read is not
+    looked at."""
+    there, known = folder.hashes(), dict(issuance.built.data.get("files") or {})
+    for name in sorted((there.keys() | known.keys()) - SHOWN_ONLY):
         if name not in there:
             raise _differs(f"{name[:LONGEST_NAME]!r} of the folder", "nothing", "the file that the journal lists")
         if name not in known:

@@ -75,7 +75,7 @@ def _resolved(store: Store, settings: Settings, name: str, now: float) -> Task:
     wanted = task_settings.match.workload or name
     if name not in known and wanted in store.workloads():
         summaries = find_tasks(incumbent_calls(store.calls(wanted)), prices, task_settings={wanted: task_settings})
-        largest = max(summaries, key=lambda one: one.calls, default=None)
+        largest = max(summaries, key=lambda summary: summary.calls, default=None)
         if largest is not None:
             task = with_settings(msgspec.structs.replace(largest.task, name=name), settings)
             store.put_task(task, now)
@@ -83,7 +83,7 @@ def _resolved(store: Store, settings: Settings, name: str, now: float) -> Task:
     if name in known:
         task = with_settings(known[name], settings)
         summaries = find_tasks(calls_of(store, task), prices, task_settings={name: task_settings}, known={name: task})
-        largest = max(summaries, key=lambda one: one.calls, default=None)
+        largest = max(summaries, key=lambda summary: summary.calls, default=None)
         if largest is not None:
             store.put_task(with_settings(msgspec.structs.replace(largest.task, name=name), settings), now)
             return with_settings(store.tasks()[name], settings)

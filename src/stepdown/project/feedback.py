@@ -15,6 +15,7 @@ from stepdown.core.store import FeedbackKind, Store
 from stepdown.core.tasks import Task
 from stepdown.gateway.errors import Refused
 from stepdown.gateway.feedback import Feedback
+from stepdown.project.call_ids import are_equal
 
 
 def keep_feedback(store: Store, tasks: dict[str, Task], feedback: Feedback, key: Key | None, now: float) -> str:
@@ -85,14 +86,21 @@ def _fitting(store: Store, call: Call, task: Task | None, value: Any) -> Any:
 
 
 def _call(store: Store, name: str, key: Key | None) -> Call:
-    """The newest call of that id, or with an answer of that id, that the key may speak of. Raises Refused, in the same
-    words for a call of somebody else's and for none."""
+    """The call of that id, else the newest with an answer of that id, that the key may speak of. Raises Refused, in the
+    same words for a call of somebody else's and for none; and where several calls that differ have such an answer."""
     ids = [name, *store.call_ids_of(name)]
     calls_by_id = {call.id: call for call in store.calls_by_id(ids)}
-    for call_id in ids:
-        call = calls_by_id.get(call_id)
-        if call is not None and (key is None or key.may_label or call.client_id == key.id):
-            return call
+    calls = [calls_by_id[call_id] for call_id in dict.fromkeys(ids) if call_id in calls_by_id]
+    calls = [call for call in calls if key is None or key.may_label or call.client_id == key.id]
+    if calls and (calls[0].id == name or are_equal(calls)):
+        return calls[0]
+    if calls:
+        raise Refused(
+            409,
+            f"{len(calls)} calls that differ have an answer with the id {name[:100]!r}. Expected the id of one call, "
+            f"as its header x-stepdown-id said: {', '.join(call.id for call in calls)}.",
+            "several_calls",
+        )
     raise Refused(
         404,
         f"No recorded call has the id {name[:100]!r}: it may wait to be written, or was not sampled or not kept. A key "

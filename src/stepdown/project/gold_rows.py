@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from stepdown.certificate.evidence import read_evidence
+from stepdown.certificate.evidence_file import read_evidence
 from stepdown.core.canonical import digest_of
 from stepdown.core.draw import DRAWN, Draw
 from stepdown.core.errors import InputError, StepdownError, UnknownKind, UsageError

@@ -34,7 +34,7 @@ from stepdown.project.builds import (
     publish,
     task_in,
 )
-from stepdown.project.check_build import check_build
+from stepdown.project.check_build import check_build, draw_pages
 from stepdown.project.home import Home, make_folder, open_private, write_whole
 from stepdown.project.in_force import ImportedFrom, changing, standing, why_other_contract
 from stepdown.project.issuance import Issuance, link_artefacts, read_issuance
@@ -46,8 +46,8 @@ from stepdown.runtime.artefact import MAX_FILE_BYTES, read_manifest, sha256
 MOST_FILES = 2_000
 LARGEST_FILE = 2 << 30
 """Of a file that is no student's, in bytes."""
-_LEFT_BEHIND = frozenset({FILLED_IN, "exports"})
-"""What lies in a build's folder and is no part of it."""
+_LEFT_BEHIND = SHOWN_ONLY | {FILLED_IN, "exports"}
+"""What lies in a build's folder and is no part of it, or is drawn anew."""
 _COPY_BYTES = 1 << 20
 
 
@@ -84,6 +84,15 @@ def import_build(home: Home, folder: Path) -> ImportedBuild:
                 f"It holds from {moment(certificate.issued_at)} to {moment(certificate.expires_at)}.",
                 "Build the task again, or check the clock.",
             )
+        built = issuance.built
+        origin = ImportedFrom(
+            at=home.clock(),
+            issued_at=built.at,
+            event=built.sequence,
+            head=built.digest,
+            attempt=certificate.attempt,
+        )
+        draw_pages(draft, f"The build was {origin}.")
         return _place(home, draft, issuance, certificate)
 
 

@@ -108,7 +108,7 @@ def rows_differ(store: Store) -> tuple[str, ...]:
     short, or where somebody wrote into the store. Nothing is known of stores that an earlier version filled."""
     known: dict[str, str] = {}
     changes = [*store.events(IMPORTED), *store.events(GOLD_REMOVED)]
-    for event in sorted(changes, key=lambda one: one.sequence):
+    for event in sorted(changes, key=lambda change: change.sequence):
         known.update(event.data.get("rows", {}))
     return tuple(table for table in IMPORTED_INTO if table in known and store.rows_digest(table) != known[table])
 

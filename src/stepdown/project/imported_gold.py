@@ -112,7 +112,10 @@ def gold_doubts(store: Store, settings: Settings, imported: Iterable[str], fair:
         summaries = find_tasks(calls, Prices(settings.prices), task_settings=settings.tasks)
     except UsageError:
         return ()  # A wrong setting is the next command's to report; the import is done.
-    paragraphs = (_of_task(one.task, calls, gold, settings.task(one.task.name).gold_reading, fair) for one in summaries)
+    paragraphs = (
+        _of_task(summary.task, calls, gold, settings.task(summary.task.name).gold_reading, fair)
+        for summary in summaries
+    )
     return tuple(doubt for doubt in paragraphs if doubt)
 
 

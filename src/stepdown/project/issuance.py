@@ -21,22 +21,12 @@ from stepdown.project.home import make_folder
 
 class Issuance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Events of the journal that issued a certificate, each as it stands there. built: the build, with the hash of each
-    of its files. attempted: the attempt on the evidence; drawn: the draw of it; None where there was none. rendered:
-    reports that were drawn anew."""
+    of its files. attempted: the attempt on the evidence; drawn: the draw of it; None where there was none."""
 
     version: int = 1
     built: Event
     attempted: Event | None = None
     drawn: Event | None = None
-    rendered: tuple[Event, ...] = ()
-
-    @property
-    def files(self) -> dict[str, str]:
-        """The sha256 of every file by name, as the journal has them."""
-        found = dict(self.built.data.get("files") or {})
-        for event in self.rendered:
-            found |= event.data.get("files") or {}
-        return found
 
 
 def read_issuance(folder: BuildFolder) -> Issuance:

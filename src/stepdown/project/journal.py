@@ -13,7 +13,6 @@ from stepdown.core.events import Anchor, Event, anchor_of, continue_chain
 from stepdown.core.store import Store
 from stepdown.project.builds import BuildFolder
 from stepdown.project.home import Home
-from stepdown.project.issuance import read_issuance
 from stepdown.project.signing import SignedHead, can_check, check_signature, read_signed
 from stepdown.stores.sql_store import REMEMBERED, TASK_FORGOTTEN
 
@@ -190,10 +189,7 @@ def note_report(home: Home, folder: BuildFolder, page: str) -> None:
                 files[folder.report.name],
             ):
                 data = {"build": folder.path.name, "files": files}
-                drawn = store.append(RENDERED, certificate.task, data, at=home.clock())
-                if event.kind == BUILT and folder.issued.exists():
-                    known = read_issuance(folder)
-                    folder.write(folder.issued, msgspec.structs.replace(known, rendered=(*known.rendered, drawn)))
+                store.append(RENDERED, certificate.task, data, at=home.clock())
                 return
 
 

@@ -108,7 +108,7 @@ def revoke_key(home: Home, name: str) -> KeyView:
 def _named(keys: list[Key], name: str) -> Key:
     """By id, else by name: the one in use, else the newest that was."""
     by_id = {key.id: key for key in keys}
-    by_name = {key.name: key for key in sorted(keys, key=lambda one: (one.revoked_at is None, one.created_at))}
+    by_name = {key.name: key for key in sorted(keys, key=lambda key: (key.revoked_at is None, key.created_at))}
     matching_key = by_id.get(name) or by_name.get(name)
     if matching_key is None:
         raise UnknownKind("key", name, by_name)

@@ -55,9 +55,9 @@ def list_builds(home: Home, task: str) -> list[BuildView]:
     views = [_view(home, journal, folder, task, answers) for folder in finished_builds(home, task)]
     if not views:
         latest(home, task)  # says what there is instead
-    if answers and answers not in {one.build for one in views}:
+    if answers and answers not in {view.build for view in views}:
         views.append(_gone(answers))
-    return sorted(views, key=lambda one: one.build, reverse=True)
+    return sorted(views, key=lambda view: view.build, reverse=True)
 
 
 def promote(home: Home, task: str, name: str) -> Change:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from stepdown.core.estimates import Estimate
+from stepdown.core.evidence_words import evidence_facts
 from stepdown.core.record import BuildRecord
-from stepdown.core.statement import evidence_facts, paragraphs, rest_sentence
+from stepdown.core.statement import paragraphs, rest_sentence
 from stepdown.report.format import (
     JOULES,
     MEGABYTES,

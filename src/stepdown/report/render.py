@@ -56,8 +56,9 @@ class Section:
     body: Markup
 
 
-def render(record: BuildRecord) -> str:
-    """The whole report as HTML. The same record gives the same bytes."""
+def render(record: BuildRecord, note: str = "") -> str:
+    """The whole report as HTML. The same record and note give the same bytes. note: what else is to be known of the
+    build, in a sentence."""
     environment = _environment()
     sections = []
     for anchor, heading, view in _READING_ORDER:
@@ -77,6 +78,7 @@ def render(record: BuildRecord) -> str:
         style=Markup(style),  # noqa: S704 – a file of this package
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         verdict=verdict.view(record),
+        note=note,
         sections=sections,
     )
 

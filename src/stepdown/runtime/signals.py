@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from stepdown.core.students import Predictions
 
 SIGNALS = ("top", "margin", "entropy", "energy")
 """top: the highest probability. margin: how far it is above the second. entropy: as a share of log(labels).
@@ -38,6 +41,13 @@ def logit_signals(logits: FloatArray) -> NDArray[np.float64]:
         top + np.log(total),
     )
     return np.stack(columns, axis=1)
+
+
+def label_predictions(labels: Sequence[str], logits: FloatArray, *more: ArrayLike) -> Predictions:
+    """The most likely label of each row of logits (n, labels), with probabilities and signals: SIGNALS, then `more`
+    columns."""
+    answers = [labels[best] for best in logits.argmax(axis=1).tolist()]
+    return Predictions(answers, np.column_stack([logit_signals(logits), *more]), softmax(logits))
 
 
 def one_answer(logits: FloatArray) -> tuple[int, float, float, float, float]:

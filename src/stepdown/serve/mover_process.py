@@ -7,8 +7,6 @@ import os
 import select
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import stepdown
@@ -16,8 +14,7 @@ from stepdown.gateway import metric_names as names
 from stepdown.gateway.logs import log_request
 from stepdown.gateway.match_rate import MatchRateAlarm
 from stepdown.gateway.metrics import Metrics
-from stepdown.gateway.mover import Listener, Mover
-from stepdown.gateway.retention import tidy
+from stepdown.gateway.mover import Listener, Mover, tidy
 from stepdown.gateway.run_folder import RunFolder
 from stepdown.gateway.segments import held_bytes
 from stepdown.gateway.telemetry import telemetry_of
@@ -28,8 +25,8 @@ EVERY_S = 0.1
 """Between two passes, unless a whole batch waits: many calls at once cost half as much a call as a few."""
 AT_ONCE = 512
 """So many calls are moved in one transaction."""
-STARVED_S = 1.0
-"""A transaction that took longer finds no idle processor time."""
+RUSH_BYTES_S, FREE = 1 << 20, 0.75
+"""While more arrives and a smaller share of the processors' time is free, calls wait on disk, for a while."""
 END_S = 60.0
 """How long it tries to move what is left, when all others have ended."""
 BEHIND = 0.25
@@ -61,30 +58,29 @@ def move_calls(home: Home, run_folder: Path, life: int) -> int:
     gc.set_threshold(*GC_THRESHOLDS)
     lag_bytes = min(settings.capture_lag_bytes, BEHIND * settings.capture_bytes)
     until, caught_up_at = float("inf"), time.monotonic()
-    with ThreadPoolExecutor(1) as idle:
-        while time.monotonic() < until:
-            is_ending = until < float("inf")
-            is_late = time.monotonic() - caught_up_at > settings.capture_lag_s
-            if is_ending or is_late or held_bytes(home.capture) > lag_bytes:
-                moved = mover.move(AT_ONCE)
-            else:
-                moved = _when_idle(idle, mover)
-            if moved < AT_ONCE:
-                caught_up_at = time.monotonic()
-            metrics.publish()
-            if is_ending and not moved and not (mover.last_error and mover.waiting_bytes()):
-                break
-            if is_ending:
-                time.sleep(0.0 if moved else EVERY_S)
-            elif select.select([life], [], [], 0.0 if moved >= AT_ONCE else EVERY_S)[0]:
-                until = time.monotonic() + END_S
-            if not is_ending and time.monotonic() >= watch_at:
-                watch_at = time.monotonic() + WATCH_S
-                alarm.look()
-            if mover.alone() and time.monotonic() >= tidy_at:
-                tidy_at = time.monotonic() + TIDY_S
-                given = (home.store, settings.retention_s, home.clock())
-                threading.Thread(target=tidy, args=given, name="stepdown-retention", daemon=True).start()
+    rush = _Rush()
+    while time.monotonic() < until:
+        is_ending = until < float("inf")
+        is_late = time.monotonic() - caught_up_at > settings.capture_lag_s
+        held = held_bytes(home.capture)
+        may_move = not rush.is_on(held + mover.deleted_bytes) or is_late or is_ending or held > lag_bytes
+        moved = mover.move(AT_ONCE) if may_move else 0
+        if may_move and moved < AT_ONCE:
+            caught_up_at = time.monotonic()
+        metrics.publish()
+        if is_ending and not moved and not (mover.last_error and mover.waiting_bytes()):
+            break
+        if is_ending:
+            time.sleep(0.0 if moved else EVERY_S)
+        elif select.select([life], [], [], 0.0 if moved >= AT_ONCE else EVERY_S)[0]:
+            until = time.monotonic() + END_S
+        if not is_ending and time.monotonic() >= watch_at:
+            watch_at = time.monotonic() + WATCH_S
+            alarm.look()
+        if mover.alone() and time.monotonic() >= tidy_at:
+            tidy_at = time.monotonic() + TIDY_S
+            given = (home.store, settings.retention_s, home.clock())
+            threading.Thread(target=tidy, args=given, name="stepdown-retention", daemon=True).start()
     mover.close()
     if telemetry is not None:
         telemetry.close()
@@ -93,21 +89,30 @@ def move_calls(home: Home, run_folder: Path, life: int) -> int:
     return 0
 
 
-def _when_idle(idle: ThreadPoolExecutor, mover: Mover) -> int:
-    """As `Mover.move`, on a thread that runs only while a processor has nothing else to do. Where it is starved it is
-    given its priority back, if the system allows that: it may hold the store's lock."""
-    thread: list[int] = []
+class _Rush:
+    """Whether so many calls arrive on busy processors that moving them now would make answers slower."""
 
-    def move() -> int:
-        thread.append(threading.get_native_id())
-        if hasattr(os, "SCHED_IDLE"):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        return mover.move(AT_ONCE)
+    def __init__(self) -> None:
+        self._at, self._captured, self._times = time.monotonic(), 0, _processor_times()
+        self._is_on = False
 
-    moving = idle.submit(move)
+    def is_on(self, captured: int) -> bool:
+        """captured: bytes of calls so far."""
+        passed_s = time.monotonic() - self._at
+        if passed_s >= EVERY_S:
+            free, total = (now - before for now, before in zip(_processor_times(), self._times, strict=True))
+            arrived = captured - self._captured > RUSH_BYTES_S * passed_s
+            self._is_on = arrived and free < FREE * total
+            self._at, self._captured, self._times = time.monotonic(), captured, _processor_times()
+        return self._is_on
+
+
+def _processor_times() -> tuple[float, float]:
+    """(free, all) in seconds since the start: free is what nobody used, or what gives way to others (nice), or this
+    process. Zeros where the system does not say."""
     try:
-        return moving.result(STARVED_S)
-    except TimeoutError:
-        with suppress(OSError, IndexError):
-            os.sched_setscheduler(thread[0], os.SCHED_OTHER, os.sched_param(0))
-        return moving.result()
+        with open("/proc/stat", "rb") as file:
+            times = [int(each) / os.sysconf("SC_CLK_TCK") for each in file.readline().split()[1:9]]
+    except (OSError, ValueError):
+        return 0.0, 0.0
+    return sum(times[place] for place in (1, 3, 4)) + time.process_time(), sum(times)

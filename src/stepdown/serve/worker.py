@@ -21,25 +21,22 @@ from stepdown.core.store import Served, Store
 from stepdown.core.tasks import Task
 from stepdown.curation.personal_data import mask, mask_json
 from stepdown.gateway import metric_names as names
-from stepdown.gateway.app import App
+from stepdown.gateway.app import App, alive, readiness
 from stepdown.gateway.asking import Incumbent
-from stepdown.gateway.cache import AnswerCache
+from stepdown.gateway.cache import AnswerCache, caching
 from stepdown.gateway.cascades import RungThreads
 from stepdown.gateway.errors import Refused, error_response, wire_of_path
 from stepdown.gateway.exchange import ABSTAINED, Exchange
 from stepdown.gateway.feedback import FeedbackRate, feedback_response, read_feedback
-from stepdown.gateway.health import alive, readiness
 from stepdown.gateway.http.messages import Request, Response
 from stepdown.gateway.http.target import allowed_hosts, is_loopback
-from stepdown.gateway.keys import KeyRing
 from stepdown.gateway.limits import Limiter, Refusal
 from stepdown.gateway.metric_names import Metric
 from stepdown.gateway.metrics import Metrics
-from stepdown.gateway.middleware.admission import Reserving, admission, identify, may_cost_nothing
-from stepdown.gateway.middleware.caching import caching
+from stepdown.gateway.middleware.admission import KeyRing, admission, identify
 from stepdown.gateway.middleware.holdback import holdback
 from stepdown.gateway.middleware.recording import recording
-from stepdown.gateway.model_call import Clocks, ModelCalls
+from stepdown.gateway.model_call import Clocks, ModelCalls, may_cost_nothing
 from stepdown.gateway.openapi import description
 from stepdown.gateway.other_paths import OtherPaths
 from stepdown.gateway.outcome import Outcome, estimate_of, outcome_of
@@ -110,7 +107,7 @@ class Gateway:
             random.Random(os.urandom(16)),
         )
         self.calls = ModelCalls(
-            Reserving(self.incumbent, self._reserve),
+            self.incumbent,
             Clocks(home.clock, time.perf_counter),
             (
                 recording(self.recorder, time.perf_counter, self._hear),
@@ -120,6 +117,7 @@ class Gateway:
                 caching(self._cache, self.metrics),
             ),
             self._identify,
+            self._reserve,
         )
         self.app = self._paths()
 

@@ -65,14 +65,6 @@ def bootstrap_interval(
     return Interval(estimate, float(lower), float(upper), chosen.error)
 
 
-def paired_difference_interval(
-    first: ArrayLike, second: ArrayLike, generator: np.random.Generator, options: BootstrapOptions | None = None
-) -> Interval:
-    """Bootstrap interval for the mean of first - second, both (n,) on the same rows, of any scale. Asymptotic."""
-    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    return bootstrap_interval(lambda rows: float(difference[rows].mean()), len(difference), generator, options)
-
-
 def quantile_interval(sample: ArrayLike, quantile: float, error: float = 0.05) -> Interval:
     """Interval for a quantile of any distribution from order statistics; exact coverage of at least 1 - `error`.
 

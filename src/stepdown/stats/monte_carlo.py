@@ -74,23 +74,6 @@ class Normal:
 
 
 @dataclass(frozen=True)
-class LogNormal:
-    """A positive number with its median and the factor within which it lies, either way, in 9 cases of 10."""
-
-    median: float
-    factor: float
-
-    def __post_init__(self) -> None:
-        if not (self.median > 0.0 and self.factor >= 1.0):
-            raise ValueError(f"Got median {self.median}, factor {self.factor}; expected above 0 and 1 or more.")
-
-    def quantile(self, level: float) -> float:
-        """Inverse distribution function."""
-        exponent = NormalDist().inv_cdf(level) / NormalDist().inv_cdf(0.95)
-        return self.median * math.pow(self.factor, exponent)
-
-
-@dataclass(frozen=True)
 class Propagated:
     """Median of the result, the interval that holds it with probability 1 - `error`, and the draws (n,)."""
 
@@ -99,10 +82,6 @@ class Propagated:
     upper: float
     error: float
     draws: Floats
-
-    def probability_above(self, level: float) -> float:
-        """Share of draws above a level, e.g. the chance that a saving is positive."""
-        return float((self.draws > level).mean())
 
 
 @dataclass(frozen=True)

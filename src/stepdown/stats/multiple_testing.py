@@ -1,4 +1,4 @@
-"""Several hypotheses under one error: fixed-sequence testing, and Holm's and Bonferroni's corrections.
+"""Several hypotheses under one error: fixed-sequence testing, and Holm's correction.
 
 Fixed-sequence testing takes hypotheses in an order fixed beforehand, each at the full error, until the first failure.
 Holm's procedure rejects all that Bonferroni's does and more, under any dependence.
@@ -46,12 +46,6 @@ def holm_adjusted(p_values: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty_like(raw)
     adjusted[order] = np.minimum(np.maximum.accumulate(raw[order] * np.arange(raw.size, 0, -1)), 1.0)
     return adjusted
-
-
-def bonferroni_adjusted(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Adjusted p-values (k,) by the plain union bound, for comparison."""
-    raw = _checked(p_values)
-    return np.minimum(raw * raw.size, 1.0)
 
 
 def _checked(p_values: ArrayLike) -> NDArray[np.float64]:

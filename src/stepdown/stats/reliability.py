@@ -23,12 +23,6 @@ class ReliabilityBin:
     upper: float
 
 
-def brier_score(probabilities: ArrayLike, correct: ArrayLike) -> float:
-    """Mean squared difference of probabilities (n,) and outcomes (n,) in [0, 1]."""
-    predicted, outcomes = _paired(probabilities, correct)
-    return float(((predicted - outcomes) ** 2).mean())
-
-
 def reliability_curve(probabilities: ArrayLike, correct: ArrayLike, bins: int = 15) -> tuple[ReliabilityBin, ...]:
     """Bins of equal mass from least to most confident; equal confidences always share a bin, so bins may be fewer."""
     predicted, outcomes = _paired(probabilities, correct)

@@ -24,12 +24,6 @@ class RiskCoverage:
         """Area under the curve: the mean risk over all coverages."""
         return float(self.risk.mean())
 
-    def risk_at(self, coverage: float) -> float:
-        """Mean loss when at least the given share, in (0, 1], is accepted."""
-        if not 0.0 < coverage <= 1.0:
-            raise ValueError(f"Got coverage {coverage}; expected a share above 0 and at most 1.")
-        return float(self.risk[int(np.searchsorted(self.coverage, coverage - 1e-12))])
-
 
 def risk_coverage(confidence: ArrayLike, loss: ArrayLike) -> RiskCoverage:
     """Curve for confidences (n,) and losses (n,); examples of equal confidence share their mean loss."""

@@ -9,6 +9,7 @@ from typing import Any
 from stepdown.core.errors import UsageError
 from stepdown.core.options import read_options
 from stepdown.core.students import StudentKind
+from stepdown.core.training_time import TrainingBudget
 from stepdown.students.kinds import student_kinds
 
 Given = Mapping[str, Mapping[str, Any]]
@@ -70,19 +71,19 @@ def read_choice(family: str, kinds: Sequence[str], settings: Given, flags: Given
     return StudentChoice(chosen, {name: values for name, values in options.items() if values})
 
 
-def plan_options(kind: StudentKind, rows: int, labels: int, seconds: float, given: Mapping[str, Any]) -> Any | None:
+def plan_options(kind: StudentKind, budget: TrainingBudget, seconds: float, given: Mapping[str, Any]) -> Any | None:
     """A kind's options for at most `seconds` with what the user gave in place of its own; None where that is too
     little time."""
-    planned = kind.options_for(rows, labels, seconds)
+    planned = kind.options_for(budget.size, seconds, budget.speed)
     if not given:
         return planned
     asked = seconds
     while planned is not None:
         options = replace(planned, **given)
-        if kind.seconds_needed(rows, labels, options) <= seconds:
+        if kind.seconds_needed(budget.size, options, budget.speed) <= seconds:
             return options
         asked *= _LESS
-        planned = kind.options_for(rows, labels, asked)
+        planned = kind.options_for(budget.size, asked, budget.speed)
     # What was given may be quicker than the quickest plan that the kind makes by itself.
     options = kind.Options(**given)
-    return options if kind.seconds_needed(rows, labels, options) <= seconds else None
+    return options if kind.seconds_needed(budget.size, options, budget.speed) <= seconds else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import ResourceError, StepdownError, UsageError
 from stepdown.core.inputs import Input
+from stepdown.core.pace import Clock, Cuts, Deadline
 from stepdown.core.record import Dropped
 from stepdown.core.students import (
+    CHECKPOINT_S,
     ArtefactManifest,
     Device,
     Predictions,
@@ -29,10 +31,16 @@ from stepdown.core.students import (
     TrainingContext,
     TrainingData,
 )
+from stepdown.core.training_time import REFERENCE, MachineSpeed
 from stepdown.runtime.artefact import open_student, read_manifest
 from stepdown.students.artefact import add_probes, place
-from stepdown.students.ladder import PlannedStudent
+from stepdown.students.kinds import student_kinds
+from stepdown.students.ladder import OFFER, PlannedStudent
 from stepdown.students.train import train_student
+
+CHECKPOINTS = "checkpoints"
+KEPT_CHECKPOINTS = 2
+"""Of students whose training was stopped, so many can be gone on with: each takes up to some hundred megabytes."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,9 @@ class FitContext:
     """Where and how a ladder is trained.
 
     work: this task's own folder for unfinished students and notes of finished ones. artefacts: where finished students
-    go, by hash. home: for caches shared between builds. device: on which students answer.
+    go, by hash. home: for caches shared between builds. device: on which students answer. deadline: when all must be
+    trained and measured, None where no clock counts. each_s: what measuring a student takes. busy: how many times
+    longer training takes now than planned, because of what else runs here.
     """
 
     work: Path
@@ -51,11 +61,16 @@ class FitContext:
     progress: Progress
     network: bool = False
     device: Device = "cpu"
+    deadline: Deadline | None = None
+    checkpoint_s: float = CHECKPOINT_S
+    speed: MachineSpeed = REFERENCE
+    each_s: float = 0.0
+    busy: float = 1.0
 
 
 @dataclass(frozen=True)
 class FittedStudent:
-    """A trained student in its place. reused: an earlier build had finished the very same one."""
+    """A trained student in its place, its plan with what the clock cut. reused: an earlier build had finished it."""
 
     plan: PlannedStudent
     folder: Path
@@ -65,10 +80,11 @@ class FittedStudent:
 
 @dataclass(frozen=True)
 class FittedLadder:
-    """Students in the order they were trained, and those that failed with the reason."""
+    """The students, those that failed or had no time left with the reason, and the plans that were carried out."""
 
     students: tuple[FittedStudent, ...]
     dropped: tuple[Dropped, ...]
+    plans: tuple[PlannedStudent, ...]
 
 
 _MADE = 4
@@ -76,41 +92,83 @@ _MADE = 4
 
 
 class _Finished(msgspec.Struct, frozen=True, kw_only=True):
-    """The note that a plan is done: which artefact came of it."""
+    """The note that a plan is done: which artefact came of it, and where the clock had cut it."""
 
     kind: str
     artefact: str
+    cuts: dict[str, Cuts] = {}
 
 
 def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: FitContext) -> FittedLadder:
     """Train every planned student, or take it from an earlier build that had the same plan, data, seed and teacher.
 
-    A student that fails with a StepdownError is dropped with its message; its students then learn without a teacher.
-    Raises ResourceError when the disk is full, UsageError when a student comes before its teacher. An interrupt leaves
-    finished students in place and no half-written ones.
+    A student that fails with a StepdownError is dropped with its message, one for which the clock leaves too little
+    time with that; a kind that comes again with a teacher takes the place of what it was without. Raises ResourceError
+    when the disk is full, UsageError when a student comes before its teacher. An interrupt leaves finished students in
+    place, a checkpoint of the one under way, and no half-written ones.
     """
     _check_order(ladder)
     _sweep(context)
     data_digest = digest_training_data(data)
     fitted: dict[str, FittedStudent] = {}
+    plans: list[PlannedStudent] = []
     dropped: list[Dropped] = []
-    teachers: dict[str, Student] = {}
+    opened: dict[str, Student] = {}
     total = sum(plan.seconds for plan in ladder) or 1.0
     done = 0.0
-    for plan in ladder:
+    for position, plan in enumerate(ladder):
         teacher = fitted.get(plan.teacher or "")
-        if teacher and teacher.plan.kind not in teachers:
-            teachers[teacher.plan.kind] = _Remembering(open_student(teacher.folder, context.threads, context.device))
+        if plan.teacher and not teacher and plan.kind in fitted:
+            continue
+        if teacher and teacher.plan.kind not in opened:
+            opened[teacher.plan.kind] = _Remembering(open_student(teacher.folder, context.threads, context.device))
         report = _Report(context.progress, plan.kind, done / total, plan.seconds / total)
+        own = replace(context, progress=report, deadline=_own_deadline(context, ladder[position:], fitted))
+        objective = _Lesson(
+            data, data_digest, opened.get(plan.teacher or ""), teacher.manifest.digest if teacher else ""
+        )
         try:
-            fitted[plan.kind] = _fit_one(plan, data, data_digest, context, report, teacher, teachers)
+            one = _fit_one(plan, objective, own, plan.kind in fitted if fitted else None)
+            fitted[plan.kind] = one
+            plans.append(one.plan)
         except ResourceError:
             raise
+        except _TooLate as late:
+            dropped += [] if plan.kind in fitted else [Dropped(kind=plan.kind, why=str(late))]
         except StepdownError as error:
             dropped.append(Dropped(kind=plan.kind, why=str(error)))
+        except KeyboardInterrupt:
+            names = ", ".join(fitted) or "no student"
+            report(
+                f"stopped; kept: {names}, and a checkpoint at most {CHECKPOINT_S:.0f} s old of what takes longer", 0.0
+            )
+            raise
         done += plan.seconds
         report("done", 1.0)
-    return FittedLadder(tuple(fitted.values()), tuple(dropped))
+    return FittedLadder(tuple(fitted.values()), tuple(dropped), tuple(plans))
+
+
+def _own_deadline(
+    context: FitContext, coming: Sequence[PlannedStudent], fitted: Mapping[str, FittedStudent]
+) -> Deadline | None:
+    """When the first of the coming students must be trained.
+
+    All that come get their part of the time, in proportion; where it is too little for all, the first takes what it
+    needs and the dearer ones after it are left out, but it leaves them most of the time where there is something else
+    already.
+    """
+    if context.deadline is None:
+        return None
+    measured = {plan.kind for plan in coming} - fitted.keys()
+    own = context.busy * coming[0].seconds
+    needed = context.busy * sum(plan.seconds for plan in coming) + context.each_s * len(measured)
+    room = max(0.0, context.deadline.left - context.each_s * len(fitted))
+    most = OFFER * room if fitted and len(coming) > 1 else room
+    seconds = max(room * own / max(needed, 1e-9), min(own, most - context.each_s))
+    if not fitted:
+        # However late it is: a build without a student that has learned would test nothing, and spend evidence on it.
+        seconds = max(seconds, own)
+    return Deadline(context.deadline.now() + seconds, context.deadline.now)
 
 
 def digest_training_data(data: TrainingData) -> str:
@@ -126,21 +184,36 @@ def digest_training_data(data: TrainingData) -> str:
     return hasher.hexdigest()
 
 
-def _fit_one(
-    plan: PlannedStudent,
-    data: TrainingData,
-    data_digest: str,
-    context: FitContext,
-    progress: Progress,
-    teacher: FittedStudent | None,
-    teachers: dict[str, Student],
-) -> FittedStudent:
-    teacher_hash = teacher.manifest.digest if teacher else ""
-    key = digest_of((__version__, _MADE, plan.kind, asdict(plan.options), data_digest, context.seed, teacher_hash))
+@dataclass(frozen=True)
+class _Lesson:
+    """What a student learns from: the data, its digest, and an opened teacher with its hash, where there is one."""
+
+    data: TrainingData
+    digest: str
+    teacher: Student | None
+    teacher_hash: str
+
+
+def _fit_one(plan: PlannedStudent, objective: _Lesson, context: FitContext, is_again: bool | None) -> FittedStudent:
+    """is_again: whether the kind is there already; None for the first student of all, which is trained in any case."""
+    parts = (
+        __version__,
+        _MADE,
+        plan.kind,
+        asdict(plan.options),
+        objective.digest,
+        context.seed,
+        objective.teacher_hash,
+    )
+    key = digest_of((*parts, plan.cuts) if plan.cuts else parts)
     note = context.work / "finished" / f"{key}.json"
     earlier = _earlier(note, context)
     if earlier:
-        return FittedStudent(plan, *earlier, reused=True)
+        finished, folder, manifest = earlier
+        return FittedStudent(replace(plan, cuts=finished.cuts), folder, manifest, reused=True)
+    checkpoints = context.work / CHECKPOINTS / key[:16]
+    if is_again is not None and not checkpoints.exists():
+        _check_time(plan, objective.data, context, is_again)
     folder = context.work / "unfinished" / key[:16]
     training = TrainingContext(
         folder=folder,
@@ -148,17 +221,22 @@ def _fit_one(
         seed=context.seed,
         seconds=plan.seconds,
         threads=context.threads,
-        progress=progress,
-        teacher=teachers[teacher.plan.kind] if teacher else None,
-        teacher_hash=teacher_hash,
+        progress=context.progress,
+        teacher=objective.teacher,
+        teacher_hash=objective.teacher_hash,
         network=context.network,
+        clock=Clock(context.deadline, plan.cuts),
+        checkpoints=checkpoints,
+        checkpoint_s=context.checkpoint_s,
     )
     try:
         folder.mkdir(parents=True)
-        trained = train_student(plan.kind, data, plan.options, training)
-        manifest = add_probes(folder, trained, data.inputs, context.device)
+        trained = train_student(plan.kind, objective.data, plan.options, training)
+        manifest = add_probes(folder, trained, objective.data.inputs, context.device)
         placed = place(folder, context.artefacts)
-        _write_note(note, _Finished(kind=plan.kind, artefact=manifest.digest))
+        cuts = training.clock.cuts
+        _write_note(note, _Finished(kind=plan.kind, artefact=manifest.digest, cuts=cuts))
+        shutil.rmtree(checkpoints, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise ResourceError(
             f"The student {plan.kind!r} could not be written ({error}).",
@@ -167,16 +245,32 @@ def _fit_one(
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return FittedStudent(plan, placed, manifest)
+    return FittedStudent(replace(plan, cuts=cuts), placed, manifest)
 
 
-def _earlier(note: Path, context: FitContext) -> tuple[Path, ArtefactManifest] | None:
+class _TooLate(Exception):
+    """The clock leaves a student too little time."""
+
+
+def _check_time(plan: PlannedStudent, data: TrainingData, context: FitContext, is_again: bool) -> None:
+    if context.deadline is None:
+        return
+    left = context.deadline.left / context.busy
+    kind = student_kinds().load(plan.kind)
+    if left < plan.seconds if is_again else kind.options_for(data.size, left, context.speed) is None:
+        raise _TooLate(
+            f"It was planned, but {left:.0f} s were left for it when its turn came, which is too little; "
+            "the same build again would go on with it, and so would a larger --budget."
+        )
+
+
+def _earlier(note: Path, context: FitContext) -> tuple[_Finished, Path, ArtefactManifest] | None:
     """The artefact of an earlier build with the same key, if it is still there, whole, and answers here as there."""
     try:
         finished = msgspec.json.decode(note.read_bytes(), type=_Finished)
         folder = context.artefacts / finished.artefact
         open_student(folder, device=context.device)
-        return folder, read_manifest(folder)
+        return finished, folder, read_manifest(folder)
     except (OSError, msgspec.DecodeError, StepdownError):
         return None
 
@@ -191,6 +285,9 @@ def _write_note(note: Path, finished: _Finished) -> None:
 def _sweep(context: FitContext) -> None:
     """Remove what a killed build left half-written; the task's build lock says that nobody else is writing there."""
     shutil.rmtree(context.work / "unfinished", ignore_errors=True)
+    checkpoints = sorted((context.work / CHECKPOINTS).glob("*"), key=lambda path: path.stat().st_mtime)
+    for stale in checkpoints[:-KEPT_CHECKPOINTS]:
+        shutil.rmtree(stale, ignore_errors=True)
     for note in (context.work / "finished").glob("*.unfinished"):
         note.unlink(missing_ok=True)
     leftovers: Iterable[Path] = context.artefacts.glob(".*.unfinished") if context.artefacts.is_dir() else ()

@@ -8,8 +8,10 @@ from typing import Any
 
 from stepdown.core.contract import Contract
 from stepdown.core.kinds import Kinds
+from stepdown.core.pace import Cuts
 from stepdown.core.record import Dropped
 from stepdown.core.students import StudentKind, TrainingData
+from stepdown.core.training_time import TrainingBudget
 from stepdown.students.choice import Given, plan_options
 from stepdown.students.kinds import student_kinds
 
@@ -17,19 +19,25 @@ COST_ORDER_S = 30e-6
 """Seconds of one answer per unit of COST_ORDER on a fast machine: excluded is only what is too slow even there."""
 CORE_USD_PER_S = 0.04 / 3600.0
 """A cheap core; the real cost is measured and certified later."""
-_OFFER = 0.4
+OFFER = 0.4
 """Of the time left, the share that a kind may take while a more costly one is still waiting."""
+_AGAIN = 0.1
+"""Of all the time, what may be spent on training cheap students again, by what the best one says."""
 
 
 @dataclass(frozen=True)
 class PlannedStudent:
-    """A student to train. seconds: what training should take. teacher: the kind it is distilled from, or None."""
+    """A student to train. seconds: what training should take. teacher: the kind it is distilled from, or None.
+
+    cuts: where the clock made an earlier training of this plan shorter, by phase; it is made shorter there again.
+    """
 
     kind: str
     options: Any
     seconds: float
     teacher: str | None
     why: str
+    cuts: Mapping[str, Cuts] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the build's record."""
@@ -45,18 +53,17 @@ class LadderWishes:
 
 
 def choose_ladder(
-    rows: int,
-    labels: int,
-    contract: Contract,
-    seconds: float,
+    budget: TrainingBudget,
     family: str,
+    contract: Contract,
     wishes: LadderWishes | None = None,
     kinds: Kinds[StudentKind] | None = None,
 ) -> tuple[list[PlannedStudent], list[Dropped]]:
-    """The ladder in order of training (a teacher before its students), and what was left out with the reason.
+    """The ladder in order of training, the quickest first, and what was left out with the reason.
 
-    seconds: for training all of them. wishes: what to leave out, and what the user chose. Nothing
-    is trained or timed here; the same arguments give the same ladder.
+    wishes: what to leave out, and what the user chose. Where there is a teacher and time for it, the cheapest kinds
+    come a second time after it, to learn from what it says. Nothing is trained or timed here; the same arguments give
+    the same ladder.
     """
     found, wishes = (kinds or student_kinds()).all(), wishes or LadderWishes()
     candidates = {name: kind for name, kind in found.items() if family in kind.FAMILIES}
@@ -68,19 +75,22 @@ def choose_ladder(
             del candidates[name]
     names = sorted(candidates, key=lambda name: (_teaches(candidates[name]), candidates[name].COST_ORDER, name))
     while True:
-        plans, short = _share_out(names, candidates, rows, labels, seconds, wishes.options)
+        plans, short, again = _share_out(names, candidates, budget, wishes.options)
         if not short:
             break
         # The most costly goes first: what it would have taken may be enough for the others.
         last = next(name for name in reversed(names) if name in short)
         names.remove(last)
         dropped.append(Dropped(kind=last, why=short[last]))
-    teacher = names[-1] if len(names) > 1 else None
     planned = [
-        PlannedStudent(name, options, needed, _teacher_of(name, teacher, options), _why(name, needed, seconds))
+        PlannedStudent(name, options, needed, None, _why(name, needed, budget.seconds))
         for name, (options, needed) in plans.items()
     ]
-    return sorted(planned, key=lambda plan: plan.teacher is not None), dropped
+    planned.sort(key=lambda plan: (_teaches(candidates[plan.kind]), plan.seconds))
+    taught = [
+        PlannedStudent(name, *plans[name], names[-1], f"{name} again, by what {names[-1]} says.") for name in again
+    ]
+    return [*planned, *taught], dropped
 
 
 def why_not(data: TrainingData, kinds: Kinds[StudentKind] | None = None) -> dict[str, str]:
@@ -92,25 +102,32 @@ def why_not(data: TrainingData, kinds: Kinds[StudentKind] | None = None) -> dict
 
 
 def _share_out(
-    names: list[str], kinds: dict[str, StudentKind], rows: int, labels: int, seconds: float, given: Given
-) -> tuple[dict[str, tuple[Any, float]], dict[str, str]]:
-    """Options and expected seconds by kind, cheapest first; and why, for those that the time does not allow."""
+    names: list[str], kinds: dict[str, StudentKind], budget: TrainingBudget, given: Given
+) -> tuple[dict[str, tuple[Any, float]], dict[str, str], list[str]]:
+    """Options and expected seconds by kind, cheapest first; why, for those that the time does not allow; and which
+    are to be trained again by what the last says."""
     plans: dict[str, tuple[Any, float]] = {}
     short: dict[str, str] = {}
-    left = seconds
+    again: list[str] = []
+    left, spare = budget.seconds, _AGAIN * budget.seconds
     for position, name in enumerate(names):
-        offered = left if position == len(names) - 1 else left * _OFFER
-        options = plan_options(kinds[name], rows, labels, offered, given.get(name, {}))
+        is_last = position == len(names) - 1
+        # The cheapest may take all there is: without it there may be nothing.
+        offered = max(0.0, left * (1.0 if is_last or not position else OFFER) - budget.each_s)
+        options = plan_options(kinds[name], budget, offered, given.get(name, {}))
         if options is None:
             short[name] = (
-                f"Training it on {rows:,} rows with {labels:,} labels takes longer than the {offered:.0f} s that the "
-                "budget leaves for it; a larger --budget would let it in."
+                f"Training it on {budget.size.rows:,} rows with {budget.size.labels:,} labels takes longer than the "
+                f"{offered:.0f} s that the budget leaves for it; a larger --budget would let it in."
             )
             continue
-        needed = kinds[name].seconds_needed(rows, labels, options)
+        needed = kinds[name].seconds_needed(budget.size, options, budget.speed)
         plans[name] = (options, needed)
-        left = max(0.0, left - needed)
-    return plans, short
+        left = max(0.0, left - needed - budget.each_s)
+        if not is_last and hasattr(options, "soft_share") and needed <= spare:
+            again.append(name)
+            left, spare = max(0.0, left - needed), spare - needed
+    return plans, short, again
 
 
 def _breaks_contract(kind: StudentKind, contract: Contract) -> str:
@@ -133,11 +150,6 @@ def _breaks_contract(kind: StudentKind, contract: Contract) -> str:
 def _teaches(kind: StudentKind) -> bool:
     """Whether a kind is the best there is whatever it costs to run: it gets the time that is left, and teaches."""
     return bool(getattr(kind, "TEACHES", False))
-
-
-def _teacher_of(name: str, teacher: str | None, options: Any) -> str | None:
-    """The ladder's best kind (one that TEACHES, else the most costly) teaches every other one that can be taught."""
-    return teacher if teacher != name and hasattr(options, "soft_share") else None
 
 
 def _why(name: str, needed: float, seconds: float) -> str:

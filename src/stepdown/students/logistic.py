@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.pace import Pace
 from stepdown.students.targets import Targets
 
 FloatArray = NDArray[np.float32]
@@ -33,9 +34,13 @@ class LogisticOptions:
 
 
 def fit_logistic(
-    matrix: Any, targets: Targets, options: LogisticOptions, progress: Callable[[float], None] | None = None
+    matrix: Any,
+    targets: Targets,
+    options: LogisticOptions,
+    progress: Callable[[float], None] | None = None,
+    pace: Pace | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Weight float32 (features, labels) and bias (labels,) for a CSR matrix (n, features).
+    """Weight float32 (features, labels) and bias (labels,) for a CSR matrix (n, features). pace: asked for each step.
 
     Convex and without randomness: the same rows give the same weights. n × labels above MAX_CELLS gives prototypes.
     """
@@ -43,7 +48,7 @@ def fit_logistic(
         return fit_prototypes(matrix, targets)
     with ThreadPoolExecutor(max(1, options.threads)) as pool:
         problem = _Problem(matrix, targets, options, pool)
-        return _minimise(problem, options, progress)
+        return _minimise(problem, options, progress, pace)
 
 
 def fit_prototypes(matrix: Any, targets: Targets) -> tuple[FloatArray, FloatArray]:
@@ -107,7 +112,7 @@ class _Problem:
 
 
 def _minimise(
-    problem: _Problem, options: LogisticOptions, progress: Callable[[float], None] | None
+    problem: _Problem, options: LogisticOptions, progress: Callable[[float], None] | None, pace: Pace | None
 ) -> tuple[FloatArray, FloatArray]:
     """L-BFGS with a backtracking line search (Nocedal & Wright 2006, algorithms 7.5 and 3.1)."""
     flat = problem.start()
@@ -117,6 +122,8 @@ def _minimise(
     slope = problem.slope(flat, residual)
     pairs: deque[tuple[FloatArray, FloatArray, float]] = deque(maxlen=_MEMORY)
     for iteration in range(options.max_iterations):
+        if pace and not pace.goes_on(iteration):
+            break
         direction = _direction(slope, pairs)
         along = float(slope @ direction)
         weight, step_weight = problem.split(flat)[0].ravel(), problem.split(direction)[0].ravel()

@@ -15,6 +15,7 @@ from stepdown.core.dataset import Answer
 from stepdown.core.errors import NotEnoughData
 from stepdown.core.family import loss_named
 from stepdown.core.students import TIME_OF_A_SCAN, StudentKind, TrainingContext, TrainingData
+from stepdown.core.training_time import REFERENCE, TrainingSize
 from stepdown.runtime.cascade import ABSTAINS
 from stepdown.runtime.kinds import served_kinds
 from stepdown.stats.calibration import fit_calibrator
@@ -95,9 +96,11 @@ def _cheapest(data: TrainingData, kinds: dict[str, StudentKind]) -> tuple[str, S
 
 def _options(kind: StudentKind, data: TrainingData, folds: int) -> tuple[Any, int]:
     """What to train each fold with, and of how many rows one is learned from. Raises NotEnoughData."""
-    rows = len(data.texts) * (folds - 1) // folds
+    whole = data.size
+    rows = whole.rows * (folds - 1) // folds
     for share in _SHARES:
-        options = kind.options_for(rows // share, len(data.labels), TRAINING_S)
+        size = TrainingSize(rows // share, whole.labels, whole.tokens * (folds - 1) // (folds * share))
+        options = kind.options_for(size, TRAINING_S, REFERENCE)
         if options is not None and (share == 1 or rows // share >= _FEWEST):
             return options, share
     raise NotEnoughData(f"no student of the family {data.family!r} learns {rows:,} rows {TIME_OF_A_SCAN}")

@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.errors import needs
+from stepdown.core.pace import Clock
 from stepdown.runtime.kinds.token_cnn import TINY, TokenWindows
 from stepdown.students.targets import Targets
 
 FloatArray = NDArray[np.float32]
 _BUCKET = 20
 _LONGEST_LEARNED = 64
+_WARM = 50
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,12 @@ def fit_windows(
     fitting: Fitting,
     seed: int,
     progress: Callable[[float], None],
+    clock: Clock | None = None,
 ) -> TokenWindows:
     """Fine-tune token vectors, filters and head together with AdamW, the rate falling linearly to zero.
 
-    start: (pieces, d). Texts are read up to 64 tokens while training. Raises MissingExtra without torch.
+    start: (pieces, d). clock: which may end it early. Texts are read up to 64 tokens while training. Raises
+    MissingExtra without torch.
     """
     with needs("train", "Training a token CNN"):
         import torch
@@ -58,9 +62,12 @@ def fit_windows(
         network = _Network(start, targets.labels, fitting, seed)
         optimiser = torch.optim.AdamW(network.parameters, lr=fitting.rate, weight_decay=fitting.decay)
         batches = _batches(sequences, targets, fitting, seed)
+        pace = (clock or Clock()).pace("fitting", len(batches), warm=_WARM)
         for step, rows in enumerate(batches):
+            if not pace.goes_on(step):
+                break
             for group in optimiser.param_groups:
-                group["lr"] = fitting.rate * min(1.0, (step + 1) / 50) * (1.0 - step / len(batches))
+                group["lr"] = fitting.rate * pace.rate(step)
             logits = network.logits(_padded([sequences[row] for row in rows], len(start)))
             loss = _cross_entropy(logits, targets, rows, fitting.label_smoothing)
             optimiser.zero_grad()

@@ -137,3 +137,13 @@ def _asked(request: dict[str, Any]) -> dict[str, Any]:
     turns = [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
     content = turns[-1].get("content") if turns else None
     return {"role": "user", "content": content[-ASKED_CHARACTERS:] if isinstance(content, str) else ""}
+
+
+def answer_format(request: dict[str, Any]) -> tuple[Any, ...]:
+    """What a request states of its answer: the response format's name and the names of the tools."""
+    shape = request.get("response_format")
+    inner = shape.get("json_schema") if isinstance(shape, dict) else None
+    name = str(inner.get("name")) if isinstance(inner, dict) else ""
+    tools = request["tools"] if isinstance(request.get("tools"), list) else []
+    functions = [tool.get("function") if isinstance(tool, dict) else None for tool in tools]
+    return name, tuple(str(function.get("name")) if isinstance(function, dict) else "" for function in functions)

@@ -19,7 +19,7 @@ from stepdown.core.canonical import digest_of
 from stepdown.core.cutting import cut_text, kind_of, masked
 from stepdown.core.ownership import Owners
 from stepdown.core.tasks import MessageTemplate, Part, Task, Template, message_text
-from stepdown.traffic.answers import Answers
+from stepdown.traffic.answers import Answers, answer_format
 from stepdown.traffic.clusters import Cluster, answer_kind, clusters, is_broad, short_clusters
 from stepdown.traffic.pricing import Prices
 from stepdown.traffic.tally import Reservoir, Tally
@@ -37,7 +37,6 @@ LEAST_PROMPTS = 3
 
 # Constants that may differ between two finds of one template, such as a date that was constant for a while.
 _MAY_DIFFER = 48
-
 
 _ASKING_ROLES = frozenset({"system", "developer", "user"})
 
@@ -146,7 +145,7 @@ class Router:
         return self._chats[key]
 
     def _route(self, call: Call, prompt: Prompt) -> None:
-        key = (prompt.roles, _kinds_of_answer(call.request))
+        key = (prompt.roles, answer_format(call.request))
         waiting = self._shapes.get(key)
         if waiting is None:
             if len(self._shapes) >= MAX_SHAPES:
@@ -289,18 +288,3 @@ def _wider(group: Group, cluster: Cluster) -> Template | None:
     size = len(constants(together))
     lost = max(len(constants(group.template)), len(constants(cluster.template))) - size
     return together if is_sure(constants(together)) and lost <= _MAY_DIFFER and size >= lost else None
-
-
-def _kinds_of_answer(request: dict[str, Any]) -> tuple[Any, ...]:
-    """What tells tasks apart beside the prompt: the response format's name and the names of the tools."""
-    shape = request.get("response_format")
-    inner = shape.get("json_schema") if isinstance(shape, dict) else None
-    name = str(inner.get("name")) if isinstance(inner, dict) else ""
-    tools = request.get("tools")
-    return name, tuple(_tool_names(tools) if isinstance(tools, list) else ())
-
-
-def _tool_names(tools: Iterable[Any]) -> Iterator[str]:
-    for tool in tools:
-        function = tool.get("function") if isinstance(tool, dict) else None
-        yield str(function.get("name")) if isinstance(function, dict) else ""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from stepdown.wires import anthropic_messages, openai_chat
 from stepdown.wires.stream_translator import StreamTranslator
 from stepdown.wires.translated_streams import ChatToMessages, MessagesToChat
-from stepdown.wires.wire_errors import WireError, read_error
+from stepdown.wires.wire_errors import read_error
 
 
 class Wire(Protocol):
@@ -59,11 +59,6 @@ def wire_named(name: str) -> Wire:
     return WIRES[name]
 
 
-def wire_at(path: str) -> Wire | None:
-    """The wire that requests to a path are of, or None."""
-    return next((wire for wire in WIRES.values() if path.rstrip("/").endswith(wire.PATH)), None)
-
-
 def translate_request(body: dict[str, Any], client: str, upstream: str) -> dict[str, Any]:
     """A client's request as its upstream takes it; untouched where both speak one wire. Raises ValueError."""
     if client == upstream:
@@ -84,11 +79,6 @@ def translate_error(body: Any, status: int, upstream: str, client: str) -> dict[
         return body
     error = read_error(body, status)
     return wire_named(client).error_body(status, "", error.message, error.code)
-
-
-def error_of(error: WireError, client: str) -> dict[str, Any]:
-    """A gateway's own error in the client's wire."""
-    return wire_named(client).error_body(error.status, error.kind, error.message, error.code)
 
 
 def stream_translator(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ from stepdown.report.table import summary_lines, summary_table
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same build.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads for training; every core when not given.")
 @click.option("--kinds", default="", metavar="A,B", help="The kinds of student to try; all that fit when not given.")
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The record.json of a build: train the same students with the same steps, whatever the clock says.",
+)
 @click.option("--dry-run", is_flag=True, help="Train, choose and forecast on tune; test and spend nothing.")
 @common
 def command(home: Path | None, console: Console, threads: int | None, kinds: str, dry_run: bool, **asked: Any) -> int:
@@ -46,7 +52,9 @@ def command(home: Path | None, console: Console, threads: int | None, kinds: str
 
     Ends with 0 when certified and with 1 when refused; either way the record, the report and the result are there.
     """
-    request = BuildRequest(threads=threads or os.cpu_count() or 1, kinds=listed(kinds), **asked)
+    # What this process has worked so far, above all imports, is part of the budget.
+    begun = time.monotonic() - time.process_time()
+    request = BuildRequest(threads=threads or os.cpu_count() or 1, kinds=listed(kinds), begun=begun, **asked)
     opened = open_home(home)
     if dry_run:
         with console.progress() as progress:

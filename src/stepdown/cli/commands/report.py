@@ -25,12 +25,12 @@ def command(task: str, build: str, to: Path | None, home: Path | None, console: 
     opened = open_home(home)
     folder = find_build(opened, task, build) if build else latest(opened, task)
     target = to or folder.report
-    page = render(folder.read_record())
+    with opened.store() as store:
+        stands = standing(opened, read_journal(opened, store), folder, task)
+    page = render(folder.read_record(), f"The build was {stands.imported}." if stands.imported else "")
     write_whole(target, page)
     if to is None:
         note_report(opened, folder, page)
-    with opened.store() as store:
-        stands = standing(opened, read_journal(opened, store), folder, task)
     console.say(f"Report: {target}")
     console.say(f"Not in force: {stands.why_not}." if stands.why_not else "In force.")
     if stands.imported:

@@ -40,10 +40,10 @@ def _pruned(value: Any, depth: int, left: list[int]) -> Any:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise _Unusable
-        pruned = {_text(key): _pruned(each, depth - 1, left) for key, each in value.items()}
+        pruned = {_text(key): _pruned(item, depth - 1, left) for key, item in value.items()}
         return {key: each for key, each in pruned.items() if not is_nothing(each)}
     if isinstance(value, list | tuple):
-        items = [_pruned(each, depth - 1, left) for each in value]
+        items = [_pruned(item, depth - 1, left) for item in value]
         return [each for each in items if not is_nothing(each)]
     return _scalar(value)
 
@@ -85,12 +85,12 @@ def flat(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flatten(value: Mapping[str, Any], prefix: str, fields: dict[str, Any]) -> None:
-    for key, each in value.items():
+    for key, item in value.items():
         name = prefix + key.translate(_ESCAPE)
-        if isinstance(each, dict):
-            _flatten(each, name + ".", fields)
+        if isinstance(item, dict):
+            _flatten(item, name + ".", fields)
         else:
-            fields[name] = each
+            fields[name] = item
 
 
 def nested(fields: Mapping[str, Any]) -> dict[str, Any]:

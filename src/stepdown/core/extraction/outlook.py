@@ -96,9 +96,9 @@ def untrainable_reason(
     if not reasons and not expected.refused:
         return ""
     if not reasons:
-        worst = sorted((field for field in expected.fields if field.n), key=lambda each: each.share)[:MOST_NAMED]
+        worst = sorted((field for field in expected.fields if field.n), key=lambda field: field.share)[:MOST_NAMED]
         reasons = [
-            f"the field {each.name!r} can be had in {each.share:.0%} of the {each.n:,} answers that have it"
-            for each in worst
+            f"the field {field.name!r} can be had in {field.share:.0%} of the {field.n:,} answers that have it"
+            for field in worst
         ]
     return "; ".join([*reasons, f"{expected.share:.0%} of the answers are left that a student could give whole"])

@@ -176,7 +176,7 @@ def _types(node: Mapping[str, Any]) -> list[str]:
         named = ["array"]
     if not named and ("enum" in node or "const" in node):
         named = [kind for each in _listed(node) if (kind := type_of(each)) not in ("object", "array")]
-    return list(dict.fromkeys(each for each in named if each))
+    return list(dict.fromkeys(kind for kind in named if kind))
 
 
 def _listed(node: Mapping[str, Any]) -> list[Any]:
@@ -187,11 +187,11 @@ def _listed(node: Mapping[str, Any]) -> list[Any]:
 def _choices(node: Mapping[str, Any]) -> tuple[tuple[Any, ...], str]:
     """What a field's enum or const allows, without null and texts of nothing; or why that cannot be chosen from."""
     listed = _listed(node)
-    if any(isinstance(each, dict | list) for each in listed):
+    if any(isinstance(choice, dict | list) for choice in listed):
         return (), "it is chosen among lists or objects"
     if len(listed) > MAX_CHOICES:
         return (), f"it has more than {MAX_CHOICES} choices"
-    stripped = [each.strip() if isinstance(each, str) else each for each in listed]
+    stripped = [choice.strip() if isinstance(choice, str) else choice for choice in listed]
     return tuple(each for each in stripped if each is not None and each != ""), ""
 
 
@@ -221,9 +221,9 @@ def _one_of(node: dict[str, Any], branches: list[dict[str, Any]]) -> tuple[dict[
     if {"object", "array"} & set(types):
         kinds = list(dict.fromkeys(_words(kind) for kind in types if kind != "null"))
         return {}, "it may be " + (" or ".join(kinds) if len(kinds) > 1 else f"one of several {kinds[0]}s")
-    whole = {**node, "type": types} if types and all(_types(each) for each in real) else dict(node)
-    if real and all(_listed(each) for each in real):
-        whole["enum"] = [value for each in real for value in _listed(each)]
+    whole = {**node, "type": types} if types and all(_types(branch) for branch in real) else dict(node)
+    if real and all(_listed(branch) for branch in real):
+        whole["enum"] = [value for branch in real for value in _listed(branch)]
     return whole, ""
 
 

@@ -78,8 +78,8 @@ def choice_of(role: Role, value: Any, many: bool) -> Choice | None:
         return _index(role, value)
     if not isinstance(value, list):
         return None
-    indices = [_index(role, each) for each in value]
-    return None if None in indices or len(set(indices)) < len(indices) else tuple(each for each in indices if each)
+    indices = [_index(role, item) for item in value]
+    return None if None in indices or len(set(indices)) < len(indices) else tuple(index for index in indices if index)
 
 
 def _index(role: Role, value: Any) -> int | None:
@@ -91,7 +91,7 @@ def field_places(known: Field, normaliser: str, text: str, value: Any) -> list[l
     the field's."""
     if isinstance(value, list) != known.many:
         return None
-    place_lists = [places(normaliser, text, each, known.types) for each in (value if known.many else [value])]
+    place_lists = [places(normaliser, text, item, known.types) for item in (value if known.many else [value])]
     return place_lists if place_lists and all(place_lists) else None
 
 
@@ -112,7 +112,7 @@ def _place(
         else:
             if role.cues and not known.many:
                 place_lists = [sorted(place_lists[0], key=lambda place: -cued(role.cues, text, place[0]))]
-            longest = max(end - start for each in place_lists for start, end in each)
+            longest = max(end - start for place_list in place_lists for start, end in place_list)
             waiting.append((-longest, order, role.field, place_lists))
     taken: list[Span] = []
     for _, _, name, place_lists in sorted(waiting):

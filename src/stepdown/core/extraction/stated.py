@@ -105,7 +105,8 @@ def _any_of(one: Any, other: Any) -> Any:
     return {
         "title": _EITHER,
         "anyOf": [
-            {"$id": f"urn:stepdown:{at}", **each} if isinstance(each, dict) else each for at, each in enumerate(named)
+            {"$id": f"urn:stepdown:{at}", **schema} if isinstance(schema, dict) else schema
+            for at, schema in enumerate(named)
         ],
     }
 
@@ -195,7 +196,7 @@ def _free_objects(columns: Mapping[str, Sequence[Any]], rows: int) -> dict[str, 
 
 
 def _why_not(values: Sequence[Any]) -> str:
-    items = [each for value in values if isinstance(value, list) for each in value]
+    items = [item for value in values if isinstance(value, list) for item in value]
     if any(isinstance(each, dict) for each in items):
         return "it is a list of objects"
     return "it is a list of lists" if any(isinstance(each, list) for each in items) else ""
@@ -203,7 +204,7 @@ def _why_not(values: Sequence[Any]) -> str:
 
 def _field(name: str, values: Sequence[Any], tools: tuple[str, ...], everywhere: bool) -> Field:
     lists = sum(isinstance(value, list) for value in values)
-    scalars = [each for value in values for each in (value if isinstance(value, list) else [value])]
+    scalars = [item for value in values for item in (value if isinstance(value, list) else [value])]
     seen = {type_of(scalar) for scalar in scalars}
     if "number" in seen:
         seen.discard("integer")
@@ -228,7 +229,7 @@ def with_absent(form: Form, answers: Sequence[Mapping[str, Any]]) -> Form:
             style = _style(answer, split(field.name)) if not field.tools or answer.get(TOOL) in field.tools else None
             if style is not None:
                 counts[style] += 1
-        usual = max(counts, key=lambda each: counts[each]) if counts else field.absent
+        usual = max(counts, key=lambda style: counts[style]) if counts else field.absent
         fields.append(msgspec.structs.replace(field, absent=usual))
     return msgspec.structs.replace(form, fields=tuple(fields))
 

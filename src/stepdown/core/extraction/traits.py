@@ -74,7 +74,7 @@ def count_informative_fields(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> t
 def _stands(value: Any, text: str) -> bool:
     """Roughly: in any case, a list's values each; of a number or a date one of its figures is enough."""
     if isinstance(value, list):
-        return all(_stands(each, text) for each in value)
+        return all(_stands(item, text) for item in value)
     if isinstance(value, bool | dict):
         return False
     if isinstance(value, str) and value.casefold() in text:

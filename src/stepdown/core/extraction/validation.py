@@ -101,7 +101,7 @@ def _unique(judge: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[Any
     from jsonschema.exceptions import ValidationError
 
     if wanted and isinstance(instance, list) and len(instance) <= MAX_UNIQUE:
-        digests = [digest_of(each) for each in instance]
+        digests = [digest_of(item) for item in instance]
         if len(set(digests)) < len(digests):
             yield ValidationError("has a value twice")
 
@@ -130,7 +130,7 @@ def _tamed(node: Any, depth: int, left: list[int]) -> Any:
     if left[0] < 0:
         raise _Beyond
     if isinstance(node, list):
-        return [_tamed(each, depth - 1, left) for each in node]
+        return [_tamed(item, depth - 1, left) for item in node]
     if not isinstance(node, dict):
         return node
     if depth <= 0:
@@ -141,8 +141,8 @@ def _tamed(node: Any, depth: int, left: list[int]) -> Any:
             safe[key] = value
         elif key in _MAPS and isinstance(value, dict):
             safe[key] = {
-                name: _tamed(each, depth - 1, left)
-                for name, each in value.items()
+                name: _tamed(item, depth - 1, left)
+                for name, item in value.items()
                 if key != "patternProperties" or is_tame(name)
             }
         elif key not in _DROPPED and _is_safe(key, value):
@@ -160,8 +160,8 @@ def _is_safe(key: str, value: Any) -> bool:
 
 def _keyword(key: str, value: Any, depth: int, left: list[int]) -> dict[str, Any]:
     if key == "type":
-        named = [json_type(each) for each in (value if isinstance(value, list) else [value])]
-        return {"type": named} if named and all(each in JSON_TYPES for each in named) else {}
+        named = [json_type(item) for item in (value if isinstance(value, list) else [value])]
+        return {"type": named} if named and all(kind in JSON_TYPES for kind in named) else {}
     if key == "items" and isinstance(value, list):
         return {"prefixItems": _tamed(value, depth, left)} if value else {}
     return {key: _tamed(value, depth - 1, left)}

@@ -164,7 +164,7 @@ def _has_type(field: Field, value: Any) -> bool:
     """Whether a value, or each of a list, is of the field's types."""
     if field.many != isinstance(value, list):
         return False
-    types = {type_of(each) for each in (value if field.many else [value])}
+    types = {type_of(item) for item in (value if field.many else [value])}
     return all(kind in field.types or (kind == "integer" and "number" in field.types) for kind in types)
 
 
@@ -262,6 +262,6 @@ def parts(answer: Answer) -> dict[str, Any]:
 def _hashable(value: Any) -> Any:
     if not isinstance(value, list):
         return value
-    if any(isinstance(each, dict | list) for each in value):
+    if any(isinstance(item, dict | list) for item in value):
         return canonical_json(value).decode()
     return tuple(value)

@@ -9,9 +9,11 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from stepdown.core.errors import UsageError
 from stepdown.gateway.http.messages import HEADER_LINE, BrokenReply, ConnectFailed, Headers, Saturated, TimedOut
-from stepdown.gateway.http.origin import Origin, parse_origin
 from stepdown.gateway.http.upstream_connection import ClosedInSilence, HttpResponse, UpstreamConnection
 
 __all__ = ["HttpPool", "HttpResponse", "Origin", "parse_origin"]
@@ -23,12 +25,7 @@ class HttpPool:
     """Connections to one origin, kept and used again, newest first so that the others can go idle and be closed."""
 
     def __init__(
-        self,
-        origin: Origin,
-        connect_s: float = 5.0,
-        idle_s: float = 30.0,
-        most: int = 1024,
-        sweep_s: float = _SWEEP_S,
+        self, origin: Origin, connect_s: float = 5.0, idle_s: float = 30.0, most: int = 1024, sweep_s: float = _SWEEP_S
     ) -> None:
         self.origin = origin
         self._sweep_s = sweep_s
@@ -174,3 +171,38 @@ class HttpPool:
                 connection.sweep(now, self._idle_s)
             while self._free and self._free[0].closed:
                 self._free.popleft()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an upstream is. path: what stands before every target, without a slash at its end."""
+
+    host: str
+    port: int
+    tls: bool
+    path: str = ""
+
+    @property
+    def authority(self) -> bytes:
+        default = 443 if self.tls else 80
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        name = host if host.isascii() else host.encode("idna").decode("ascii")
+        return (name if self.port == default else f"{name}:{self.port}").encode("ascii")
+
+
+def parse_origin(url: str) -> Origin:
+    """The origin in an http(s) URL. Raises UsageError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
+        shown = url.rsplit("@", 1)[-1]
+        raise UsageError(
+            f"{shown!r} is not an upstream's address.",
+            "Expected http(s)://HOST[:PORT][/PATH], without user, password or query.",
+            "For example http://127.0.0.1:8000/v1",
+        )
+    tls = parts.scheme == "https"
+    return Origin(parts.hostname, port or (443 if tls else 80), tls, parts.path.rstrip("/"))

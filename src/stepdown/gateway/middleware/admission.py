@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Literal, NamedTuple, Protocol
 
-from stepdown.core.keys import Key
+from stepdown.core.keys import Key, token_digest
 from stepdown.gateway.errors import Refused, error_response
-from stepdown.gateway.exchange import REFUSED, Exchange, Middleware, Next, Reply, answered
+from stepdown.gateway.exchange import REFUSED, Exchange, Middleware, Next, answered
 from stepdown.gateway.http.messages import Request, Response
-from stepdown.gateway.model_call import Asking
 from stepdown.gateway.request_compatibility import what_differs
 
 SECRET_HEADERS = (b"authorization", b"x-api-key", b"api-key")
@@ -72,7 +71,7 @@ def check_allowed(exchange: Exchange) -> None:
         return
     if key.tasks and (task is None or not key.allows_task(task.name)):
         what = f"the task {task.name!r}" if task else "requests that belong to no task"
-        raise Refused(403, f"This key may not ask for {what}.", "task_not_allowed")
+        raise Refused(403, f"This key has no access to {what}.", "task_not_allowed")
     if key.tasks and task is not None:
         other = what_differs(exchange.body, exchange.chat, exchange.value, task, key.models)
         if other:
@@ -80,40 +79,45 @@ def check_allowed(exchange: Exchange) -> None:
             raise Refused(403, message, "request_not_allowed")
     model = str(exchange.chat.get("model") or "")
     if not key.allows_model(model):
-        raise Refused(403, f"This key may not ask for the model {model[:100]!r}.", "model_not_allowed")
+        raise Refused(403, f"This key has no access to the model {model[:100]!r}.", "model_not_allowed")
 
 
-Reserve = Admit
-"""The same of what the large model's answer may cost, once it is about to be asked."""
+Standing = Literal["", "unknown", "revoked", "expired"]
 
 
-class Reserving:
-    """An incumbent that is asked where there is money for it."""
+class Found(NamedTuple):
+    """key: None for a token that is none. why: "" where the key may be used, else why not."""
 
-    def __init__(self, incumbent: Asking, reserve: Reserve) -> None:
-        self._incumbent, self._reserve = incumbent, reserve
-
-    def begin(self, exchange: Exchange, listener: Callable[[], None]) -> bool:
-        return exchange.reserved is None and self._incumbent.begin(exchange, listener)
-
-    def taken(self, exchange: Exchange) -> Reply | None:
-        return self._incumbent.taken(exchange)
-
-    def abandoned(self, exchange: Exchange) -> None:
-        self._incumbent.abandoned(exchange)
-
-    async def ask(self, exchange: Exchange) -> Reply:
-        """The incumbent's answer. Raises Refused where a budget is taken up, or as the incumbent does."""
-        refusal = self._reserve(exchange)
-        if refusal is not None:
-            exchange.rung, exchange.reason, exchange.error = REFUSED, "rate_limited", refusal.reason
-            raise Refused(429, refusal.reason, "rate_limited", refusal.retry_after_s)
-        return await self._incumbent.ask(exchange)
+    key: Key | None
+    why: Standing
 
 
-def may_cost_nothing(exchange: Exchange) -> bool:
-    """Whether a student or the cache may answer, so that the model's price is not to be set aside yet."""
-    task = exchange.task
-    if task is None or exchange.route == "incumbent":
-        return False
-    return task.is_in_force(exchange.at) or task.cache_s > 0
+_UNKNOWN = Found(None, "unknown")
+
+
+class KeyRing:
+    """The keys of one moment; a new ring takes its place when keys change. `bool(ring)`: whether keys are asked for.
+
+    Revoked and expired keys count: a gateway whose last key was revoked must not be open to all. closed: nor one whose
+    keys are all gone from the store, though the journal knows of some.
+    """
+
+    def __init__(self, keys: Iterable[Key], closed: bool = False) -> None:
+        self._by_digest = {key.digest: key for key in keys}
+        self._closed = closed
+
+    def find(self, token: str, now: float) -> Found:
+        """The key of a token, in constant time. now: seconds since the epoch.
+
+        The token is hashed before anything is compared, so that the time taken says nothing about any real token.
+        """
+        key = self._by_digest.get(token_digest(token))
+        if key is None:
+            return _UNKNOWN
+        return Found(key, key.standing(now))
+
+    def ids(self) -> frozenset[str]:
+        return frozenset(key.id for key in self._by_digest.values())
+
+    def __bool__(self) -> bool:
+        return self._closed or bool(self._by_digest)

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from stepdown.core.certificate import Certificate, Claim, PathPoint
+from stepdown.core.evidence_words import evidence_facts
 from stepdown.core.record import BuildRecord
-from stepdown.core.statement import evidence_facts, paragraphs
+from stepdown.core.statement import paragraphs
 from stepdown.report.bars import claim_bar
 from stepdown.report.format import (
     ENDLESS,

@@ -34,12 +34,15 @@ def view(record: BuildRecord) -> dict[str, Any]:
     hidden = bool(disagreements) and examples_of_evidence(record)
     disagreements = [] if hidden else disagreements
     names = _Names(record)
-    rows = [_row(each) if record.part == "label" else _marked(each, names) for each in disagreements[:MOST]]
+    rows = [
+        _row(disagreement) if record.part == "label" else _marked(disagreement, names)
+        for disagreement in disagreements[:MOST]
+    ]
     return {
         "rows": rows[:SHOWN],
         "more": rows[SHOWN:],
         "more_in_words": f"{count(len(rows) - SHOWN)} more",
-        "gold": any(each.gold is not None for each in disagreements),
+        "gold": any(disagreement.gold is not None for disagreement in disagreements),
         "incumbent": incumbent_name(record),
         "split": clean(read(record).split),
         "hidden": hidden,

@@ -130,7 +130,8 @@ def single_fields_view(record: BuildRecord) -> dict[str, Any] | None:
         return None
     best = best_student(record)
     chosen = next(
-        (each for each in escalations if best is not None and each.artefact == best.artefact), escalations[-1]
+        (escalation for escalation in escalations if best is not None and escalation.artefact == best.artefact),
+        escalations[-1],
     )
     rows = [_field_row(row) for row in chosen.rows[:MOST]]
     return {
@@ -145,7 +146,7 @@ def single_fields_view(record: BuildRecord) -> dict[str, Any] | None:
             (f"{clean(number)} left" if number != "0" else "none left", _share(share), share_bar(share))
             for number, share in list(chosen.lacking.items())[:10]
         ],
-        "options": [_option(each) for each in escalations],
+        "options": [_option(escalation) for escalation in escalations],
         "rows": rows[:SHOWN],
         "more": rows[SHOWN:],
         "read_on": rows_in_words(chosen.split, chosen.reference, 0),

@@ -13,7 +13,7 @@ from stepdown.core.dataset import Answer
 from stepdown.core.inputs import Input
 from stepdown.core.students import ONNXRUNTIME, ArtefactManifest, Device, Predictions
 from stepdown.runtime.encoder import ServedEncoder, open_encoder
-from stepdown.runtime.signals import SIGNALS, logit_signals, one_answer, softmax
+from stepdown.runtime.signals import SIGNALS, label_predictions, one_answer
 
 RUNTIME = ONNXRUNTIME
 SIGNAL_NAMES = (*SIGNALS, "truncated")
@@ -60,12 +60,9 @@ class FrozenStudent:
 
     def answer_many(self, inputs: Sequence[Input]) -> Predictions:
         """The same for many inputs, with probabilities."""
-        if not inputs:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
         embeddings, truncated = self._encoder.run_many([input.text for input in inputs])
         logits = self._head.logits(unit(embeddings))
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.column_stack([logit_signals(logits), truncated]), softmax(logits))
+        return label_predictions(self._labels, logits, truncated)
 
 
 def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> FrozenStudent:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from stepdown.core.dataset import Answer
 from stepdown.core.inputs import Input
 from stepdown.core.students import NUMPY, ArtefactManifest, Device, Predictions
 from stepdown.runtime.form_files import open_ngrams
 from stepdown.runtime.ngram_table import NgramTable
-from stepdown.runtime.signals import SIGNALS, logit_signals, one_answer, softmax
+from stepdown.runtime.signals import SIGNALS, label_predictions, one_answer
 
 RUNTIME = NUMPY
 SIGNAL_NAMES = (*SIGNALS, "known", "truncated")
@@ -38,10 +36,7 @@ class LinearStudent:
     def answer_many(self, inputs: Sequence[Input]) -> Predictions:
         """The same for many inputs, with probabilities."""
         logits, extra = self._table.logits_many([input.text for input in inputs])
-        if not inputs:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.hstack([logit_signals(logits), extra]), softmax(logits))
+        return label_predictions(self._labels, logits, extra)
 
 
 def open(folder: Path, manifest: ArtefactManifest, threads: int, device: Device) -> LinearStudent:

@@ -13,7 +13,7 @@ from stepdown.core.dataset import Answer
 from stepdown.core.inputs import Input
 from stepdown.core.students import NUMPY, ArtefactManifest, Device, Predictions
 from stepdown.runtime.quantised import QuantisedRows
-from stepdown.runtime.signals import SIGNALS, logit_signals, one_answer, softmax
+from stepdown.runtime.signals import SIGNALS, label_predictions, one_answer
 from stepdown.runtime.tokeniser import Tokeniser, open_tokeniser
 
 RUNTIME = NUMPY
@@ -90,13 +90,10 @@ class TokenCnnStudent:
 
     def answer_many(self, inputs: Sequence[Input]) -> Predictions:
         """The same for many inputs, with probabilities."""
-        if not inputs:
-            return Predictions([], np.empty((0, len(SIGNAL_NAMES))), np.empty((0, len(self._labels))))
         sequences, truncated = self._tokeniser.encode_many([input.text for input in inputs])
         logits = self._windows.logits_many(sequences)
         known = [self._known(tokens) for tokens in sequences]
-        answers = [self._labels[best] for best in logits.argmax(axis=1).tolist()]
-        return Predictions(answers, np.column_stack([logit_signals(logits), known, truncated]), softmax(logits))
+        return label_predictions(self._labels, logits, known, truncated)
 
     def _known(self, tokens: NDArray[np.int64]) -> float:
         """The share of a text's tokens that stood in the training texts."""

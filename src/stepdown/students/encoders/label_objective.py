@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepdown.core.students import Student
-from stepdown.students.encoders.objective import DistilledObjective, Recipe, SecondOpinion
+from stepdown.students.encoders.objective import DistilledObjective, Reading, Recipe, SecondOpinion
 from stepdown.students.encoders.preparing import Prepared
 from stepdown.students.shrink import distil
 from stepdown.students.targets import Targets
@@ -17,7 +17,7 @@ from stepdown.students.targets import Targets
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stepdown.students.encoders.network import Dropout, Encoder
+    from stepdown.students.encoders.network import Encoder
 
 HEAD_NORM = 12.0
 """How long the rows of a head start, over the mean length of what they read."""
@@ -53,7 +53,7 @@ class LabelObjective:
             network.head.weight.copy_((means - means.mean(0)) * (HEAD_NORM / embedded.norm(dim=-1).mean()))
             network.head.bias.zero_()
 
-    def loss(self, network: Encoder, rows: NDArray[np.int64], recipe: Recipe, dropout: Dropout) -> Tensor:
+    def loss(self, network: Encoder, rows: NDArray[np.int64], recipe: Recipe, reading: Reading) -> Tensor:
         """Cross-entropy to the targets; with a teacher also the divergence from it, and the angle to its embeddings."""
         import torch
         from torch.nn import functional as F
@@ -62,7 +62,7 @@ class LabelObjective:
 
         ids, lengths = padded([self.sequences[row] for row in rows])
         with autocast():
-            logits, embedded, _ = network(ids, lengths, dropout)
+            logits, embedded, _ = network(ids, lengths, reading.dropout, reading.lower_of(rows))
         weights = torch.tensor(self.targets.weights[rows])
         wanted = torch.tensor(self.targets.rows(rows))
         smoothing = recipe.label_smoothing

@@ -6,8 +6,9 @@ Imported only by code that trains: torch comes with the extra "train".
 from __future__ import annotations
 
 import math
+import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,6 +43,8 @@ _DISTIL_LAYER = {
     "down": "ffn.lin2",
     "output_norm": "output_layer_norm",
 }
+_WITH_BFLOAT16 = ("ALL", "DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX512_CORE_AMX_FP16")
+"""What oneDNN may be held to (ONEDNN_MAX_CPU_ISA) and still computes in bfloat16."""
 _POSITION_OFFSET = {"bert": 0, "distilbert": 0, "roberta": 2}
 
 
@@ -92,6 +95,15 @@ class Dropout:
         if self.probability > 0:
             kept = torch.rand(self.SIZE, generator=self._generator) > self.probability
             self._buffer = kept.to(torch.bfloat16) / (1.0 - self.probability)
+
+    @property
+    def state(self) -> Tensor:
+        """Which draws come next; a bytes tensor, which can be set again after the same renewals."""
+        return self._generator.get_state()
+
+    @state.setter
+    def state(self, state: Tensor) -> None:
+        self._generator.set_state(state)
 
     def __call__(self, x: Tensor) -> Tensor:
         if not len(self._buffer):
@@ -148,14 +160,27 @@ class Encoder(nn.Module):
         self.head = nn.Linear(shape.hidden, shape.labels)
         self.tagger = nn.Linear(shape.hidden, shape.tags) if shape.tags else None
 
-    def read(self, ids: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
-        """ids: int64 (batch, tokens), padded; lengths: int64 (batch,). Returns float32 (batch, tokens, hidden)."""
+    def read(
+        self,
+        ids: Tensor,
+        lengths: Tensor,
+        dropout: Dropout | None = None,
+        lower: tuple[int, Tensor] | None = None,
+        upto: int | None = None,
+    ) -> Tensor:
+        """ids: int64 (batch, tokens), padded; lengths: int64 (batch,). Returns float32 (batch, tokens, hidden).
+
+        lower: how many layers have read the texts already, and what they say. upto: stop after so many layers.
+        """
         tokens = ids.shape[1]
         present = _present(tokens, lengths)
         mask = torch.zeros(present.shape).masked_fill(~present, -1e4)[:, None, None]
-        x = self.embedding_norm(self.tokens(ids) + self.positions[:tokens])
-        x = dropout(x) if dropout else x
-        for layer in self.layers:
+        if lower is None:
+            x = self.embedding_norm(self.tokens(ids) + self.positions[:tokens])
+            x = dropout(x) if dropout else x
+        else:
+            x = lower[1]
+        for layer in self.layers[lower[0] if lower else 0 : upto]:
             x = layer(x, mask, dropout)
         vectors: Tensor = x.float()
         return vectors
@@ -171,9 +196,15 @@ class Encoder(nn.Module):
         """What `read` reads, pooled: float32 (batch, hidden)."""
         return self.pool(self.read(ids, lengths, dropout), lengths)
 
-    def forward(self, ids: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> EncoderOutput:
+    def forward(
+        self,
+        ids: Tensor,
+        lengths: Tensor,
+        dropout: Dropout | None = None,
+        lower: tuple[int, Tensor] | None = None,
+    ) -> EncoderOutput:
         """All there is to say of a batch, float32 whatever the autocast."""
-        vectors = self.read(ids, lengths, dropout)
+        vectors = self.read(ids, lengths, dropout, lower)
         embedded = self.pool(vectors, lengths)
         with torch.autocast("cpu", enabled=False):
             return EncoderOutput(self.head(embedded), embedded, self.tagger(vectors) if self.tagger else None)
@@ -249,13 +280,33 @@ def autocast() -> AbstractContextManager[None]:
 
     Without them bfloat16 is unpacked and packed again, and takes four times as long as float32.
     """
-    return torch.autocast("cpu", torch.bfloat16, enabled=_fast_bfloat16())
+    return torch.autocast("cpu", torch.bfloat16, enabled=arithmetic() == "bfloat16")
 
 
-def _fast_bfloat16() -> bool:
+def arithmetic() -> str:
+    """ "bfloat16" where this processor has instructions for it and oneDNN may use them, else "float32"."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
-        return True
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return "bfloat16"
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "ALL")).upper()
+    has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if has and allowed in _WITH_BFLOAT16 else "float32"
+
+
+def layer_step(arithmetic: str, rows: int, tokens: int) -> Callable[[], None]:
+    """One training step of one layer of 384 numbers, to be timed, without the optimiser, which adds little."""
+    shape = Shape(8, tokens, 384, 12, 1536, 1e-12, "mean", 1, 1)
+    layer = Layer(shape)
+    x, mask = torch.full((rows, tokens, 384), 0.5), torch.zeros(rows, 1, 1, tokens)
+    dropout = Dropout(0.1, seed=0)
+    dropout.renew()
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=arithmetic == "bfloat16"):
+            said = layer(x, mask, dropout)
+        said.float().mean().backward()
+        layer.zero_grad(set_to_none=True)
+
+    return step
 
 
 def padded(sequences: list[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from stepdown.core.students import Lineage, Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from stepdown.students.encoders.lower_layers import LowerLayers
     from stepdown.students.encoders.network import Dropout, Encoder
     from stepdown.students.encoders.preparing import Prepared
 
@@ -23,7 +24,7 @@ class Recipe:
 
     layer_decay: each layer's rate is this times that of the layer above (Howard & Ruder 2018, discriminative
     fine-tuning). temperature, teacher_share, embedding_weight: of distillation, where there is a teacher.
-    epochs_planned: how many there were before the plan was cut to the time there is, None where it was not.
+    frozen: so many of the lowest layers stay as they are; each text passes them once (`lower_layers`).
     """
 
     epochs: float = 6.0
@@ -38,7 +39,7 @@ class Recipe:
     temperature: float = 1.0
     teacher_share: float = 0.8
     embedding_weight: float = 1.0
-    epochs_planned: float | None = None
+    frozen: int = 0
 
 
 class TrainingObjective(Protocol):
@@ -57,8 +58,8 @@ class TrainingObjective(Protocol):
         """Start the network's heads where they are right most of the time: that spares the layers below the noise of
         random ones (Kumar et al. 2022, Fine-tuning can distort pretrained features)."""
 
-    def loss(self, network: Encoder, rows: NDArray[np.int64], recipe: Recipe, dropout: Dropout) -> Tensor:
-        """The mean loss of the chosen rows, ready for its backward pass."""
+    def loss(self, network: Encoder, rows: NDArray[np.int64], recipe: Recipe, reading: Reading) -> Tensor:
+        """The mean loss of the chosen rows, ready for its backward pass. reading: how the network reads them."""
 
     def second_opinion(self, network: Encoder, prepared: Prepared, seed: int) -> SecondOpinion:
         """What to remember of the network before it is fine-tuned, for `shown_by_network`; None where nothing is."""
@@ -71,6 +72,18 @@ class TrainingObjective(Protocol):
 
 
 SecondOpinion = NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a network reads rows while it learns. lower: what its frozen layers say of each; None where all learn."""
+
+    dropout: Dropout
+    lower: LowerLayers | None = None
+
+    def lower_of(self, rows: NDArray[np.int64]) -> tuple[int, Tensor] | None:
+        """How many layers are passed already, and what they said of these rows."""
+        return (self.lower.count, self.lower.of(rows)) if self.lower else None
 
 
 class DistilledObjective(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ class Prepared:
 
 def require_training() -> None:
     """Raises MissingExtra unless the packages that train an encoder are installed."""
+    # Threads that wait for each other should sleep, not spin, where other programs run; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for package in ("torch", "onnx"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(package, "train", "Training an encoder")

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from stepdown.core.students import Lineage, Student
 from stepdown.runtime.tags.layout import IntArray, Layout
-from stepdown.students.encoders.objective import DistilledObjective, Recipe, SecondOpinion
+from stepdown.students.encoders.objective import DistilledObjective, Reading, Recipe, SecondOpinion
 from stepdown.students.encoders.preparing import Prepared
 from stepdown.students.encoders.tag_targets import UNKNOWN, TagTargets
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stepdown.students.encoders.network import Dropout, Encoder, EncoderOutput
+    from stepdown.students.encoders.network import Encoder, EncoderOutput
 
 HEAD_NORM = 12.0
 """How long the rows of a head start, over the mean length of what they read."""
@@ -78,7 +78,7 @@ class TagObjective:
                 network.tagger.weight.copy_((own - own.mean(0)) * (HEAD_NORM / length))
                 network.tagger.bias.zero_()
 
-    def loss(self, network: Encoder, rows: NDArray[np.int64], recipe: Recipe, dropout: Dropout) -> Tensor:
+    def loss(self, network: Encoder, rows: NDArray[np.int64], recipe: Recipe, reading: Reading) -> Tensor:
         """Cross-entropy of choices and tags; with a teacher also the divergence from it, and the angle to its."""
         import torch
         from torch.nn import functional as F
@@ -87,7 +87,7 @@ class TagObjective:
 
         ids, lengths = padded([self.sequences[row] for row in rows])
         with autocast():
-            said = network(ids, lengths, dropout)
+            said = network(ids, lengths, reading.dropout, reading.lower_of(rows))
         told = self._told(said, rows, recipe)
         if self.teacher is None:
             return told

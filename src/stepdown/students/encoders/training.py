@@ -1,103 +1,181 @@
 """Fine-tunes an encoder: bfloat16 arithmetic over float32 weights, in batches of texts of like length.
 
-Imported only by code that trains. The same examples, recipe, seed and number of threads give the same weights on one
-machine: the clock decides nothing. Arrays are copied into tensors, not shared, because the order in which a product is
-summed depends on how memory is aligned, and numpy's is not always alike.
+Imported only by code that trains. The same examples, recipe, seed, number of threads and cuts give the same weights on
+one machine, also where training was stopped and went on from a checkpoint. Arrays are copied into tensors, not shared,
+because the order in which a product is summed depends on how memory is aligned, and numpy's is not always alike.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stepdown.core.pace import Clock
+from stepdown.students.encoders.checkpoints import Checkpoints, Facts, Saved
+from stepdown.students.encoders.lower_layers import LowerLayers, fits
 from stepdown.students.encoders.network import Dropout, Encoder
-from stepdown.students.encoders.objective import Recipe, TrainingObjective
+from stepdown.students.encoders.objective import Reading, Recipe, TrainingObjective
 
-_POOL_OF_BATCHES = 16
-_TIMED_BATCHES = 3
-_TIMED_ROUNDS = 2
-_OPTIMISER_SHARE = 1.1
+_POOL_OF_BATCHES = 64
 
 
-def processor_seconds_per_epoch(network: Encoder, objective: TrainingObjective, recipe: Recipe) -> float:
-    """What an epoch costs one thread of this machine, from a few batches of this very objective. No weight changes.
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a training. share: of the time that is left, what it may take. progress: share done in [0, 1]."""
 
-    Time on the processor, not on the clock: what else runs here must not count. Call it with torch on one thread,
-    as only the calling thread's time is seen.
-    """
-    order = np.argsort([len(sequence) for sequence in objective.sequences], kind="stable")
-    # The middles of as many equal parts: from batches of short texts to batches of long ones.
-    middles = np.linspace(0, max(0, len(order) - recipe.batch), 2 * _TIMED_BATCHES + 1)[1::2].astype(int).tolist()
-    dropout = Dropout(recipe.dropout, seed=0)
-    dropout.renew()
-    taken = np.empty((_TIMED_ROUNDS, len(middles)))
-    for round_ in range(_TIMED_ROUNDS):
-        for part, place in enumerate(middles):
-            started = time.thread_time()
-            _loss(network, objective, order[place : place + recipe.batch], recipe, dropout).backward()  # type: ignore[no-untyped-call]
-            network.zero_grad(set_to_none=True)
-            taken[round_, part] = time.thread_time() - started
-    # The least of the rounds: cold caches and neighbours can only add.
-    return _OPTIMISER_SHARE * float(taken.min(axis=0).mean()) * max(1, len(objective) // recipe.batch)
+    name: str
+    seed: int
+    clock: Clock
+    share: float
+    checkpoints: Checkpoints
+    progress: Callable[[float], None]
 
 
-def fine_tune(
-    network: Encoder, objective: TrainingObjective, recipe: Recipe, seed: int, progress: Callable[[float], None]
-) -> float:
-    """Change the network's weights in place. Returns the mean loss of the last epoch. progress: share done in [0, 1].
+@dataclass(frozen=True)
+class Trained:
+    """loss: the mean of the last epoch. steps: those taken; planned: those there would have been without a clock."""
+
+    loss: float
+    steps: int
+    planned: int
+    epochs: float
+
+
+def fine_tune(network: Encoder, objective: TrainingObjective, recipe: Recipe, phase: Phase) -> Trained:
+    """Change the network's weights in place, as long as the clock allows, from where a checkpoint left off.
 
     Batches hold texts of like length, so that little is padded, and come in random order.
     """
-    groups = _parameter_groups(network, recipe)
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
-    peaks = [group["lr"] for group in optimiser.param_groups]
-    batches = max(1, len(objective) // recipe.batch)
-    total = max(1, round(recipe.epochs * batches))
-    warm = max(1, round(recipe.warmup * total))
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    losses: list[float] = []
-    step = 0
-    while step < total:
-        epoch = step // batches
-        dropout = Dropout(recipe.dropout, seed=seed * 1_000 + epoch)
-        dropout.renew()
-        losses = []
-        for rows in _batches(objective, recipe.batch, np.random.default_rng([seed, epoch]))[: total - step]:
-            share = (step + 1) / warm if step < warm else (total - step) / max(1, total - warm)
-            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-                group["lr"] = peak * share
-            loss = _loss(network, objective, rows, recipe, dropout)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            losses.append(float(loss.detach()))
-            step += 1
-            progress(step / total)
-    return float(np.mean(losses))
+    an_epoch = max(1, len(objective) // recipe.batch)
+    planned = max(1, round(recipe.epochs * an_epoch))
+    saved = phase.checkpoints.read(phase.name)
+    pace = phase.clock.pace(phase.name, planned, phase.share, saved.facts.cuts if saved else ())
+    if saved and saved.facts.is_done:
+        pace.goes_on(saved.facts.step)  # what was cut then is told again
+        _take_weights(network, saved)
+        return _trained(saved.facts, planned, an_epoch)
+    session = Session(network, objective, recipe, phase.seed)
+    step, shown = session.restore(saved) if saved else 0, 0.0
+    while pace.goes_on(step):
+        session.learn(step, pace.rate(step))
+        step += 1
+        shown = max(shown, step / pace.total)
+        phase.progress(shown)
+        if phase.checkpoints.is_due:
+            facts = Facts(step=step, cuts=tuple(pace.cuts), losses=tuple(session.losses))
+            phase.checkpoints.write(phase.name, facts, session.state())
+    facts = Facts(step=step, is_done=True, cuts=tuple(pace.cuts), losses=tuple(session.losses))
+    phase.checkpoints.write(phase.name, facts, session.weights())
+    return _trained(facts, planned, an_epoch)
 
 
-def _loss(
-    network: Encoder, objective: TrainingObjective, rows: NDArray[np.int64], recipe: Recipe, dropout: Dropout
-) -> Tensor:
-    return objective.loss(network, rows, recipe, dropout)
+def _trained(facts: Facts, planned: int, an_epoch: int) -> Trained:
+    loss = float(np.mean(facts.losses)) if facts.losses else 0.0
+    return Trained(loss, facts.step, planned, facts.step / an_epoch)
 
 
-def _batches(objective: TrainingObjective, size: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:
+def _take_weights(network: Encoder, saved: Saved) -> None:
+    with torch.no_grad():
+        for name, each in network.named_parameters():
+            if f"weight.{name}" in saved.tensors:
+                each.copy_(saved.tensors[f"weight.{name}"])
+
+
+class Session:
+    """The weights, the optimiser and the random numbers between two steps."""
+
+    def __init__(self, network: Encoder, objective: TrainingObjective, recipe: Recipe, seed: int) -> None:
+        self._network, self._objective, self._recipe, self._seed = network, objective, recipe, seed
+        frozen = recipe.frozen if fits(objective.sequences, network.shape.hidden) else 0
+        self._lower = _freeze(network, objective, frozen) if frozen else None
+        self._optimiser = torch.optim.AdamW(_parameter_groups(network, recipe), betas=(0.9, 0.98), fused=True)
+        self._peaks = [group["lr"] for group in self._optimiser.param_groups]
+        self._learned = {name: each for name, each in network.named_parameters() if each.requires_grad}
+        self._batches = max(1, len(objective) // recipe.batch)
+        self._epoch = -1
+        self._dropout = Dropout(recipe.dropout, seed)
+        self._order: Sequence[NDArray[np.int64]] = []
+        self.losses: list[float] = []
+
+    def learn(self, step: int, rate: float) -> None:
+        """One step, at this share of the peak rates."""
+        epoch, place = divmod(step, self._batches)
+        if epoch != self._epoch:
+            self.begin(epoch)
+        for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * rate
+        reading = Reading(self._dropout, self._lower)
+        loss = self._objective.loss(self._network, self._order[place], self._recipe, reading)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._learned.values(), 1.0)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self.losses.append(float(loss.detach()))
+
+    def weights(self) -> dict[str, Tensor]:
+        """What has been learned so far, by name."""
+        return {f"weight.{name}": each.detach() for name, each in self._learned.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on."""
+        tensors = self.weights()
+        for place, known in self._optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{place}.{name}": value for name, value in known.items()}
+        tensors["random"] = self._dropout.state
+        return tensors
+
+    def restore(self, saved: Saved) -> int:
+        """The step to go on with."""
+        _take_weights(self._network, saved)
+        known: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in saved.tensors.items():
+            if name.startswith("optimiser."):
+                _, place, part = name.split(".")
+                known.setdefault(int(place), {})[part] = tensor
+        state = self._optimiser.state_dict()
+        self._optimiser.load_state_dict({**state, "state": known})
+        step = saved.facts.step
+        if "random" in saved.tensors and step % self._batches:
+            self.begin(step // self._batches)
+            self._dropout.state = saved.tensors["random"]
+        self.losses = list(saved.facts.losses)
+        return step
+
+    def begin(self, epoch: int, order: Sequence[NDArray[np.int64]] | None = None) -> None:
+        """A new epoch, in a random order of its own unless one is given."""
+        self._epoch, self.losses = epoch, []
+        self._dropout = Dropout(self._recipe.dropout, seed=self._seed * 1_000 + epoch)
+        self._dropout.renew()
+        generator = np.random.default_rng([self._seed, epoch])
+        self._order = order or batches(self._objective, self._recipe.batch, generator)
+
+
+def _freeze(network: Encoder, objective: TrainingObjective, count: int) -> LowerLayers:
+    below = [network.tokens, network.embedding_norm, *network.layers[:count]]
+    network.positions.requires_grad_(False)
+    for part in (*below, *network.layers[count:]):
+        part.requires_grad_(part not in below)
+    return LowerLayers(network, objective.sequences, count)
+
+
+def batches(
+    objective: TrainingObjective, size: int, generator: np.random.Generator, pool: int = _POOL_OF_BATCHES
+) -> list[NDArray[np.int64]]:
+    """The rows of each step of an epoch. Of `pool` batches at random, those of like length go together."""
     order = generator.permutation(len(objective))
     order = order[: max(1, len(order) // size) * size]
     lengths = np.array([len(sequence) for sequence in objective.sequences])
-    batches: list[NDArray[np.int64]] = []
-    for start in range(0, len(order), size * _POOL_OF_BATCHES):
-        pool = order[start : start + size * _POOL_OF_BATCHES]
-        pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += [pool[first : first + size] for first in range(0, len(pool), size)]
-    return [batches[place] for place in generator.permutation(len(batches))]
+    found: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), size * pool):
+        near = order[start : start + size * pool]
+        near = near[np.argsort(lengths[near], kind="stable")]
+        found += [near[first : first + size] for first in range(0, len(near), size)]
+    return [found[place] for place in generator.permutation(len(found))]
 
 
 def _parameter_groups(network: Encoder, recipe: Recipe) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from stepdown.core.students import (
     TrainingContext,
     TrainingData,
 )
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.runtime.form_files import FORM, FormFile
 from stepdown.runtime.tags.layout import layout_of
 from stepdown.students.encoders.tag_preparing import align_all, unlearnable
@@ -28,16 +29,17 @@ def why_not(data: TrainingData) -> str:
     return unlearnable(data) or ("" if why_not_ranked(data) else RANKED)
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Aligning and reading, the heads, then the epochs of the chain, for short texts."""
-    return 1.0 + rows * (6e-4 + 6e-6 * options.iterations + 1.2e-4 * options.epochs)
+    tokens = size.read(options.max_tokens)
+    return speed.slowness * (1.0 + tokens * (4e-5 + 4e-7 * options.iterations + 8e-6 * options.epochs))
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer epochs where time is short; None below three."""
     for epochs in (Options().epochs, 6, 3):
         options = Options(epochs=epochs)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 

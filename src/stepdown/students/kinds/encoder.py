@@ -11,12 +11,13 @@ from stepdown.core.students import (
     TrainingContext,
     TrainingData,
 )
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.runtime.encoder import GRAPH
 from stepdown.runtime.tokeniser import TOKENIZER
 from stepdown.students.encoders.label_objective import LabelObjective
 from stepdown.students.encoders.learning import Plan, learn
 from stepdown.students.encoders.objective import Recipe
-from stepdown.students.encoders.preparing import prepare, require_training
+from stepdown.students.encoders.preparing import LONGEST_LEARNED, prepare, require_training
 from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.shrink import prune, quantise
 from stepdown.students.targets import read_targets
@@ -26,10 +27,12 @@ FAMILIES = ("classify",)
 EXTRA = "train"
 COST_ORDER = 20.0
 TEACHES = True
-_ROW_LAYER_S = 3.2e-4
-"""Seconds to train one row of some 16 tokens through one layer, on two cores with fast bfloat16."""
-_START_S = 8.0
-_ROW_S = 2e-3
+_START_S = 6.0
+_TOKEN_S = 1e-4
+"""Seconds to read, round and look at one token, whatever is learned from it."""
+_PADDED = 1.1
+_READING = 1 / 3
+"""What a layer costs that only reads, where one that learns costs 1."""
 _CELL_S = 1e-5
 """Seconds for one row and one label in the cross-fitted heads."""
 _DEPTH = 6
@@ -53,6 +56,10 @@ class Options:
     learning_rate: Positive = 1e-4
     """The peak rate of the top layer while fine-tuning all layers; what is distilled learns at 1.5 times that where all
     layers are kept, at three times that where fewer are."""
+    frozen: Whole = 1
+    """So many of the layers that are kept, the lowest, stay as they are: each text passes them once."""
+    teacher_frozen: Whole = 3
+    """The same while all layers are fine-tuned."""
     batch: Count = 64
     """Rows per step."""
     max_length: Count = 128
@@ -69,22 +76,29 @@ class Options:
     """int8, or float32 for machines without fast int8 arithmetic."""
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
-    """Reading, the cross-fitted heads, then the epochs of all layers and of those that are kept."""
-    layers = _DEPTH * options.teacher_epochs + (options.layers or _DEPTH) * options.epochs
-    heads = min(_CELL_S * rows * labels, 60.0) if options.teacher_epochs else 0.0
-    return _START_S + rows * (_ROW_S + _ROW_LAYER_S * layers) + heads
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
+    """Reading and aligning, the cross-fitted heads, then the epochs of the layers that learn, and what only reads."""
+    kept = options.layers or _DEPTH
+    learning = kept - options.frozen
+    reading = kept + options.frozen
+    if options.teacher_epochs:
+        reading += 2 * _DEPTH + options.teacher_frozen
+    epochs = (_DEPTH - options.teacher_frozen) * options.teacher_epochs + learning * options.epochs
+    heads = min(_CELL_S * size.rows * size.labels, 60.0) if options.teacher_epochs else 0.0
+    tokens = _PADDED * size.read(LONGEST_LEARNED)
+    fixed = speed.slowness * (_START_S + _TOKEN_S * tokens + heads)
+    return fixed + tokens * speed.layer_s * (epochs + _READING * reading)
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """Teacher and student with as many epochs as fit, up to six each; then the student alone; None below two epochs."""
     for epochs in (6.0, 5.0, 4.0, 3.0, 2.0):
         options = Options(teacher_epochs=epochs, epochs=epochs)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     for epochs in (5.0, 4.0, 3.0, 2.0):
         options = Options(teacher_epochs=0.0, epochs=epochs)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 
@@ -122,6 +136,8 @@ def _plan(options: Options) -> Plan:
     )
     return Plan(
         layers=options.layers,
-        teacher=recipe,
-        student=replace(recipe, epochs=options.epochs, learning_rate=faster * options.learning_rate),
+        teacher=replace(recipe, frozen=options.teacher_frozen),
+        student=replace(
+            recipe, epochs=options.epochs, learning_rate=faster * options.learning_rate, frozen=options.frozen
+        ),
     )

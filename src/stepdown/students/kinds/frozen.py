@@ -11,6 +11,7 @@ from stepdown.core.students import (
     TrainingContext,
     TrainingData,
 )
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.runtime.encoder import GRAPH, ServedEncoder
 from stepdown.runtime.kinds.frozen import HEAD, unit
 from stepdown.runtime.tokeniser import TOKENIZER, Tokeniser
@@ -52,16 +53,17 @@ class Options:
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Reading the base, then one pass over the texts, then two products a step."""
-    return 8.0 + 1.5e-3 * rows + 2e-8 * rows * labels * options.iterations
+    tokens, cells = size.read(options.max_length), size.rows * size.labels
+    return speed.slowness * (8.0 + 9e-5 * tokens + 2e-8 * cells * options.iterations)
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer steps where time is short, or None."""
     for iterations in (Options().iterations, 75, 40):
         options = Options(iterations=iterations)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 
@@ -87,7 +89,8 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
     encoder = ServedEncoder(written.graph, Tokeniser(prepared.tokenizer, options.max_length), context.threads)
     features = unit(encoder.run_many(data.texts)[0])
     context.progress("fitting the head", 0.8)
-    head = fit_embedding_head(features, targets, options.penalty, options.iterations)
+    pace = context.clock.pace("fitting", options.iterations)
+    head = fit_embedding_head(features, targets, options.penalty, options.iterations, pace)
     save_file({"weight": head.weight, "bias": head.bias}, context.folder / HEAD)
     return Trained((*prepared.lineage, written.lineage, context.fitted({"penalty": options.penalty})), base.described())
 

@@ -16,6 +16,7 @@ from stepdown.core.students import (
     TrainingContext,
     TrainingData,
 )
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.runtime.form_files import NGRAMS
 from stepdown.runtime.kinds.linear import WEIGHTS
 from stepdown.runtime.quantised import quantise_rows
@@ -53,17 +54,17 @@ class Options:
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Reading the texts, then one product each way per step."""
-    cells = min(rows * labels, MAX_CELLS)
-    return 0.5 + 1.5e-4 * rows + 1.7e-7 * cells * options.iterations
+    cells = min(size.rows * size.labels, MAX_CELLS)
+    return speed.slowness * (0.5 + 1e-5 * size.tokens + 1.7e-7 * cells * options.iterations)
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer steps where time is short; None below the ten steps that a usable fit takes."""
     for iterations in (Options().iterations, 20, 10):
         options = Options(iterations=iterations)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 
@@ -83,6 +84,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
         targets,
         LogisticOptions(options.penalty, options.iterations, threads=context.threads),
         lambda share: context.progress("fitting", share),
+        context.clock.pace("fitting", options.iterations),
     )
     stored = quantise_rows(weight * idf[:, None])
     save_file(

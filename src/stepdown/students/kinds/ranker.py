@@ -18,6 +18,7 @@ from stepdown.core.students import (
     TrainingContext,
     TrainingData,
 )
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.runtime.form_files import FORM, FormFile
 from stepdown.runtime.kinds.ranker import RANKS, Ranks
 from stepdown.runtime.quantised import quantise_rows
@@ -63,16 +64,16 @@ def why_not(data: TrainingData) -> str:
     return why_not_ranked(data) or unlearnable(data)
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
-    """Reading, aligning and describing pages of some 300 words, then the steps for each field."""
-    return 1.0 + rows * (0.01 + 6e-5 * options.iterations)
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
+    """Reading, aligning and describing pages, then the steps for each field."""
+    return speed.slowness * (1.0 + size.tokens * (4e-5 + 2.4e-7 * options.iterations))
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer steps where time is short; None below 30."""
     for iterations in (Options().iterations, 50, 30):
         options = Options(iterations=iterations)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 

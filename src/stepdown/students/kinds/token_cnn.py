@@ -16,6 +16,7 @@ from stepdown.core.students import (
     TrainingContext,
     TrainingData,
 )
+from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.runtime.kinds.token_cnn import TABLES, TokenWindows
 from stepdown.runtime.quantised import quantise_rows
 from stepdown.runtime.tokeniser import TOKENIZER, Tokeniser
@@ -61,16 +62,16 @@ class Options:
     """How much of a row's target is the teacher's probabilities, where there is a teacher."""
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Reading, then the epochs; labels hardly matter."""
-    return _START_S + 1e-4 * rows + 2.0e-4 * rows * options.epochs
+    return speed.slowness * (_START_S + 1.2e-5 * size.read(64) * (0.5 + options.epochs))
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
     """The defaults, with fewer epochs where time is short; None below four."""
     for epochs in (Options().epochs, 6, 4):
         options = Options(epochs=epochs)
-        if seconds_needed(rows, labels, options) <= seconds:
+        if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
 
@@ -98,7 +99,13 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
         label_smoothing=options.label_smoothing,
     )
     windows = fit_windows(
-        start, sequences, targets, fitting, context.seed, lambda share: context.progress("fitting", share)
+        start,
+        sequences,
+        targets,
+        fitting,
+        context.seed,
+        lambda share: context.progress("fitting", share),
+        context.clock,
     )
     _save(context.folder, windows, counts > 0, content)
     steps = [Lineage(step="train", parameters={"from": options.base, "pieces": len(pieces)})]

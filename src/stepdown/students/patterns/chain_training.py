@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown.core.pace import Clock
 from stepdown.runtime.patterns.chain import LEAST, allowed_steps
 
 FloatArray = NDArray[np.float32]
@@ -61,18 +62,29 @@ class _Batch:
 
 
 def fit_chain(
-    sequences: Sequences, tags: int, options: ChainOptions, seed: int, progress: Callable[[float], None] | None = None
+    sequences: Sequences,
+    tags: int,
+    options: ChainOptions,
+    seed: int,
+    progress: Callable[[float], None] | None = None,
+    clock: Clock | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Weights float32 (features, tags) and transitions (tags, tags). The same seed gives the same weights."""
+    """Weights float32 (features, tags) and transitions (tags, tags). The same seed gives the same weights.
+
+    clock: which may end it early.
+    """
     generator = np.random.default_rng(seed)
     learner = _Learner(sequences, tags, options)
-    for epoch in range(options.epochs):
-        batches = _batches(sequences, options.batch, generator)
-        for number, batch in enumerate(batches):
-            done = (epoch + number / len(batches)) / options.epochs
-            learner.step(batch, np.float32(options.rate * (1.0 - done)), generator)
-        if progress:
-            progress((epoch + 1) / options.epochs)
+    batches = _batches(sequences, options.batch, generator)
+    pace = (clock or Clock()).pace("chain", options.epochs * len(batches), warm=1)
+    step = 0
+    while pace.goes_on(step):
+        if step and step % len(batches) == 0:
+            batches = _batches(sequences, options.batch, generator)
+            if progress:
+                progress(min(1.0, step / pace.total))
+        learner.step(batches[step % len(batches)], np.float32(options.rate * pace.rate(step)), generator)
+        step += 1
     return learner.weights, learner.transitions
 
 

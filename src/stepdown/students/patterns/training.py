@@ -69,6 +69,7 @@ def train_chain(
         settings,
         context.seed,
         lambda share: context.progress("copied fields", 0.45 + 0.55 * share),
+        context.clock,
     )
     stored = quantise_rows(weight)
     save_file(
