@@ -15,13 +15,14 @@ from stepdown.build.job import Job
 from stepdown.build.train import (
     LEAST_TRAINING_S,
     fit_students,
+    read_plan,
     recorded_probabilities,
     target_of,
     training_data,
     training_seconds,
 )
 from stepdown.core.dataset import Dataset, Example
-from stepdown.core.errors import NotEnoughData
+from stepdown.core.errors import InputError, NotEnoughData
 
 
 def row(number: int, incumbent: str | None, gold: str | None = None, **fields: object) -> Example:
@@ -90,10 +91,22 @@ def test_recorded_probabilities_are_a_distribution_over_the_known_labels() -> No
 
 
 def test_time_is_planned_by_a_formula_and_never_less_than_the_least() -> None:
-    assert training_seconds(360.0, 10_000, 1.0, 15.0) == pytest.approx(0.85 * 340.0)
-    assert training_seconds(360.0, 0, 1.0, 15.0) > training_seconds(360.0, 10_000, 1.0, 15.0)
-    assert training_seconds(360.0, 10_000, 1.0, 15.0) > training_seconds(360.0, 10_000, 3.0, 15.0)
-    assert training_seconds(1.0, 1_000_000, 1.0, 15.0) == LEAST_TRAINING_S
+    quiet = training_seconds(360.0, 10_000, 1.0, 10.0)
+    assert 0.0 < quiet < 350.0
+    assert training_seconds(360.0, 10_000, 1.0, 10.0) == quiet
+    assert training_seconds(360.0, 1_000, 1.0, 10.0) > quiet > training_seconds(360.0, 10_000, 3.0, 10.0)
+    assert training_seconds(360.0, 10_000, 1.0, 30.0) < quiet
+    assert training_seconds(1.0, 1_000_000, 1.0, 10.0) == LEAST_TRAINING_S
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[" * 10_000, b'{"plan": {"students": [{"kind": "no such"}]}}'])
+def test_a_record_without_a_plan_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "record.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="No plan can be read"):
+        read_plan(path)
+    with pytest.raises(InputError, match="No plan can be read"):
+        read_plan(tmp_path / "absent.json")
 
 
 def test_where_nothing_can_be_trained_the_reasons_are_said_and_no_evidence_is_spent(job: Job, dataset: Dataset) -> None:

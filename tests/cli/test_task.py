@@ -226,7 +226,7 @@ def test_a_table_that_would_hold_nothing_back_is_not_served(home: Path) -> None:
     (home / "stepdown.toml").write_text(table)
     refused = stepdown("serve", "--upstream", "http://127.0.0.1:9/v1", "--port", "0", "--home", str(home))
     assert refused.code in (1, 2)
-    assert "[tasks.sort-leters], and there is no such task" in refused.err
+    assert "[tasks.sort-leters], but there is no such task" in refused.err
 
 
 def test_what_is_imported_without_a_name_is_masked_where_it_fits_a_task_that_is_redacted(home: Path) -> None:

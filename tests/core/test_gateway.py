@@ -79,6 +79,8 @@ def test_a_key_is_shown_nowhere_and_revealed_where_asked_for() -> None:
         ('[gateway]\nretention = "for ever"', "not a duration"),
         ("[gateway]\nmax_body_bytes = 1", "max_body_bytes = 1"),
         ("[gateway]\ncapture_bytes = 1", "capture_bytes = 1"),
+        ("[gateway]\ncapture_lag_bytes = -1", "capture_lag_bytes = -1"),
+        ("[gateway]\ncapture_lag_s = -0.5", "capture_lag_s = -0.5"),
         ('[gateway]\nsync = "all"', "sync"),
         ("[gateway]\nbody_timeout_s = 0", "body_timeout_s"),
         ("[gateway]\ndrain_s = -1", "drain_s"),

@@ -210,7 +210,7 @@ def test_an_unknown_split_is_refused(make_example):
 def test_nothing_left_to_learn_from(make_example):
     plain = rows(100, make_example)
     examples, gold = with_gold(plain, {one.id for one in plain}, "test")
-    with pytest.raises(NotEnoughData, match="0 are left to learn from"):
+    with pytest.raises(NotEnoughData, match="0 are left for training"):
         split(examples, CurationOptions(gold=gold))
 
 

@@ -86,7 +86,7 @@ def test_a_client_s_own_mistake_keeps_status_and_body_and_is_not_asked_again(sta
                 assert reply.body == said.partition(b"\r\n\r\n")[2]
                 assert (b"x-request-id", b"b") in reply.headers
             assert asking.states()["0"] == "closed"
-            assert asking.seats[0].retries == 0
+            assert asking.upstreams[0].retries == 0
             await asking.close()
 
     on_loop(main())
@@ -115,8 +115,8 @@ def test_retry_after_is_waited_for_within_bounds() -> None:
         async with scripted(saying(error(429, headers=b"retry-after-ms: 50\r\n"), GOOD)) as server:
             asking = incumbent(server.url)
             assert (await asking.ask(exchange())).status == 200
-            assert asking.seats[0].retries == 1
-            assert asking.seats[0].failures["429"] == 1
+            assert asking.upstreams[0].retries == 1
+            assert asking.upstreams[0].failures["429"] == 1
             assert asking.states() == {"0": "closed"}
             await asking.close()
 
@@ -160,8 +160,8 @@ def test_no_connection_is_a_503(wire: Any) -> None:
         reply = await asking.ask(one)
         assert reply.status == 503
         assert_error_of(wire, reply.body if isinstance(reply.body, bytes) else b"")
-        assert asking.seats[0].failures["connect"] == 3
-        assert asking.seats[0].retries == 2
+        assert asking.upstreams[0].failures["connect"] == 3
+        assert asking.upstreams[0].retries == 2
         await asking.close()
 
     on_loop(main())
@@ -307,8 +307,8 @@ def test_a_stream_that_is_cut_ends_in_an_error_event_and_unfinished(wire: Any, c
             body, ended = await whole(await asking.ask(one))
             assert not ended
             assert one.error
-            assert asking.seats[0].failures["broken"] == 1
-            assert asking.seats[0].retries == 0, "nothing is asked again after a byte went out"
+            assert asking.upstreams[0].failures["broken"] == 1
+            assert asking.upstreams[0].retries == 0, "nothing is asked again after a byte went out"
             assert body.startswith(cut)
             assert_error_of(wire, body[len(cut) :].strip().rpartition(b"data: ")[2])
             assert (b"event: error\n" in body) == (wire is anthropic_messages)

@@ -122,3 +122,9 @@ def test_what_the_user_gives_may_be_too_slow_or_quicker_than_any_plan() -> None:
         )[0]
     }
     assert "encoder" in planned
+
+
+def test_the_cheapest_is_planned_where_measuring_it_takes_the_rest_of_the_time() -> None:
+    budget = TrainingBudget(TrainingSize(10_000, 77, 160_000), 12.0, REFERENCE, each_s=11.0)
+    planned, _ = choose_ladder(budget, "classify", Contract())
+    assert [plan.kind for plan in planned] == ["linear"]

@@ -59,7 +59,16 @@ def _steps(manifest: ArtefactManifest) -> list[str]:
 
 
 def _short(base: str) -> encoder.Options:
-    return encoder.Options(base=base, layers=2, teacher_epochs=1.0, epochs=1.0, max_length=32, learning_rate=1e-3)
+    return encoder.Options(
+        base=base,
+        layers=2,
+        teacher_epochs=1.0,
+        epochs=1.0,
+        max_length=32,
+        learning_rate=1e-3,
+        frozen=1,
+        teacher_frozen=1,
+    )
 
 
 def test_every_step_is_in_the_lineage(base: str, context: TrainingContext) -> None:

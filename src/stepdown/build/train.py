@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ _PLANNED = 0.85
 """Of the time there is, what a plan fills: a little noise on the machine then cuts nothing."""
 _BUSIEST = 8.0
 """The stages after training are given at most so many times what they take on a machine that does nothing else."""
+TOO_BUSY = 1.5
+"""Where a build takes so many times longer than it would alone, what is planned follows from the time that is left."""
 LEAST_SHARE = 0.3
 """Of what is left of the budget, what training is given in any case: who has learned nothing is worth nothing."""
 
@@ -56,21 +58,16 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     """Choose the ladder for the budget, or take it from a record, and train it. Raises NotEnoughData when no student
     could be trained, InputError for a record that holds no plan."""
     data = training_data(job, dataset)
-    budget_s = job.request.budget_s
-    with_torch = budget_s >= LEAST_WITH_TORCH_S and job.deadline.left > LEAST_LEFT * budget_s
-    speed = machine_speed(job.home.state / "cache", describe_machine(), job.request.threads, with_torch)
-    after = _after_training(job, dataset, speed)
+    speed = _speed(job)
+    time = _time_for_training(job, dataset, data, speed)
     if job.request.plan is None:
-        each_s = after.each + after.timed_each
-        rows, after_s = len(dataset.examples), after.once + after.timed_once
-        seconds = training_seconds(budget_s, rows, speed.slowness, after_s)
-        budget = TrainingBudget(data.size, seconds, speed, each_s)
         unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
-        plan, left_out = choose_ladder(budget, job.task.family, job.contract, LadderWishes(unable, job.choice.options))
-        deadline = job.deadline
+        wishes = LadderWishes(unable, job.choice.options)
+        plan, left_out = choose_ladder(time.budget, job.task.family, job.contract, wishes)
+        context = replace(_context(job), speed=speed, deadline=time.deadline, each_s=time.each_s, busy=time.busy)
     else:
-        plan, left_out, deadline = read_plan(job.request.plan), [], None
-    ladder = fit_ladder(plan, data, _context(job, deadline, speed, after))
+        plan, left_out, context = read_plan(job.request.plan), [], _context(job)
+    ladder = fit_ladder(plan, data, context)
     if not ladder.students:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
@@ -84,26 +81,41 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     return Learned(fitted, students, described, (*left_out, *ladder.dropped), data)
 
 
+def _speed(job: Job) -> MachineSpeed:
+    budget_s = job.request.budget_s
+    with_torch = budget_s >= LEAST_WITH_TORCH_S and job.deadline.left > LEAST_LEFT * budget_s
+    return machine_speed(job.home.state / "cache", describe_machine(), job.request.threads, with_torch)
+
+
 @dataclass(frozen=True)
-class _After:
-    """Seconds from the end of training to the end of the build: once, and for each student. Of work, which takes longer
-    where other programs run, and of timing, which does not."""
+class _Time:
+    """What may be planned; when training must have ended, what measuring a student takes, how busy the machine is."""
 
-    once: float
-    each: float
-    timed_once: float
-    timed_each: float
+    budget: TrainingBudget
+    deadline: Deadline
+    each_s: float
+    busy: float
 
 
-def _after_training(job: Job, dataset: Dataset, speed: MachineSpeed) -> _After:
-    """Students answer all they have not learned from, are timed, and are measured in a process of their own."""
-    unseen = len(dataset.examples) - len(dataset.split("train"))
-    return _After(
-        once=speed.slowness * (2.5 + 1e-4 * len(dataset.examples)),
-        each=speed.slowness * (1.2 + 4e-4 * unseen),
-        timed_once=1.5 * job.timing_share,
-        timed_each=2.5 * job.timing_share,
-    )
+def _time_for_training(job: Job, dataset: Dataset, data: TrainingData, speed: MachineSpeed) -> _Time:
+    """Planned by formula, and on a machine that is too busy for that by the clock.
+
+    After training students answer all they have not learned from, are timed, and are measured in a process of their
+    own; work takes longer where other programs run, timing does not.
+    """
+    rows, busy, share = len(dataset.examples), _busy(job), job.timing_share
+    unseen = rows - len(dataset.split("train"))
+    once, each = speed.slowness * (2.5 + 1e-4 * rows), speed.slowness * (1.2 + 4e-4 * unseen)
+    timed_once, timed_each = 1.5 * share, 2.5 * share
+    left = job.deadline.left
+    end = max(left - timed_once - busy * once, LEAST_SHARE * left)
+    each_s = timed_each + busy * each
+    seconds = training_seconds(job.request.budget_s, rows, speed.slowness, timed_once + once)
+    budget = TrainingBudget(data.size, seconds, speed, timed_each + each)
+    if busy > TOO_BUSY:
+        seconds = max(LEAST_TRAINING_S, min(seconds, _PLANNED * end / busy))
+        budget = TrainingBudget(data.size, seconds, speed, each_s / busy)
+    return _Time(budget, Deadline(job.deadline.now() + end, job.deadline.now), each_s, busy)
 
 
 def training_seconds(budget_s: float, rows: int, slowness: float, after_s: float) -> float:
@@ -210,12 +222,7 @@ def recorded_probabilities(rows: list[Example], labels: tuple[str, ...]) -> NDAr
     return table
 
 
-def _context(job: Job, deadline: Deadline | None, speed: MachineSpeed, after: _After) -> FitContext:
-    busy = _busy(job)
-    if deadline is not None:
-        once = after.timed_once + busy * after.once
-        end = max(deadline.at - once, deadline.now() + LEAST_SHARE * deadline.left)
-        deadline = Deadline(end, deadline.now)
+def _context(job: Job) -> FitContext:
     return FitContext(
         work=job.home.builds(job.task.name) / "work",
         artefacts=job.home.artefacts,
@@ -225,10 +232,6 @@ def _context(job: Job, deadline: Deadline | None, speed: MachineSpeed, after: _A
         progress=job.progress,
         device=job.device,
         network=job.home.settings.network and job.contract.privacy != "local-only",
-        deadline=deadline,
-        speed=speed,
-        each_s=after.timed_each + busy * after.each,
-        busy=busy,
     )
 
 

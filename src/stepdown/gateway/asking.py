@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -22,7 +22,7 @@ from stepdown.gateway.http.messages import (
     UnfinishedStream,
     UpstreamError,
 )
-from stepdown.gateway.retry_policy import UPSTREAM_FAULTS, RetryPolicy, may_be_retried, retry_after_s
+from stepdown.gateway.retry_policy import UPSTREAM_FAULTS, Random, RetryPolicy, may_be_retried, retry_after_s
 from stepdown.gateway.upstream import (
     CannotBeSaid,
     ClientWasTold,
@@ -32,13 +32,6 @@ from stepdown.gateway.upstream import (
     UpstreamOptions,
 )
 from stepdown.wires.event_stream import frame
-
-
-class Random(Protocol):
-    """A random generator: numpy's or the standard library's."""
-
-    def random(self) -> float:
-        """Uniform in [0, 1)."""
 
 
 class UpstreamState:
@@ -65,36 +58,36 @@ class Incumbent:
         upstreams: Sequence[tuple[UpstreamOptions, Upstream]],
         clock: Callable[[], float],
         generator: Random,
-        patience: RetryPolicy | None = None,
+        retry_policy: RetryPolicy | None = None,
         breaker: BreakerLimits | None = None,
     ) -> None:
-        self._clock, self._generator, self._patience = clock, generator, patience or RetryPolicy()
-        self.seats = [UpstreamState(options, upstream, breaker) for options, upstream in upstreams]
-        self._any = [seat for seat in self.seats if not seat.options.models]
-        named = {model for seat in self.seats for model in seat.options.models}
+        self._clock, self._generator, self._retry_policy = clock, generator, retry_policy or RetryPolicy()
+        self.upstreams = [UpstreamState(options, upstream, breaker) for options, upstream in upstreams]
+        self._any = [state for state in self.upstreams if not state.options.models]
+        named = {model for state in self.upstreams for model in state.options.models}
         self._of_model = {
-            model: [seat for seat in self.seats if not seat.options.models or model in seat.options.models]
+            model: [state for state in self.upstreams if not state.options.models or model in state.options.models]
             for model in named
         }
 
     def states(self) -> dict[str, BreakerState]:
         now = self._clock()
-        return {seat.name: seat.breaker.state(now) for seat in self.seats}
+        return {state.name: state.breaker.state(now) for state in self.upstreams}
 
     async def ask(self, exchange: Exchange) -> Reply:
         """The answer in the client's wire, whatever happens. Raises only CancelledError.
 
         A stream that breaks in its middle ends with an error event and UnfinishedStream.
         """
-        seats = self._seats(exchange)
+        upstreams = self._upstreams_for(exchange)
         answer: Reply | None = None
         failure: UpstreamError | None = None
         asked_at = self._clock() if exchange.begun is None else exchange.begun.at
-        for seat in seats:
-            if exchange.begun is None and not seat.breaker.admits(self._clock()):
+        for state in upstreams:
+            if exchange.begun is None and not state.breaker.admits(self._clock()):
                 continue
-            exchange.upstream = seat.name
-            got = await self._ask_seat(seat, exchange)
+            exchange.upstream = state.name
+            got = await self._ask_upstream(state, exchange)
             if isinstance(got, UpstreamError):
                 failure = got
                 if isinstance(got, TimedOut) and not got.retriable:
@@ -104,19 +97,19 @@ class Incumbent:
                 if not may_be_retried(got.status, got.headers):
                     break
         exchange.upstream_s = self._clock() - asked_at
-        return answer if answer is not None else self._failed(exchange, seats, failure)
+        return answer if answer is not None else self._failed(exchange, upstreams, failure)
 
     def begin(self, exchange: Exchange, listener: Callable[[], None]) -> bool:
         """Ask the first upstream without a task, where its breaker is closed and it can be asked so. The listener is
         told when there is an answer; `taken` has it, or `ask` goes on with it."""
-        seats = self._seats(exchange)
-        if not seats or (direct := seats[0].direct) is None or not seats[0].breaker.is_closed:
+        upstreams = self._upstreams_for(exchange)
+        if not upstreams or (direct := upstreams[0].direct) is None or not upstreams[0].breaker.is_closed:
             return False
         sent = direct.begin(exchange, listener)
         if sent is None:
             return False
-        exchange.upstream = seats[0].name
-        exchange.begun = Begun(seats[0], direct, sent, self._clock())
+        exchange.upstream = upstreams[0].name
+        exchange.begun = Begun(upstreams[0], direct, sent, self._clock())
         return True
 
     def taken(self, exchange: Exchange) -> Reply | None:
@@ -137,22 +130,22 @@ class Incumbent:
         begun.upstream.abandon(begun.sent)
         begun.state.breaker.abandoned()
 
-    def _seats(self, exchange: Exchange) -> list[UpstreamState]:
+    def _upstreams_for(self, exchange: Exchange) -> list[UpstreamState]:
         model = (exchange.body if exchange.outgoing is None else exchange.outgoing).get("model")
         return self._of_model.get(model, self._any) if isinstance(model, str) else self._any
 
     async def models(self, request: Request | None = None, ask: bool = True) -> list[dict[str, Any]]:
         """The models of every upstream that tells them, and those that the settings name; each once. ask: False for
         the latter alone."""
-        asked = (seat.upstream.models(request) for seat in self.seats) if ask else ()
-        answers = await asyncio.gather(*asked, return_exceptions=True) if ask else [[] for _ in self.seats]
+        asked = (state.upstream.models(request) for state in self.upstreams) if ask else ()
+        answers = await asyncio.gather(*asked, return_exceptions=True) if ask else [[] for _ in self.upstreams]
         found: dict[str, dict[str, Any]] = {}
-        for seat, answer in zip(self.seats, answers, strict=True):
+        for state, answer in zip(self.upstreams, answers, strict=True):
             if isinstance(answer, BaseException) and not isinstance(answer, UpstreamError):
                 raise answer
             entries = [] if isinstance(answer, BaseException) else answer
-            taken = seat.options.models
-            named = [{"id": model, "object": "model", "created": 0, "owned_by": seat.name} for model in taken]
+            taken = state.options.models
+            named = [{"id": model, "object": "model", "created": 0, "owned_by": state.name} for model in taken]
             for entry in [*entries, *named]:
                 if not taken or entry["id"] in taken:
                     found.setdefault(entry["id"], entry)
@@ -160,13 +153,13 @@ class Incumbent:
 
     async def forward(self, request: Request, wire: ModuleType) -> Reply:
         """Any other path of the first upstream that can take it, asked once. wire: what our errors are said in."""
-        for seat in self.seats:
+        for state in self.upstreams:
             try:
-                reply = await seat.upstream.forward(request)
+                reply = await state.upstream.forward(request)
             except Unsupported:
                 continue
             except UpstreamError as error:
-                seat.failures[error.kind] += 1
+                state.failures[error.kind] += 1
                 return _error(wire, _status_of(error), str(error))
             if not isinstance(reply.body, bytes):
                 reply.body = _or_unfinished(reply.body)
@@ -174,15 +167,15 @@ class Incumbent:
         return _error(wire, 404, f"No upstream has the path {request.path[:200]}.", "not_found")
 
     async def close(self) -> None:
-        for seat in self.seats:
-            await seat.upstream.close()
+        for state in self.upstreams:
+            await state.upstream.close()
 
-    async def _ask_seat(self, seat: UpstreamState, exchange: Exchange) -> Reply | UpstreamError:
+    async def _ask_upstream(self, state: UpstreamState, exchange: Exchange) -> Reply | UpstreamError:
         """One upstream, with its retries. Whatever was got last, failures included."""
-        until = self._clock() + seat.options.total_s
+        until = self._clock() + state.options.total_s
         timed_out = False
-        for attempt in range(seat.options.retries + 1):
-            got = await self._attempt(seat, exchange, None if attempt == 0 else until - self._clock())
+        for attempt in range(state.options.retries + 1):
+            got = await self._attempt(state, exchange, None if attempt == 0 else until - self._clock())
             if isinstance(got, Reply):
                 if not may_be_retried(got.status, got.headers):
                     return got
@@ -191,56 +184,56 @@ class Incumbent:
                 return got
             else:
                 timed_out, asked_s = timed_out or isinstance(got, TimedOut), None
-            wait_s = self._patience.wait_s(attempt, self._generator.random(), asked_s)
-            if attempt == seat.options.retries or wait_s is None or self._clock() + wait_s >= until:
+            wait_s = self._retry_policy.wait_s(attempt, self._generator.random(), asked_s)
+            if attempt == state.options.retries or wait_s is None or self._clock() + wait_s >= until:
                 return got
             await asyncio.sleep(wait_s)
-            if not seat.breaker.admits(self._clock()):
+            if not state.breaker.admits(self._clock()):
                 return got
-            seat.retries += 1
+            state.retries += 1
         raise AssertionError("the last attempt returns")
 
-    async def _attempt(self, seat: UpstreamState, exchange: Exchange, within_s: float | None) -> Reply | UpstreamError:
-        breaker = seat.breaker
+    async def _attempt(self, state: UpstreamState, exchange: Exchange, within_s: float | None) -> Reply | UpstreamError:
+        breaker = state.breaker
         try:
             if within_s is None:
-                reply = await seat.upstream.send(exchange)
+                reply = await state.upstream.send(exchange)
             else:
                 async with asyncio.timeout(within_s):
-                    reply = await seat.upstream.send(exchange)
+                    reply = await state.upstream.send(exchange)
         except TimeoutError:
-            return self._failure(seat, TimedOut("The upstream did not end its answer in time.", retriable=False))
+            return self._failure(state, TimedOut("The upstream did not end its answer in time.", retriable=False))
         except UpstreamError as error:
-            return self._failure(seat, error)
+            return self._failure(state, error)
         except CannotBeSaid as error:
             breaker.abandoned()
             return _error(
-                exchange.wire, 400, f"This request cannot be asked of {seat.name}: {error}.", "untranslatable"
+                exchange.wire, 400, f"This request cannot be asked of {state.name}: {error}.", "untranslatable"
             )
         except BaseException:
             breaker.abandoned()
             raise
         if reply.status in UPSTREAM_FAULTS:
-            seat.failures[str(reply.status)] += 1
+            state.failures[str(reply.status)] += 1
             breaker.failed(self._clock())
         else:
             if reply.status == 429:
-                seat.failures["429"] += 1
+                state.failures["429"] += 1
             breaker.succeeded(self._clock())
         if not isinstance(reply.body, bytes):
-            reply.body = self._watched(seat, exchange, reply.body)
+            reply.body = self._watched(state, exchange, reply.body)
         return reply
 
-    def _failure(self, seat: UpstreamState, error: UpstreamError) -> UpstreamError:
-        seat.failures[error.kind] += 1
+    def _failure(self, state: UpstreamState, error: UpstreamError) -> UpstreamError:
+        state.failures[error.kind] += 1
         if isinstance(error, Saturated):
-            seat.breaker.abandoned()
+            state.breaker.abandoned()
         else:
-            seat.breaker.failed(self._clock())
+            state.breaker.failed(self._clock())
         return error
 
     async def _watched(
-        self, seat: UpstreamState, exchange: Exchange, pieces: AsyncIterator[bytes]
+        self, state: UpstreamState, exchange: Exchange, pieces: AsyncIterator[bytes]
     ) -> AsyncIterator[bytes]:
         """A stream's pieces; where they break off, the error as the client's wire says it, and UnfinishedStream."""
         begun_at, before_s = self._clock(), exchange.upstream_s or 0.0
@@ -251,7 +244,7 @@ class Incumbent:
                 yield piece
         except UpstreamError as error:
             exchange.error = str(error)
-            self._failure(seat, error)
+            self._failure(state, error)
             if not isinstance(error, ClientWasTold):
                 body = exchange.wire.error_body(_status_of(error), "", str(error), error.kind)
                 # A blank line first: what came before may be half an event.
@@ -263,20 +256,20 @@ class Incumbent:
             if close is not None:
                 await close()
 
-    def _failed(self, exchange: Exchange, seats: Sequence[UpstreamState], failure: UpstreamError | None) -> Reply:
+    def _failed(self, exchange: Exchange, upstreams: Sequence[UpstreamState], failure: UpstreamError | None) -> Reply:
         headers: list[tuple[bytes, bytes]] = []
         if failure is not None:
             status, message, code = _status_of(failure), str(failure), failure.kind
-        elif seats:
+        elif upstreams:
             now = self._clock()
-            wait_s = min(seat.breaker.wait_s(now) for seat in seats)
+            wait_s = min(state.breaker.wait_s(now) for state in upstreams)
             headers.append((b"retry-after", b"%d" % max(1, math.ceil(wait_s))))
             status, message, code = (
                 503,
                 "Every upstream failed just now and is left alone for a moment.",
                 "circuit_open",
             )
-        elif self.seats:
+        elif self.upstreams:
             status, message, code = 404, "No upstream takes this model.", "model_not_found"
         else:
             status, message, code = 503, "No upstream is configured.", "no_upstream"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 from stepdown.gateway.http.messages import Headers
 
@@ -15,6 +16,13 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 """409 is a lock that was not had in time; nothing was done."""
 UPSTREAM_FAULTS = frozenset({500, 502, 503, 504, 529})
 """What tells that an upstream is ill. 429 tells that it is well, and that we ask too much."""
+
+
+class Random(Protocol):
+    """A random generator: numpy's or the standard library's."""
+
+    def random(self) -> float:
+        """Uniform in [0, 1)."""
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ class Gateway:
     @property
     def can_answer(self) -> bool:
         """Whether there is anyone to ask: an upstream, or a student under a certificate."""
-        return bool(self.incumbent.seats) or any(task.decide for task in self.calls.routes.tasks.values())
+        return bool(self.incumbent.upstreams) or any(task.decide for task in self.calls.routes.tasks.values())
 
     # Paths
 
@@ -333,15 +333,18 @@ class Gateway:
 
     def _count_upstreams(self) -> None:
         """Add what the upstreams counted since the last look."""
-        for seat in self.incumbent.seats:
-            now = {("retries", ""): seat.retries, **{("failures", kind): n for kind, n in seat.failures.items()}}
+        for upstream in self.incumbent.upstreams:
+            now = {
+                ("retries", ""): upstream.retries,
+                **{("failures", kind): n for kind, n in upstream.failures.items()},
+            }
             for (what, kind), count in now.items():
-                new = count - self._counted.get((seat.name, what, kind), 0)
+                new = count - self._counted.get((upstream.name, what, kind), 0)
                 if new and what == "retries":
-                    self.metrics.count(names.UPSTREAM_RETRIES, seat.name, by=new)
+                    self.metrics.count(names.UPSTREAM_RETRIES, upstream.name, by=new)
                 elif new:
-                    self.metrics.count(names.UPSTREAM_FAILURES, seat.name, kind, by=new)
-                self._counted[seat.name, what, kind] = count
+                    self.metrics.count(names.UPSTREAM_FAILURES, upstream.name, kind, by=new)
+                self._counted[upstream.name, what, kind] = count
 
     def _measure(self) -> None:
         """Show what is only known when asked for."""

@@ -39,6 +39,8 @@ from stepdown.students.ladder import OFFER, PlannedStudent
 from stepdown.students.train import train_student
 
 CHECKPOINTS = "checkpoints"
+_LEAST_OF_FIRST = 1 / 3
+"""Of what the first student is planned to take, what it is given in any case."""
 KEPT_CHECKPOINTS = 2
 """Of students whose training was stopped, so many can be gone on with: each takes up to some hundred megabytes."""
 
@@ -166,8 +168,8 @@ def _own_deadline(
     most = OFFER * room if fitted and len(coming) > 1 else room
     seconds = max(room * own / max(needed, 1e-9), min(own, most - context.each_s))
     if not fitted:
-        # However late it is: a build without a student that has learned would test nothing, and spend evidence on it.
-        seconds = max(seconds, own)
+        # However late it is: a build whose only student has learned nothing would spend evidence on it.
+        seconds = max(seconds, own * _LEAST_OF_FIRST)
     return Deadline(context.deadline.now() + seconds, context.deadline.now)
 
 

@@ -112,8 +112,10 @@ def _share_out(
     left, spare = budget.seconds, _AGAIN * budget.seconds
     for position, name in enumerate(names):
         is_last = position == len(names) - 1
-        # The cheapest may take all there is: without it there may be nothing.
-        offered = max(0.0, left * (1.0 if is_last or not position else OFFER) - budget.each_s)
+        offered = max(0.0, (left if is_last else left * OFFER) - budget.each_s)
+        if not position:
+            # The cheapest may take all there is, and be measured late: without it there may be nothing.
+            offered = left
         options = plan_options(kinds[name], budget, offered, given.get(name, {}))
         if options is None:
             short[name] = (

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
-from stepdown.gateway.asking import Random
 from stepdown.gateway.exchange import Exchange, Middleware, Next
 from stepdown.gateway.http.messages import Response
+from stepdown.gateway.retry_policy import Random
 
 HOLDBACK: Final[Literal["holdback"]] = "holdback"
 """The selection of such a call, and the reason that its client is given."""

@@ -37,6 +37,12 @@ _CELL_S = 1e-5
 """Seconds for one row and one label in the cross-fitted heads."""
 _DEPTH = 6
 """Layers of the default base."""
+_PLANS = (
+    (6.0, 6.0, 0, 0),
+    *((epochs, epochs, 3, 1) for epochs in (6.0, 5.0, 4.0, 3.0, 2.0)),
+    *((0.0, epochs, 0, 1) for epochs in (5.0, 4.0, 3.0, 2.0)),
+)
+"""Epochs of the teacher and of the student, and how many layers of each stay as they are; the best first."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +62,9 @@ class Options:
     learning_rate: Positive = 1e-4
     """The peak rate of the top layer while fine-tuning all layers; what is distilled learns at 1.5 times that where all
     layers are kept, at three times that where fewer are."""
-    frozen: Whole = 1
+    frozen: Whole = 0
     """So many of the layers that are kept, the lowest, stay as they are: each text passes them once."""
-    teacher_frozen: Whole = 3
+    teacher_frozen: Whole = 0
     """The same while all layers are fine-tuned."""
     batch: Count = 64
     """Rows per step."""
@@ -91,13 +97,10 @@ def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) ->
 
 
 def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
-    """Teacher and student with as many epochs as fit, up to six each; then the student alone; None below two epochs."""
-    for epochs in (6.0, 5.0, 4.0, 3.0, 2.0):
-        options = Options(teacher_epochs=epochs, epochs=epochs)
-        if seconds_needed(size, options, speed) <= seconds:
-            return options
-    for epochs in (5.0, 4.0, 3.0, 2.0):
-        options = Options(teacher_epochs=0.0, epochs=epochs)
+    """The best plan that fits: first all that learns, then with the lowest layers as they are, then the student alone;
+    None below two epochs."""
+    for teacher, student, teacher_frozen, frozen in _PLANS:
+        options = Options(teacher_epochs=teacher, epochs=student, teacher_frozen=teacher_frozen, frozen=frozen)
         if seconds_needed(size, options, speed) <= seconds:
             return options
     return None
