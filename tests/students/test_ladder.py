@@ -27,7 +27,7 @@ def test_every_kind_of_the_family_is_planned_or_dropped_with_a_reason(family: st
         planned, dropped = _ladder(10_000, 77, Contract(), seconds, family)
         names = sorted([plan.kind for plan in planned if not plan.teacher] + [one.kind for one in dropped])
         assert names == _kinds_of(family)
-        assert sum(plan.seconds for plan in planned) <= seconds
+        assert sum(plan.seconds for plan in planned) <= seconds or len(planned) == 1
         assert all(len(one.why) > 20 for one in dropped)
 
 
@@ -128,3 +128,9 @@ def test_the_cheapest_is_planned_where_measuring_it_takes_the_rest_of_the_time()
     budget = TrainingBudget(TrainingSize(10_000, 77, 160_000), 12.0, REFERENCE, each_s=11.0)
     planned, _ = choose_ladder(budget, "classify", Contract())
     assert [plan.kind for plan in planned] == ["linear"]
+
+
+def test_the_cheapest_is_planned_a_little_over_time_and_never_far_over() -> None:
+    needed = _ladder(10_000, 77, Contract(), 20.0, "classify")[0][0].seconds
+    assert [plan.kind for plan in _ladder(10_000, 77, Contract(), 0.4 * needed, "classify")[0]] == ["linear"]
+    assert _ladder(10_000, 77, Contract(), 0.05 * needed, "classify")[0] == []

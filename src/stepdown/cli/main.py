@@ -13,7 +13,7 @@ import msgspec
 
 import stepdown
 from stepdown.cli.commands import commands
-from stepdown.core.errors import StepdownError, UnknownKind, nearest
+from stepdown.core.errors import StepdownError, nearest
 from stepdown.core.kinds import missing_extra
 
 TRACE = "STEPDOWN_TRACE"
@@ -42,16 +42,17 @@ class Verbs(click.Group):
     """The verbs are the files of `commands/`, with "-" for "_", and those of third parties."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        found = [name.rstrip("_").replace("_", "-") for name in commands().names()]
+        found = [_shown(name) for name in commands().names()]
         return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        try:
-            command = commands().load(cmd_name.replace("-", "_")).command
-        except UnknownKind:
-            return None
-        command.name = cmd_name
-        return command
+        for names in (commands().built_in, commands().names):
+            known = {_shown(name): name for name in names()}
+            if cmd_name in known:
+                command = commands().load(known[cmd_name]).command
+                command.name = cmd_name
+                return command
+        return None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -62,6 +63,11 @@ class Verbs(click.Group):
             hint = f" Did you mean {close!r}?" if close else ""
             raise click.UsageError(f"There is no command {name!r}.{hint} Known: {', '.join(self.list_commands(ctx))}.")
         return super().resolve_command(ctx, args)
+
+
+def _shown(name: str) -> str:
+    """A command's name as users type it."""
+    return name.rstrip("_").replace("_", "-")
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -69,7 +69,7 @@ def reference() -> str:
 
 
 def _is_built_in(kinds: Kinds[Any], name: str) -> bool:
-    return kinds.current(name).replace("-", "_") in kinds.built_in()
+    return name.replace("-", "_") in {each.rstrip("_") for each in kinds.built_in()}
 
 
 def _command(command: click.Command, context: click.Context) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -91,13 +92,13 @@ def _verify_build(folder: Path, evidence: Path | None) -> Checked:
     certificate = _checked(checks, "certificate", build.read_certificate)
     cascade = _checked(checks, "cascade file", build.read_cascade)
     dataset = _checked(checks, "dataset", lambda: read_dataset(build.dataset))
-    homes = folder.absolute().parent.parent.parent / ARTEFACTS
-    artefacts = build.artefacts if build.artefacts.is_dir() else homes
-    if artefacts.is_dir():
+    # In its project the students are served from there; a copied folder has its own.
+    places = [one for one in (folder.absolute().parent.parent.parent / ARTEFACTS, build.artefacts) if one.is_dir()]
+    for place in places:
         for rung in cascade.rungs if cascade else ():
-            name = PurePosixPath(rung.artefact).name
-            _checked(checks, f"artefact of {rung.kind}", lambda name=name: open_student(artefacts / name))  # type: ignore[misc]
-    else:
+            artefact = place / PurePosixPath(rung.artefact).name
+            _checked(checks, f"artefact of {rung.kind}", partial(open_student, artefact))
+    if not places:
         left_out.append("the students, which lie in the project's .stepdown/artefacts")
     left_out.append("whether a journal issued the certificate: in the project, stepdown certificate verify TASK")
     if certificate is None:

@@ -21,6 +21,8 @@ CORE_USD_PER_S = 0.04 / 3600.0
 """A cheap core; the real cost is measured and certified later."""
 OFFER = 0.4
 """Of the time left, the share that a kind may take while a more costly one is still waiting."""
+_OVERTIME = 3.0
+"""The cheapest kind is planned where its quickest training takes no more than so many times the time there is."""
 _AGAIN = 0.1
 """Of all the time, what may be spent on training cheap students again, by what the best one says."""
 
@@ -114,9 +116,11 @@ def _share_out(
         is_last = position == len(names) - 1
         offered = max(0.0, (left if is_last else left * OFFER) - budget.each_s)
         if not position:
-            # The cheapest may take all there is, and be measured late: without it there may be nothing.
+            # The cheapest may take all there is and somewhat more, which the clock then cuts: without it is nothing.
             offered = left
         options = plan_options(kinds[name], budget, offered, given.get(name, {}))
+        if options is None and not position:
+            options = plan_options(kinds[name], budget, _OVERTIME * offered, given.get(name, {}))
         if options is None:
             short[name] = (
                 f"Training it on {budget.size.rows:,} rows with {budget.size.labels:,} labels takes longer than the "

@@ -17,6 +17,7 @@ from stepdown.runtime.signals import SIGNALS, one_answer
 
 if TYPE_CHECKING:
     from stepdown.core.students import TrainingContext, TrainingData
+    from stepdown.core.training_time import MachineSpeed, TrainingSize
     from stepdown.students.graphs import Graph
 
 FAMILIES = ("classify",)
@@ -63,12 +64,12 @@ def words(text: str, buckets: int) -> Any:
     return np.array([zlib.crc32(word.encode()) % buckets for word in found], dtype=np.int64)
 
 
-def seconds_needed(rows: int, labels: int, options: Options) -> float:
-    return 0.05 + 2e-5 * rows
+def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
+    return speed.slowness * (0.05 + 2e-5 * size.rows)
 
 
-def options_for(rows: int, labels: int, seconds: float) -> Options | None:
-    return Options() if seconds_needed(rows, labels, Options()) <= seconds else None
+def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
+    return Options() if seconds_needed(size, Options(), speed) <= seconds else None
 
 
 def train(data: TrainingData, options: Options, context: TrainingContext) -> Trained:
@@ -114,7 +115,7 @@ def graph(folder: Path, manifest: ArtefactManifest) -> Graph:
         ],
     )
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return Graph(model.SerializeToString(deterministic=True), lambda text: words(text, buckets))
+    return Graph(model, lambda text: words(text, buckets))
 
 
 def examples() -> TrainingData:

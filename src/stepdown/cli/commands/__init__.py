@@ -17,4 +17,4 @@ class Verb(Protocol):
 
 def commands() -> Kinds[Verb]:
     """Every command that is installed."""
-    return Kinds("stepdown.cli.commands", "command", {"import": "import_"})
+    return Kinds("stepdown.cli.commands", "command")
