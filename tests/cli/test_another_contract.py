@@ -32,7 +32,9 @@ def overridden(certified: Path, kept_folder: KeptFolder) -> Path:
 
 def build_overridden(home: Path, certified: Path) -> None:
     shutil.copytree(certified, home, dirs_exist_ok=True)
-    built = stepdown("build", TASK, "--budget", "6s", "--margin", "0.1", "--home", str(home), "--json")
+    built = stepdown(
+        "build", TASK, "--kinds", "linear", "--budget", "40s", "--margin", "0.1", "--home", str(home), "--json"
+    )
     assert built.code == 0, built.err
 
 
@@ -55,7 +57,9 @@ def test_a_build_with_another_margin_changes_nothing_that_answers(overridden: Pa
 def test_a_build_that_is_refused_changes_nothing_that_answers(certified: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(certified, home)
-    refused = stepdown("build", TASK, "--budget", "6s", "--margin", "0", "--home", str(home), "--json")
+    refused = stepdown(
+        "build", TASK, "--kinds", "linear", "--budget", "40s", "--margin", "0", "--home", str(home), "--json"
+    )
     assert refused.json["verdict"] == "refused"
     assert standing(home) == ""
     assert answered(home).json["rung"] == "linear"

@@ -32,7 +32,7 @@ def run(home: Path, *words: str | Path) -> Said:
 
 def build(home: Path, *options: str) -> str:
     """The name of a build that was made with these options."""
-    name: str = run(home, "build", TASK, "--budget", "6s", *options).json["build"]
+    name: str = run(home, "build", TASK, "--kinds", "linear", "--budget", "40s", *options).json["build"]
     return name
 
 
@@ -275,7 +275,7 @@ def test_a_what_if_before_any_build_answers_nothing_by_itself(certified: Path, t
     shutil.rmtree(home / ".stepdown")
     calls, gold = home / "calls.jsonl", home / "gold.csv"
     assert run(home, "import", calls, "--gold", gold).code == 0
-    made = run(home, "build", TASK, "--budget", "6s", "--margin", "0.1")
+    made = run(home, "build", TASK, "--kinds", "linear", "--budget", "40s", "--margin", "0.1")
     assert (made.code, made.json["verdict"], made.json["answers"]) == (0, "certified", "")
     (home / "stepdown.toml").write_text(SETTINGS.replace("0.05", "0.1"))
     (one,) = run(home, "status").json["tasks"]
@@ -315,7 +315,7 @@ def test_promotions_at_once_and_while_a_build_runs(home: Path, names: list[str])
 
 
 def test_a_refusal_says_what_goes_on_answering(home: Path, names: list[str]) -> None:
-    refused = stepdown("build", TASK, "--budget", "6s", "--margin", "0", "--home", str(home))
+    refused = stepdown("build", TASK, "--kinds", "linear", "--budget", "40s", "--margin", "0", "--home", str(home))
     assert refused.code == 1
     assert f"the build {names[1]} goes on answering" in refused.err
     assert "The incumbent keeps answering" not in refused.err + refused.out
@@ -328,7 +328,7 @@ def test_settings_that_change_while_it_builds_decide(home: Path, names: list[str
         if what == "certifying":
             (home / "stepdown.toml").write_text(SETTINGS.replace("0.05", "0.3"))
 
-    _, made = build_for_real(open_home(home), BuildRequest(task=TASK, budget_s=6.0, seed=7), edit)
+    _, made = build_for_real(open_home(home), BuildRequest(task=TASK, budget_s=40.0, kinds=("linear",), seed=7), edit)
     assert made.path.name not in names
     assert answers(home) == names[1]
 
@@ -336,7 +336,9 @@ def test_settings_that_change_while_it_builds_decide(home: Path, names: list[str
 def test_an_old_question_asked_again_once_it_has_lapsed_takes_nobodys_place(home: Path, names: list[str]) -> None:
     """It is answered with the date of then."""
     later = replace(open_home(home), clock=lambda: time.time() + 40 * 86400)
-    _, made = build_for_real(later, BuildRequest(task=TASK, budget_s=6.0, seed=1), lambda what, share: None)
+    _, made = build_for_real(
+        later, BuildRequest(task=TASK, budget_s=40.0, kinds=("linear",), seed=1), lambda what, share: None
+    )
     assert made.path.name not in names
     assert answers(home) == names[1]
 

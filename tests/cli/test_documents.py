@@ -29,7 +29,7 @@ def invoices(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Docum
     (home / "stepdown.toml").write_text(settings.replace("margin = 0.03", "margin = 0.05"))
     read = stepdown("import", str(calls), "--gold", str(gold), "--gold-is", "random-sample", "--home", str(home))
     assert read.code == 0, read.err
-    built = stepdown("build", NAME, "--budget", "30s", "--home", str(home), "--json")
+    built = stepdown("build", NAME, "--budget", "90s", "--home", str(home), "--json")
     assert built.code == 0, built.err
     assert built.json["verdict"] == "certified"
     assert built.json["offload"] >= 0.6

@@ -13,7 +13,7 @@ from tests.cli.tickets import TASK, lines, ticket
 
 pytestmark = pytest.mark.slow
 
-BUILD = ("build", TASK, "--budget", "6s", "--against", "agreement")
+BUILD = ("build", TASK, "--kinds", "linear", "--budget", "40s", "--against", "agreement")
 
 
 @pytest.fixture(scope="module")

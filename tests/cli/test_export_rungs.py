@@ -47,7 +47,7 @@ def build_two_rungs(home: Path, certified: Path) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(MeasuredStudents, "kept", property(lambda measured: [0, 1]))
         patched.setattr(path, "_more_rungs", both)
-        built = stepdown("build", TASK, "--budget", "6s", "--home", str(home), "--json")
+        built = stepdown("build", TASK, "--kinds", "linear,token_cnn", "--budget", "60s", "--home", str(home), "--json")
     assert built.code == 0, built.err
 
 

@@ -111,7 +111,7 @@ def _project(home: Path, change: Callable[[dict[str, Any]], object], settings: s
 
 def _refusal(home: Path) -> str:
     """What a build says that ends before anything is trained."""
-    said = stepdown("build", TASK, "--budget", "6s", "--against", "agreement", "--home", str(home))
+    said = stepdown("build", TASK, "--kinds", "crf", "--budget", "40s", "--against", "agreement", "--home", str(home))
     assert said.code == 1
     assert "Traceback" not in said.err
     assert not list(home.glob(".stepdown/artefacts/*"))

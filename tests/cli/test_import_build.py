@@ -171,7 +171,7 @@ def test_it_takes_the_place_of_what_answered_and_a_rollback_takes_it_back(
 ) -> None:
     other = tmp_path / "other"
     shutil.copytree(certified, other)
-    assert run(other, "build", TASK, "--budget", "6s", "--seed", "5").code == 0
+    assert run(other, "build", TASK, "--kinds", "linear", "--budget", "40s", "--seed", "5").code == 0
     first, second = sorted(other.glob(f".stepdown/builds/{TASK}/0*"))
     assert run(home, "import-build", str(second)).json["before"] == ""
     assert run(home, "import-build", str(first)).json["before"] == second.name
@@ -426,7 +426,7 @@ def test_students_are_linked_and_not_kept_twice(copy: Path, home: Path) -> None:
 def test_a_build_links_its_students(certified: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(certified, home)
-    assert run(home, "build", TASK, "--budget", "6s", "--seed", "7").code == 0
+    assert run(home, "build", TASK, "--kinds", "linear", "--budget", "40s", "--seed", "7").code == 0
     newest = max(home.glob(f".stepdown/builds/{TASK}/0*"))
     for path in newest.glob("artefacts/*/*"):
         assert path.samefile(home / ".stepdown" / "artefacts" / path.parent.name / path.name)

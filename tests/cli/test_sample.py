@@ -28,7 +28,7 @@ WRONG = 8
 """One answer of the incumbent's in so many is wrong, so that a student that has learned the rule differs from it."""
 
 # So short that only the cheap kinds are trained.
-BUILD = ("build", TASK, "--budget", "6s")
+BUILD = ("build", TASK, "--kinds", "linear", "--budget", "40s")
 
 
 def call(number: int) -> dict[str, Any]:

@@ -155,7 +155,9 @@ def test_a_new_build_is_swapped_in_without_a_failed_request(
         hammering = [threads.submit(hammer, number) for number in range(4)]
         try:
             assert soon(lambda: sum(certificates.values()) > 20)
-            built = stepdown("build", TASK, "--budget", "6s", "--seed", "7", "--home", str(home), "--json")
+            built = stepdown(
+                "build", TASK, "--kinds", "linear", "--budget", "40s", "--seed", "7", "--home", str(home), "--json"
+            )
             assert built.code == 0, built.err
             new = built.json["certificate"][:16]
             assert soon(lambda: certificates[new] > 20)

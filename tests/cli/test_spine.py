@@ -116,7 +116,9 @@ def test_tampering_is_refused_by_name(built: Built, tmp_path: Path, victim: str)
 
 def test_building_again_reuses_the_students_and_spends_no_evidence(built: Built) -> None:
     home, first = built
-    again = stepdown("build", TASK, "--budget", "22s", "--home", str(home), "--json").json
+    again = stepdown(
+        "build", TASK, "--kinds", "linear,token_cnn", "--budget", "60s", "--home", str(home), "--json"
+    ).json
     assert [one["trained_s"] for one in again["students"]] == [one["trained_s"] for one in first["students"]]
     assert again["rungs"] == first["rungs"]
     shown = stepdown("certificate", "show", TASK, "--home", str(home), "--json").json
@@ -126,7 +128,19 @@ def test_building_again_reuses_the_students_and_spends_no_evidence(built: Built)
 def test_another_contract_on_the_same_evidence_is_another_attempt(built: Built, tmp_path: Path) -> None:
     home = tmp_path / "copy"
     shutil.copytree(built[0], home)
-    said = stepdown("build", TASK, "--budget", "22s", "--margin", "0.01", "--home", str(home), "--json").json
+    said = stepdown(
+        "build",
+        TASK,
+        "--kinds",
+        "linear,token_cnn",
+        "--budget",
+        "60s",
+        "--margin",
+        "0.01",
+        "--home",
+        str(home),
+        "--json",
+    ).json
     assert said["excess_loss"]["margin"] == 0.01
     assert stepdown("certificate", "show", TASK, "--home", str(home), "--json").json["attempt"] == 2
 

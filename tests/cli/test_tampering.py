@@ -25,7 +25,7 @@ def build_tickets(home: Path) -> None:
     (home / "stepdown.toml").write_text("[tasks.tickets.contract]\nmargin = 0.1\n")
     tickets, gold = write_tickets(home / "t.jsonl", 500), write_gold(home / "gold.csv", 500)
     stepdown("import", str(tickets), "--gold", str(gold), "--home", str(home))
-    built = stepdown("build", TASK, "--budget", "10s", "--home", str(home), "--json")
+    built = stepdown("build", TASK, "--kinds", "linear", "--budget", "40s", "--home", str(home), "--json")
     assert built.code == 0, built.err
 
 

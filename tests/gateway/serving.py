@@ -104,7 +104,7 @@ def build_home(
     said_of_import = stepdown("import", str(folder / "calls.jsonl"), "--gold", str(gold), "--home", str(folder))
     assert said_of_import.code == 0, said_of_import.err
     if build:
-        built = stepdown("build", TASK, "--budget", "6s", "--home", str(folder), "--json")
+        built = stepdown("build", TASK, "--kinds", "linear", "--budget", "40s", "--home", str(folder), "--json")
         assert built.code == 0, built.err
     return folder
 

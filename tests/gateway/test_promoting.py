@@ -24,7 +24,7 @@ def twice(certified: Path, kept_folder: KeptFolder) -> Path:
 
 def build_again(home: Path, certified: Path) -> None:
     copied(certified, home)
-    assert stepdown("build", TASK, "--budget", "6s", "--seed", "1", "--home", str(home)).code == 0
+    assert stepdown("build", TASK, "--kinds", "linear", "--budget", "40s", "--seed", "1", "--home", str(home)).code == 0
 
 
 @pytest.fixture
@@ -55,7 +55,9 @@ def test_promote_rollback_and_what_ifs_without_a_restart(home: Path, upstream: L
         assert stepdown("rollback", TASK, "--home", str(home)).code == 0
         assert soon(lambda: certificate(gateway) == second["certificate"][:16])
         for margin in ("0", "0.2"):
-            made = stepdown("build", TASK, "--budget", "6s", "--margin", margin, "--home", str(home), "--json").json
+            made = stepdown(
+                "build", TASK, "--kinds", "linear", "--budget", "40s", "--margin", margin, "--home", str(home), "--json"
+            ).json
             assert made["answers"] == second["build"]
             assert not soon(lambda: certificate(gateway) != second["certificate"][:16], 2.5)
 

@@ -55,7 +55,7 @@ def build_routed(folder: Path) -> None:
     (folder / "gold.csv").write_text("id,gold\n" + "".join(rows))
     read = stepdown("import", str(folder / "calls.jsonl"), "--gold", str(folder / "gold.csv"), "--home", str(folder))
     assert read.code == 0, read.err
-    built = stepdown("build", TASK, "--budget", "6s", "--home", str(folder), "--json")
+    built = stepdown("build", TASK, "--kinds", "linear", "--budget", "40s", "--home", str(folder), "--json")
     assert built.code == 0, built.err
     kinds = {one["kind"] for one in built.json["students"]}
     assert "linear" in kinds, "the ladder of labels"

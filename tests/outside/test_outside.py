@@ -81,7 +81,7 @@ def home(site: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("outside")
     (home / "stepdown.toml").write_text(SETTINGS)
     done(stepdown(site, "import", str(write_tickets(home / "calls.jsonl", 900)), "--home", str(home)))
-    done(stepdown(site, "build", TASK, "--budget", "10s", "--home", str(home)))
+    done(stepdown(site, "build", TASK, "--budget", "40s", "--home", str(home)))
     return home
 
 
