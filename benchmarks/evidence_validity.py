@@ -6,23 +6,24 @@ and certifies. A certificate is false when the true expected excess loss of its 
 calls, exceeds the margin; a procedure of several attempts when any certificate that it led to is false. The true excess
 lies just above the margin where the path ends. Ends with 1 if any world is above 5 %.
 
-    python -m benchmarks.evidence_validity [--seeds 2000] [--jobs 2] [--only WORDS] [--trials FILE] [--json FILE]
+    python -m benchmarks.evidence_validity [--seeds 2000] [--jobs 2] [--only WORDS] [--totals FILE]
 
-All worlds advance together, a block of seeds at a time; with --trials what is done is kept, and the next run goes on.
+All worlds advance together, a block of seeds at a time. --totals: sums over the seeds that are done, kept after each
+block, so that 2,000 seeds can be run in pieces (`benchmarks/_evidence/totals.json` has what was run so far).
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from benchmarks._evidence.procedures import certificates
@@ -51,16 +52,22 @@ class Trial:
     n: int
 
 
-@dataclass(frozen=True)
-class Done:
-    """A trial that is done, as a line of the file of trials has it."""
+class Totals(msgspec.Struct):
+    """Sums over seeds 0 to `seeds` - 1 of one world."""
 
-    world: str
-    seed: int
-    certified: bool
-    false: bool
-    offload: float
-    n: int
+    seeds: int = 0
+    certified: int = 0
+    false: int = 0
+    offload: float = 0.0
+    n: int = 0
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        for each in trials:
+            self.seeds += 1
+            self.certified += each.certified
+            self.false += each.false
+            self.offload += each.offload
+            self.n += each.n
 
 
 @dataclass(frozen=True)
@@ -110,38 +117,31 @@ def trial(number: int, rooms: str, seed: int) -> Trial:
     )
 
 
-def block(rooms: str, number: int, first: int) -> list[Done]:
+def block(rooms: str, number: int, first: int) -> list[Trial]:
     """A block of seeds of one world."""
-    return [Done(WORLDS[number].name, seed, *astuple(trial(number, rooms, seed))) for seed in seeds_of(first)]
+    return [trial(number, rooms, seed) for seed in range(first, first + BLOCK)]
 
 
-def seeds_of(first: int) -> range:
-    return range(first, first + BLOCK)
-
-
-def kept(path: Path | None) -> list[Done]:
-    """What earlier runs did; a line that was cut off in writing counts for nothing."""
+def read_totals(path: Path | None) -> dict[str, Totals]:
+    """What earlier runs did, by world."""
     if path is None or not path.exists():
-        return []
-    lines = path.read_text().split("\n")[:-1]
-    return [Done(*json.loads(line)) for line in lines]
+        return {}
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, Totals])
 
 
-def row_of(number: int, done: Sequence[Done]) -> Row:
+def row_of(number: int, done: Totals) -> Row:
     """One world's figures of the seeds that are done."""
-    mine = [each for each in done if each.world == WORLDS[number].name]
-    false, given = sum(each.false for each in mine), [each.offload for each in mine if each.certified]
-    low, high = proportion_interval(false, len(mine), 0.05)
+    low, high = proportion_interval(done.false, done.seeds, 0.05)
     return Row(
         world=WORLDS[number].name,
         point=WORLDS[number].point,
-        seeds=len(mine),
-        certified=len(given) / len(mine),
-        false=false / len(mine),
+        seeds=done.seeds,
+        certified=done.certified / done.seeds,
+        false=done.false / done.seeds,
         low=low,
         high=high,
-        offload=float(np.mean(given)) if given else 0.0,
-        n=float(np.mean([each.n for each in mine])),
+        offload=done.offload / done.certified if done.certified else 0.0,
+        n=done.n / done.seeds,
     )
 
 
@@ -164,29 +164,26 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="worlds whose name holds these words")
     parser.add_argument("--rooms", default=ROOMS, help="the module that builds")
-    parser.add_argument("--trials", type=Path, help="JSONL of what is done: read, and added to")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--totals", type=Path, help="sums over seeds: read, and added to")
     options = parser.parse_args()
     chosen = [number for number, world in enumerate(WORLDS) if options.only in world.name]
-    done = kept(options.trials)
-    there = {(each.world, each.seed) for each in done}
+    done = read_totals(options.totals)
     left = [
         (number, first)
         for first in range(0, options.seeds, BLOCK)
         for number in chosen
-        if not all((WORLDS[number].name, seed) in there for seed in seeds_of(first))
+        if first >= done.setdefault(WORLDS[number].name, Totals()).seeds
     ]
     with ProcessPoolExecutor(options.jobs) as pool:
-        for made in pool.map(partial(block, options.rooms), *zip(*left, strict=True)) if left else ():
-            new = [each for each in made if (each.world, each.seed) not in there]
-            done += new
-            if options.trials:
-                with options.trials.open("a") as out:
-                    out.writelines(json.dumps(astuple(each)) + "\n" for each in new)
-    rows = [row_of(number, done) for number in chosen]
+        trials = pool.map(partial(block, options.rooms), *zip(*left, strict=True)) if left else ()
+        for (number, _), made in zip(left, trials, strict=True):
+            done[WORLDS[number].name].add(made)
+            if options.totals:
+                unfinished = options.totals.with_suffix(".unfinished")
+                unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(done), indent=1) + b"\n")
+                unfinished.replace(options.totals)
+    rows = [row_of(number, done[WORLDS[number].name]) for number in chosen]
     print(table(rows))
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     return int(any(row.false > BUDGET for row in rows))
 
 
