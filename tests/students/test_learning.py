@@ -121,7 +121,7 @@ def test_a_plan_that_takes_too_long_ends_early_and_can_be_replayed(base: str, co
 
 
 def test_a_teacher_that_had_no_time_to_learn_teaches_nobody(base: str, context: TrainingContext) -> None:
-    options = replace(_short(base), teacher_epochs=20.0, epochs=2.0)
+    options = replace(_short(base), teacher_epochs=15.0, epochs=2.0)
     slow = SlowClock(step_s=1.0)
     manifest = train_student(
         "encoder", tiny_task(), options, replace(context, clock=Clock(Deadline(10.0, slow)), progress=slow.tick)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ Cuts = tuple[tuple[int, int], ...]
 """(step, steps in all from then on), in the order in which the clock changed them."""
 
 WARMUP = 0.1
+LEAST_STEPS = 0.1
+"""Of the planned steps, those that are taken however late it is: what has learned nothing is worse than nothing."""
 _LOOK_S = 0.25
 _RECENT_S = 6.0
 _SEEN = 4
@@ -41,7 +44,7 @@ class Pace:
     Rates rise over the first `warm` steps (a tenth of the plan) and fall to zero in a line. Where the clock says that
     the steps would take too long, there are fewer of them and the line falls faster, so that training ends well
     whenever it must end; where time comes back, so do steps, up to the plan. cuts: an earlier training's, made again at
-    the same steps.
+    the same steps. A tenth of the steps is taken however late it is.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Pace:
         self._coming = deque(cuts)
         self._deadline = deadline
         self._marks: deque[tuple[float, int]] = deque()
+        self._least = math.ceil(LEAST_STEPS * planned)
 
     def goes_on(self, step: int) -> bool:
         """Whether there is a step number `step`, from 0. To be asked before each."""
@@ -83,7 +87,7 @@ class Pace:
             return
         else:
             possible = step + int((deadline.at - now) * (step - first) / (now - since))
-        wanted = min(self.planned, possible)
+        wanted = min(self.planned, max(possible, self._least))
         left, allowed = self.total - step, wanted - step
         if allowed < _LESS * left - 1 or allowed > _MORE * left + 1:
             self._change(step, wanted)
