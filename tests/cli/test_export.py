@@ -131,7 +131,7 @@ def test_an_export_that_answers_otherwise_is_refused_with_its_rows(
 def test_another_function_that_decides_alike_spends_one_attempt_once(
     home: Path, tmp_path: Path, shaken: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shaken_exporter, "moved_by", 1e-3)
+    monkeypatch.setattr(shaken_exporter, "moved_by", 1e-4)
     before = attempts(home)
     done = export(home, tmp_path / "out", "shaken")
     assert done.code == 0, done.err

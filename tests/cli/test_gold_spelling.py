@@ -213,7 +213,7 @@ def test_labels_for_answers_of_several_fields_are_told_how_to_be_read(tmp_path: 
     mixed = [ticket(number, answer=answers[number]) for number in range(COUNT)]
     (tmp_path / "calls.jsonl").write_bytes(lines(mixed))
     project(tmp_path, tmp_path / "calls.jsonl", right)
-    done = stepdown(*BUILD, "--home", str(tmp_path), "--json")
+    done = stepdown("build", TASK, "--budget", "40s", "--home", str(tmp_path), "--json")
     assert done.code == 1
     assert 'family = "classify" and answer = "$.THAT_FIELD"' in done.err
     (tmp_path / "stepdown.toml").write_text('[tasks.tickets]\nfamily = "classify"\nanswer = "$.priority"\n' + MARGIN)

@@ -40,8 +40,10 @@ def command(task: str, since: float, limit: int | None, home: Path | None, conso
 
 def _show(console: Console, rows: deque[CallRow], total: int) -> None:
     table = Table(box=None, pad_edge=False)
+    # In a narrow terminal texts give way, and what finds a call again does not.
+    least = {"time": 19, "confidence": 10, "id": max((len(row.id) for row in rows), default=0)}
     for column in ("time", "task", "rung", "confidence", "input", "answer", "id"):
-        table.add_column(column, no_wrap=column in ("time", "id"), overflow="ellipsis")
+        table.add_column(column, no_wrap=column in least, min_width=least.get(column), overflow="ellipsis")
     for row in rows:
         answer = f"failed: {row.error}" if row.error else _short(row.answer)
         time, sure = (row.time or "-")[:19].replace("T", " "), row.served.confidence if row.served else None
