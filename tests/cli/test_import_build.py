@@ -150,6 +150,28 @@ def test_the_settings_of_this_project_decide(copy: Path, home: Path) -> None:
     assert run(home, "status").json["tasks"][0]["in_force"]
 
 
+def test_a_build_of_this_project_goes_on_answering_for_its_own_contract(certified: Path, tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder in (own, other):
+        shutil.copytree(certified, folder)
+    made = run(other, "build", TASK, "--kinds", "linear", "--budget", "40s", "--margin", "0.5")
+    assert made.code == 0, made.err
+    settings, before = (own / "stepdown.toml").read_bytes(), built(own).name
+    done = run(own, "import-build", str(other / f".stepdown/builds/{TASK}" / made.json["build"]))
+    assert (done.code, done.json["in_force"], done.json["contract_written"]) == (0, False, False)
+    assert (own / "stepdown.toml").read_bytes() == settings
+    (task,) = run(own, "status").json["tasks"]
+    assert (task["in_force"], task["build"]) == (True, before)
+
+
+def test_a_newest_build_that_no_file_names_is_found(copy: Path, home: Path) -> None:
+    assert run(home, "import-build", str(copy)).code == 0
+    (home / f".stepdown/builds/{TASK}/latest").unlink()
+    assert run(home, "certificate", "show", TASK).code == 0
+    assert not run(home, "import-build", str(copy)).json["changed"]
+    assert (home / f".stepdown/builds/{TASK}/latest").exists()
+
+
 def test_what_the_settings_say_otherwise_stays(copy: Path, home: Path) -> None:
     said = '# mine\nstore = ""\n\n[tasks.other.contract]\nmargin = 0.03'
     (home / "stepdown.toml").write_text(said)
@@ -265,6 +287,14 @@ def another_task(folder: Path) -> None:
     rewritten(folder, "task.json", canonical_json(task))
 
 
+def template(**fields: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        name = "response-template.json"
+        rewritten(folder, name, canonical_json({**json.loads((folder / name).read_bytes()), **fields}))
+
+    return change
+
+
 def bomb(folder: Path) -> None:
     """A small file that is large once it is unpacked."""
     packed = zstandard.ZstdCompressor(level=3)
@@ -346,6 +376,9 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a refusal, sealed": (lambda folder: forged(folder, verdict="refused"), "refused"),
     "an attempt more": (second_attempt, "error share"),
     "a bomb": (bomb, "unpacked"),
+    "endless tokens, sealed": (template(completion_tokens_per_character=1e308), "template"),
+    "fewer than no tokens, sealed": (template(prompt_tokens_per_character=-5.0), "template"),
+    "a price without end, sealed": (template(cost_usd=1e300), "template"),
 }
 
 

@@ -120,7 +120,9 @@ def _finish(
     if certificate and not why:
         manifest = msgspec.structs.replace(manifest, certificate=certificate.digest, cascade=certificate.cascade_hash)
     (draft / REQUIREMENTS).write_text(requirements(manifest.requires, manifest.versions), encoding="utf-8")
-    (draft / "model-card.md").write_text(render_exported_card(source.record, manifest, certificate), encoding="utf-8")
+    (draft / "model-card.md").write_text(
+        render_exported_card(source.record, manifest, certificate, source.origin), encoding="utf-8"
+    )
     files = hashes(draft)
     manifest = msgspec.structs.replace(manifest, files=files, size_bytes=size_on_disk(draft))
     write_json(draft / MANIFEST, manifest)

@@ -28,13 +28,15 @@ class Parent:
 
 @dataclass(frozen=True)
 class Source:
-    """The build that is exported, everything in it checked. why: why no certificate of it is in force, or ""."""
+    """The build that is exported, everything in it checked. why: why no certificate of it is in force, or "".
+    origin: a sentence on where an imported build comes from."""
 
     folder: BuildFolder
     record: BuildRecord
     spec: CascadeSpec
     parent: Parent
     why: str
+    origin: str = ""
 
 
 def source_of(home: Home, task: str, uncertified: bool) -> Source:
@@ -62,4 +64,11 @@ def source_of(home: Home, task: str, uncertified: bool) -> Source:
             f"Run: stepdown build {task}" + ("; or add --uncertified." if spec.rungs else "."),
         )
     dataset = read_dataset(folder.dataset)
-    return Source(folder, folder.read_record(), spec, Parent(certificate, evidence, dataset.manifest), why)
+    return Source(
+        folder,
+        folder.read_record(),
+        spec,
+        Parent(certificate, evidence, dataset.manifest),
+        why,
+        f"The build was {found.imported}." if found.imported else "",
+    )

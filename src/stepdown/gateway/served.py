@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from stepdown.core.contract import Privacy
 from stepdown.core.family import Family
@@ -16,6 +18,12 @@ from stepdown.runtime.cascade import Decision
 
 Decide = Callable[[Input, bool], Awaitable[Decision]]
 """Answers an input, off the event loop; True where the surest rung must answer although none is sure enough."""
+
+
+# What a file may say of an incumbent: an imported build's is not of this machine.
+TokensPerCharacter = Annotated[float, msgspec.Meta(ge=0.0, le=100.0)]
+CallCost = Annotated[float, msgspec.Meta(ge=0.0, le=10_000.0)]
+TokenLimit = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
 
 
 @dataclass(frozen=True)
@@ -34,13 +42,13 @@ class ResponseTemplate:
     like: dict[str, Any]
     likes: dict[str, dict[str, Any]] = field(default_factory=dict)
     model: str = ""
-    prompt_tokens_per_character: float = 0.25
-    completion_tokens_per_character: float = 0.25
-    cost_usd: float = 0.0
+    prompt_tokens_per_character: TokensPerCharacter = 0.25
+    completion_tokens_per_character: TokensPerCharacter = 0.25
+    cost_usd: CallCost = 0.0
     models: frozenset[str] = frozenset()
     shapes: frozenset[tuple[str | tuple[str, ...], ...]] = frozenset()
     choices: frozenset[str] = frozenset({FREE})
-    least_limit: int = 0
+    least_limit: TokenLimit = 0
     envelope: Envelope = UNKNOWN
     finish: dict[str, str] = field(default_factory=dict)
 

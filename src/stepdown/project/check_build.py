@@ -62,7 +62,7 @@ def draw_pages(folder: BuildFolder, note: str) -> None:
     """Draw the pages that people read from a build's record, with a note. Raises TamperedError."""
     record = folder.read_record()
     write_whole(folder.report, _guarded(lambda: render(record, note)))
-    write_whole(folder.model_card, _guarded(lambda: render_model_card(record)))
+    write_whole(folder.model_card, _guarded(lambda: render_model_card(record, note)))
 
 
 def _guarded(read: Callable[[], T]) -> T:

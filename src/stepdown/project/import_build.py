@@ -104,7 +104,9 @@ def _place(home: Home, draft: BuildFolder, issuance: Issuance, certificate: Cert
         _check_place(home, journal, target, draft, task)
         known = [one for one in journal.issued(task, certificate.digest) if one.data.get("build") == name]
         was_here = target.path.is_dir() and bool(known)
-        settings_written = not known and _write_contract(home, draft, certificate)
+        # A task that was built here has its contract, be it the defaults': another's does not take its place.
+        is_new = not known and not finished_builds(home, task)
+        settings_written = is_new and _write_contract(home, draft, certificate)
         home = replace(home, settings=read_settings(home.folder))
         _place_artefacts(draft, home.artefacts)
         before = chosen_if_there(home, journal, task)
@@ -115,6 +117,7 @@ def _place(home: Home, draft: BuildFolder, issuance: Issuance, certificate: Cert
                 os.replace(draft.path, target.path)
             if not known:
                 _enter(home, store, (issuance, certificate), target, before)
+            publish(home, task, finished_builds(home, task)[-1])
         journal.read(store)
         stands = standing(home, journal, target, task)
     return ImportedBuild(
@@ -185,7 +188,6 @@ def _enter(home: Home, store: Store, what: tuple[Issuance, Certificate], target:
     store.append(IMPORTED, task.name, fact, at=now)
     if serves:
         note_serving(home, task.name, target)
-    publish(home, task.name, finished_builds(home, task.name)[-1])
 
 
 def _write_contract(home: Home, draft: BuildFolder, certificate: Certificate) -> bool:

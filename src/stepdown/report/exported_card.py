@@ -10,9 +10,12 @@ from stepdown.report.format import MEGABYTES, SECONDS, USD, count, hash_head, qu
 from stepdown.report.model_card import escape_markdown, render_model_card
 
 
-def render_exported_card(record: BuildRecord, manifest: ExportManifest, certificate: Certificate | None) -> str:
-    """The card. certificate: the export's own, a refusal too, or None where none was tried."""
-    title, _, rest = render_model_card(record).partition("\n\n")
+def render_exported_card(
+    record: BuildRecord, manifest: ExportManifest, certificate: Certificate | None, note: str = ""
+) -> str:
+    """The card. certificate: the export's own, a refusal too, or None where none was tried. note: on where the build
+    comes from."""
+    title, _, rest = render_model_card(record, note).partition("\n\n")
     lines = [f"{title}, exported to {escape_markdown(manifest.format)}", "", *_standing(manifest, certificate), ""]
     lines += ["## What was exported", "", "| rung | parent | this model | latency p50 | p95 | cost per 1,000 |"]
     lines += ["| --- | --- | --- | ---: | ---: | ---: |", *(_row(rung) for rung in manifest.rungs), ""]

@@ -45,15 +45,15 @@ from stepdown.report.sentence import certified, verdict_sentence
 WORST_LABELS = 10
 
 
-def render_model_card(record: BuildRecord) -> str:
-    """The card. Text of the record's is escaped, so that none of it becomes markup."""
+def render_model_card(record: BuildRecord, note: str = "") -> str:
+    """The card. note: a sentence on where the build comes from. Text is escaped, so that none of it becomes markup."""
     parts = [
         [
             f"# Model card: {escape_markdown(record.task)}",
             "",
             escape_markdown(verdict_sentence(record)),
             "",
-            "\n\n".join(map(escape_markdown, paragraphs(record.certificate))),
+            "\n\n".join(map(escape_markdown, [*paragraphs(record.certificate), *([note] if note else [])])),
         ],
         _details(record),
         _intended_use(record),
