@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown import __version__
 from stepdown.build.job import Job
+from stepdown.build.stored_plan import KeptPlan, read_plan
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Dataset, Example
-from stepdown.core.errors import InputError, NotEnoughData, UnknownKind
-from stepdown.core.pace import Cuts, Deadline
+from stepdown.core.errors import NotEnoughData
+from stepdown.core.pace import Deadline
 from stepdown.core.record import Dropped
 from stepdown.core.students import Student, TrainingData
 from stepdown.core.training_time import MachineSpeed, TrainingBudget
 from stepdown.evaluation.speed import describe_machine
 from stepdown.runtime.artefact import open_student
-from stepdown.students.fit import FitContext, FittedStudent, fit_ladder
+from stepdown.students.fit import FitContext, FittedStudent, digest_training_data, fit_ladder
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import LadderWishes, PlannedStudent, choose_ladder, why_not
 from stepdown.students.machine_speed import machine_speed
@@ -31,7 +32,6 @@ LEAST_WITH_TORCH_S = 40.0
 """Below this budget nothing is trained that needs torch, whose import alone takes seconds."""
 LEAST_LEFT = 0.6
 """Where less of the budget is left before training has begun, torch is not measured either."""
-MOST_PLAN_BYTES = 16 << 20
 _PLANNED = 0.85
 """Of the time there is, what a plan fills: a little noise on the machine then cuts nothing."""
 _BUSIEST = 8.0
@@ -60,14 +60,17 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     data = training_data(job, dataset)
     speed = _speed(job)
     time = _time_for_training(job, dataset, data, speed)
+    context = _context(job)
+    kept = KeptPlan(context.work, _follows_from(job, data))
     if job.request.plan is None:
-        unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
-        wishes = LadderWishes(unable, job.choice.options)
-        plan, left_out = choose_ladder(time.budget, job.task.family, job.contract, wishes)
-        context = replace(_context(job), speed=speed, deadline=time.deadline, each_s=time.each_s, busy=time.busy)
+        plan, left_out = kept.read() or _choose(job, data, time)
+        kept.write(plan, left_out)
+        context = replace(context, speed=speed, deadline=time.deadline, each_s=time.each_s, busy=time.busy)
     else:
-        plan, left_out, context = read_plan(job.request.plan), [], _context(job)
+        plan, left_out = read_plan(job.request.plan), []
     ladder = fit_ladder(plan, data, context)
+    if job.request.plan is None:
+        kept.remove()
     if not ladder.students:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
@@ -79,6 +82,18 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
         "machine_speed": msgspec.to_builtins(speed),
     }
     return Learned(fitted, students, described, (*left_out, *ladder.dropped), data)
+
+
+def _choose(job: Job, data: TrainingData, time: _Time) -> tuple[list[PlannedStudent], list[Dropped]]:
+    unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
+    return choose_ladder(time.budget, job.task.family, job.contract, LadderWishes(unable, job.choice.options))
+
+
+def _follows_from(job: Job, data: TrainingData) -> str:
+    """The digest of all that a plan follows from, but for what else runs here."""
+    asked = job.request
+    parts = (digest_training_data(data), asked.seed, asked.budget_s, asked.threads, job.choice.as_dict(), job.contract)
+    return digest_of((__version__, describe_machine(), *parts))
 
 
 def _speed(job: Job) -> MachineSpeed:
@@ -130,43 +145,6 @@ def training_seconds(budget_s: float, rows: int, slowness: float, after_s: float
 def _busy(job: Job) -> float:
     """How many times longer this build takes so far than it would if nothing else ran here."""
     return min(_BUSIEST, max(1.0, job.seconds.get("curating", 1.0) / max(job.busy_s.get("curating", 1.0), 1e-3)))
-
-
-def read_plan(path: Path) -> list[PlannedStudent]:
-    """The students of a build's record (`record.json`), with the steps that its clock allowed. Raises InputError."""
-    try:
-        content = path.read_bytes()
-        if len(content) > MOST_PLAN_BYTES:
-            raise ValueError(f"it has {len(content):,} bytes")
-        return [_planned(one) for one in msgspec.json.decode(content, type=_Record).plan.students]
-    except (OSError, ValueError, msgspec.MsgspecError, UnknownKind) as error:
-        raise InputError(
-            f"No plan can be read from {path} ({error}).",
-            "It must be the record.json of a build by this version of stepdown, whose students all stand here too.",
-            "Name such a file after --plan, or build without it.",
-        ) from error
-
-
-def _planned(stored: _StoredStudent) -> PlannedStudent:
-    options = msgspec.convert(stored.options, type=student_kinds().load(stored.kind).Options)
-    return PlannedStudent(stored.kind, options, stored.seconds, stored.teacher, stored.why, stored.cuts)
-
-
-class _StoredStudent(msgspec.Struct, frozen=True):
-    kind: str
-    options: dict[str, Any]
-    seconds: float
-    teacher: str | None
-    why: str
-    cuts: dict[str, Cuts] = {}
-
-
-class _Plan(msgspec.Struct, frozen=True):
-    students: list[_StoredStudent]
-
-
-class _Record(msgspec.Struct, frozen=True):
-    plan: _Plan
 
 
 def _nothing_trained(job: Job, dropped: Sequence[Dropped]) -> NotEnoughData:
