@@ -38,6 +38,8 @@ _BUSIEST = 8.0
 """The stages after training are given at most so many times what they take on a machine that does nothing else."""
 TOO_BUSY = 1.5
 """Where a build takes so many times longer than it would alone, what is planned follows from the time that is left."""
+_TIMED_ONCE_S, _TIMED_EACH_S = 1.5, 2.5
+"""What timing takes after training in a long build: of the cascade, and of each student."""
 LEAST_SHARE = 0.3
 """Of what is left of the budget, what training is given in any case: who has learned nothing is worth nothing."""
 
@@ -121,15 +123,18 @@ def _time_for_training(job: Job, dataset: Dataset, data: TrainingData, speed: Ma
     rows, busy, share = len(dataset.examples), _busy(job), job.timing_share
     unseen = rows - len(dataset.split("train"))
     once, each = speed.slowness * (2.5 + 1e-4 * rows), speed.slowness * (1.2 + 4e-4 * unseen)
-    timed_once, timed_each = 1.5 * share, 2.5 * share
+    timed_once, timed_each = _TIMED_ONCE_S * share, _TIMED_EACH_S * share
     left = job.deadline.left
     end = max(left - timed_once - busy * once, LEAST_SHARE * left)
     each_s = timed_each + busy * each
+    around = _before(rows, speed.slowness) + _TIMED_ONCE_S + once
     seconds = training_seconds(job.request.budget_s, rows, speed.slowness, timed_once + once)
-    budget = TrainingBudget(data.size, seconds, speed, timed_each + each)
+    budget = TrainingBudget(data.size, seconds, speed, timed_each + each, _TIMED_EACH_S + each, around, _PLANNED)
     if busy > TOO_BUSY:
         seconds = max(LEAST_TRAINING_S, min(seconds, _PLANNED * end / busy))
-        budget = TrainingBudget(data.size, seconds, speed, each_s / busy)
+        around = job.request.budget_s - left + _TIMED_ONCE_S + busy * once
+        long_each_s = _TIMED_EACH_S / busy + each
+        budget = TrainingBudget(data.size, seconds, speed, each_s / busy, long_each_s, around, _PLANNED / busy)
     return _Time(budget, Deadline(job.deadline.now() + end, job.deadline.now), each_s, busy)
 
 
@@ -138,8 +143,12 @@ def training_seconds(budget_s: float, rows: int, slowness: float, after_s: float
 
     rows: of the whole dataset, which has to be curated. after_s: what follows training.
     """
-    before = slowness * (2.0 + 3e-4 * rows)
-    return max(LEAST_TRAINING_S, _PLANNED * (budget_s - before - after_s))
+    return max(LEAST_TRAINING_S, _PLANNED * (budget_s - _before(rows, slowness) - after_s))
+
+
+def _before(rows: int, slowness: float) -> float:
+    """What a build takes before training."""
+    return slowness * (2.0 + 3e-4 * rows)
 
 
 def _busy(job: Job) -> float:
