@@ -25,7 +25,7 @@ OFFER = 0.4
 _OVERTIME = 3.0
 """The cheapest kind is planned where its quickest training takes no more than so many times the time there is."""
 _DAY_S = 86_400.0
-_HALVINGS = 6
+_WIDER, _HALVINGS = 1.25, 4
 _ROUND_S = 5.0
 """What is said of budgets is rounded up to so many seconds."""
 _AGAIN = 0.1
@@ -180,10 +180,10 @@ def _least(is_enough: Callable[[float], bool], start: float) -> float | None:
     """About the fewest seconds that are enough; None where a day is not."""
     high = max(1.0, start)
     while not is_enough(high):
-        high *= 2.0
+        high *= _WIDER
         if high > _DAY_S:
             return None
-    low = high / 2.0
+    low = high / _WIDER
     for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
         low, high = (low, middle) if is_enough(middle) else (middle, high)
