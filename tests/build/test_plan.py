@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stepdown.build.train import read_plan
+from stepdown.build.stored_plan import read_plan
 from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import InputError
 from stepdown.students.kinds import encoder, linear

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,10 +13,10 @@ from tests.build.table_build import job_of, project
 
 from stepdown.build.curate import curate_for_build
 from stepdown.build.job import Job
+from stepdown.build.stored_plan import read_plan
 from stepdown.build.train import (
     LEAST_TRAINING_S,
     fit_students,
-    read_plan,
     recorded_probabilities,
     target_of,
     training_data,
@@ -115,3 +116,37 @@ def test_where_nothing_can_be_trained_the_reasons_are_said_and_no_evidence_is_sp
         fit_students(job, msgspec.structs.replace(dataset, examples=one_label))
     assert "No evidence was spent." in str(refused.value)
     assert not list(job.home.artefacts.glob("*"))
+
+
+def stop(what: str, share: float) -> None:
+    if what == "linear: counting n-grams":
+        raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_build_that_was_stopped_goes_on_with_its_plan_whatever_else_ran_then(tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="training needs the extra 'train'")
+    home = project(tmp_path, 300)
+
+    def planned(stopped: bool = False, busy: float = 1.0, seed: int = 0) -> str:
+        """Why linear is trained, which names the time that was planned."""
+        with job_of(home, kinds=("linear",), budget_s=39.0, seed=seed, threads=1) as job:
+            curated = curate_for_build(job)
+            job.seconds["curating"], job.busy_s["curating"] = busy, 1.0
+            return str(
+                fit_students(replace(job, progress=stop) if stopped else job, curated.dataset).plan["students"][0][
+                    "why"
+                ]
+            )
+
+    with pytest.raises(KeyboardInterrupt):
+        planned(stopped=True, busy=8.0)
+    with pytest.raises(KeyboardInterrupt):
+        planned(stopped=True, busy=8.0, seed=1)
+    assert f"of the {LEAST_TRAINING_S:.0f} s" in planned(), "as it was planned on a busy machine"
+    plans = home.builds("tickets") / "work" / "plans"
+    assert len(list(plans.iterdir())) == 1, "of the other seed"
+    assert f"of the {LEAST_TRAINING_S:.0f} s" not in planned(), "finished, and so planned anew"
+    next(plans.iterdir()).write_bytes(b"{")
+    assert f"of the {LEAST_TRAINING_S:.0f} s" not in planned(seed=1), "what cannot be read is as if it were not there"
+    assert not list(plans.iterdir())

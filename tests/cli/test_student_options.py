@@ -53,6 +53,21 @@ def test_settings_choose_too_and_flags_go_before_them(home: Path) -> None:
     assert (trained["linear"]["iterations"], trained["linear"]["longest"]) == (15, 4)
 
 
+def test_a_kind_that_was_asked_for_and_not_trained_is_named_with_the_reason(home: Path) -> None:
+    (home / "stepdown.toml").write_text("")
+    asked = (*BUILD, "--kinds", "linear,frozen", "--frozen-iterations", "1000000000", "--home", str(home))
+    for flags in ((), ("--dry-run",)):
+        said = stepdown(*asked, *flags)
+        assert said.code in (0, 1), said.err
+        assert "Asked for, and not trained: frozen. Training it on " in said.out
+        assert said.out.count("not trained") == 1, "of those that were not asked for, nothing"
+        (dropped,) = stepdown(*asked, *flags, "--json").json["dropped"]
+        assert dropped["kind"] == "frozen"
+        assert f"Asked for, and not trained: frozen. {dropped['why'][:40]}" in said.out
+    named_none = stepdown(*BUILD, "--frozen-iterations", "1000000000", "--dry-run", "--home", str(home), "--json")
+    assert "frozen" in {one["kind"] for one in named_none.json["dropped"]}
+
+
 @pytest.mark.parametrize(
     ("settings", "flags", "words"),
     [

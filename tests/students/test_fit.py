@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -178,6 +179,38 @@ def test_a_training_killed_in_the_middle_goes_on_to_the_artefact_of_an_undisturb
     assert again.students[0].manifest.digest == whole.students[0].manifest.digest
     assert not any("all layers" in each for each in heard)
     assert not list((home / "builds" / "desk" / "checkpoints").glob("*"))
+
+
+class Stop:
+    """Somebody who stops a training when it says a word, and what it then said."""
+
+    def __init__(self, word: str) -> None:
+        self.word, self.said = word, ""
+
+    def __call__(self, what: str, share: float) -> None:
+        if self.word and self.word in what:
+            self.word = ""
+            raise KeyboardInterrupt
+        self.said = what
+
+
+def test_a_training_that_is_stopped_says_what_is_kept_and_no_more(tmp_path: Path, write_encoder) -> None:
+    pytest.importorskip("torch", reason="training needs the extra 'train'")
+    write_encoder(tmp_path / "base")
+    ladder = [PLAN, ENCODER(str(tmp_path / "base"))]
+
+    def stopped(word: str) -> str:
+        stop = Stop(word)
+        with pytest.raises(KeyboardInterrupt):
+            fit_ladder(ladder, tiny_task(), replace(_context(tmp_path), progress=stop, checkpoint_s=0.0))
+        return stop.said
+
+    assert stopped("counting") == "linear: stopped; kept: no student, and nothing yet of linear"
+    assert stopped("reading the base") == "encoder: stopped; kept: linear, and nothing yet of encoder"
+    assert not (tmp_path / "builds" / "desk" / "checkpoints").exists()
+    kept = r"encoder: stopped; kept: linear, and a checkpoint \d+ s old \((.+)\) of encoder"
+    reached = [re.fullmatch(kept, stopped(word)) for word in ("all layers", "distilling")]
+    assert [match and match[1] for match in reached] == ["before-training", "teacher"]
 
 
 KILLED = """

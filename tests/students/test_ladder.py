@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -134,3 +135,25 @@ def test_the_cheapest_is_planned_a_little_over_time_and_never_far_over() -> None
     needed = _ladder(10_000, 77, Contract(), 20.0, "classify")[0][0].seconds
     assert [plan.kind for plan in _ladder(10_000, 77, Contract(), 0.4 * needed, "classify")[0]] == ["linear"]
     assert _ladder(10_000, 77, Contract(), 0.05 * needed, "classify")[0] == []
+
+
+@pytest.mark.parametrize("family", ["classify", "extract"])
+def test_the_reason_of_too_little_time_names_what_is_needed_and_a_budget_that_lets_the_kind_in(family: str) -> None:
+    size = TrainingSize(10_000, 77, 160_000)
+    short = TrainingBudget(size, 12.0, REFERENCE, each_s=1.0, long_each_s=3.0, around_s=10.0, share=0.85)
+    _, dropped = choose_ladder(short, family, Contract())
+    assert dropped
+    for one in dropped:
+        said = re.search(r"at least about (\d+) s on this machine.*--budget of about (\d+)s would", one.why)
+        assert said, one.why
+        kind = student_kinds().load(one.kind)
+        assert kind.options_for(size, 0.9 * float(said[1]), REFERENCE) is None
+        assert kind.options_for(size, 1.1 * float(said[1]) + 1.0, REFERENCE) is not None
+        enough = replace(short, seconds=0.85 * (float(said[2]) - 10.0), each_s=3.0)
+        assert one.kind in {plan.kind for plan in choose_ladder(enough, family, Contract())[0]}
+
+
+def test_what_no_budget_of_a_day_lets_in_is_said_so() -> None:
+    given = LadderWishes(options={"encoder": {"epochs": 1e7}})
+    dropped = {one.kind: one.why for one in choose_ladder(BUDGET, "classify", Contract(), given)[1]}
+    assert "more than a day" in dropped["encoder"]

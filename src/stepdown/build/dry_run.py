@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from stepdown.build.job import BuildRequest, Job
 from stepdown.build.measure import measure_students
 from stepdown.build.measured_students import MeasuredStudents
 from stepdown.build.prepare import prepared
+from stepdown.build.summary import dropped_sentences, to_be_tried
 from stepdown.build.train import fit_students
 from stepdown.certificate.candidate import Candidate
 from stepdown.certificate.forecast import PathForecast
@@ -22,6 +23,7 @@ from stepdown.certificate.planning import expect, rows_to_test
 from stepdown.certificate.split_answers import content_keys
 from stepdown.core.dataset import Dataset
 from stepdown.core.measurements import StudentMeasurement
+from stepdown.core.record import Dropped
 from stepdown.core.shown_rows import SHOWN_SPLITS
 from stepdown.core.students import Progress
 from stepdown.project.evidence_draws import ledger_events
@@ -36,6 +38,7 @@ class BuildForecast:
     """The forecast from tune. students: as measured there. offload, excess_loss: at the last point of the path that is
     more likely than not to pass, chance: that it does; None where no student could be tried or no point is likely.
 
+    asked: the kinds that the user named. dropped: those to be tried that were not trained, with the reason.
     drawn: calls in the draw. rows, labels: about how many of them would be tested and labelled, None where no number
     would do. attempt, error_share: of the next build on this evidence.
     """
@@ -53,6 +56,8 @@ class BuildForecast:
     labels: int | None
     attempt: int
     error_share: float
+    asked: tuple[str, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
 
 
 def forecast_build(home: Home, request: BuildRequest, progress: Progress) -> BuildForecast:
@@ -67,7 +72,9 @@ def forecast_build(home: Home, request: BuildRequest, progress: Progress) -> Bui
             learned = fit_students(job, curated.dataset)
         with job.stage("measuring"):
             measured = measure_students(job, curated, learned, splits=SHOWN_SPLITS)
-        return _tried(job, curated.dataset, measured)
+        tried = _tried(job, curated.dataset, measured)
+        asked, trained = job.choice.kinds, [student.kind for student in tried.students]
+        return replace(tried, asked=asked, dropped=tuple(to_be_tried(learned.dropped, asked, trained)))
 
 
 def _tried(job: Job, dataset: Dataset, measured: MeasuredStudents) -> BuildForecast:
@@ -143,13 +150,16 @@ def as_json(tried: BuildForecast) -> dict[str, Any]:
             "error_share": tried.error_share,
         },
         "students": [student.kind for student in tried.students],
+        "dropped": [{"kind": one.kind, "why": one.why} for one in tried.dropped],
     }
 
 
 def sentences(tried: BuildForecast) -> list[str]:
     """The forecast in words, one paragraph each."""
+    dropped = dropped_sentences(tried.dropped, tried.asked)
     if not tried.rungs:
-        return [f"A dry run: {tried.why or 'no student could be tried.'} Nothing of the evidence was looked at."]
+        why = tried.why or "no student could be tried."
+        return [f"A dry run: {why} Nothing of the evidence was looked at.", *dropped]
     rungs = " then ".join(tried.rungs)
     if tried.offload is None or tried.excess_loss is None or tried.chance is None:
         forecast = f"On tune no point of {rungs} is more likely than not to be certified."
@@ -165,4 +175,4 @@ def sentences(tried: BuildForecast) -> list[str]:
         f"A build now would be attempt {tried.attempt} on this evidence, tested at {tried.error_share:.2%}. "
         "What is forecast here was chosen on the same rows, and is no evidence."
     )
-    return [f"A dry run: nothing was tested or spent. {forecast}", evidence, spend]
+    return [f"A dry run: nothing was tested or spent. {forecast}", *dropped, evidence, spend]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stepdown.core.certificate import Certificate
 from stepdown.core.measurements import StudentMeasurement
-from stepdown.core.record import BuildRecord
+from stepdown.core.record import BuildRecord, Dropped
 from stepdown.core.shown_rows import SHOWN_SPLITS, shown_rows
 from stepdown.core.statement import confidence_of
 from stepdown.report.notes import notes
@@ -48,10 +49,32 @@ def summary(record: BuildRecord) -> dict[str, Any]:
             for rung in certificate.cascade.get("rungs", ())
         ],
         "students": [_student(student) for student in record.students],
+        "dropped": [{"kind": one.kind, "why": one.why} for one in not_trained(record)],
         "labels_needed": certificate.labels_needed,
         "certificate": certificate.digest,
         "seconds": record.seconds,
     }
+
+
+def not_trained(record: BuildRecord) -> list[Dropped]:
+    """The kinds that were to be tried and are not among the students, with the reason."""
+    return to_be_tried(record.dropped, asked_kinds(record), [student.kind for student in record.students])
+
+
+def asked_kinds(record: BuildRecord) -> list[str]:
+    """The kinds that the user asked for by name; [] where every kind was to be tried."""
+    kinds: list[str] = record.plan.get("asked", {}).get("kinds", [])
+    return kinds
+
+
+def to_be_tried(dropped: Iterable[Dropped], asked: Sequence[str], trained: Sequence[str]) -> list[Dropped]:
+    """Of what was dropped, the kinds that were to be tried, and not those that the user did not name."""
+    return [one for one in dropped if one.kind not in trained and (not asked or one.kind in asked)]
+
+
+def dropped_sentences(dropped: Iterable[Dropped], asked: Sequence[str]) -> list[str]:
+    """For each kind that was asked for by name, why it was not trained."""
+    return [f"Asked for, and not trained: {one.kind}. {one.why}" for one in dropped if one.kind in asked]
 
 
 def attempt_sentence(certificate: Certificate) -> str:

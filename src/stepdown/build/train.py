@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stepdown import __version__
 from stepdown.build.job import Job
+from stepdown.build.stored_plan import KeptPlan, read_plan
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Dataset, Example
-from stepdown.core.errors import InputError, NotEnoughData, UnknownKind
-from stepdown.core.pace import Cuts, Deadline
+from stepdown.core.errors import NotEnoughData
+from stepdown.core.pace import Deadline
 from stepdown.core.record import Dropped
 from stepdown.core.students import Student, TrainingData
 from stepdown.core.training_time import MachineSpeed, TrainingBudget
 from stepdown.evaluation.speed import describe_machine
 from stepdown.runtime.artefact import open_student
-from stepdown.students.fit import FitContext, FittedStudent, fit_ladder
+from stepdown.students.fit import FitContext, FittedStudent, digest_training_data, fit_ladder
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import LadderWishes, PlannedStudent, choose_ladder, why_not
 from stepdown.students.machine_speed import machine_speed
@@ -31,13 +32,14 @@ LEAST_WITH_TORCH_S = 40.0
 """Below this budget nothing is trained that needs torch, whose import alone takes seconds."""
 LEAST_LEFT = 0.6
 """Where less of the budget is left before training has begun, torch is not measured either."""
-MOST_PLAN_BYTES = 16 << 20
 _PLANNED = 0.85
 """Of the time there is, what a plan fills: a little noise on the machine then cuts nothing."""
 _BUSIEST = 8.0
 """The stages after training are given at most so many times what they take on a machine that does nothing else."""
 TOO_BUSY = 1.5
 """Where a build takes so many times longer than it would alone, what is planned follows from the time that is left."""
+_TIMED_ONCE_S, _TIMED_EACH_S = 1.5, 2.5
+"""What timing takes after training in a long build: of the cascade, and of each student."""
 LEAST_SHARE = 0.3
 """Of what is left of the budget, what training is given in any case: who has learned nothing is worth nothing."""
 
@@ -60,14 +62,17 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     data = training_data(job, dataset)
     speed = _speed(job)
     time = _time_for_training(job, dataset, data, speed)
+    context = _context(job)
+    kept = KeptPlan(context.work, _follows_from(job, data))
     if job.request.plan is None:
-        unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
-        wishes = LadderWishes(unable, job.choice.options)
-        plan, left_out = choose_ladder(time.budget, job.task.family, job.contract, wishes)
-        context = replace(_context(job), speed=speed, deadline=time.deadline, each_s=time.each_s, busy=time.busy)
+        plan, left_out = kept.read() or _choose(job, data, time)
+        kept.write(plan, left_out)
+        context = replace(context, speed=speed, deadline=time.deadline, each_s=time.each_s, busy=time.busy)
     else:
-        plan, left_out, context = read_plan(job.request.plan), [], _context(job)
+        plan, left_out = read_plan(job.request.plan), []
     ladder = fit_ladder(plan, data, context)
+    if job.request.plan is None:
+        kept.remove()
     if not ladder.students:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
@@ -79,6 +84,18 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
         "machine_speed": msgspec.to_builtins(speed),
     }
     return Learned(fitted, students, described, (*left_out, *ladder.dropped), data)
+
+
+def _choose(job: Job, data: TrainingData, time: _Time) -> tuple[list[PlannedStudent], list[Dropped]]:
+    unable = {**why_not(data), **job.choice.left_out(student_kinds().names())}
+    return choose_ladder(time.budget, job.task.family, job.contract, LadderWishes(unable, job.choice.options))
+
+
+def _follows_from(job: Job, data: TrainingData) -> str:
+    """The digest of all that a plan follows from, but for what else runs here."""
+    asked = job.request
+    parts = (digest_training_data(data), asked.seed, asked.budget_s, asked.threads, job.choice.as_dict(), job.contract)
+    return digest_of((__version__, describe_machine(), *parts))
 
 
 def _speed(job: Job) -> MachineSpeed:
@@ -106,15 +123,18 @@ def _time_for_training(job: Job, dataset: Dataset, data: TrainingData, speed: Ma
     rows, busy, share = len(dataset.examples), _busy(job), job.timing_share
     unseen = rows - len(dataset.split("train"))
     once, each = speed.slowness * (2.5 + 1e-4 * rows), speed.slowness * (1.2 + 4e-4 * unseen)
-    timed_once, timed_each = 1.5 * share, 2.5 * share
+    timed_once, timed_each = _TIMED_ONCE_S * share, _TIMED_EACH_S * share
     left = job.deadline.left
     end = max(left - timed_once - busy * once, LEAST_SHARE * left)
     each_s = timed_each + busy * each
+    around = _before(rows, speed.slowness) + _TIMED_ONCE_S + once
     seconds = training_seconds(job.request.budget_s, rows, speed.slowness, timed_once + once)
-    budget = TrainingBudget(data.size, seconds, speed, timed_each + each)
+    budget = TrainingBudget(data.size, seconds, speed, timed_each + each, _TIMED_EACH_S + each, around, _PLANNED)
     if busy > TOO_BUSY:
         seconds = max(LEAST_TRAINING_S, min(seconds, _PLANNED * end / busy))
-        budget = TrainingBudget(data.size, seconds, speed, each_s / busy)
+        around = job.request.budget_s - left + _TIMED_ONCE_S + busy * once
+        long_each_s = _TIMED_EACH_S / busy + each
+        budget = TrainingBudget(data.size, seconds, speed, each_s / busy, long_each_s, around, _PLANNED / busy)
     return _Time(budget, Deadline(job.deadline.now() + end, job.deadline.now), each_s, busy)
 
 
@@ -123,50 +143,17 @@ def training_seconds(budget_s: float, rows: int, slowness: float, after_s: float
 
     rows: of the whole dataset, which has to be curated. after_s: what follows training.
     """
-    before = slowness * (2.0 + 3e-4 * rows)
-    return max(LEAST_TRAINING_S, _PLANNED * (budget_s - before - after_s))
+    return max(LEAST_TRAINING_S, _PLANNED * (budget_s - _before(rows, slowness) - after_s))
+
+
+def _before(rows: int, slowness: float) -> float:
+    """What a build takes before training."""
+    return slowness * (2.0 + 3e-4 * rows)
 
 
 def _busy(job: Job) -> float:
     """How many times longer this build takes so far than it would if nothing else ran here."""
     return min(_BUSIEST, max(1.0, job.seconds.get("curating", 1.0) / max(job.busy_s.get("curating", 1.0), 1e-3)))
-
-
-def read_plan(path: Path) -> list[PlannedStudent]:
-    """The students of a build's record (`record.json`), with the steps that its clock allowed. Raises InputError."""
-    try:
-        content = path.read_bytes()
-        if len(content) > MOST_PLAN_BYTES:
-            raise ValueError(f"it has {len(content):,} bytes")
-        return [_planned(one) for one in msgspec.json.decode(content, type=_Record).plan.students]
-    except (OSError, ValueError, msgspec.MsgspecError, UnknownKind) as error:
-        raise InputError(
-            f"No plan can be read from {path} ({error}).",
-            "It must be the record.json of a build by this version of stepdown, whose students all stand here too.",
-            "Name such a file after --plan, or build without it.",
-        ) from error
-
-
-def _planned(stored: _StoredStudent) -> PlannedStudent:
-    options = msgspec.convert(stored.options, type=student_kinds().load(stored.kind).Options)
-    return PlannedStudent(stored.kind, options, stored.seconds, stored.teacher, stored.why, stored.cuts)
-
-
-class _StoredStudent(msgspec.Struct, frozen=True):
-    kind: str
-    options: dict[str, Any]
-    seconds: float
-    teacher: str | None
-    why: str
-    cuts: dict[str, Cuts] = {}
-
-
-class _Plan(msgspec.Struct, frozen=True):
-    students: list[_StoredStudent]
-
-
-class _Record(msgspec.Struct, frozen=True):
-    plan: _Plan
 
 
 def _nothing_trained(job: Job, dropped: Sequence[Dropped]) -> NotEnoughData:

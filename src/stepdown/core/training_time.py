@@ -59,9 +59,15 @@ REFERENCE = MachineSpeed(cpu="the machine on which the kinds' constants were mea
 @dataclass(frozen=True)
 class TrainingBudget:
     """seconds: for all students, on a machine of this speed, on a task of this size. each_s: of them, what a student
-    costs beside its training (it is measured)."""
+    costs beside its training (it is measured), long_each_s: the same in a build that has time for long measurements.
+
+    around_s, share: a whole build of B seconds has share * (B - around_s) for its students.
+    """
 
     size: TrainingSize
     seconds: float
     speed: MachineSpeed
     each_s: float = 0.0
+    long_each_s: float = 0.0
+    around_s: float = 0.0
+    share: float = 1.0

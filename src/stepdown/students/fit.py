@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -107,7 +108,7 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
     A student that fails with a StepdownError is dropped with its message, one for which the clock leaves too little
     time with that; a kind that comes again with a teacher takes the place of what it was without. Raises ResourceError
     when the disk is full, UsageError when a student comes before its teacher. An interrupt leaves finished students in
-    place, a checkpoint of the one under way, and no half-written ones.
+    place, the last checkpoint of the one under way where it had come to one, which it says, and no half-written ones.
     """
     _check_order(ladder)
     _sweep(context)
@@ -140,10 +141,8 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
         except StepdownError as error:
             dropped.append(Dropped(kind=plan.kind, why=str(error)))
         except KeyboardInterrupt:
-            names = ", ".join(fitted) or "no student"
-            report(
-                f"stopped; kept: {names}, and a checkpoint at most {CHECKPOINT_S:.0f} s old of what takes longer", 0.0
-            )
+            kept = ", ".join(fitted) or "no student"
+            report(f"stopped; kept: {kept}, and {_checkpoint(plan, objective, context)} of {plan.kind}", 0.0)
             raise
         done += plan.seconds
         report("done", 1.0)
@@ -198,16 +197,7 @@ class _Lesson:
 
 def _fit_one(plan: PlannedStudent, objective: _Lesson, context: FitContext, is_again: bool | None) -> FittedStudent:
     """is_again: whether the kind is there already; None for the first student of all, which is trained in any case."""
-    parts = (
-        __version__,
-        _MADE,
-        plan.kind,
-        asdict(plan.options),
-        objective.digest,
-        context.seed,
-        objective.teacher_hash,
-    )
-    key = digest_of((*parts, plan.cuts) if plan.cuts else parts)
+    key = _key(plan, objective, context)
     note = context.work / "finished" / f"{key}.json"
     earlier = _earlier(note, context)
     if earlier:
@@ -248,6 +238,30 @@ def _fit_one(plan: PlannedStudent, objective: _Lesson, context: FitContext, is_a
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return FittedStudent(replace(plan, cuts=cuts), placed, manifest)
+
+
+def _key(plan: PlannedStudent, objective: _Lesson, context: FitContext) -> str:
+    """The digest of all that an artefact follows from."""
+    parts = (
+        __version__,
+        _MADE,
+        plan.kind,
+        asdict(plan.options),
+        objective.digest,
+        context.seed,
+        objective.teacher_hash,
+    )
+    return digest_of((*parts, plan.cuts) if plan.cuts else parts)
+
+
+def _checkpoint(plan: PlannedStudent, objective: _Lesson, context: FitContext) -> str:
+    """What there is on disk of a student under way, in words: how old, and of which phase of its training."""
+    folder = context.work / CHECKPOINTS / _key(plan, objective, context)[:16]
+    written = {path.stat().st_mtime: path.stem for path in folder.glob("*.safetensors")}
+    if not written:
+        return "nothing yet"
+    newest = max(written)
+    return f"a checkpoint {max(0.0, time.time() - newest):,.0f} s old ({written[newest]})"
 
 
 class _TooLate(Exception):

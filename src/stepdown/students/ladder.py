@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from stepdown.core.contract import Contract
@@ -23,6 +24,10 @@ OFFER = 0.4
 """Of the time left, the share that a kind may take while a more costly one is still waiting."""
 _OVERTIME = 3.0
 """The cheapest kind is planned where its quickest training takes no more than so many times the time there is."""
+_DAY_S = 86_400.0
+_WIDER, _HALVINGS = 1.25, 4
+_ROUND_S = 5.0
+"""What is said of budgets is rounded up to so many seconds."""
 _AGAIN = 0.1
 """Of all the time, what may be spent on training cheap students again, by what the best one says."""
 
@@ -76,21 +81,20 @@ def choose_ladder(
             dropped.append(Dropped(kind=name, why=reason))
             del candidates[name]
     names = sorted(candidates, key=lambda name: (_teaches(candidates[name]), candidates[name].COST_ORDER, name))
-    while True:
-        plans, short, again = _share_out(names, candidates, budget, wishes.options)
-        if not short:
-            break
-        # The most costly goes first: what it would have taken may be enough for the others.
-        last = next(name for name in reversed(names) if name in short)
-        names.remove(last)
-        dropped.append(Dropped(kind=last, why=short[last]))
+    shared = _share_out(names, candidates, budget, wishes.options)
+    dropped += [
+        Dropped(kind=name, why=_too_short(names, candidates, budget, wishes.options, (name, offered)))
+        for name, offered in shared.short.items()
+    ]
     planned = [
         PlannedStudent(name, options, needed, None, _why(name, needed, budget.seconds))
-        for name, (options, needed) in plans.items()
+        for name, (options, needed) in shared.plans.items()
     ]
     planned.sort(key=lambda plan: (_teaches(candidates[plan.kind]), plan.seconds))
+    teacher = next(reversed(shared.plans), "")
     taught = [
-        PlannedStudent(name, *plans[name], names[-1], f"{name} again, by what {names[-1]} says.") for name in again
+        PlannedStudent(name, *shared.plans[name], teacher, f"{name} again, by what {teacher} says.")
+        for name in shared.again
     ]
     return [*planned, *taught], dropped
 
@@ -103,13 +107,32 @@ def why_not(data: TrainingData, kinds: Kinds[StudentKind] | None = None) -> dict
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def _share_out(
-    names: list[str], kinds: dict[str, StudentKind], budget: TrainingBudget, given: Given
-) -> tuple[dict[str, tuple[Any, float]], dict[str, str], list[str]]:
-    """Options and expected seconds by kind, cheapest first; why, for those that the time does not allow; and which
-    are to be trained again by what the last says."""
+@dataclass(frozen=True)
+class _Shared:
+    """How the time is shared out. plans: options and expected seconds by kind, cheapest first. again: those that are to
+    be trained again by what the last says. short: those that the time does not allow, with the seconds left for each.
+    """
+
+    plans: dict[str, tuple[Any, float]]
+    again: list[str]
+    short: dict[str, float]
+
+
+def _share_out(names: list[str], kinds: dict[str, StudentKind], budget: TrainingBudget, given: Given) -> _Shared:
+    names, dropped = list(names), dict[str, float]()
+    while True:
+        shared = _share_among(names, kinds, budget, given)
+        if not shared.short:
+            return replace(shared, short=dropped)
+        # The most costly goes first: what it would have taken may be enough for the others.
+        last = next(name for name in reversed(names) if name in shared.short)
+        names.remove(last)
+        dropped[last] = shared.short[last]
+
+
+def _share_among(names: list[str], kinds: dict[str, StudentKind], budget: TrainingBudget, given: Given) -> _Shared:
     plans: dict[str, tuple[Any, float]] = {}
-    short: dict[str, str] = {}
+    short: dict[str, float] = {}
     again: list[str] = []
     left, spare = budget.seconds, _AGAIN * budget.seconds
     for position, name in enumerate(names):
@@ -122,10 +145,7 @@ def _share_out(
         if options is None and not position:
             options = plan_options(kinds[name], budget, _OVERTIME * offered, given.get(name, {}))
         if options is None:
-            short[name] = (
-                f"Training it on {budget.size.rows:,} rows with {budget.size.labels:,} labels takes longer than the "
-                f"{offered:.0f} s that the budget leaves for it; a larger --budget would let it in."
-            )
+            short[name] = offered
             continue
         needed = kinds[name].seconds_needed(budget.size, options, budget.speed)
         plans[name] = (options, needed)
@@ -133,7 +153,41 @@ def _share_out(
         if not is_last and hasattr(options, "soft_share") and needed <= spare:
             again.append(name)
             left, spare = max(0.0, left - needed), spare - needed
-    return plans, short, again
+    return _Shared(plans, again, short)
+
+
+def _too_short(
+    names: list[str], kinds: dict[str, StudentKind], budget: TrainingBudget, given: Given, short: tuple[str, float]
+) -> str:
+    """Why there is too little time for a kind: what its quickest plan takes here, and the budget that lets it in."""
+    name, offered = short
+    task = f"Training it on {budget.size.rows:,} rows with {budget.size.labels:,} labels"
+    quickest = _least(lambda seconds: plan_options(kinds[name], budget, seconds, given.get(name, {})) is not None, 1.0)
+    longer = replace(budget, each_s=max(budget.each_s, budget.long_each_s))
+    enough = _least(
+        lambda seconds: name in _share_out(names, kinds, replace(longer, seconds=seconds), given).plans, budget.seconds
+    )
+    if quickest is None or enough is None:
+        return f"{task} takes more than a day on this machine: no --budget below that lets it in."
+    whole = _ROUND_S * math.ceil((budget.around_s + enough / budget.share) / _ROUND_S)
+    return (
+        f"{task} takes at least about {quickest:.0f} s on this machine, and beside the other kinds {offered:.0f} s of "
+        f"the {budget.seconds:.0f} s for training are left for it; a --budget of about {whole:.0f}s would let it in."
+    )
+
+
+def _least(is_enough: Callable[[float], bool], start: float) -> float | None:
+    """About the fewest seconds that are enough; None where a day is not."""
+    high = max(1.0, start)
+    while not is_enough(high):
+        high *= _WIDER
+        if high > _DAY_S:
+            return None
+    low = high / _WIDER
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high
 
 
 def _breaks_contract(kind: StudentKind, contract: Contract) -> str:

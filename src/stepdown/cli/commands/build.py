@@ -13,7 +13,7 @@ from stepdown.build.dry_run import as_json, forecast_build, sentences
 from stepdown.build.job import BuildRequest
 from stepdown.build.outcome import Outcome, outcome
 from stepdown.build.pipeline import build
-from stepdown.build.summary import attempt_sentence, summary
+from stepdown.build.summary import asked_kinds, attempt_sentence, dropped_sentences, not_trained, summary
 from stepdown.cli.console import Console
 from stepdown.cli.kind_flags import StudentCommand, listed
 from stepdown.cli.options import Duration, common
@@ -98,6 +98,8 @@ def show(console: Console, record: BuildRecord, folder: BuildFolder) -> None:
     else:
         for line in summary_lines(record):
             console.say(line)
+    for sentence in dropped_sentences(not_trained(record), asked_kinds(record)):
+        console.say(sentence)
     console.say(attempt_sentence(record.certificate))
     if folder.labels.exists():
         console.say(f"Labels: fill in the column gold of {folder.labels}, then: stepdown import --gold {folder.labels}")

@@ -78,7 +78,10 @@ def _learn_from_all_layers(
     work = plan.teacher.epochs * (there - plan.teacher.frozen), plan.student.epochs * (len(kept) - plan.student.frozen)
     share = work[0] / sum(work)
     checkpoints = Checkpoints(context.checkpoints, context.checkpoint_s)
-    second = checkpoints.remembered("second", lambda: objective.second_opinion(network, prepared, context.seed))
+    context.progress("asking the base", 0.02)
+    second = checkpoints.remembered(
+        "before-training", lambda: objective.second_opinion(network, prepared, context.seed)
+    )
     objective.start_heads(network)
     half = 0.05 + 0.9 * share
     part = _Part("fine-tuning all layers", "teacher", share * (1.0 - _ROUNDING), (0.05, half))
