@@ -233,7 +233,7 @@ def _not_built(home: Home, task: str) -> NotEnoughData:
     return NotEnoughData(
         f"{task!r} has no finished build in {home.folder}.",
         f"Built: {', '.join(built) or 'none yet'}.",
-        f"Did you mean {close!r}?" if close else f"Run: stepdown build {task}",
+        f"Did you mean {close!r}?" if close else f"Run, in the project's folder or with --home: stepdown build {task}",
     )
 
 
