@@ -268,6 +268,24 @@ def test_the_splits_are_shares_of_their_own_rows(records: ModuleType, page: Modu
     assert "- calls:" not in render_model_card(record).lower()
 
 
+@pytest.mark.parametrize(
+    ("holds", "beside"),
+    [(True, "as allowed; no tighter bound was worked out"), (False, "allowed; no bound was worked out")],
+)
+def test_a_limit_that_stands_for_a_bound_is_not_shown_as_one(
+    records: ModuleType, page: ModuleType, holds: bool, beside: str
+) -> None:
+    """A test in several looks compares with the limit alone."""
+    first, *others = records.certificate().claims
+    first = msgspec.structs.replace(first, bound=first.limit, p_value=0.027 if holds else 0.2, holds=holds)
+    record = records.certified(certificate=records.certificate(claims=(first, *others)))
+    text = page.Page(render(record)).text.replace("\N{NO-BREAK SPACE}", " ")
+    assert beside in text
+    assert text.count("not worked out") == 1
+    assert "not worked out" in render_model_card(record)
+    assert "not worked out" not in page.Page(render(records.certified())).text
+
+
 def test_without_gold_the_incumbent_has_no_error(records: ModuleType, page: ModuleType) -> None:
     text = page.Page(render(records.agreement())).text
     assert "There is no gold" in text
