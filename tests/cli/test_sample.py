@@ -138,6 +138,24 @@ def test_what_sample_says_to_people(home: Path) -> None:
     assert "fewer than 200 proves little" in out
 
 
+@pytest.mark.parametrize("asked", [(), ("--labels", "20"), ("--labels", "900"), ("--for-margin", "0.05")])
+def test_where_all_drawn_calls_have_gold_there_is_nothing_to_label(home: Path, asked: tuple[str, ...]) -> None:
+    assert give(home, gold_of(home, range(CALLS))).code == 0
+    said = sample(home, "l.csv", *asked)
+    assert said.code == 1
+    assert f"all drawn calls of '{TASK}' have gold" in said.json["error"]["message"]
+    assert f"stepdown build {TASK}" in said.json["error"]["message"]
+    assert not (home / "l.csv").exists()
+
+
+def test_outside_a_project_it_is_said_that_none_is_here(tmp_path: Path) -> None:
+    for command in (("sample", TASK, "--out", str(tmp_path / "l.csv")), ("build", TASK), ("calls", TASK)):
+        said = stepdown(*command, "--home", str(tmp_path), "--json")
+        assert said.code == 2
+        assert "no project with recorded calls is here" in said.json["error"]["message"]
+        assert "--home" in said.json["error"]["message"]
+
+
 def test_sampling_again_gives_the_same_draw_and_goes_on_in_it(home: Path) -> None:
     first, again = sample(home, "1.csv", "--labels", "40").json, sample(home, "2.csv", "--labels", "40").json
     assert again["draw"] == first["draw"]

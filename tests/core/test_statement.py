@@ -179,6 +179,16 @@ def test_gold_for_every_call_is_drawn_from_by_stepdown() -> None:
     assert "assumed" not in statement(made)
 
 
+def test_where_all_there_is_was_taken_nothing_is_said_to_be_drawn_at_random() -> None:
+    whole = Population(calls=2000, units=2000, first=MARCH, last=APRIL)
+    made = certificate(unit="call", n=2000, population=whole)
+    assert "The evidence is all 2,000 calls (" in statement(made)
+    assert ", each an independent unit." in statement(made)
+    assert "at random" not in statement(made)
+    made = certificate(n=300, population=Population(calls=2000, units=300))
+    assert "The evidence is all 2,000 calls in 300 units (dates unknown)." in statement(made)
+
+
 def test_calls_that_are_units_of_their_own_are_not_counted_twice() -> None:
     made = certificate(unit="call", n=2000, population=Population(calls=13_083, units=13_083, first=MARCH, last=APRIL))
     assert "2,000 calls, each an independent unit, drawn by stepdown, at random, from 13,083 calls (" in statement(made)

@@ -255,6 +255,37 @@ def test_what_was_left_out_and_dropped_is_said(records: ModuleType, page: Module
     assert "linear has less error, beyond noise" in text
 
 
+def test_the_splits_are_shares_of_their_own_rows(records: ModuleType, page: ModuleType) -> None:
+    """Curation counts calls, exclusions and groups beside the splits."""
+    totals = {"calls": 5442, "examples": 5359, "excluded": 83, "groups": 5101, "excluded: unparsable": 83}
+    splits = {"train": 3688, "tune": 500, "certify": 900, "test": 271}
+    dataset = msgspec.structs.replace(records.dataset(), counts=totals | splits)
+    record = records.certified(dataset=dataset)
+    text = page.Page(render(record)).text.replace("\N{NO-BREAK SPACE}", " ")
+    table = text[text.index("The splits.") : text.index("Permission to train")]
+    assert "train 3,688 68.8 %" in table
+    assert not [name for name in ("calls 5,442", "examples 5,359", "excluded 83", "groups 5,101") if name in table]
+    assert "- calls:" not in render_model_card(record).lower()
+
+
+@pytest.mark.parametrize(
+    ("holds", "beside"),
+    [(True, "as allowed; no tighter bound was worked out"), (False, "allowed; no bound was worked out")],
+)
+def test_a_limit_that_stands_for_a_bound_is_not_shown_as_one(
+    records: ModuleType, page: ModuleType, holds: bool, beside: str
+) -> None:
+    """A test in several looks compares with the limit alone."""
+    first, *others = records.certificate().claims
+    first = msgspec.structs.replace(first, bound=first.limit, p_value=0.027 if holds else 0.2, holds=holds)
+    record = records.certified(certificate=records.certificate(claims=(first, *others)))
+    text = page.Page(render(record)).text.replace("\N{NO-BREAK SPACE}", " ")
+    assert beside in text
+    assert text.count("not worked out") == 1
+    assert "not worked out" in render_model_card(record)
+    assert "not worked out" not in page.Page(render(records.certified())).text
+
+
 def test_without_gold_the_incumbent_has_no_error(records: ModuleType, page: ModuleType) -> None:
     text = page.Page(render(records.agreement())).text
     assert "There is no gold" in text

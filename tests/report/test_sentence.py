@@ -30,6 +30,24 @@ def test_certified(records: ModuleType) -> None:
     assert next_steps(records.certified()) == []
 
 
+@pytest.mark.parametrize(
+    ("saving", "said_of_it"),
+    [
+        ((-160.0, -210.0, -90.0), " But it does not pay at 1,200,000 calls a month: all in all it would cost $160"),
+        ((-160.0, -410.0, 20.0), " But it probably does not pay at 1,200,000 calls a month: all in all"),
+    ],
+)
+def test_a_cascade_that_costs_more_than_it_saves_is_said_not_to_pay(
+    records: ModuleType, saving: tuple[float, float, float], said_of_it: str
+) -> None:
+    record = records.certified()
+    value, low, high = saving
+    costs = msgspec.structs.replace(record.roi.saving_per_month, value=value, low=low, high=high)
+    record = msgspec.structs.replace(record, roi=msgspec.structs.replace(record.roi, saving_per_month=costs))
+    assert said_of_it in said(record)
+    assert "not pay" not in said(records.certified())
+
+
 def test_refused_for_want_of_evidence_says_how_many_labels(records: ModuleType) -> None:
     record = records.refused_for_want_of_evidence()
     assert "140 labelled examples are too few to prove the contract; about 620 more are needed." in said(record)

@@ -103,8 +103,14 @@ def write_cascade(
         artefact = rungs[place].model.digest if rungs else rung.artefact
         described.append(FolderRung(**{**msgspec.structs.asdict(rung), "artefact": artefact}, folder=folder))
     until = certificate.expires_at if certificate else None
-    family = source.record.family
-    stated = FolderCascade(task=spec.task, family=family, certified_until=until, rungs=tuple(described))
+    template = source.folder.read_task().template
+    stated = FolderCascade(
+        task=spec.task,
+        family=source.record.family,
+        certified_until=until,
+        slots=template.slots if template else (),
+        rungs=tuple(described),
+    )
     write_json(draft / CASCADE, stated)
 
 

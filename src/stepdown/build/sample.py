@@ -63,7 +63,7 @@ def draw_sample(home: Home, request: SampleRequest, progress: Progress) -> Sampl
     """Draw, journal, then write `id,input,gold` with `gold` empty, in the order of the draw.
 
     Calls that were drawn before stay drawn; a larger number goes on where they end. Raises NotEnoughData where fewer
-    calls can be drawn than are asked for, UsageError, UnknownKind.
+    calls can be drawn than are asked for or none of them lacks a label, UsageError.
     """
     with home.store() as store:
         progress("reading the calls", 0.0)
@@ -73,6 +73,8 @@ def draw_sample(home: Home, request: SampleRequest, progress: Progress) -> Sampl
             dataset, draw = _drawn(home, store, task, contract, request)
             pending = _pending(home, task.name, draw)
             evidence, before = dataset.split("certify"), planned_rows(store, draw)
+            if not _missing(evidence, pending):
+                raise _all_labelled(task.name, draw, pending)
             # Where all that was planned is labelled, what is asked for comes on top of it.
             more = before if not _missing(_whole_units(evidence, before), pending) else 0
             rows = _rows(request, contract, draw, pending, more)
@@ -127,6 +129,15 @@ def _missing(chosen: list[Example], pending: Pending | None) -> tuple[Example, .
     """The calls that need a label and have none."""
     return tuple(
         example for example in chosen if example.gold is None and (pending is None or example.place in pending.places)
+    )
+
+
+def _all_labelled(task: str, draw: Draw, pending: Pending | None) -> NotEnoughData:
+    need = " on which a student differs from the incumbent" if pending is not None else ""
+    return NotEnoughData(
+        f"There is nothing to label: all drawn calls of {task!r}{need} have gold.",
+        f"Drawn are {draw.rows:,} of {draw.calls:,} calls; no file was written.",
+        f"Run: stepdown build {task}; or import more calls: a new draw is made once enough have come.",
     )
 
 

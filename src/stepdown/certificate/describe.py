@@ -57,7 +57,7 @@ def _row(claim: Claim) -> tuple[str, ...]:
     return (
         claim.name,
         "-" if unknown else f"{claim.estimate:{sign}.4g}{unit}",
-        "-" if unknown or is_unbounded(claim.bound) else f"{claim.bound:{sign}.4g}{unit}",
+        "-" if unknown or is_unbounded(claim.bound) or claim.bound == claim.limit else f"{claim.bound:{sign}.4g}{unit}",
         f"{claim.limit:g}{unit}",
         f"{claim.p_value:.2g}",
         str(claim.n),

@@ -82,7 +82,11 @@ def _evidence(certificate: Certificate) -> str:
         units = f" in {count(certificate.n)} independent units ({unit_in_words(unit)})"
     by = "by stepdown, at random" if population.assumption in _BY_STEPDOWN else "not by stepdown"
     of = f"{_population(certificate)} ({_dates(certificate)})"
-    sentence = f"The evidence is {drawn}{units}, drawn {by}, from {of}"
+    if certificate.n_drawn == population.calls and population.assumption in _BY_STEPDOWN:
+        # Nothing is drawn at random where all there is was taken.
+        sentence = f"The evidence is all {of}{units if unit == 'call' else ''}"
+    else:
+        sentence = f"The evidence is {drawn}{units}, drawn {by}, from {of}"
     if population.window:
         sentence += f", which is only a part of the traffic: {clean(population.window)}"
     if population.assumption:

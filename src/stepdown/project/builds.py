@@ -235,7 +235,7 @@ def _not_built(home: Home, task: str) -> NotEnoughData:
     close = nearest(safe_name(task), built)
     return NotEnoughData(
         f"{task!r} has no finished build in {home.folder}.",
-        f"Built: {', '.join(built) or 'none yet'}.",
+        f"Built: {', '.join(built) or 'none here; another project is named with --home'}.",
         f"Did you mean {close!r}?" if close else f"Run: stepdown build {task}",
     )
 

@@ -9,12 +9,11 @@ from typing import Any
 import msgspec
 
 from stepdown.core.calls import Call
-from stepdown.core.errors import UnknownKind
 from stepdown.core.family import families
 from stepdown.core.ownership import Owners
 from stepdown.core.served import CACHE, INCUMBENT, Selection, Served
 from stepdown.core.tasks import Task, message_text
-from stepdown.project.discovery import known_tasks
+from stepdown.project.discovery import known_tasks, no_such_task
 from stepdown.project.home import Home
 
 
@@ -68,11 +67,11 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 def read_calls(home: Home, task: str = "", since: float = 0.0) -> Iterator[CallRow]:
     """The calls of a task, or all, in the order in which they came; from that time on (seconds since the epoch) where
-    `since` is given, without those that have no time. Streams. Raises UnknownKind."""
+    `since` is given, without those that have no time. Streams. Raises UsageError."""
     with home.store() as store:
         tasks = known_tasks(store, home.settings)
         if task and task not in tasks:
-            raise UnknownKind("task", task, tasks)
+            raise no_such_task(store, task, tasks)
         owners = Owners(tasks.values())
         for call in store.calls_kept_under(*owners.kept_under(task)) if task else store.calls():
             if call.timestamp < since or (since and not call.timestamp):

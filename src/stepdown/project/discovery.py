@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import msgspec
 
 from stepdown.core.calls import Call, incumbent_calls
 from stepdown.core.contract import TaskSettings
-from stepdown.core.errors import NotEnoughData, UnknownKind
+from stepdown.core.errors import NotEnoughData, UnknownKind, UsageError
 from stepdown.core.extraction.outlook import Outlook, outlook
 from stepdown.core.extraction.roles import learn_roles
 from stepdown.core.family import families
@@ -90,8 +90,20 @@ def _resolved(store: Store, settings: Settings, name: str, now: float) -> Task:
     look_for_tasks(store, settings, now)
     known = store.tasks()
     if name not in known:
-        raise UnknownKind("task", name, known)
+        raise no_such_task(store, name, known)
     return known[name]
+
+
+def no_such_task(store: Store, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that no task has: which there are, or that no project is here, nor any call."""
+    known = tuple(known)
+    if known or store.count_calls():
+        return UnknownKind("task", name, known)
+    return UsageError(
+        f"There is no task {name!r}: no project with recorded calls is here.",
+        "Expected its folder, the current one unless --home names another.",
+        "Go there or name it with --home; or make one here: stepdown import FILE…",
+    )
 
 
 def _is_clear(task: Task, task_settings: TaskSettings) -> bool:

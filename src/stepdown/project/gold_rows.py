@@ -11,12 +11,12 @@ import msgspec
 from stepdown.certificate.evidence_file import read_evidence
 from stepdown.core.canonical import digest_of
 from stepdown.core.draw import DRAWN, Draw
-from stepdown.core.errors import InputError, StepdownError, UnknownKind, UsageError
+from stepdown.core.errors import InputError, StepdownError, UsageError
 from stepdown.core.ownership import Owners
 from stepdown.core.store import Feedback, Gold, GoldBasis, Store
 from stepdown.project.builds import built_tasks
 from stepdown.project.call_ids import ids_of
-from stepdown.project.discovery import known_tasks
+from stepdown.project.discovery import known_tasks, no_such_task
 from stepdown.project.home import Home
 from stepdown.project.import_traffic import GOLD_REMOVED, IMPORTED_INTO, note_unknown_tasks
 from stepdown.project.in_force import answering, standing
@@ -59,11 +59,11 @@ class RemoveRequest:
 
 
 def list_gold(home: Home, task: str = "") -> list[GoldRow]:
-    """All gold, or one task's, by id. Raises UnknownKind."""
+    """All gold, or one task's, by id. Raises UsageError."""
     with home.store() as store:
         tasks = known_tasks(store, home.settings)
         if task and task not in tasks:
-            raise UnknownKind("task", task, tasks)
+            raise no_such_task(store, task, tasks)
         gold, draws = store.gold(), _draws(store)
         owners = Owners(tasks.values())
         of = {call.id: owner.name for call in store.calls_by_id(gold) if (owner := owners.of(call)) is not None}

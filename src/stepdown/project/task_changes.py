@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from stepdown.core.calls import Call
-from stepdown.core.errors import NotEnoughData, UnknownKind, UsageError
+from stepdown.core.errors import NotEnoughData, UsageError
 from stepdown.core.keys import Key
 from stepdown.core.ownership import claim_order
 from stepdown.core.store import Store
 from stepdown.core.tasks import Match, Task, Template
-from stepdown.project.discovery import calls_of, with_settings
+from stepdown.project.discovery import calls_of, no_such_task, with_settings
 from stepdown.project.home import Home
 from stepdown.project.settings import FILE_NAME
 from stepdown.project.task_identity import absorb, is_built, renamed, settle_names
@@ -35,7 +35,7 @@ class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rename_task(home: Home, name: str, new: str) -> TaskChange:
-    """Give a task another name. Raises UnknownKind; UsageError where the name is taken, or the old one is needed."""
+    """Give a task another name. Raises UsageError, also where the name is taken, or the old one is needed."""
     with home.store() as store:
         task = _task(home, store, name)
         _check_new(home, store, new)
@@ -50,7 +50,7 @@ def rename_task(home: Home, name: str, new: str) -> TaskChange:
 
 
 def merge_tasks(home: Home, name: str, into: str) -> TaskChange:
-    """Merge a task into another. Raises UnknownKind; UsageError where that one was built, or their prompts have too
+    """Merge a task into another. Raises UsageError, also where that one was built, or their prompts have too
     little in common for one template."""
     with home.store() as store:
         task, other = _task(home, store, into), _task(home, store, name)
@@ -70,7 +70,7 @@ def merge_tasks(home: Home, name: str, into: str) -> TaskChange:
 
 def split_task(home: Home, name: str, new: str, containing: str = "", workload: str = "") -> TaskChange:
     """Make a task of its own of some of a task's calls: those whose prompt has a text beside the inputs, or those that
-    clients call so. Raises UnknownKind, UsageError, NotEnoughData."""
+    clients call so. Raises UsageError, NotEnoughData."""
     with home.store() as store:
         task = _task(home, store, name)
         _check_new(home, store, new)
@@ -174,7 +174,7 @@ def _task(home: Home, store: Store, name: str) -> Task:
     settle_names(store, home.settings, home.clock())
     known = store.tasks()
     if name not in known:
-        raise UnknownKind("task", name, known)
+        raise no_such_task(store, name, known)
     return with_settings(known[name], home.settings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from stepdown.core.dataset import SPLITS
 from stepdown.core.estimates import Estimate
 from stepdown.core.evidence_words import evidence_facts
 from stepdown.core.record import BuildRecord
@@ -153,8 +154,9 @@ def _metrics(record: BuildRecord) -> list[str]:
 def _evaluation_data(record: BuildRecord) -> list[str]:
     counts, gold = record.dataset.counts, record.dataset.gold_counts
     rows = [
-        f"- {escape_markdown(name)}: {count(number)} rows, {count(gold.get(name, 0))} with gold"
-        for name, number in counts.items()
+        f"- {name}: {count(counts[name])} rows, {count(gold.get(name, 0))} with gold"
+        for name in SPLITS
+        if name in counts
     ]
     return [
         "## Evaluation data",

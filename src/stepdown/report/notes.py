@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stepdown.core.dataset import SPLITS
 from stepdown.core.record import BuildRecord
 from stepdown.core.trivial import trivial_sentences
 from stepdown.report.format import PERCENT, clean, count, quantity
@@ -32,7 +33,7 @@ def _trivial(record: BuildRecord) -> str:
 
 def _unread(record: BuildRecord) -> str:
     counts = _finding(record, "parse", "unusable_answers")
-    unread, calls = sum(counts.values()), sum(record.dataset.counts.get(split, 0) for split in _SPLITS)
+    unread, calls = sum(counts.values()), sum(record.dataset.counts.get(split, 0) for split in SPLITS)
     if unread <= MOST_UNREAD * calls:
         return ""
     why = ", ".join(f"{clean(reason)} {count(number)}" for reason, number in counts.items())
@@ -40,9 +41,6 @@ def _unread(record: BuildRecord) -> str:
         f"{quantity(unread / calls, PERCENT)} of the answers of {incumbent_name(record)} could not be read ({why}). "
         "With gold they count as its mistakes, so check that `answer` in stepdown.toml is right."
     )
-
-
-_SPLITS = ("train", "tune", "certify", "test")
 
 
 def _passed_over(record: BuildRecord) -> str:

@@ -111,7 +111,7 @@ def _certified(record: BuildRecord) -> str:
     if claim is not None:
         evidence, words = record.certificate.evidence, loss_words(record.loss)
         sentence += ", with " + claim_in_words(claim, record.contract.confidence, evidence, words)
-    return f"{sentence}{_money(record)}.{_trivial(record)}"
+    return f"{sentence}{_money(record)}.{_pays(record)}{_trivial(record)}"
 
 
 def _offload(record: BuildRecord) -> str:
@@ -180,6 +180,18 @@ def _money(record: BuildRecord) -> str:
     if ours is None or theirs is None or not (bounded(ours.value) and bounded(theirs.value)):
         return ""
     return f"; {usd(ours.value)} per thousand instead of {usd(theirs.value)}"
+
+
+def _pays(record: BuildRecord) -> str:
+    """That the cascade costs more than it saves, where it is expected to; the volume decides it."""
+    roi = record.roi
+    saving = roi.saving_per_month if roi is not None else None
+    if roi is None or saving is None or not bounded(saving.value) or saving.value >= 0:
+        return ""
+    calls = next((one.value for one in roi.inputs if one.name == "calls_per_month"), math.nan)
+    volume = f" at {plural(round(calls), 'call')} a month" if bounded(calls) else ""
+    sure = "probably does" if saving.high > 0 else "does"
+    return f" But it {sure} not pay{volume}: all in all it would cost {usd(-saving.value)} a month more than it saves."
 
 
 def _more_or_less(excess: float, words: LossWords) -> str:

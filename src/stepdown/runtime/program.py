@@ -17,7 +17,7 @@ from stepdown.core.inputs import Input
 from stepdown.core.tasks import SlotValues
 from stepdown.runtime.artefact import open_cascade
 from stepdown.runtime.cascade import INCUMBENT, Decision, Rung, text_of
-from stepdown.runtime.rows import Row, read_rows
+from stepdown.runtime.rows import Row, input_of, read_rows
 
 CASCADE = "cascade.json"
 
@@ -29,11 +29,13 @@ class FolderRung(Rung, frozen=True, kw_only=True):
 
 
 class FolderCascade(msgspec.Struct, frozen=True, kw_only=True):
-    """What `cascade.json` holds. certified_until: seconds since 1970; None where nothing is certified."""
+    """What `cascade.json` holds. certified_until: seconds since 1970; None where nothing is certified. slots: the names
+    of the task's inputs; () where they are not known."""
 
     task: str
     family: str
     certified_until: float | None = None
+    slots: tuple[str, ...] = ()
     rungs: tuple[FolderRung, ...]
 
 
@@ -67,7 +69,9 @@ class Program:
     def main(self, arguments: Sequence[str]) -> int:
         """Answer what the command line asks; returns the exit code."""
         parser = argparse.ArgumentParser("run.py", description="Answer texts with the models beside this program.")
-        parser.add_argument("text", nargs="?")
+        several = f"; here a JSON object with a text for each of {', '.join(self.stated.slots)}"
+        shown = (several if len(self.stated.slots) > 1 else "").replace("%", "%%")
+        parser.add_argument("text", nargs="?", help=f"the input{shown}")
         parser.add_argument("--file", type=Path, help='rows {"id": …, "input": …}, one JSON object on each line')
         parser.add_argument("--insist", action="store_true", help="answer even where no model is sure enough")
         asked = parser.parse_args(arguments)
@@ -75,15 +79,15 @@ class Program:
             parser.error("give one text, or --file")
         if not (self.stated.certified_until or 0) > time.time():
             print("note: no certificate of these models is in force; see manifest.json", file=sys.stderr)
-        if asked.text is not None:
-            text = asked.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            print(json.dumps(self.answer(text, asked.insist), ensure_ascii=False))
-            return 0
         try:
-            return self._answer_file(asked.file, asked.insist)
+            if asked.text is None:
+                return self._answer_file(asked.file, asked.insist)
+            text = asked.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            print(json.dumps(self.answer(input_of(text, self.stated.slots), asked.insist), ensure_ascii=False))
         except StepdownError as error:
             print(f"run.py: {error}", file=sys.stderr)
-            return 1
+            return error.exit_code
+        return 0
 
     def _answer_file(self, path: Path, insist: bool) -> int:
         failed = 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
 from stepdown.core.calls import Broken
-from stepdown.core.errors import InputError
+from stepdown.core.errors import InputError, UsageError
+from stepdown.core.tasks import SlotValues
 
 MAX_ROW_BYTES = 16 << 20
 
@@ -19,6 +22,23 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str | int
     input: str | dict[str, str]
+
+
+def input_of(text: str, slots: Sequence[str]) -> SlotValues:
+    """The input that one text of a command line says: the text itself, or, for a task of several slots, the JSON object
+    with a text for each of them. slots: the task's. Raises UsageError: no certificate speaks of anything else."""
+    if len(slots) < 2:
+        return text
+    with suppress(msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        values = msgspec.json.decode(text, type=dict[str, str])
+        if values.keys() == set(slots):
+            return values
+    form = json.dumps(dict.fromkeys(slots, "…"), ensure_ascii=False)
+    raise UsageError(
+        f"The text is no JSON object of the {len(slots)} inputs that this task has.",
+        f"Expected {form}, with a text for each.",
+        "Give that as the one text, or as the `input` of a row in a --file.",
+    )
 
 
 def read_rows(path: Path) -> Iterator[Row | Broken]:

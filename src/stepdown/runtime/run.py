@@ -1,6 +1,7 @@
 """Answers inputs with the models beside this file: the first model that is sure enough answers, else nobody does.
 
     python run.py "a text"               prints {"answer", "confidence", "rung"}, or {"escalate": true, "confidence"}
+    python run.py '{"subject": "a text", "body": "another"}'   where the task has several inputs: each by its name
     python run.py --file rows.jsonl      the same for every row {"id", "input"}, with its id
     python run.py --insist "a text"      the surest model's answer where none is sure enough
 

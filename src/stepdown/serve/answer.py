@@ -26,10 +26,11 @@ def open_build(folder: Path) -> Cascade:
 
 
 class Answerer:
-    """A task's cascade while it is in force; without one every answer is the incumbent's to give."""
+    """A task's cascade while it is in force; without one every answer is the incumbent's to give. slots: the names of
+    the task's inputs."""
 
-    def __init__(self, home: Home, task: str, threads: int = 1) -> None:
-        found = standing_now(home, task, partial(open_cascade, threads=threads))
+    def __init__(self, home: Home, name: str, threads: int = 1) -> None:
+        found = standing_now(home, name, partial(open_cascade, threads=threads))
         if isinstance(found.error, StepdownError) and not isinstance(found.error, DifferentAnswersError):
             raise found.error
         # What cannot be opened here says why at length; nobody but who runs the project reads it.
@@ -38,7 +39,9 @@ class Answerer:
         folder, certificate = found.folder, found.folder.read_certificate()
         spec = folder.read_cascade()
         self._redacts = certificate.contract.get("privacy") == "redact"
-        self._parts = families().load(folder.read_task().family).parts
+        task = folder.read_task()
+        self.slots = task.template.slots if task.template is not None else ()
+        self._parts = families().load(task.family).parts
         fields = folder.read_fields()
         self._fields = {rung.kind: open_fields(fields[rung.artefact]) for rung in spec.rungs if rung.artefact in fields}
 

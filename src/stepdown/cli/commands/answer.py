@@ -14,7 +14,7 @@ from stepdown.cli.options import common
 from stepdown.core.calls import Broken
 from stepdown.core.errors import InputError, UsageError
 from stepdown.project.home import open_home
-from stepdown.runtime.rows import Row, read_rows
+from stepdown.runtime.rows import Row, input_of, read_rows
 from stepdown.serve.answer import Answerer, answer_rows
 
 SHOWN_BROKEN = 5
@@ -23,11 +23,20 @@ SHOWN_BROKEN = 5
 @click.command()
 @click.argument("task")
 @click.argument("text", required=False)
-@click.option("--file", "path", type=click.Path(path_type=Path, dir_okay=False), help="Rows {id, input} as JSONL.")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Rows {id, input} as JSONL: input is a text, or an object of texts.",
+)
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads per answer.")
 @common
 def command(task: str, text: str | None, path: Path | None, threads: int, home: Path | None, console: Console) -> None:
-    """Answer one TEXT, or every row of --file, without the large model where the certificate allows it."""
+    """Answer one TEXT, or every row of --file, without the large model where the certificate allows it.
+
+    Where the prompt of TASK has several inputs, TEXT is a JSON object with a text for each, by its name, as is `input`
+    in a row of --file: {"subject": "…", "body": "…"}. Any other TEXT is refused there.
+    """
     if (text is None) == (path is None):
         raise UsageError("Expected one TEXT or --file FILE, not both.", "", f"For example: stepdown answer {task} 'Hi'")
     answerer = Answerer(open_home(home), task, threads)
@@ -36,7 +45,7 @@ def command(task: str, text: str | None, path: Path | None, threads: int, home: 
     if path is not None:
         _answer_file(answerer, path, console)
         return
-    for row in answer_rows(answerer, [Row(id="1", input=_valid(text or ""))]):
+    for row in answer_rows(answerer, [Row(id="1", input=input_of(_valid(text or ""), answerer.slots))]):
         if console.json:
             console.row(row)
         else:

@@ -47,7 +47,10 @@ def _show(console: Console, found: Sample) -> None:
     dates = f" of {_day(found.first)} to {_day(found.last)}" if found.last else ""
     window = f" ({found.window})" if found.window else ""
     units = "" if found.unit == "call" else f", {found.units:,} independent units ({found.unit})"
-    console.say(f"{found.drawn:,} calls{units} drawn at random from {found.population:,} calls{dates}{window}.")
+    whole = found.drawn == found.population
+    drawn = f"All {found.drawn:,} calls" if whole else f"{found.drawn:,} calls"
+    source = ", in an order drawn at random" if whole else f" drawn at random from {found.population:,} calls"
+    console.say(f"{drawn}{units}{source}{dates}{window}.")
     if found.units < LEAST_ROWS:
         console.say(
             f"A test of fewer than {LEAST_ROWS} proves little and spends most of what there is to spend: see how many "

@@ -49,13 +49,14 @@ def _step(step: Step, first: int) -> dict[str, Any]:
 
 
 def _splits(record: BuildRecord) -> list[dict[str, Any]]:
+    """The rows of each split and their share of all; the totals that stand beside them in `counts` are no splits."""
     counts, gold = record.dataset.counts, record.dataset.gold_counts
-    names = [*(name for name in SPLITS if name in counts), *(name for name in counts if name not in SPLITS)]
-    total = sum(counts.values())
+    names = [name for name in SPLITS if name in counts]
+    total = sum(counts[name] for name in names)
     return [
         {
-            "name": clean(name),
-            "use": _SPLIT_USE.get(name, ""),
+            "name": name,
+            "use": _SPLIT_USE[name],
             "rows": count(counts[name]),
             "share": quantity(counts[name] / total, PERCENT) if total else "",
             "gold": count(gold.get(name, 0)),

@@ -93,10 +93,15 @@ def _excess(record: BuildRecord) -> Tile | None:
     write = (lambda value: quantity(value, PERCENT)) if by_agreement else signed_points
     sure = quantity(record.contract.confidence, PERCENT)
     unlike = "Answers unlike the incumbent's" if words.share else f"{words.name} lost, against the incumbent's answers"
+    bound = write(claim.bound)
+    beside = f"at most {bound}; {write(claim.limit)} allowed"
+    if claim.bound == claim.limit:
+        shown = f"at most {bound}, as allowed; no tighter bound" if claim.holds else f"{bound} allowed; no bound"
+        beside = f"{shown} was worked out"
     return Tile(
         unlike if by_agreement else words.excess,
         write(claim.estimate),
-        f"at most {write(claim.bound)}; {write(claim.limit)} allowed",
+        beside,
         f"one-sided {sure} bound · {sample(claim.n)}",
     )
 
