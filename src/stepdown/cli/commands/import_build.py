@@ -21,7 +21,8 @@ def command(folder: Path, home: Path | None, console: Console) -> None:
 
     FOLDER is a copy of .stepdown/builds/TASK/BUILD of the project that made it. Everything in it is checked first:
     every hash, the certificate recomputed from its evidence, the students' answers. Where something does not hold,
-    nothing changes. Its contract is written into stepdown.toml where that has none for the task and no build of it is here.
+    nothing changes. Its contract is written into stepdown.toml where that has none for the task and no build of it is
+    here.
     """
     done = import_build(open_home(home), folder)
     console.say(_sentence(done))
