@@ -54,7 +54,7 @@ class Begun(NamedTuple):
 class Exchange:
     """Filled in as it goes. Everything that is recorded of a call is read from here, after the client has its answer.
 
-    wire: the module of core.wires the client speaks. body: the request as the client sent it, decoded; chat: the same
+    wire: the module of wires the client speaks. body: the request as the client sent it, decoded; chat: the same
     in chat.completions shape. at: seconds since the epoch; started: seconds on the monotonic clock. rung: who answered.
     reply: the answer's body as the client got it, whole or the pieces of a stream so far. latency_s: to the last byte.
     """

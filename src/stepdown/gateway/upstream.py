@@ -87,7 +87,7 @@ class UpstreamKind(Protocol):
 
     EXTRA: str
     WIRE: str
-    """The name of the wire of core.wires that it speaks."""
+    """The name of the wire of wires that it speaks."""
 
     def open(self, options: UpstreamOptions) -> Upstream:
         """Raises UsageError or InputError where the options name nothing that can be asked. Connects to nothing yet."""

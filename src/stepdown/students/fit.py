@@ -42,8 +42,6 @@ from stepdown.students.train import train_student
 CHECKPOINTS = "checkpoints"
 _LEAST_OF_FIRST = 1 / 3
 """Of what the first student is planned to take, what it is given in any case."""
-KEPT_CHECKPOINTS = 2
-"""Of students whose training was stopped, so many can be gone on with: each takes up to some hundred megabytes."""
 
 
 @dataclass(frozen=True)
