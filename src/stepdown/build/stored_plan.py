@@ -14,9 +14,8 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import InputError, UnknownKind
 from stepdown.core.pace import Cuts
 from stepdown.core.record import Dropped
-from stepdown.students.fit import KEPT_CHECKPOINTS
 from stepdown.students.kinds import student_kinds
-from stepdown.students.ladder import PlannedStudent
+from stepdown.students.ladder import KEPT_CHECKPOINTS, PlannedStudent
 
 MOST_PLAN_BYTES = 16 << 20
 

@@ -30,6 +30,8 @@ _ROUND_S = 5.0
 """What is said of budgets is rounded up to so many seconds."""
 _AGAIN = 0.1
 """Of all the time, what may be spent on training cheap students again, by what the best one says."""
+KEPT_CHECKPOINTS = 2
+"""Of students whose training was stopped, so many can be gone on with: each takes up to some hundred megabytes."""
 
 
 @dataclass(frozen=True)
