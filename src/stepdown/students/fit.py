@@ -36,7 +36,7 @@ from stepdown.core.training_time import REFERENCE, MachineSpeed
 from stepdown.runtime.artefact import open_student, read_manifest
 from stepdown.students.artefact import add_probes, place
 from stepdown.students.kinds import student_kinds
-from stepdown.students.ladder import KEPT_CHECKPOINTS, PlannedStudent
+from stepdown.students.ladder import KEPT_CHECKPOINTS, OFFER, PlannedStudent
 from stepdown.students.train import train_student
 
 CHECKPOINTS = "checkpoints"
