@@ -55,7 +55,7 @@ def command(home: Path | None, console: Console, threads: int | None, kinds: str
 
     Ends with 0 when certified and with 1 when refused; either way the record, the report and the result are there.
     """
-    # What this process has worked so far, above all imports, is part of the budget; in a long-lived one that is not ours.
+    # What this process has worked so far, above all imports, is part of the budget; a long-lived one did other things.
     begun = time.monotonic() - min(time.process_time(), LONGEST_START_S)
     request = BuildRequest(threads=threads or os.cpu_count() or 1, kinds=listed(kinds), begun=begun, **asked)
     opened = open_home(home)
