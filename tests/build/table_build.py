@@ -24,6 +24,7 @@ from stepdown.certificate.candidate import fit_all
 from stepdown.certificate.observations import CandidateStudent
 from stepdown.certificate.split_answers import answer_split, calibration_kind, observe
 from stepdown.core.calls import Call
+from stepdown.core.canonical import canonical_json
 from stepdown.core.dataset import Dataset, SplitName
 from stepdown.core.record import BuildRecord
 from stepdown.core.store import Gold, GoldBasis
@@ -88,6 +89,10 @@ def job_of(home: Home, **asked: Any) -> Iterator[Job]:
 def measure(job: Job, curated: Curated, tables: Sequence[Table] = (RIGHT,)) -> MeasuredStudents:
     """As the third stage has it, but for the figures of time and memory, which are made up."""
     students = [table.on(curated.dataset) for table in tables]
+    for student in students:  # a build's folder takes in the folders of its students
+        folder = job.home.artefacts / student.artefact
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "table.json").write_bytes(canonical_json(sorted(student.table.items())))
     answered = {split: answer_split(students, curated.dataset, split) for split in UNSEEN}
     named = tuple(
         CandidateStudent(kind=one.kind, artefact=one.artefact, signal_names=one.signal_names, cost_usd=1e-8)
