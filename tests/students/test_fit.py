@@ -17,7 +17,7 @@ from stepdown.core.errors import UsageError
 from stepdown.core.pace import Deadline
 from stepdown.core.students import TrainingData
 from stepdown.runtime.artefact import read_manifest
-from stepdown.students.fit import FitContext, digest_training_data, fit_ladder
+from stepdown.students.fit import FitContext, fit_ladder
 from stepdown.students.kinds import encoder, frozen, linear, token_cnn
 from stepdown.students.ladder import PlannedStudent
 from stepdown.students.tiny_task import tiny_task
@@ -57,7 +57,7 @@ def test_other_data_options_or_seed_are_trained_anew(tmp_path: Path) -> None:
     fit_ladder([PLAN], tiny_task(), _context(tmp_path))
     task = tiny_task()
     noisier = replace(task, targets=[*task.targets[1:], task.targets[0]])
-    assert digest_training_data(noisier) != digest_training_data(task)
+    assert noisier.digest != task.digest
     other = replace(PLAN, options=linear.Options(longest=4))
     assert not fit_ladder([PLAN], noisier, _context(tmp_path)).students[0].reused
     assert not fit_ladder([other], task, _context(tmp_path)).students[0].reused

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from stepdown.core.canonical import canonical_json
 from stepdown.core.errors import InputError, UnknownKind
 from stepdown.core.pace import Cuts
 from stepdown.core.record import Dropped
+from stepdown.project.home import write_whole
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import KEPT_CHECKPOINTS, PlannedStudent
 
@@ -52,12 +52,11 @@ class KeptPlan:
 
     def write(self, plan: Sequence[PlannedStudent], left_out: Sequence[Dropped]) -> None:
         """Keep it, and of other builds that were stopped as many as checkpoints are kept of."""
-        folder = self._path.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self._path.with_suffix(".unfinished")
-        unfinished.write_bytes(canonical_json({"students": [one.as_dict() for one in plan], "left_out": left_out}))
-        os.replace(unfinished, self._path)
-        for stale in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)[:-KEPT_CHECKPOINTS]:
+        content = canonical_json({"students": [one.as_dict() for one in plan], "left_out": left_out})
+        write_whole(self._path, content)
+        for stale in sorted(self._path.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)[
+            :-KEPT_CHECKPOINTS
+        ]:
             stale.unlink(missing_ok=True)
 
     def remove(self) -> None:

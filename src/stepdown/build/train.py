@@ -22,7 +22,7 @@ from stepdown.core.students import Student, TrainingData
 from stepdown.core.training_time import MachineSpeed, TrainingBudget
 from stepdown.evaluation.speed import describe_machine
 from stepdown.runtime.artefact import open_student
-from stepdown.students.fit import FitContext, FittedStudent, digest_training_data, fit_ladder
+from stepdown.students.fit import FitContext, FittedStudent, fit_ladder
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import LadderWishes, PlannedStudent, choose_ladder, why_not
 from stepdown.students.machine_speed import machine_speed
@@ -61,18 +61,17 @@ def fit_students(job: Job, dataset: Dataset) -> Learned:
     could be trained, InputError for a record that holds no plan."""
     data = training_data(job, dataset)
     speed = _speed(job)
-    time = _time_for_training(job, dataset, data, speed)
     context = _context(job)
-    kept = KeptPlan(context.work, _follows_from(job, data))
     if job.request.plan is None:
+        time, kept = _time_for_training(job, dataset, data, speed), KeptPlan(context.work, _follows_from(job, data))
         plan, left_out = kept.read() or _choose(job, data, time)
         kept.write(plan, left_out)
-        context = replace(context, speed=speed, deadline=time.deadline, each_s=time.each_s, busy=time.busy)
-    else:
-        plan, left_out = read_plan(job.request.plan), []
-    ladder = fit_ladder(plan, data, context)
-    if job.request.plan is None:
+        timed = replace(context, speed=speed, deadline=time.deadline, each_s=time.each_s, busy=time.busy)
+        ladder = fit_ladder(plan, data, timed)
         kept.remove()
+    else:
+        left_out = []
+        ladder = fit_ladder(read_plan(job.request.plan), data, context)
     if not ladder.students:
         raise _nothing_trained(job, (*ladder.dropped, *left_out))
     order = {name: place for place, name in enumerate(_by_cost(ladder.students))}
@@ -94,7 +93,7 @@ def _choose(job: Job, data: TrainingData, time: _Time) -> tuple[list[PlannedStud
 def _follows_from(job: Job, data: TrainingData) -> str:
     """The digest of all that a plan follows from, but for what else runs here."""
     asked = job.request
-    parts = (digest_training_data(data), asked.seed, asked.budget_s, asked.threads, job.choice.as_dict(), job.contract)
+    parts = (data.digest, asked.seed, asked.budget_s, asked.threads, job.choice.as_dict(), job.contract)
     return digest_of((__version__, describe_machine(), *parts))
 
 

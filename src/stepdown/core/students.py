@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stepdown.core.canonical import digest_of, without_younger
+from stepdown.core.canonical import canonical_json, digest_of, without_younger
 from stepdown.core.dataset import Answer
 from stepdown.core.extraction.form import Form, Role
 from stepdown.core.extraction.roles import learn_roles
@@ -139,6 +140,19 @@ class TrainingData:
     def extra_texts(self) -> list[str]:
         """The text of each input without an answer."""
         return [input.text for input in self.extra_inputs]
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of all that a student learns from: the same texts with other targets count as other data."""
+        hasher = hashlib.sha256()
+        plain: tuple[Any, ...] = (self.task, self.family, self.labels, self.dataset_hash)
+        form = () if self.form is None else (self.form,)
+        for part in (*plain, self.inputs, self.targets, self.sources, self.extra_inputs, *form):
+            hasher.update(canonical_json(part) + b"\n")
+        hasher.update(np.ascontiguousarray(self.weights, dtype=np.float64).tobytes())
+        if self.soft is not None:
+            hasher.update(np.ascontiguousarray(self.soft, dtype=np.float64).tobytes())
+        return hasher.hexdigest()
 
     @cached_property
     def size(self) -> TrainingSize:

@@ -97,3 +97,11 @@ def _disk(error: OSError, folder: Path) -> ResourceError:
         "An artefact needs free disk and a folder that may be written.",
         "Free some space or choose another --home, then run the build again: finished students are kept.",
     )
+
+
+def write_note(path: Path, value: object) -> None:
+    """Write a value as JSON, there whole or not at all; what is lost with the power is made again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_bytes(canonical_json(value))
+    os.replace(unfinished, path)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 from safetensors import SafetensorError
 
 from stepdown import __version__
-from stepdown.core.canonical import canonical_json, digest_of
+from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.errors import ResourceError, StepdownError, UsageError
 from stepdown.core.inputs import Input
@@ -34,7 +30,7 @@ from stepdown.core.students import (
 )
 from stepdown.core.training_time import REFERENCE, MachineSpeed
 from stepdown.runtime.artefact import open_student, read_manifest
-from stepdown.students.artefact import add_probes, place
+from stepdown.students.artefact import add_probes, place, write_note
 from stepdown.students.kinds import student_kinds
 from stepdown.students.ladder import KEPT_CHECKPOINTS, OFFER, PlannedStudent
 from stepdown.students.train import train_student
@@ -110,7 +106,6 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
     """
     _check_order(ladder)
     _sweep(context)
-    data_digest = digest_training_data(data)
     fitted: dict[str, FittedStudent] = {}
     plans: list[PlannedStudent] = []
     dropped: list[Dropped] = []
@@ -125,11 +120,9 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
             opened[teacher.plan.kind] = _Remembering(open_student(teacher.folder, context.threads, context.device))
         report = _Report(context.progress, plan.kind, done / total, plan.seconds / total)
         own = replace(context, progress=report, deadline=_own_deadline(context, ladder[position:], fitted))
-        objective = _Lesson(
-            data, data_digest, opened.get(plan.teacher or ""), teacher.manifest.digest if teacher else ""
-        )
+        material = _Material(data, opened.get(plan.teacher or ""), teacher.manifest.digest if teacher else "")
         try:
-            one = _fit_one(plan, objective, own, plan.kind in fitted if fitted else None)
+            one = _fit_one(plan, material, own, plan.kind in fitted if fitted else None)
             fitted[plan.kind] = one
             plans.append(one.plan)
         except ResourceError:
@@ -140,7 +133,7 @@ def fit_ladder(ladder: Sequence[PlannedStudent], data: TrainingData, context: Fi
             dropped.append(Dropped(kind=plan.kind, why=str(error)))
         except KeyboardInterrupt:
             kept = ", ".join(fitted) or "no student"
-            report(f"stopped; kept: {kept}, and {_checkpoint(plan, objective, context)} of {plan.kind}", 0.0)
+            report(f"stopped; kept: {kept}, and {_checkpoint(plan, material, context)} of {plan.kind}", 0.0)
             raise
         done += plan.seconds
         report("done", 1.0)
@@ -170,40 +163,26 @@ def _own_deadline(
     return Deadline(context.deadline.now() + seconds, context.deadline.now)
 
 
-def digest_training_data(data: TrainingData) -> str:
-    """The sha256 of all that a student learns from: the same dataset with other targets is another objective."""
-    hasher = hashlib.sha256()
-    plain: tuple[Any, ...] = (data.task, data.family, data.labels, data.dataset_hash)
-    form = () if data.form is None else (data.form,)
-    for part in (*plain, data.inputs, data.targets, data.sources, data.extra_inputs, *form):
-        hasher.update(canonical_json(part) + b"\n")
-    hasher.update(np.ascontiguousarray(data.weights, dtype=np.float64).tobytes())
-    if data.soft is not None:
-        hasher.update(np.ascontiguousarray(data.soft, dtype=np.float64).tobytes())
-    return hasher.hexdigest()
-
-
 @dataclass(frozen=True)
-class _Lesson:
-    """What a student learns from: the data, its digest, and an opened teacher with its hash, where there is one."""
+class _Material:
+    """What a student learns from: the data, and an opened teacher with its hash, where there is one."""
 
     data: TrainingData
-    digest: str
     teacher: Student | None
     teacher_hash: str
 
 
-def _fit_one(plan: PlannedStudent, objective: _Lesson, context: FitContext, is_again: bool | None) -> FittedStudent:
+def _fit_one(plan: PlannedStudent, material: _Material, context: FitContext, is_again: bool | None) -> FittedStudent:
     """is_again: whether the kind is there already; None for the first student of all, which is trained in any case."""
-    key = _key(plan, objective, context)
+    key = _key(plan, material, context)
     note = context.work / "finished" / f"{key}.json"
     earlier = _earlier(note, context)
     if earlier:
         finished, folder, manifest = earlier
         return FittedStudent(replace(plan, cuts=finished.cuts), folder, manifest, reused=True)
-    checkpoints = context.work / CHECKPOINTS / key[:16]
+    checkpoints = _checkpoints(context, key)
     if is_again is not None and not checkpoints.exists():
-        _check_time(plan, objective.data, context, is_again)
+        _check_time(plan, material.data, context, is_again)
     folder = context.work / "unfinished" / key[:16]
     training = TrainingContext(
         folder=folder,
@@ -212,8 +191,8 @@ def _fit_one(plan: PlannedStudent, objective: _Lesson, context: FitContext, is_a
         seconds=plan.seconds,
         threads=context.threads,
         progress=context.progress,
-        teacher=objective.teacher,
-        teacher_hash=objective.teacher_hash,
+        teacher=material.teacher,
+        teacher_hash=material.teacher_hash,
         network=context.network,
         clock=Clock(context.deadline, plan.cuts),
         checkpoints=checkpoints,
@@ -221,11 +200,11 @@ def _fit_one(plan: PlannedStudent, objective: _Lesson, context: FitContext, is_a
     )
     try:
         folder.mkdir(parents=True)
-        trained = train_student(plan.kind, objective.data, plan.options, training)
-        manifest = add_probes(folder, trained, objective.data.inputs, context.device)
+        trained = train_student(plan.kind, material.data, plan.options, training)
+        manifest = add_probes(folder, trained, material.data.inputs, context.device)
         placed = place(folder, context.artefacts)
         cuts = training.clock.cuts
-        _write_note(note, _Finished(kind=plan.kind, artefact=manifest.digest, cuts=cuts))
+        write_note(note, _Finished(kind=plan.kind, artefact=manifest.digest, cuts=cuts))
         shutil.rmtree(checkpoints, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise ResourceError(
@@ -238,23 +217,27 @@ def _fit_one(plan: PlannedStudent, objective: _Lesson, context: FitContext, is_a
     return FittedStudent(replace(plan, cuts=cuts), placed, manifest)
 
 
-def _key(plan: PlannedStudent, objective: _Lesson, context: FitContext) -> str:
+def _key(plan: PlannedStudent, material: _Material, context: FitContext) -> str:
     """The digest of all that an artefact follows from."""
     parts = (
         __version__,
         _MADE,
         plan.kind,
         asdict(plan.options),
-        objective.digest,
+        material.data.digest,
         context.seed,
-        objective.teacher_hash,
+        material.teacher_hash,
     )
     return digest_of((*parts, plan.cuts) if plan.cuts else parts)
 
 
-def _checkpoint(plan: PlannedStudent, objective: _Lesson, context: FitContext) -> str:
+def _checkpoints(context: FitContext, key: str) -> Path:
+    return context.work / CHECKPOINTS / key[:16]
+
+
+def _checkpoint(plan: PlannedStudent, material: _Material, context: FitContext) -> str:
     """What there is on disk of a student under way, in words: how old, and of which phase of its training."""
-    folder = context.work / CHECKPOINTS / _key(plan, objective, context)[:16]
+    folder = _checkpoints(context, _key(plan, material, context))
     written = {path.stat().st_mtime: path.stem for path in folder.glob("*.safetensors")}
     if not written:
         return "nothing yet"
@@ -287,13 +270,6 @@ def _earlier(note: Path, context: FitContext) -> tuple[_Finished, Path, Artefact
         return finished, folder, read_manifest(folder)
     except (OSError, msgspec.DecodeError, StepdownError):
         return None
-
-
-def _write_note(note: Path, finished: _Finished) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = note.with_suffix(".unfinished")
-    unfinished.write_bytes(canonical_json(finished))
-    os.replace(unfinished, note)
 
 
 def _sweep(context: FitContext) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from stepdown.core.canonical import canonical_json, digest_of
+from stepdown.core.canonical import digest_of
 from stepdown.core.training_time import MachineSpeed
+from stepdown.students.artefact import write_note
 from stepdown.students.encoders.threads import cores, torch_threads
 
 _VERSION = 1
@@ -43,10 +44,7 @@ def machine_speed(folder: Path, cpu: str, threads: int, with_torch: bool = True)
     except (OSError, msgspec.MsgspecError):
         pass
     speed = measure_machine(cpu, threads, with_torch)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_bytes(canonical_json(speed))
-    os.replace(unfinished, path)
+    write_note(path, speed)
     return speed
 
 

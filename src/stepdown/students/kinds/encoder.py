@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from stepdown.core.options import Count, NotNegative, Positive, Share, Whole
@@ -15,8 +15,7 @@ from stepdown.core.training_time import MachineSpeed, TrainingSize
 from stepdown.runtime.encoder import GRAPH
 from stepdown.runtime.tokeniser import TOKENIZER
 from stepdown.students.encoders.label_objective import LabelObjective
-from stepdown.students.encoders.learning import Plan, learn
-from stepdown.students.encoders.objective import Recipe
+from stepdown.students.encoders.learning import PADDED, learn, plan_of
 from stepdown.students.encoders.preparing import LONGEST_LEARNED, prepare, require_training
 from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.shrink import prune, quantise
@@ -30,13 +29,8 @@ TEACHES = True
 _START_S = 6.0
 _TOKEN_S = 1e-4
 """Seconds to read, round and look at one token, whatever is learned from it."""
-_PADDED = 1.1
-_READING = 1 / 3
-"""What a layer costs that only reads, where one that learns costs 1."""
 _CELL_S = 1e-5
 """Seconds for one row and one label in the cross-fitted heads."""
-_DEPTH = 6
-"""Layers of the default base."""
 _PLANS = (
     (6.0, 6.0, 0, 0),
     *((epochs, epochs, 3, 1) for epochs in (6.0, 5.0, 4.0, 3.0, 2.0)),
@@ -84,16 +78,10 @@ class Options:
 
 def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Reading and aligning, the cross-fitted heads, then the epochs of the layers that learn, and what only reads."""
-    kept = options.layers or _DEPTH
-    learning = kept - options.frozen
-    reading = kept + options.frozen
-    if options.teacher_epochs:
-        reading += 2 * _DEPTH + options.teacher_frozen
-    epochs = (_DEPTH - options.teacher_frozen) * options.teacher_epochs + learning * options.epochs
+    tokens = size.read(LONGEST_LEARNED)
     heads = min(_CELL_S * size.rows * size.labels, 60.0) if options.teacher_epochs else 0.0
-    tokens = _PADDED * size.read(LONGEST_LEARNED)
-    fixed = speed.slowness * (_START_S + _TOKEN_S * tokens + heads)
-    return fixed + tokens * speed.layer_s * (epochs + _READING * reading)
+    fixed = speed.slowness * (_START_S + _TOKEN_S * (PADDED * tokens) + heads)
+    return fixed + plan_of(options).seconds(tokens, speed)
 
 
 def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
@@ -116,7 +104,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
     pruning = prune.Options(options.vocabulary_min_count, options.vocabulary_general)
     prepared = prepare(base, texts, len(data.labels), options.max_length, pruning)
     objective = LabelObjective(prepared.sequences[: len(data.texts)], targets)
-    learned = learn(prepared, objective, _plan(options), context)
+    learned = learn(prepared, objective, plan_of(options), context)
     context.progress("rounding to int8", 0.97)
     written = quantise.quantise(learned.network, prepared.sequences, quantise.Options(precision=options.precision))
     (context.folder / GRAPH).write_bytes(written.graph)
@@ -127,20 +115,3 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
 def examples() -> TrainingData:
     """A tiny task that this kind learns in seconds."""
     return tiny_task()
-
-
-def _plan(options: Options) -> Plan:
-    faster = 3.0 if options.layers else 1.5
-    recipe = Recipe(
-        epochs=options.teacher_epochs,
-        learning_rate=options.learning_rate,
-        batch=options.batch,
-        label_smoothing=options.label_smoothing,
-    )
-    return Plan(
-        layers=options.layers,
-        teacher=replace(recipe, frozen=options.teacher_frozen),
-        student=replace(
-            recipe, epochs=options.epochs, learning_rate=faster * options.learning_rate, frozen=options.frozen
-        ),
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -27,8 +27,7 @@ from stepdown.runtime.kinds.tagger import TaggerForm
 from stepdown.runtime.tags.decoding import same_decisions
 from stepdown.runtime.tags.layout import layout_of
 from stepdown.runtime.tokeniser import TOKENIZER
-from stepdown.students.encoders.learning import Plan, learn
-from stepdown.students.encoders.objective import Recipe
+from stepdown.students.encoders.learning import PADDED, learn, plan_of
 from stepdown.students.encoders.preparing import prepare, require_training
 from stepdown.students.encoders.pretrained import DEFAULT, resolve
 from stepdown.students.encoders.tag_preparing import Aligned, align_all, make_lesson, unlearnable, words_fit
@@ -44,12 +43,7 @@ TEACHES = True
 _START_S = 6.0
 _TOKEN_S = 3e-4
 """Seconds to read, align, round and look at one token, whatever is learned from it."""
-_PADDED = 1.1
-_READING = 1 / 3
-"""What a layer costs that only reads, where one that learns costs 1."""
 _PIECE = re.compile(r"\w{1,4}|[^\w\s]")
-_DEPTH = 6
-"""Layers of the default base."""
 _PLANS = ((6.0, 8.0), (5.0, 7.0), (4.0, 6.0), (3.0, 5.0), (3.0, 4.0), (2.0, 3.0), (0.0, 6.0), (0.0, 4.0), (0.0, 2.0))
 """Epochs of the teacher and of the student, the best first."""
 
@@ -110,15 +104,9 @@ def _too_long(texts: Sequence[str]) -> str:
 
 def seconds_needed(size: TrainingSize, options: Options, speed: MachineSpeed) -> float:
     """Reading and aligning, then the epochs of the layers that learn, and what only reads."""
-    kept = options.layers or _DEPTH
-    learning = kept - options.frozen
-    reading = kept + options.frozen
-    if options.teacher_epochs:
-        reading += 2 * _DEPTH + options.teacher_frozen
-    epochs = (_DEPTH - options.teacher_frozen) * options.teacher_epochs + learning * options.epochs
-    tokens = _PADDED * size.read(options.max_length)
-    fixed = speed.slowness * (_START_S + _TOKEN_S * tokens)
-    return fixed + tokens * speed.layer_s * (epochs + _READING * reading)
+    tokens = size.read(options.max_length)
+    fixed = speed.slowness * (_START_S + _TOKEN_S * (PADDED * tokens))
+    return fixed + plan_of(options).seconds(tokens, speed)
 
 
 def options_for(size: TrainingSize, seconds: float, speed: MachineSpeed) -> Options | None:
@@ -153,7 +141,7 @@ def train(data: TrainingData, options: Options, context: TrainingContext) -> Tra
     readings = prepared.tokeniser.read_many(texts)
     whole_words = options.units == "words" if options.units != "auto" else words_fit(aligned, readings, layout)
     objective = make_lesson(data, aligned, readings, layout, whole_words, options.tag_smoothing)
-    learned = learn(prepared, objective, _plan(options), context)
+    learned = learn(prepared, objective, plan_of(options), context)
     context.progress("rounding to int8", 0.97)
     written = quantise.quantise(
         learned.network,
@@ -182,20 +170,3 @@ def _with_alignment(
     first = next(place for place, step in enumerate(lineage) if step.step == "train")
     trained = msgspec.structs.replace(lineage[first], parameters={**lineage[first].parameters, **parameters})
     return (*lineage[:first], trained, *lineage[first + 1 :])
-
-
-def _plan(options: Options) -> Plan:
-    faster = 3.0 if options.layers else 1.5
-    recipe = Recipe(
-        epochs=options.teacher_epochs,
-        learning_rate=options.learning_rate,
-        batch=options.batch,
-        label_smoothing=options.label_smoothing,
-    )
-    return Plan(
-        layers=options.layers,
-        teacher=replace(recipe, frozen=options.teacher_frozen),
-        student=replace(
-            recipe, epochs=options.epochs, learning_rate=faster * options.learning_rate, frozen=options.frozen
-        ),
-    )
