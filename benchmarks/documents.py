@@ -30,10 +30,10 @@ from stepdown.build.job import BuildRequest
 from stepdown.build.pipeline import build
 from stepdown.core.contract import parse_duration
 from stepdown.core.inputs import inputs_of
+from stepdown.core.served import INCUMBENT
 from stepdown.project.home import open_home
 from stepdown.project.import_traffic import ImportRequest, import_traffic
 from stepdown.runtime.artefact import open_student
-from stepdown.runtime.cascade import INCUMBENT
 from stepdown.serve.answer import Answerer
 
 NAME = "invoices"

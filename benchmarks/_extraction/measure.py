@@ -19,9 +19,10 @@ from benchmarks._extraction.task import Answer, Row, Task
 from stepdown.core.calls import Call
 from stepdown.core.family import families
 from stepdown.core.inputs import Input, inputs_of
+from stepdown.core.served import INCUMBENT
 from stepdown.core.students import Student
 from stepdown.runtime.artefact import open_student
-from stepdown.runtime.cascade import ABSTAINS, INCUMBENT
+from stepdown.runtime.cascade import ABSTAINS
 from stepdown.serve.answer import Answerer
 
 WARM_UP = 100

@@ -12,7 +12,7 @@ from stepdown.core.calls import Call
 from stepdown.core.errors import StoreError
 from stepdown.core.keys import Key, token_digest
 from stepdown.core.limits import Limits
-from stepdown.core.store import Served, Store
+from stepdown.core.store import ServedHour, Store
 from stepdown.stores.store import open_store
 
 
@@ -52,14 +52,14 @@ def test_two_keys_cannot_have_one_token(store: Store) -> None:
 
 
 def test_what_is_served_adds_up(store: Store) -> None:
-    first = Served(
+    first = ServedHour(
         hour=5, task="t", key="k", rung="linear", requests=1, prompt_tokens=10, completion_tokens=2, latency_s=0.5
     )
-    store.add_served([first, first, Served(hour=4, rung="incumbent", requests=3, cost_usd=0.25, saved_usd=-0.5)])
+    store.add_served([first, first, ServedHour(hour=4, rung="incumbent", requests=3, cost_usd=0.25, saved_usd=-0.5)])
     store.add_served([msgspec.structs.replace(first, cost_usd=0.125), msgspec.structs.replace(first, rung="error")])
     store.add_served([])
     assert list(store.served()) == [
-        Served(hour=4, rung="incumbent", requests=3, cost_usd=0.25, saved_usd=-0.5),
+        ServedHour(hour=4, rung="incumbent", requests=3, cost_usd=0.25, saved_usd=-0.5),
         msgspec.structs.replace(first, rung="error"),
         msgspec.structs.replace(
             first, requests=3, prompt_tokens=30, completion_tokens=6, cost_usd=0.125, latency_s=1.5
@@ -70,14 +70,14 @@ def test_what_is_served_adds_up(store: Store) -> None:
 
 def test_sums_of_some_hours_are_a_row_for_each_task_and_key(store: Store) -> None:
     rows = [
-        Served(hour=hour, task=task, key="k", rung=rung, requests=1, cost_usd=0.5, latency_s=0.25)
+        ServedHour(hour=hour, task=task, key="k", rung=rung, requests=1, cost_usd=0.5, latency_s=0.25)
         for hour in range(5)
         for task in ("", "t")
         for rung in ("linear", "incumbent")
     ]
     store.add_served(rows)
     assert list(store.served_sums(1, 4)) == [
-        Served(hour=1, task=task, key="k", rung="", requests=6, cost_usd=3.0, latency_s=1.5) for task in ("", "t")
+        ServedHour(hour=1, task=task, key="k", rung="", requests=6, cost_usd=3.0, latency_s=1.5) for task in ("", "t")
     ]
     assert [row.requests for row in store.served_sums(4)] == [2, 2]
     assert list(store.served_sums(9)) == []
@@ -85,7 +85,7 @@ def test_sums_of_some_hours_are_a_row_for_each_task_and_key(store: Store) -> Non
 
 def test_no_addition_is_lost_however_many_add(shared_address: str) -> None:
     open_store(shared_address).close()
-    rows = [Served(hour=1, task=f"t{task}", rung="linear", requests=1, cost_usd=0.5) for task in range(5)]
+    rows = [ServedHour(hour=1, task=f"t{task}", rung="linear", requests=1, cost_usd=0.5) for task in range(5)]
 
     def add(who: int) -> None:
         mine = open_store(shared_address)
@@ -142,7 +142,7 @@ def test_a_store_is_written_in_one_thread_while_another_reads_its_own(shared_add
 
 
 def test_what_a_segment_holds_is_taken_once_and_whole_or_not_at_all(store: Store) -> None:
-    row = Served(hour=5, rung="incumbent", requests=2)
+    row = ServedHour(hour=5, rung="incumbent", requests=2)
     calls = [answered(number, f"r{number}") for number in range(3)]
     store.take("a", 0, 100, calls[:2], [row])
     assert (store.taken("a"), store.taken("b")) == (100, 0)

@@ -23,12 +23,12 @@ class Layered:
     """How."""
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class Described(msgspec.Struct, frozen=True, kw_only=True):
     column: Annotated[str, msgspec.Meta(description="The column.")] = ""
     strict: bool = False
 
 
-LAYERED, TOLD = SimpleNamespace(Options=Layered), SimpleNamespace(Options=Told)
+LAYERED, DESCRIBED = SimpleNamespace(Options=Layered), SimpleNamespace(Options=Described)
 
 
 def test_fields_of_a_dataclass_and_of_a_struct_are_options() -> None:
@@ -38,7 +38,7 @@ def test_fields_of_a_dataclass_and_of_a_struct_are_options() -> None:
     assert share.expected == "a number, at least 0, at most 1"
     assert share.description == ""
     assert mode.expected == '"fast" or "slow"'
-    column, strict = options_of(TOLD).values()
+    column, strict = options_of(DESCRIBED).values()
     assert (column.description, column.plain_type) == ("The column.", str)
     assert strict.expected == "true or false"
     assert options_of(SimpleNamespace()) == {}
@@ -47,7 +47,7 @@ def test_fields_of_a_dataclass_and_of_a_struct_are_options() -> None:
 def test_texts_and_values_become_what_the_field_has() -> None:
     assert read_options("it", LAYERED, {"layers": "6", "share": "1"}, from_text=True) == {"layers": 6, "share": 1.0}
     assert read_options("it", LAYERED, {"layers": 6, "mode": "slow"}) == {"layers": 6, "mode": "slow"}
-    assert read_options("it", TOLD, {"strict": "true"}, from_text=True) == {"strict": True}
+    assert read_options("it", DESCRIBED, {"strict": "true"}, from_text=True) == {"strict": True}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stepdown.core.keys import Key
 from stepdown.core.limits import Limits
-from stepdown.core.store import Served, Store
+from stepdown.core.store import ServedHour, Store
 from stepdown.gateway.limits import Bucket, Limiter, Refusal
 from stepdown.gateway.spending import month_start_hour, period_end_s, period_of, read_totals
 from stepdown.stores.store import open_store
@@ -137,8 +137,8 @@ def test_any_clock_has_a_day_and_a_month(now: float) -> None:
         assert period_of("month", month_start_hour(now) * 3600) == period_of("month", now)
 
 
-def served(who: str, usd: float, hour: int = HOUR, task: str = "") -> Served:
-    return Served(hour=hour, key=who, task=task, rung="incumbent", cost_usd=usd)
+def served(who: str, usd: float, hour: int = HOUR, task: str = "") -> ServedHour:
+    return ServedHour(hour=hour, key=who, task=task, rung="incumbent", cost_usd=usd)
 
 
 def test_totals_of_other_days_and_months_do_not_count() -> None:
@@ -198,7 +198,7 @@ class Gateway:
 
     def __init__(self, store: Store, tasks: dict[str, Limits]) -> None:
         self.store, self.limits = store, Limiter(tasks)
-        self.unwritten: list[Served] = []
+        self.unwritten: list[ServedHour] = []
 
     def spend(self, usd: float) -> None:
         if admitted(self.limits, None, NOON, "t"):

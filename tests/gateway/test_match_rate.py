@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stepdown.core.store import Served, Store
+from stepdown.core.store import ServedHour, Store
 from stepdown.gateway.match_rate import match_rate_collapses
 from stepdown.project.home import open_home
 from stepdown.stores.store import open_store
@@ -23,7 +23,7 @@ NOW = HOUR * 3600.0 + 900
 def traffic(store: Store, hour: int, **requests: int) -> None:
     store.add_served(
         [
-            Served(hour=hour, task=task.replace("none", ""), rung="incumbent", requests=count)
+            ServedHour(hour=hour, task=task.replace("none", ""), rung="incumbent", requests=count)
             for task, count in requests.items()
         ]
     )

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepdown.core.inputs import Input, Passage
+from stepdown.core.served import INCUMBENT
 from stepdown.core.students import Predictions
-from stepdown.runtime.cascade import INCUMBENT, Cascade, CascadeSpec, OpenRung, Rung, choose_rungs
+from stepdown.runtime.cascade import Cascade, CascadeSpec, OpenRung, Rung, choose_rungs
 
 
 @dataclass

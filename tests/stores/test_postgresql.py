@@ -10,7 +10,7 @@ import pytest
 
 from stepdown.core.calls import Call
 from stepdown.core.errors import StoreError
-from stepdown.core.store import Added, Served, Store
+from stepdown.core.store import Added, ServedHour, Store
 from stepdown.stores.kinds import postgresql
 from stepdown.stores.store import open_store
 
@@ -61,7 +61,7 @@ def test_idle_connections_that_were_ended_are_opened_anew(store: Store, address:
     assert len(list(store.calls())) == 5
     assert end_connections(address) >= 1
     store.append("kind", "", {}, at=1.0)
-    store.add_served([Served(hour=1, rung="linear", requests=1)])
+    store.add_served([ServedHour(hour=1, rung="linear", requests=1)])
     assert len(list(store.events())) == 1
 
 

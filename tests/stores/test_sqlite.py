@@ -14,7 +14,7 @@ import pytest
 
 from stepdown.core.calls import Call
 from stepdown.core.errors import ResourceError, StoreError
-from stepdown.core.store import Served
+from stepdown.core.store import ServedHour
 from stepdown.stores.kinds.sqlite import SqliteDatabase
 from stepdown.stores.sql_store import SqlStore
 from stepdown.stores.store import open_store
@@ -86,11 +86,11 @@ def test_a_lock_is_said_and_once_it_is_gone_the_store_goes_on(tmp_path: Path) ->
         other.execute("BEGIN EXCLUSIVE")
         for _ in range(2):
             with pytest.raises(StoreError, match="in use by another process"):
-                store.add_served([Served(hour=1, rung="linear", requests=1)])
+                store.add_served([ServedHour(hour=1, rung="linear", requests=1)])
         assert list(store.served()) == []
         SqlStore(SqliteDatabase(str(path), busy_s=0.05)).close()  # To open and to read needs no lock.
         other.execute("ROLLBACK")
-    store.add_served([Served(hour=1, rung="linear", requests=1)])
+    store.add_served([ServedHour(hour=1, rung="linear", requests=1)])
     assert [row.requests for row in store.served()] == [1]
     store.close()
 
@@ -129,7 +129,7 @@ def test_a_full_disk_is_over_when_there_is_room(tmp_path: Path) -> None:
     database = SqliteDatabase(str(tmp_path / "store.sqlite"))
     store = SqlStore(database)
     database.execute("PRAGMA max_page_count = 30")
-    rows = [Served(hour=hour, task="t" * 900, rung="linear", requests=1) for hour in range(200)]
+    rows = [ServedHour(hour=hour, task="t" * 900, rung="linear", requests=1) for hour in range(200)]
     with pytest.raises(ResourceError, match="disk is full"):
         store.add_served(rows)
     assert list(store.served()) == []

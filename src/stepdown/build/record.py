@@ -36,6 +36,7 @@ from stepdown.core.record import (
     CurvePoint,
     IncumbentMeasurement,
 )
+from stepdown.core.served import INCUMBENT
 from stepdown.core.shown_rows import SHOWN_SPLITS, Rows
 from stepdown.evaluation.cost import cascade_cost_per_1k, incumbent_cost_per_1k
 from stepdown.evaluation.disagreements import pick_disagreements
@@ -46,7 +47,7 @@ from stepdown.evaluation.speed import Served, incumbent_latency, measure_speed, 
 from stepdown.evaluation.trivial import trivial_answer
 from stepdown.project.builds import BuildFolder
 from stepdown.project.in_force import open_cascade
-from stepdown.runtime.cascade import INCUMBENT, choose_rungs
+from stepdown.runtime.cascade import choose_rungs
 from stepdown.students.choice import StudentChoice
 from stepdown.students.kinds import student_kinds
 

@@ -11,6 +11,7 @@ import msgspec
 
 from stepdown.core.calls import Call
 from stepdown.core.canonical import canonical_json, digest
+from stepdown.core.served import INCUMBENT
 from stepdown.gateway.answers import header_text, wire_response
 from stepdown.gateway.exchange import CACHE, Exchange, Middleware, Next, answered
 from stepdown.gateway.http.messages import Response
@@ -19,7 +20,6 @@ from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.middleware.holdback import HOLDBACK
 from stepdown.gateway.outcome import Outcome, is_student, whole_answer
 from stepdown.gateway.served import ServedTask
-from stepdown.runtime.cascade import INCUMBENT
 
 MAX_BYTES = 64 << 20
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from stepdown.core.calls import masked_input
 from stepdown.core.inputs import Input
-from stepdown.runtime.cascade import INCUMBENT, Cascade, Decision
+from stepdown.core.served import INCUMBENT
+from stepdown.runtime.cascade import Cascade, Decision
 
 log = logging.getLogger("stepdown.gateway")
 

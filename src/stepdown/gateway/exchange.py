@@ -9,12 +9,11 @@ from typing import Any, NamedTuple, Protocol
 
 from stepdown.core.contract import Privacy
 from stepdown.core.keys import Key
-from stepdown.core.served import AskedRung, Selection
+from stepdown.core.served import INCUMBENT, AskedRung, Selection
 from stepdown.core.tasks import SlotValues
 from stepdown.gateway.http.messages import PendingResponse, Request, Response
 from stepdown.gateway.limits import Reserved
 from stepdown.gateway.served import ServedTask
-from stepdown.runtime.cascade import INCUMBENT
 
 ABSTAINED, CACHE, REFUSED, FAILED = "abstained", "cache", "refused", "error"
 """What stands for the rung where neither a student nor the incumbent answered."""

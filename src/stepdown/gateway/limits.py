@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from stepdown.core.keys import Key
 from stepdown.core.limits import Limits
-from stepdown.core.store import Served
+from stepdown.core.store import ServedHour
 from stepdown.gateway.spending import Period, Scope, Spending, period_end_s, scopes_of
 
 LimitName = Literal["requests_per_minute", "tokens_per_minute", "usd_per_day", "usd_per_month"]
@@ -135,7 +135,7 @@ class Limiter:
         """Call before what was served so far is written to the store, and `load_totals` after it was."""
         self._spending.mark()
 
-    def load_totals(self, rows: Iterable[Served], now: float) -> None:
+    def load_totals(self, rows: Iterable[ServedHour], now: float) -> None:
         """What every gateway served since `month_start_hour(now)`, as the store has it, in place of what was known."""
         self._spending.load(rows, now)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from stepdown.core.errors import StepdownError
-from stepdown.core.store import Served, Store
+from stepdown.core.store import ServedHour, Store
 from stepdown.gateway.mover import OpenStore
 
 log = logging.getLogger("stepdown.gateway")
@@ -77,7 +77,7 @@ class MatchRateAlarm:
         return {(task,): 1.0 for task in self._collapsed}
 
 
-def _by_task(rows: Iterable[Served]) -> Counter[str]:
+def _by_task(rows: Iterable[ServedHour]) -> Counter[str]:
     counted: Counter[str] = Counter()
     for row in rows:
         counted[row.task] += row.requests

@@ -12,12 +12,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from stepdown.core.store import Served
+from stepdown.core.served import INCUMBENT
+from stepdown.core.store import ServedHour
 from stepdown.gateway import metric_names as names
 from stepdown.gateway.exchange import REFUSED, Exchange
 from stepdown.gateway.metric_names import METRICS, Metric
 from stepdown.gateway.snapshot import Labels, Snapshot, merged
-from stepdown.runtime.cascade import INCUMBENT
 
 Reading = Callable[[], Mapping[Labels, float]]
 """A gauge's values by their labels' values, read when the metrics are shown."""
@@ -104,7 +104,7 @@ class Metrics:
         elif rung == REFUSED:
             self._count_reason(names.REFUSALS, task, exchange.reason)
 
-    def add(self, rows: Iterable[Served]) -> None:
+    def add(self, rows: Iterable[ServedHour]) -> None:
         """Count what exchanges used, told in sums."""
         for row in rows:
             both = (row.task, row.rung)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from stepdown.core.inputs import Input
 from stepdown.core.keys import Key
+from stepdown.core.served import INCUMBENT
 from stepdown.core.tasks import input_text, is_empty
 from stepdown.gateway.answers import chat_completion, choices_asked, header_text, student_headers, wire_response
 from stepdown.gateway.cascades import BUSY, StudentFailed
@@ -26,7 +27,7 @@ from stepdown.gateway.request_compatibility import incompatibility
 from stepdown.gateway.routing import Routes
 from stepdown.gateway.served import ServedTask
 from stepdown.gateway.shape import answer_shape, choice_of_tools, may_choose
-from stepdown.runtime.cascade import INCUMBENT, MOST_CHARACTERS
+from stepdown.runtime.cascade import MOST_CHARACTERS
 
 log = logging.getLogger("stepdown.gateway")
 

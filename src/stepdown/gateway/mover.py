@@ -20,7 +20,7 @@ import msgspec
 from stepdown.core.calls import Call
 from stepdown.core.draw import FORGOTTEN
 from stepdown.core.errors import StepdownError
-from stepdown.core.store import Served, Store
+from stepdown.core.store import ServedHour, Store
 from stepdown.gateway.exchange import Exchange
 from stepdown.gateway.metrics import Metrics
 from stepdown.gateway.outcome import Cost, Outcome, outcome_of
@@ -138,7 +138,7 @@ class Mover:
     def _take(self, store: Store, start: Position, end: int, payloads: Sequence[bytes]) -> None:
         calls: list[Call] = []
         tallies: Tallies = {}
-        rows: list[Served] = []
+        rows: list[ServedHour] = []
         told: list[tuple[Exchange, Outcome]] = []
         for payload in payloads:
             try:

@@ -12,12 +12,11 @@ import msgspec
 import zstandard
 
 from stepdown.core.calls import Account, Call
-from stepdown.core.served import Served, trace_parent
+from stepdown.core.served import INCUMBENT, Served, trace_parent
 from stepdown.gateway.envelope import beside
 from stepdown.gateway.exchange import ABSTAINED, CACHE, FAILED, REFUSED, Exchange
 from stepdown.gateway.limits import Estimate
 from stepdown.gateway.request_compatibility import tokens_allowed
-from stepdown.runtime.cascade import INCUMBENT
 from stepdown.wires.event_stream import events, looks_like
 
 Cost = Callable[[Call], float | None]

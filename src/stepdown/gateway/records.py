@@ -13,7 +13,7 @@ import msgspec
 from stepdown.core.calls import Call
 from stepdown.core.keys import Key
 from stepdown.core.served import AskedRung
-from stepdown.core.store import Served
+from stepdown.core.store import ServedHour
 from stepdown.core.tasks import Match, Task
 from stepdown.gateway.exchange import FAILED, Exchange
 from stepdown.gateway.http.messages import Request
@@ -53,7 +53,7 @@ class _Finished(msgspec.Struct, array_like=True, tag=0):
 class _Totals(msgspec.Struct, array_like=True, tag=1):
     """Sums of exchanges that have no record of their own, for want of room."""
 
-    rows: list[Served]
+    rows: list[ServedHour]
 
 
 _same: Callable[[Exchange], tuple[Any, ...]] = operator.attrgetter(*_SAME)
@@ -92,11 +92,11 @@ def pack(exchange: Exchange, outcome: Outcome | None = None) -> bytes:
     )
 
 
-def pack_totals(rows: list[Served]) -> bytes:
+def pack_totals(rows: list[ServedHour]) -> bytes:
     return _encode(_Totals(rows))
 
 
-def unpack(record: bytes) -> tuple[Exchange, Outcome | None] | list[Served]:
+def unpack(record: bytes) -> tuple[Exchange, Outcome | None] | list[ServedHour]:
     """What a record holds: an exchange, with its outcome where that is known; or sums. Raises msgspec.DecodeError."""
     found = _decode(record)
     if isinstance(found, _Totals):
@@ -194,8 +194,8 @@ class Sums:
         self.saved_usd += outcome.saved_usd
         self.latency_s += exchange.latency_s
 
-    def row(self, tally: Tally) -> Served:
-        return Served(**tally._asdict(), **{name: getattr(self, name) for name in self.__slots__})
+    def row(self, tally: Tally) -> ServedHour:
+        return ServedHour(**tally._asdict(), **{name: getattr(self, name) for name in self.__slots__})
 
 
 Tallies = dict[Tally, Sums]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from stepdown.core.store import Served, Store
+from stepdown.core.store import ServedHour, Store
 
 _HOUR_S = 3600
 _LATEST_S = 250_000_000_000.0  # The year 9892: what no clock shows must not be an error.
@@ -44,7 +44,7 @@ class Spending:
             _add(self._written, key, one.period, one.usd)
         self._pending = {}
 
-    def load(self, rows: Iterable[Served], now: float) -> None:
+    def load(self, rows: Iterable[ServedHour], now: float) -> None:
         """The store's totals, read after everything that was added before the last `mark` was written to it."""
         stored: dict[tuple[Scope, Period], _Sum] = {}
         current: dict[Period, int] = {period: period_of(period, now) for period in PERIODS}
@@ -100,7 +100,7 @@ def month_start_hour(now: float) -> int:
     return start_hour("month", now)
 
 
-def read_totals(store: Store, now: float) -> list[Served]:
+def read_totals(store: Store, now: float) -> list[ServedHour]:
     """What `load` needs of a store: two rows for each task and key, however long the month."""
     today = start_hour("day", now)
     return [*store.served_sums(start_hour("month", now), today), *store.served_sums(today)]

@@ -8,7 +8,7 @@ import msgspec
 
 from stepdown.core.errors import StepdownError, TamperedError, nearest
 from stepdown.core.events import Anchor
-from stepdown.core.store import Served, Store
+from stepdown.core.store import ServedHour, Store
 from stepdown.gateway.match_rate import match_rate_collapses
 from stepdown.project.builds import BuildFolder, built_tasks, latest
 from stepdown.project.gold_rows import removed_notes
@@ -167,9 +167,9 @@ def _build_notes(home: Home, journal: Journal, name: str) -> Iterator[str]:
         yield f"{name}: {FILE_NAME} was changed after the build."
 
 
-def _served(rows: Iterable[Served], now: float) -> tuple[ServedStatus, ...]:
+def _served(rows: Iterable[ServedHour], now: float) -> tuple[ServedStatus, ...]:
     """The totals of every task, the busiest first."""
-    by_task: dict[str, list[Served]] = {}
+    by_task: dict[str, list[ServedHour]] = {}
     for row in rows:
         by_task.setdefault(row.task, []).append(row)
     current = int(now // HOUR_S) - 1

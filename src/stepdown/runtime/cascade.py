@@ -14,8 +14,7 @@ from stepdown.core.calibrator import Calibrator
 from stepdown.core.canonical import digest_of
 from stepdown.core.dataset import Answer
 from stepdown.core.inputs import Input
-from stepdown.core.served import INCUMBENT as INCUMBENT  # noqa: PLC0414 who answers is named from here too
-from stepdown.core.served import AskedRung
+from stepdown.core.served import INCUMBENT, AskedRung
 from stepdown.core.tasks import SlotValues, input_text, is_empty
 
 MOST_CHARACTERS = 100_000

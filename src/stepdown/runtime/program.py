@@ -14,9 +14,10 @@ import msgspec
 
 from stepdown.core.errors import InputError, StepdownError
 from stepdown.core.inputs import Input
+from stepdown.core.served import INCUMBENT
 from stepdown.core.tasks import SlotValues
 from stepdown.runtime.artefact import open_cascade
-from stepdown.runtime.cascade import INCUMBENT, Decision, Rung, text_of
+from stepdown.runtime.cascade import Decision, Rung, text_of
 from stepdown.runtime.rows import Row, input_of, read_rows
 
 CASCADE = "cascade.json"

@@ -11,12 +11,13 @@ from stepdown.certificate.field_confidence import confidences_of, open_fields
 from stepdown.core.errors import DifferentAnswersError, StepdownError
 from stepdown.core.family import families
 from stepdown.core.inputs import Input
+from stepdown.core.served import INCUMBENT
 from stepdown.core.tasks import SlotValues, input_text
 from stepdown.curation.personal_data import mask
 from stepdown.project.builds import BuildFolder
 from stepdown.project.home import Home, open_home
 from stepdown.project.in_force import open_cascade, standing_now
-from stepdown.runtime.cascade import INCUMBENT, Cascade, Decision, text_of
+from stepdown.runtime.cascade import Cascade, Decision, text_of
 from stepdown.runtime.rows import Row
 
 

@@ -17,7 +17,7 @@ from stepdown.core.calls import Call
 from stepdown.core.errors import StepdownError
 from stepdown.core.gateway import GatewaySettings
 from stepdown.core.keys import Key
-from stepdown.core.store import Served, Store
+from stepdown.core.store import ServedHour, Store
 from stepdown.core.tasks import Task
 from stepdown.curation.personal_data import mask, mask_json
 from stepdown.gateway import metric_names as names
@@ -370,7 +370,7 @@ class _Found:
     keys: list[Key]
     had_keys: bool
     has_landed: bool
-    totals: list[Served]
+    totals: list[ServedHour]
 
 
 def upstream_options(home: Home, settings: GatewaySettings) -> list[UpstreamOptions]:

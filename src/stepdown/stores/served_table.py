@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from stepdown.core.store import Served
+from stepdown.core.store import ServedHour
 from stepdown.stores.dialect import Database
 
-_COLUMNS = Served.__struct_fields__
+_COLUMNS = ServedHour.__struct_fields__
 _NAMES = 4
 _SUMS = ", ".join(f"{name} = served.{name} + excluded.{name}" for name in _COLUMNS[_NAMES:])
 _ADD = (
@@ -28,7 +28,7 @@ class ServedTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, rows: Iterable[Served]) -> None:
+    def add(self, rows: Iterable[ServedHour]) -> None:
         """Add to what is there, all rows or none."""
         # In one order everywhere: two processes that lock the same rows in two orders would wait for each other.
         values = sorted(msgspec.structs.astuple(row) for row in rows)
@@ -36,14 +36,14 @@ class ServedTable:
             with self._database.transaction():
                 self._database.execute_many(_ADD, values)
 
-    def since(self, hour: int | None) -> Iterator[Served]:
+    def since(self, hour: int | None) -> Iterator[ServedHour]:
         for row in self._database.rows(_READ, (0 if hour is None else hour,)):
-            yield Served(**dict(zip(_COLUMNS, row, strict=True)))
+            yield ServedHour(**dict(zip(_COLUMNS, row, strict=True)))
 
-    def sums(self, since: int, until: int | None) -> Iterator[Served]:
+    def sums(self, since: int, until: int | None) -> Iterator[ServedHour]:
         # Summed by the database: a month has too many rows to read every other second.
         hours = (since, _LAST_HOUR if until is None else until)
         for task, key, *sums in self._database.rows(_SUM, hours):
             requests, prompt, completion, *usd_and_time = sums
             counts = (int(requests), int(prompt), int(completion))
-            yield Served(**dict(zip(_COLUMNS, (since, task, key, "", *counts, *usd_and_time), strict=True)))
+            yield ServedHour(**dict(zip(_COLUMNS, (since, task, key, "", *counts, *usd_and_time), strict=True)))

@@ -12,7 +12,7 @@ from stepdown.core.canonical import canonical_json, digest_of
 from stepdown.core.errors import StoreError, TamperedError
 from stepdown.core.events import Event
 from stepdown.core.keys import Key
-from stepdown.core.store import VOLUNTEERED_JUDGE, Added, Feedback, Gold, Served, Verdict
+from stepdown.core.store import VOLUNTEERED_JUDGE, Added, Feedback, Gold, ServedHour, Verdict
 from stepdown.core.tasks import Match, Task
 from stepdown.stores.blocks import BLOCK_CALLS
 from stepdown.stores.call_table import CallTable, chunks
@@ -129,10 +129,10 @@ class SqlStore:
     def revoke_key(self, key_id: str, at: float) -> bool:
         return self._keys.revoke(key_id, at)
 
-    def add_served(self, rows: Iterable[Served]) -> None:
+    def add_served(self, rows: Iterable[ServedHour]) -> None:
         self._served.add(rows)
 
-    def take(self, segment: str, start: int, end: int, calls: Iterable[Call], served: Iterable[Served]) -> None:
+    def take(self, segment: str, start: int, end: int, calls: Iterable[Call], served: Iterable[ServedHour]) -> None:
         """Add what a segment holds from one position to another, all of it or nothing, and once: where the segment has
         been taken up to another position than `start` already, StoreError is raised."""
         with self._database.transaction():
@@ -154,10 +154,10 @@ class SqlStore:
         """Have the disk itself hold all that was written."""
         self._database.sync()
 
-    def served(self, since_hour: int | None = None) -> Iterator[Served]:
+    def served(self, since_hour: int | None = None) -> Iterator[ServedHour]:
         return self._served.since(since_hour)
 
-    def served_sums(self, since_hour: int, until_hour: int | None = None) -> Iterator[Served]:
+    def served_sums(self, since_hour: int, until_hour: int | None = None) -> Iterator[ServedHour]:
         """What was served from one hour until before another: a row per task and key, of that first hour."""
         return self._served.sums(since_hour, until_hour)
 

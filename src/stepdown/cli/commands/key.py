@@ -64,14 +64,18 @@ def create(
 @command.command(name="list")
 @common
 def show(home: Path | None, console: Console) -> None:
-    """Show every key, what it may do and whether it still may."""
+    """Show every key with its scope and status."""
     keys = list_keys(open_home(home))
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "id", "token", "standing", "what it may"):
+    for column in ("name", "id", "token", "status", "scope"):
         table.add_column(column, no_wrap=column in ("id", "token"))
     for key in keys:
         table.add_row(*(Text(cell) for cell in _row(key)))
-    console.say(table if keys else "There is no key: the gateway answers whoever reaches it. Next: stepdown key create")
+    console.say(
+        table
+        if keys
+        else "There is no key: the gateway answers every client that reaches it. Next: stepdown key create"
+    )
     console.result(keys)
 
 
